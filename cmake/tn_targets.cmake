@@ -1,0 +1,52 @@
+# How every object, kernel, test and tool of ternion is compiled.
+
+# Exact mode: no contraction anywhere, no fast-math, f32 in SSE registers (docs/design/0001-numerics.md).
+add_library(tn_flags INTERFACE)
+target_compile_options(tn_flags INTERFACE
+  -ffp-contract=off -fno-fast-math -fno-strict-aliasing
+  -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wundef -Wpointer-arith -Wwrite-strings
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes -Wconversion -Wsign-conversion>
+  $<$<BOOL:${TN_WARNINGS_AS_ERRORS}>:-Werror>
+  -fstack-protector-strong
+  $<$<AND:$<CONFIG:Release>,$<NOT:$<BOOL:${TN_SANITIZE}>>>:-U_FORTIFY_SOURCE$<SEMICOLON>-D_FORTIFY_SOURCE=2>)
+target_compile_definitions(tn_flags INTERFACE _GNU_SOURCE)
+target_include_directories(tn_flags INTERFACE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
+target_link_options(tn_flags INTERFACE -ffp-contract=off)
+# After all other flags of a target: options that a target inherits follow its own.
+if(TN_EXTRA_C_FLAGS)
+  separate_arguments(TN_EXTRA_C_FLAGS_LIST UNIX_COMMAND "${TN_EXTRA_C_FLAGS}")
+  target_compile_options(tn_flags INTERFACE "$<$<COMPILE_LANGUAGE:C>:${TN_EXTRA_C_FLAGS_LIST}>")
+endif()
+
+set(TN_SANITIZE "" CACHE STRING "Sanitizers: address,undefined or thread")
+if(TN_SANITIZE)
+  add_compile_options(-fsanitize=${TN_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${TN_SANITIZE})
+endif()
+
+# tn_add_objects(<folder> <sources>...): the private objects of one folder of src/, part of the library.
+function(tn_add_objects folder)
+  add_library(tn_${folder} OBJECT ${ARGN})
+  target_link_libraries(tn_${folder} PRIVATE tn_flags)
+  set_property(GLOBAL APPEND PROPERTY TN_OBJECT_FOLDERS tn_${folder})
+endfunction()
+
+# tn_add_kernels(<folder> <isa flags as one string> <sources>...): files of a folder that are compiled for an ISA.
+function(tn_add_kernels folder flags)
+  target_sources(tn_${folder} PRIVATE ${ARGN})
+  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS "${flags}")
+endfunction()
+
+# tn_add_test(<name> LABELS <labels> SOURCES <files> [LIBS <libs>] [TIMEOUT <s>]): a GoogleTest program over the library's insides.
+function(tn_add_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "LABELS;SOURCES;LIBS;DEFINITIONS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ternion_static tn_flags PkgConfig::TN_GTEST ${ARG_LIBS})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+  target_compile_definitions(${name} PRIVATE TN_SOURCE_DIR="${PROJECT_SOURCE_DIR}" TN_BINARY_DIR="${PROJECT_BINARY_DIR}" ${ARG_DEFINITIONS})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+endfunction()

@@ -1,0 +1,50 @@
+// The host and its devices: enumerate, describe.
+#ifndef TERNION_DEVICE_H
+#define TERNION_DEVICE_H
+
+#include "ternion/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// The machine as ternion sees it: topology, backends and the devices opened so far. One thread at a time.
+typedef struct tn_host tn_host;
+
+typedef struct tn_host_params {
+    uint32_t struct_size;
+    uint32_t n_threads;      // CPU threads over all CPU devices; 0: one per core that this process may use
+    uint32_t n_cpu_devices;  // 0: environment TN_CPU_DEVICES, else 1. Each gets its share of the cores
+    bool no_bind;            // true: leave the placement of threads to the operating system
+    const char *cpu_isa_max; // "scalar", "avx2", "avx512vnni"; NULL: environment TN_CPU_MASK, else no limit
+    tn_log log;
+} tn_host_params;
+#define TN_HOST_PARAMS_INIT TN_PARAMS_INIT(tn_host_params)
+
+typedef struct tn_device_info {
+    char name[32];         // "cpu0": what --device takes
+    char backend[16];      // "cpu", "cuda", "vulkan"
+    char description[128]; // product name
+    char isa[32];          // kernels in use: "scalar", "avx2", "avx512vnni"
+    uint32_t n_threads;    // 0 where the notion does not apply
+    uint64_t memory_bytes; // total memory that the device may use
+    uint64_t memory_free_bytes;
+    bool is_software; // emulates a GPU on the CPU: never chosen unless named
+} tn_device_info;
+
+// Looks at the machine and lists its devices; none is opened yet. `params` NULL: defaults. Returns owned.
+// Errors: INVALID_ARGUMENT (thread or device count impossible here, unknown ISA name), OUT_OF_MEMORY.
+TN_NODISCARD TN_API tn_status tn_host_open(const tn_host_params *params, tn_host **out_host);
+// Closes every device. Sessions on this host must be destroyed before. NULL is fine.
+TN_API void tn_host_close(tn_host *host);
+TN_API uint32_t tn_host_device_count(const tn_host *host);
+// Describes device `index`.  Errors: INVALID_ARGUMENT.
+TN_NODISCARD TN_API tn_status tn_host_device_info(const tn_host *host, uint32_t index, tn_device_info *out_info);
+// Calls `line` for each kernel that device `index` has, the chosen ones marked. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
+TN_NODISCARD TN_API tn_status tn_host_device_kernels(tn_host *host, uint32_t index,
+                                                     void (*line)(void *user, const char *kernel, bool chosen), void *user);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,38 @@
+// Which layer runs on which device: ask for a placement, read it, print it.
+#ifndef TERNION_PLACEMENT_H
+#define TERNION_PLACEMENT_H
+
+#include "ternion/device.h"
+#include "ternion/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// A device for the embedding, for every layer and for the head. Immutable; any thread.
+typedef struct tn_placement tn_placement;
+
+#define TN_GPU_LAYERS_ALL (-1)
+
+typedef struct tn_placement_params {
+    uint32_t struct_size;
+    const char *devices;   // "cpu0,cpu1": devices in the order of the layers; NULL: the first device
+    bool has_n_gpu_layers; // false: every layer is on `devices`
+    int32_t n_gpu_layers;  // that many last layers (the head counts as one more) on `devices`, the others on the first CPU device
+} tn_placement_params;
+#define TN_PLACEMENT_PARAMS_INIT TN_PARAMS_INIT(tn_placement_params)
+
+// Layers are shared evenly and in order over `devices`.  Borrows `host` and `model` until destroyed. Returns owned.
+// Errors: NOT_FOUND (no such device: the message lists them), INVALID_ARGUMENT.
+TN_NODISCARD TN_API tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_placement_params *params,
+                                                  tn_placement **out_placement);
+TN_API void tn_placement_destroy(tn_placement *placement);
+TN_API uint32_t tn_placement_segment_count(const tn_placement *placement);
+// One line of text: "cpu0: embedding, layers 0-2 | cpu1: layers 3-5, head". Writes at most `capacity` bytes with terminator, returns the
+// full length.
+TN_API size_t tn_placement_print(const tn_placement *placement, char *text, size_t capacity);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,74 @@
+// Tokens in, logits out: a model on devices with a KV cache for one or more sequences.
+#ifndef TERNION_SESSION_H
+#define TERNION_SESSION_H
+
+#include "ternion/placement.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// One thread at a time.
+typedef struct tn_session tn_session;
+
+// One stored row of an op, as numerics tests and --trace want it: `row` has n values, -0 stored as +0.
+typedef struct tn_trace {
+    void (*row)(void *user, uint32_t seq, uint32_t position, const char *op, const float *row, size_t n); // NULL: no trace
+    void *user;
+} tn_trace;
+
+typedef struct tn_session_params {
+    uint32_t struct_size;
+    const tn_placement *placement; // borrowed until the session is destroyed; NULL: everything on the first device
+    uint32_t n_ctx;                // positions per sequence; 0: the model's context length
+    uint32_t n_ubatch;             // tokens per step on a device; 0: 512
+    uint32_t n_seqs_max;           // sequences at a time; 0: 1
+    uint32_t n_logits_max;         // rows of logits per tn_session_decode; 0: n_seqs_max
+    tn_trace trace;                // slows everything down
+    tn_log log;
+    tn_progress progress; // packing of weights
+} tn_session_params;
+#define TN_SESSION_PARAMS_INIT TN_PARAMS_INIT(tn_session_params)
+
+// Tokens to append, each at the next position of its sequence.
+typedef struct tn_batch {
+    uint32_t struct_size;
+    uint32_t n_tokens;
+    const int32_t *tokens; // [n_tokens]
+    const uint32_t *seqs;  // [n_tokens], below n_seqs_max; NULL: all in sequence 0
+    const uint8_t *logits; // [n_tokens], non-zero where a row of logits is wanted; NULL: for the last token of each sequence
+    tn_progress progress;  // long prompts
+} tn_batch;
+#define TN_BATCH_INIT TN_PARAMS_INIT(tn_batch)
+
+typedef struct tn_session_info {
+    uint64_t weights_bytes, kv_bytes, scratch_bytes; // over all devices
+    uint32_t n_ctx, n_ubatch, n_seqs_max, n_logits_max, n_vocab;
+} tn_session_info;
+
+// Packs the weights for their devices and reserves all memory: tn_session_decode allocates nothing.  `params` NULL: defaults. Returns
+// owned. Borrows `model` and `host` until destroyed.  Errors: INVALID_ARGUMENT, UNSUPPORTED (an op that a device lacks), OUT_OF_MEMORY,
+// BAD_FILE, IO, CANCELLED.
+TN_NODISCARD TN_API tn_status tn_session_create(const tn_model *model, tn_host *host, const tn_session_params *params,
+                                                tn_session **out_session);
+TN_API void tn_session_destroy(tn_session *session);
+TN_API void tn_session_get_info(const tn_session *session, tn_session_info *out_info);
+
+// Appends the tokens to their sequences and computes the wanted logits. Bits do not depend on how tokens are cut into calls or steps, on
+// the other sequences, on threads, ISA or devices.  On error before any step nothing was appended; a failing step leaves the lengths as
+// before it. Errors: INVALID_ARGUMENT (token or sequence out of range, more rows wanted than n_logits_max), LIMIT (a sequence would pass
+// n_ctx), CANCELLED, IO, DEVICE_LOST, POISON (at least one sequence was poisoned; see tn_session_seq_status; rows of the other sequences
+// are valid).
+TN_NODISCARD TN_API tn_status tn_session_decode(tn_session *session, const tn_batch *batch);
+// Row `index` of the last decode's wanted logits, in batch order: n_vocab values, valid until the next decode. NULL where there is none.
+TN_API const float *tn_session_logits(const tn_session *session, uint32_t index);
+// TN_OK, or TN_POISON for a sequence in which a value left the exact mode's range; tn_session_seq_truncate to 0 heals it.
+TN_API tn_status tn_session_seq_status(const tn_session *session, uint32_t seq);
+TN_API uint32_t tn_session_seq_length(const tn_session *session, uint32_t seq);
+// Forgets all positions of `seq` from `length` on.  Errors: INVALID_ARGUMENT.
+TN_NODISCARD TN_API tn_status tn_session_seq_truncate(tn_session *session, uint32_t seq, uint32_t length);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

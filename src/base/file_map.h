@@ -1,0 +1,21 @@
+// A file mapped for reading, safe against the file being cut short under it.
+#ifndef TN_BASE_FILE_MAP_H
+#define TN_BASE_FILE_MAP_H
+
+#include "base/status.h"
+
+// One thread opens and closes; any thread reads.
+typedef struct tn_file_map {
+    const uint8_t *data; // NULL for an empty file
+    size_t size_bytes;
+    int slot; // private: place in the table that the signal handler reads
+} tn_file_map;
+
+// Maps the whole regular file read-only.  Errors: NOT_FOUND, IO (with errno and its text), OUT_OF_MEMORY.
+// Pages that vanish later because somebody shortens the file read as zeros, and tn_file_map_check says so.
+tn_status tn_file_map_open(const char *path, tn_file_map *out_map);
+void tn_file_map_close(tn_file_map *map); // an all-zero map is fine
+// IO where a page of the file was missing when it was read, else TN_OK. `path` is for the message. Cheap: call it after each use.
+tn_status tn_file_map_check(const tn_file_map *map, const char *path);
+
+#endif
