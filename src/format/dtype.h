@@ -1,0 +1,37 @@
+// The table of tensor types: names, block sizes, and what ternion does with each.
+#ifndef TN_FORMAT_DTYPE_H
+#define TN_FORMAT_DTYPE_H
+
+#include "base/status.h"
+
+typedef enum tn_dtype {
+    TN_DTYPE_NONE = 0,
+    TN_DTYPE_F32,
+    TN_DTYPE_F16,
+    TN_DTYPE_BF16,
+    TN_DTYPE_Q8_0,
+    TN_DTYPE_Q6_K, // dense
+    TN_DTYPE_I2_S,
+    TN_DTYPE_TQ1_0,
+    TN_DTYPE_TQ2_0, // ternary
+    TN_DTYPE_OTHER, // known by name and size at most, not read by this version
+} tn_dtype;
+
+typedef enum tn_dtype_class { TN_CLASS_DENSE, TN_CLASS_TERNARY, TN_CLASS_OTHER } tn_dtype_class;
+
+typedef struct tn_dtype_info {
+    tn_dtype dtype;
+    const char *name; // "Q8_0"
+    tn_dtype_class class_;
+    uint32_t block_elements, block_bytes; // I2_S: 128, 32 (a tail of 32 bytes a tensor comes on top)
+} tn_dtype_info;
+
+// Never NULL; for TN_DTYPE_NONE and TN_DTYPE_OTHER block sizes are 0.   Threads: any.
+const tn_dtype_info *tn_dtype_get(tn_dtype dtype);
+// Bytes of a tensor of `dtype` with rows of ne0 elements, n elements in all (I2_S: with its tail).
+// Errors: BAD_FILE (ne0 not a multiple of the block, overflow), UNSUPPORTED for NONE and OTHER.
+tn_status tn_dtype_size(tn_dtype dtype, uint64_t ne0, uint64_t n, uint64_t *out_bytes);
+// Bytes of one row of `n` elements in a dense or TQ type; n must be a multiple of the block.
+size_t tn_dtype_row_bytes(tn_dtype dtype, uint64_t n);
+
+#endif
