@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Fails where machine code holds a fused multiply-add: the exact mode rounds every product (docs/design/0001-numerics.md).
+
+usage: check_no_fma.py [--objdump PROGRAM] FILE...
+FILE: an object, static or shared library. Exit status: 0 none found, 1 found (each is printed with its function), 2 nothing could be checked.
+"""
+import argparse
+import re
+import subprocess
+import sys
+
+FUSED = re.compile(r"^(?:vfn?m(?:add|sub)\w*|fn?m(?:add|sub)|fml[as]l?2?|bfml\w+|vfm[as]\w*)$")
+FUNCTION = re.compile(r"^[0-9a-f]+ <(.+)>:$")
+
+
+def scan(objdump, path):
+    """Returns the number of instructions in `path` and a list of (function, instruction) of its fused ones."""
+    run = subprocess.run([objdump, "-d", "--no-show-raw-insn", path], capture_output=True, text=True)
+    if run.returncode != 0:
+        print(f"check_no_fma: {objdump} cannot read {path}: {run.stderr.strip()}", file=sys.stderr)
+        sys.exit(2)
+    function, count, found = "?", 0, []
+    for line in run.stdout.splitlines():
+        start = FUNCTION.match(line)
+        if start:
+            function = start.group(1)
+            continue
+        parts = line.split("\t")
+        if len(parts) < 2 or not parts[1].strip():
+            continue
+        words = parts[1].split()
+        count += 1
+        if any(FUSED.match(word) for word in words[:2]):  # the second word follows a prefix
+            found.append((function, " ".join(words)))
+    return count, found
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--objdump", default="objdump")
+    parser.add_argument("files", nargs="+")
+    options = parser.parse_args()
+    bad = 0
+    for path in options.files:
+        try:
+            count, found = scan(options.objdump, path)
+        except OSError as error:
+            print(f"check_no_fma: {options.objdump} does not run ({error.strerror}): install binutils", file=sys.stderr)
+            return 2
+        if count == 0:
+            print(f"check_no_fma: {path} holds no machine code (link-time optimisation?): nothing was checked", file=sys.stderr)
+            return 2
+        for function, instruction in found:
+            print(f"{path}: {function}: {instruction}")
+        bad += len(found)
+        print(f"{path}: {count} instructions, {len(found)} fused")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

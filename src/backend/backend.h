@@ -1,0 +1,148 @@
+// The one interface between ternion and a kind of device. Nobody reaches a backend except by it.
+//
+// Flow: device_open -> weight_layout, buffer_create, weight_pack for every weight of a segment -> program_create (once) ->
+// program_submit (each step) -> fence_wait.
+#ifndef TN_BACKEND_BACKEND_H
+#define TN_BACKEND_BACKEND_H
+
+#include "graph/op.h"
+
+#define TN_BACKEND_ABI 1u
+
+// Every backend's own structs begin with these headers.
+typedef struct tn_backend tn_backend;
+typedef struct tn_device {
+    const tn_backend *backend;
+} tn_device;
+typedef struct tn_buffer {
+    tn_device *device;
+    uint64_t size_bytes;
+} tn_buffer;
+typedef struct tn_program {
+    tn_device *device;
+} tn_program;
+
+// A CPU device's share of the host, decided by the scheduler from the topology.
+typedef struct tn_cpu_share {
+    uint32_t n_threads;
+    uint64_t memory_bytes;
+    // Binds the calling thread, number `thread` of the device, to its core; NULL: threads stay unbound. A failure is only logged.
+    tn_status (*bind)(void *ctx, uint32_t thread);
+    void *bind_ctx;
+} tn_cpu_share;
+
+// What backends may know of the host. Borrowed; outlives every device.
+typedef struct tn_backend_host {
+    uint32_t n_cpu_shares;
+    const tn_cpu_share *cpu_shares;
+    const char *cpu_isa_max; // NULL: no limit
+    tn_log log;
+} tn_backend_host;
+
+typedef struct tn_device_desc {
+    char name[32]; // "cpu0"
+    char description[128];
+    char isa[32]; // "" where the notion does not apply
+    uint32_t n_threads;
+    uint64_t memory_bytes, memory_free_bytes;
+    bool is_software;
+} tn_device_desc;
+
+// Where a packed weight lies and in which form.
+typedef struct tn_weight_layout {
+    uint32_t layout_id; // private to the backend
+    uint64_t size_bytes;
+    uint32_t alignment_bytes;
+} tn_weight_layout;
+
+typedef struct tn_packed_weight {
+    tn_buffer *buffer; // NULL: not on this device
+    uint64_t offset_bytes;
+    tn_weight_layout layout;
+} tn_packed_weight;
+
+// After a value is computed, its rows are also copied to `buffer` (f32 [rows][width]): how traces look inside a program.
+typedef struct tn_tap {
+    uint32_t value;
+    tn_buffer *buffer;
+} tn_tap;
+
+// A run of nodes to compile. Everything is borrowed: arrays during the call, buffers and graph until the program is destroyed.
+typedef struct tn_program_desc {
+    const tn_graph *graph;
+    uint32_t first_node, n_nodes;
+    uint32_t in_value, out_value;    // TN_NONE for in_value: the step's tokens
+    const tn_packed_weight *weights; // [graph->n_weights]
+    tn_buffer *kv;                   // n_kv_pages * n_layers * tn_kv_page_layer_bytes; NULL where n_layers is 0
+    uint32_t n_kv_pages;
+    int32_t first_layer;
+    uint32_t n_layers;
+    uint32_t n_tokens_max, n_logits_max, n_seqs_max, n_seq_pages_max; // bounds of every step
+    const tn_tap *taps;
+    uint32_t n_taps;
+} tn_program_desc;
+
+// One step as data: sizes bounded at compile, no pointer inside pointers' targets. All arrays are host memory that the caller keeps until
+// the fence.
+typedef struct tn_step {
+    uint32_t n_tokens, n_logits, n_seqs;
+    const int32_t *tokens;      // [n_tokens], in the vocabulary
+    const uint32_t *positions;  // [n_tokens], below n_seq_pages_max * 128 and the RoPE table's rows
+    const uint32_t *seqs;       // [n_tokens], row of page_table; tokens of one sequence are in ascending order of position
+    const uint32_t *page_table; // [n_seqs][n_seq_pages_max], page of the KV buffer for positions [128 i, 128 i + 128)
+    const uint32_t *logit_rows; // [n_logits], ascending indexes of tokens
+} tn_step;
+
+typedef struct tn_submit {
+    const tn_step *step;
+    tn_buffer *in;  // f32 [n_tokens][width]; NULL where the program starts from tokens
+    tn_buffer *out; // f32 [rows][width]
+    // Host memory [n_tokens], set by the program before its fence: 1 + index of the first node that stored a value not below 2^56 for that
+    // token, else 0. (A row of logits counts for its token.)
+    uint32_t *poison;
+} tn_submit;
+
+typedef struct tn_fence {
+    uint64_t value;
+} tn_fence;
+
+struct tn_backend {
+    uint32_t abi_version; // TN_BACKEND_ABI
+    uint32_t struct_size;
+    const char *name; // "cpu"
+
+    // Devices. Counting opens nothing and succeeds with 0 where driver or hardware is absent.
+    tn_status (*device_count)(const tn_backend_host *host, uint32_t *out_count);
+    tn_status (*device_describe)(const tn_backend_host *host, uint32_t index, tn_device_desc *out_desc);
+    // Opens and self-tests a device.  Borrows `host` until closed. Errors: UNAVAILABLE, OUT_OF_MEMORY, INVALID_ARGUMENT, INTERNAL
+    // (self-test).
+    tn_status (*device_open)(const tn_backend_host *host, uint32_t index, tn_device **out_device);
+    void (*device_close)(tn_device *device);
+    // Calls `line` for each kernel, the chosen ones marked.
+    tn_status (*device_kernels)(tn_device *device, void (*line)(void *user, const char *kernel, bool chosen), void *user);
+
+    // Memory. New buffers are zero.
+    tn_status (*buffer_create)(tn_device *device, uint64_t size_bytes, tn_buffer **out_buffer);
+    void (*buffer_destroy)(tn_buffer *buffer);
+    tn_status (*buffer_write)(tn_buffer *buffer, uint64_t offset_bytes, const void *src, uint64_t n_bytes);
+    tn_status (*buffer_read)(tn_buffer *buffer, uint64_t offset_bytes, void *dst, uint64_t n_bytes);
+
+    // Weights: size of the device's own form, and making it (in parallel, streamed). `progress` may be NULL; counts rows.
+    tn_status (*weight_layout)(tn_device *device, const tn_weight_source *source, tn_weight_layout *out_layout);
+    tn_status (*weight_pack)(tn_device *device, const tn_weight_source *source, tn_buffer *buffer, uint64_t offset_bytes);
+
+    // Ops: OK, or UNSUPPORTED with the reason.
+    tn_status (*op_supported)(tn_device *device, const tn_graph *graph, const tn_node *node);
+
+    // Programs: compiled once, submitted many times, one submit in flight per program. submit returns at once.
+    tn_status (*program_create)(tn_device *device, const tn_program_desc *desc, tn_program **out_program);
+    void (*program_destroy)(tn_program *program);
+    uint64_t (*program_scratch_bytes)(const tn_program *program);
+    tn_status (*program_submit)(tn_program *program, const tn_submit *submit, tn_fence *out_fence);
+    tn_status (*fence_wait)(tn_device *device, tn_fence fence);
+};
+
+// Backends compiled in, in order of preference.   Threads: any.
+const tn_backend *const *tn_backend_list(uint32_t *out_count);
+
+#endif

@@ -1,0 +1,12 @@
+// Which backends are compiled in: one line each, in order of preference.
+#include "backend/builtin.h"
+
+static const tn_backend *const backends[] = {
+    &tn_cpu_backend_table,
+};
+
+const tn_backend *const *tn_backend_list(uint32_t *out_count)
+{
+    *out_count = sizeof backends / sizeof *backends;
+    return backends;
+}

@@ -1,0 +1,233 @@
+// The CPU backend's table: devices and buffers. Weights and programs are in files of their own.
+#include "cpu/cpu_backend.h"
+
+#include "backend/builtin.h"
+#include "base/alloc.h"
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+static tn_status device_count(const tn_backend_host *host, uint32_t *out_count)
+{
+    *out_count = host->n_cpu_shares;
+    return TN_OK;
+}
+
+static tn_status share_of(const tn_backend_host *host, uint32_t index, const tn_cpu_share **out_share)
+{
+    if (index >= host->n_cpu_shares)
+        return tn_fail(TN_INVALID_ARGUMENT, "there is no CPU device %u: this host has %u", (unsigned)index, (unsigned)host->n_cpu_shares);
+    *out_share = &host->cpu_shares[index];
+    return TN_OK;
+}
+
+// The highest level that the CPU has and the host allows.
+static tn_status isa_of(const tn_backend_host *host, tn_isa *out_isa)
+{
+    tn_isa isa = tn_isa_detect();
+    if (host->cpu_isa_max) {
+        tn_isa max;
+        TN_TRY(tn_isa_parse(host->cpu_isa_max, &max));
+        if (max < isa) isa = max;
+    }
+    *out_isa = isa;
+    return TN_OK;
+}
+
+// The processor's product name, else the machine's.
+static void describe_processor(char *text, size_t capacity)
+{
+#if defined(__x86_64__)
+    unsigned regs[12];
+    unsigned top = (unsigned)__get_cpuid_max(0x80000000u, NULL);
+    if (top >= 0x80000004u) {
+        for (unsigned i = 0; i < 3; i++) __get_cpuid(0x80000002u + i, &regs[4 * i], &regs[4 * i + 1], &regs[4 * i + 2], &regs[4 * i + 3]);
+        char brand[49] = {0};
+        memcpy(brand, regs, 48);
+        const char *start = brand + strspn(brand, " ");
+        size_t n = strlen(start);
+        while (n > 0 && start[n - 1] == ' ') n--;
+        if (n > 0) {
+            snprintf(text, capacity, "%.*s", (int)n, start);
+            return;
+        }
+    }
+#endif
+    struct utsname machine;
+    snprintf(text, capacity, "%s", uname(&machine) == 0 ? machine.machine : "CPU");
+}
+
+static uint64_t memory_total(const tn_cpu_share *share)
+{
+    if (share->memory_bytes) return share->memory_bytes;
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
+}
+
+// What the system could hand out without swapping, at most `total`.
+static uint64_t memory_free(uint64_t total)
+{
+    uint64_t kib = 0;
+    FILE *file = fopen("/proc/meminfo", "re");
+    if (!file) return total;
+    char line[128];
+    bool found = false;
+    while (!found && fgets(line, sizeof line, file)) found = sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1;
+    fclose(file);
+    return found && kib < total / 1024 ? kib * 1024 : total;
+}
+
+static tn_status device_describe(const tn_backend_host *host, uint32_t index, tn_device_desc *out_desc)
+{
+    *out_desc = (tn_device_desc){0};
+    const tn_cpu_share *share = NULL;
+    tn_isa isa;
+    TN_TRY(share_of(host, index, &share));
+    TN_TRY(isa_of(host, &isa));
+    snprintf(out_desc->name, sizeof out_desc->name, "cpu%u", (unsigned)index);
+    describe_processor(out_desc->description, sizeof out_desc->description);
+    snprintf(out_desc->isa, sizeof out_desc->isa, "%s", tn_isa_name(isa));
+    out_desc->n_threads = share->n_threads;
+    out_desc->memory_bytes = memory_total(share);
+    out_desc->memory_free_bytes = memory_free(out_desc->memory_bytes);
+    return TN_OK;
+}
+
+// One worker tests: its rounding mode is the one that kernels run in.
+static tn_status selftest_job(void *ctx, uint32_t thread, uint32_t n_threads)
+{
+    (void)n_threads;
+    return thread == 0 ? tn_cpu_selftest(ctx) : TN_OK;
+}
+
+static void device_close(tn_device *base)
+{
+    if (!base) return;
+    tn_cpu_device *device = tn_cpu_device_of(base);
+    tn_cpu_pool_destroy(device->pool);
+    tn_free(device);
+}
+
+static tn_status device_open(const tn_backend_host *host, uint32_t index, tn_device **out_device)
+{
+    *out_device = NULL;
+    tn_status status;
+    const tn_cpu_share *share = NULL;
+    tn_isa isa;
+    TN_TRY(share_of(host, index, &share));
+    TN_TRY(isa_of(host, &isa));
+    tn_cpu_device *device;
+    TN_TRY(tn_alloc_zero(1, sizeof *device, &device));
+    device->base.backend = &tn_cpu_backend_table;
+    device->isa = isa;
+    snprintf(device->name, sizeof device->name, "cpu%u", (unsigned)index);
+    tn_cpu_dispatch(isa, &device->kernels);
+    TN_TRY_GOTO(tn_cpu_pool_create(share, device->name, &host->log, &device->pool));
+    TN_TRY_GOTO(tn_cpu_pool_run(device->pool, selftest_job, &device->kernels));
+    *out_device = &device->base;
+    return TN_OK;
+fail:
+    device_close(&device->base);
+    return status;
+}
+
+void (*tn_cpu_kernel_chosen(const tn_cpu_kernels *kernels, tn_kernel_slot slot))(void)
+{
+    switch (slot) {
+#define CHOSEN_CASE(name, type)                                                                                                            \
+    case TN_SLOT_##name: return (void (*)(void))kernels->name;
+        TN_KERNEL_SLOTS(CHOSEN_CASE)
+#undef CHOSEN_CASE
+    case TN_SLOT_COUNT_: break;
+    }
+    return NULL;
+}
+
+static tn_status device_kernels(tn_device *base, void (*line)(void *user, const char *kernel, bool chosen), void *user)
+{
+    tn_cpu_device *device = tn_cpu_device_of(base);
+    uint32_t n;
+    const tn_kernel_row *rows = tn_cpu_kernel_rows(&n);
+    for (uint32_t i = 0; i < n; i++) line(user, rows[i].name, rows[i].function == tn_cpu_kernel_chosen(&device->kernels, rows[i].slot));
+    return TN_OK;
+}
+
+static tn_status buffer_create(tn_device *device, uint64_t size_bytes, tn_buffer **out_buffer)
+{
+    *out_buffer = NULL;
+    tn_status status;
+    tn_cpu_buffer *buffer;
+    TN_TRY(tn_alloc_zero(1, sizeof *buffer, &buffer));
+    buffer->base.device = device;
+    buffer->base.size_bytes = size_bytes;
+    TN_TRY_GOTO(tn_alloc_aligned((size_t)size_bytes, 64, &buffer->data));
+    *out_buffer = &buffer->base;
+    return TN_OK;
+fail:
+    tn_free(buffer);
+    return status;
+}
+
+static void buffer_destroy(tn_buffer *base)
+{
+    if (!base) return;
+    tn_cpu_buffer *buffer = (tn_cpu_buffer *)base;
+    tn_free(buffer->data);
+    tn_free(buffer);
+}
+
+tn_status tn_cpu_buffer_check(const tn_device *device, const tn_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes, const char *what)
+{
+    if (!buffer) return tn_fail(TN_INVALID_ARGUMENT, "%s: the buffer is missing", what);
+    if (buffer->device != device) return tn_fail(TN_INVALID_ARGUMENT, "%s: the buffer is of another device", what);
+    if (offset_bytes > buffer->size_bytes || n_bytes > buffer->size_bytes - offset_bytes)
+        return tn_fail(TN_INVALID_ARGUMENT, "%s: bytes %" PRIu64 " to %" PRIu64 " + %" PRIu64 " are not inside a buffer of %" PRIu64, what,
+                       offset_bytes, offset_bytes, n_bytes, buffer->size_bytes);
+    return TN_OK;
+}
+
+static tn_status buffer_write(tn_buffer *buffer, uint64_t offset_bytes, const void *src, uint64_t n_bytes)
+{
+    TN_TRY(tn_cpu_buffer_check(buffer->device, buffer, offset_bytes, n_bytes, "write to a buffer"));
+    if (n_bytes) memcpy(tn_cpu_buffer_data(buffer) + offset_bytes, src, (size_t)n_bytes);
+    return TN_OK;
+}
+
+static tn_status buffer_read(tn_buffer *buffer, uint64_t offset_bytes, void *dst, uint64_t n_bytes)
+{
+    TN_TRY(tn_cpu_buffer_check(buffer->device, buffer, offset_bytes, n_bytes, "read from a buffer"));
+    if (n_bytes) memcpy(dst, tn_cpu_buffer_data(buffer) + offset_bytes, (size_t)n_bytes);
+    return TN_OK;
+}
+
+static tn_status fence_wait(tn_device *device, tn_fence fence) { return tn_cpu_pool_wait(tn_cpu_device_of(device)->pool, fence); }
+
+const tn_backend tn_cpu_backend_table = {
+    .abi_version = TN_BACKEND_ABI,
+    .struct_size = sizeof(tn_backend),
+    .name = "cpu",
+    .device_count = device_count,
+    .device_describe = device_describe,
+    .device_open = device_open,
+    .device_close = device_close,
+    .device_kernels = device_kernels,
+    .buffer_create = buffer_create,
+    .buffer_destroy = buffer_destroy,
+    .buffer_write = buffer_write,
+    .buffer_read = buffer_read,
+    .weight_layout = tn_cpu_weight_layout,
+    .weight_pack = tn_cpu_weight_pack,
+    .op_supported = tn_cpu_op_supported,
+    .program_create = tn_cpu_program_create,
+    .program_destroy = tn_cpu_program_destroy,
+    .program_scratch_bytes = tn_cpu_program_scratch_bytes,
+    .program_submit = tn_cpu_program_submit,
+    .fence_wait = fence_wait,
+};

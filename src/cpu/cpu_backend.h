@@ -1,0 +1,43 @@
+// The CPU backend's device and buffers, shared by its files.
+#ifndef TN_CPU_BACKEND_H
+#define TN_CPU_BACKEND_H
+
+#include "cpu/kernel.h"
+#include "cpu/pool.h"
+
+typedef struct tn_cpu_device {
+    tn_device base;
+    char name[32];
+    tn_isa isa;
+    tn_cpu_kernels kernels;
+    tn_cpu_pool *pool; // owned
+} tn_cpu_device;
+
+typedef struct tn_cpu_buffer {
+    tn_buffer base;
+    uint8_t *data; // owned, 64-byte aligned
+} tn_cpu_buffer;
+
+static inline tn_cpu_device *tn_cpu_device_of(tn_device *device) { return (tn_cpu_device *)device; }
+static inline uint8_t *tn_cpu_buffer_data(tn_buffer *buffer) { return ((tn_cpu_buffer *)buffer)->data; }
+
+// OK where `buffer` is of `device` and holds [offset, offset + n_bytes).  Errors: INVALID_ARGUMENT; `what` begins the message.
+tn_status tn_cpu_buffer_check(const tn_device *device, const tn_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes, const char *what);
+
+// The chosen kernel of a slot, as the list of kernels has it.
+void (*tn_cpu_kernel_chosen(const tn_cpu_kernels *kernels, tn_kernel_slot slot))(void);
+
+// Compares every chosen kernel with src/ref on small random shapes. Run it where rounding is the workers'.  Takes some milliseconds.
+// Errors: INTERNAL, with the kernel's name; OUT_OF_MEMORY.
+tn_status tn_cpu_selftest(const tn_cpu_kernels *kernels);
+
+// Entries of the table that live in files of their own.
+tn_status tn_cpu_weight_layout(tn_device *device, const tn_weight_source *source, tn_weight_layout *out_layout);
+tn_status tn_cpu_weight_pack(tn_device *device, const tn_weight_source *source, tn_buffer *buffer, uint64_t offset_bytes);
+tn_status tn_cpu_op_supported(tn_device *device, const tn_graph *graph, const tn_node *node);
+tn_status tn_cpu_program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program);
+void tn_cpu_program_destroy(tn_program *program);
+uint64_t tn_cpu_program_scratch_bytes(const tn_program *program);
+tn_status tn_cpu_program_submit(tn_program *program, const tn_submit *submit, tn_fence *out_fence);
+
+#endif

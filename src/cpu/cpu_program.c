@@ -1,0 +1,481 @@
+// Compiles a run of graph nodes to tasks: which storage each value has, where workers must meet, which kernel runs.
+//
+// Barriers: tasks that share rows among workers by token hand rows to each other without one; anything else that reads what was written
+// since the last barrier needs one. Storage of a dead value is reused only after a barrier, so reuse never needs one.
+#include "cpu/cpu_program.h"
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/exact_math.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+typedef enum writer { WRITER_NONE, WRITER_ROWS, WRITER_MIXED } writer; // who wrote a value since the last barrier
+
+typedef struct live_block {
+    uint64_t offset, end;
+    uint32_t value;
+    bool dead; // free from the next barrier on
+} live_block;
+
+typedef struct compiler {
+    const tn_program_desc *desc;
+    const tn_graph *graph;
+    tn_cpu_program *program;
+    uint32_t *last_use; // [graph->n_values] node
+    writer *writers;    // [n_values]
+    live_block *live;   // [n_values]
+    uint32_t n_live;
+    uint64_t arena_bytes;
+    bool kv_written, kv_read; // since the last barrier
+} compiler;
+
+static tn_status bad_desc(const char *what) { return tn_fail(TN_INVALID_ARGUMENT, "program description: %s", what); }
+
+// ---- storage ----
+
+static uint32_t rows_max(const tn_cpu_program *program, tn_rows rows)
+{
+    return rows == TN_ROWS_LOGITS ? program->n_logits_max : program->n_tokens_max;
+}
+
+// Bytes of a value with its parts 64-byte aligned: f32 rows, or codes, scales, sums.
+static bool value_bytes(const tn_cpu_program *program, const tn_cpu_value *value, uint64_t *out_main, uint64_t *out_side, uint64_t *out_all)
+{
+    uint64_t rows = rows_max(program, value->rows);
+    uint64_t row_bytes = value->type == TN_VALUE_F32 ? (uint64_t)value->stride * sizeof(float) : value->stride;
+    *out_side = 0;
+    if (!tn_ckd_mul(rows, row_bytes, out_main) || !tn_ckd_round_up(*out_main, 64, out_main)) return false;
+    if (value->type == TN_VALUE_F32) {
+        *out_all = *out_main;
+        return true;
+    }
+    uint64_t side;
+    if (!tn_ckd_mul(rows, (uint64_t)value->n_groups * 4, &side) || !tn_ckd_round_up(side, 64, out_side)) return false;
+    return tn_ckd_mul(*out_side, 2, &side) && tn_ckd_add(*out_main, side, out_all);
+}
+
+// The lowest gap between live blocks.
+static tn_status place(compiler *c, uint64_t bytes, uint64_t *out_offset)
+{
+    uint64_t offset = 0;
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (uint32_t i = 0; i < c->n_live; i++) {
+            uint64_t end;
+            if (!tn_ckd_add(offset, bytes, &end)) return bad_desc("its values do not fit into memory");
+            if (offset < c->live[i].end && end > c->live[i].offset) {
+                offset = c->live[i].end;
+                moved = true;
+            }
+        }
+    }
+    uint64_t end;
+    if (!tn_ckd_add(offset, bytes, &end)) return bad_desc("its values do not fit into memory");
+    if (end > c->arena_bytes) c->arena_bytes = end;
+    *out_offset = offset;
+    return TN_OK;
+}
+
+static tn_status give_storage(compiler *c, uint32_t index)
+{
+    tn_cpu_value *value = &c->program->values[index];
+    uint64_t main_bytes, side_bytes, bytes;
+    if (!value_bytes(c->program, value, &main_bytes, &side_bytes, &bytes)) return bad_desc("its values do not fit into memory");
+    TN_TRY(place(c, bytes, &value->arena_offset));
+    c->live[c->n_live++] = (live_block){value->arena_offset, value->arena_offset + bytes, index, false};
+    return TN_OK;
+}
+
+// The caller keeps the rows of a value that crosses the border; only their size must make sense.
+static tn_status check_border(const compiler *c, const tn_cpu_value *value)
+{
+    uint64_t main_bytes, side_bytes, bytes;
+    return value_bytes(c->program, value, &main_bytes, &side_bytes, &bytes) ? TN_OK : bad_desc("its values do not fit into memory");
+}
+
+static void mark_dead(compiler *c, uint32_t value)
+{
+    for (uint32_t i = 0; i < c->n_live; i++) {
+        if (c->live[i].value == value) c->live[i].dead = true;
+    }
+}
+
+static void cross_barrier(compiler *c)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < c->n_live; i++) {
+        if (!c->live[i].dead) c->live[kept++] = c->live[i];
+    }
+    c->n_live = kept;
+    memset(c->writers, 0, c->program->n_values * sizeof *c->writers);
+    c->kv_written = c->kv_read = false;
+}
+
+static void set_shape(tn_cpu_value *value, tn_value_type type, tn_rows rows, uint32_t width)
+{
+    value->type = type;
+    value->rows = rows;
+    value->width = width;
+    value->n_groups = 1;
+    value->stride = type == TN_VALUE_F32 ? ((size_t)width + 15) & ~(size_t)15 : ((size_t)width + TN_Q8_PAD - 1) & ~(size_t)(TN_Q8_PAD - 1);
+}
+
+static void resolve_pointers(tn_cpu_program *program)
+{
+    for (uint32_t i = 0; i < program->n_values; i++) {
+        tn_cpu_value *value = &program->values[i];
+        uint64_t main_bytes, side_bytes, all_bytes;
+        if (value->width == 0 || i == program->in_value || i == program->out_value) continue;
+        if (!value_bytes(program, value, &main_bytes, &side_bytes, &all_bytes)) continue; // give_storage has refused it
+        uint8_t *start = program->arena + value->arena_offset;
+        if (value->type == TN_VALUE_F32) {
+            value->f32 = (float *)(void *)start;
+        } else {
+            value->codes = (int8_t *)start;
+            value->scales = (float *)(void *)(start + main_bytes);
+            value->sums = (int32_t *)(void *)(start + main_bytes + side_bytes);
+        }
+    }
+}
+
+// ---- tasks ----
+
+// Whether workers share the rows that a task writes, the same way for every such task with the same rows.
+static bool writes_by_rows(tn_cpu_task_kind kind)
+{
+    return kind != TN_CPU_TASK_MATMUL_TERNARY && kind != TN_CPU_TASK_MATMUL_DENSE && kind != TN_CPU_TASK_ATTENTION;
+}
+// The same for what it reads.
+static bool reads_by_rows(tn_cpu_task_kind kind) { return writes_by_rows(kind) && kind != TN_CPU_TASK_COPY; }
+
+static bool needs_barrier(const compiler *c, const tn_cpu_task *task)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        if (!task->in[i]) continue;
+        writer wrote = c->writers[task->in[i] - c->program->values];
+        if (wrote == WRITER_MIXED || (wrote == WRITER_ROWS && !reads_by_rows(task->kind))) return true;
+    }
+    if (task->kind == TN_CPU_TASK_ATTENTION) return c->kv_written;
+    return task->kind == TN_CPU_TASK_KV_APPEND && c->kv_read;
+}
+
+static tn_status add_task(compiler *c, tn_cpu_task *task)
+{
+    task->barrier = needs_barrier(c, task);
+    if (task->barrier) cross_barrier(c);
+    if (task->out) {
+        uint32_t out = (uint32_t)(task->out - c->program->values);
+        TN_TRY(out == c->program->out_value ? check_border(c, task->out) : give_storage(c, out));
+        c->writers[out] = writes_by_rows(task->kind) ? WRITER_ROWS : WRITER_MIXED;
+    }
+    if (task->kind == TN_CPU_TASK_ATTENTION) c->kv_read = true;
+    if (task->kind == TN_CPU_TASK_KV_APPEND) c->kv_written = true;
+    c->program->tasks[c->program->n_tasks++] = *task;
+    return TN_OK;
+}
+
+static tn_status add_taps(compiler *c, uint32_t value, uint32_t node)
+{
+    tn_cpu_program *program = c->program;
+    for (uint32_t i = 0; i < c->desc->n_taps; i++) {
+        const tn_tap *tap = &c->desc->taps[i];
+        if (tap->value != value) continue;
+        tn_cpu_value *source = &program->values[value];
+        if (source->type != TN_VALUE_F32) return bad_desc("only f32 values can be tapped");
+        TN_TRY(tn_cpu_buffer_check(program->base.device, tap->buffer, 0, (uint64_t)rows_max(program, source->rows) * source->width * 4,
+                                   "tap"));
+        tn_cpu_task task = {
+            .kind = TN_CPU_TASK_TAP, .node = node, .in = {source, NULL}, .tap = (float *)(void *)tn_cpu_buffer_data(tap->buffer)};
+        TN_TRY(add_task(c, &task));
+    }
+    return TN_OK;
+}
+
+static tn_status resolve_weight(const compiler *c, const tn_node *node, tn_cpu_weight *out_weight)
+{
+    const tn_packed_weight *packed = &c->desc->weights[node->weight];
+    const tn_weight_source *source = &c->graph->weights[node->weight];
+    TN_TRY(tn_cpu_buffer_check(c->program->base.device, packed->buffer, packed->offset_bytes, packed->layout.size_bytes, source->name));
+    tn_cpu_pack_view(source, tn_cpu_buffer_data(packed->buffer) + packed->offset_bytes, out_weight);
+    return TN_OK;
+}
+
+static tn_k_embed_fn *embed_kernel(const tn_cpu_kernels *kernels, tn_dtype dtype)
+{
+    switch (dtype) {
+    case TN_DTYPE_F32: return kernels->embed_f32;
+    case TN_DTYPE_F16: return kernels->embed_f16;
+    case TN_DTYPE_BF16: return kernels->embed_bf16;
+    case TN_DTYPE_Q8_0: return kernels->embed_q8_0;
+    case TN_DTYPE_Q6_K: return kernels->embed_q6_k;
+    default: return NULL;
+    }
+}
+
+static tn_k_matmul_dense_fn *dense_kernel(const tn_cpu_kernels *kernels, tn_dtype dtype)
+{
+    switch (dtype) {
+    case TN_DTYPE_F32: return kernels->matmul_f32;
+    case TN_DTYPE_F16: return kernels->matmul_f16;
+    case TN_DTYPE_BF16: return kernels->matmul_bf16;
+    case TN_DTYPE_Q8_0: return kernels->matmul_q8_0;
+    case TN_DTYPE_Q6_K: return kernels->matmul_q6_k;
+    default: return NULL;
+    }
+}
+
+// Elements a group of the quantised inputs that a dense type wants; 0: it takes f32.
+static uint32_t dense_group(tn_dtype dtype) { return dtype == TN_DTYPE_Q8_0 ? 32 : dtype == TN_DTYPE_Q6_K ? 256 : 0; }
+
+// Puts the grouped quantisation of the input before a dense matmul, as a value of its own.
+static tn_status add_quant_group(compiler *c, tn_cpu_task *matmul, uint32_t group)
+{
+    tn_cpu_program *program = c->program;
+    tn_cpu_value *codes = &program->values[program->n_values++];
+    set_shape(codes, TN_VALUE_Q8, matmul->in[0]->rows, matmul->in[0]->width);
+    codes->n_groups = matmul->in[0]->width / group;
+    tn_cpu_task task = {.kind = TN_CPU_TASK_QUANT_GROUP, .node = matmul->node, .in = {matmul->in[0], NULL}, .out = codes, .group = group};
+    matmul->in[0] = codes;
+    return add_task(c, &task);
+}
+
+static const tn_cpu_task_kind task_kinds[TN_OP_COUNT_] = {
+    [TN_OP_EMBED] = TN_CPU_TASK_EMBED,
+    [TN_OP_NORM_QUANT] = TN_CPU_TASK_NORM_QUANT,
+    [TN_OP_QUANT] = TN_CPU_TASK_QUANT,
+    [TN_OP_NORM] = TN_CPU_TASK_NORM,
+    [TN_OP_MATMUL_TERNARY] = TN_CPU_TASK_MATMUL_TERNARY,
+    [TN_OP_MATMUL_DENSE] = TN_CPU_TASK_MATMUL_DENSE,
+    [TN_OP_ROPE] = TN_CPU_TASK_ROPE,
+    [TN_OP_KV_APPEND] = TN_CPU_TASK_KV_APPEND,
+    [TN_OP_ATTENTION] = TN_CPU_TASK_ATTENTION,
+    [TN_OP_GLU] = TN_CPU_TASK_GLU,
+    [TN_OP_ADD] = TN_CPU_TASK_ADD,
+    [TN_OP_COPY] = TN_CPU_TASK_COPY,
+};
+
+// Kernel and bounds that depend on the op.
+static tn_status choose(compiler *c, tn_cpu_task *task)
+{
+    tn_cpu_program *program = c->program;
+    const tn_cpu_kernels *kernels = &program->device->kernels;
+    switch (task->op->op) {
+    case TN_OP_EMBED:
+        task->kernel.embed = embed_kernel(kernels, task->w.dtype);
+        program->reads_tokens = true;
+        return TN_OK;
+    case TN_OP_MATMUL_DENSE: {
+        task->kernel.dense = dense_kernel(kernels, task->w.dtype);
+        uint32_t group = dense_group(task->w.dtype);
+        return group ? add_quant_group(c, task, group) : TN_OK;
+    }
+    case TN_OP_GLU: task->kernel.glu = task->op->p.glu.kind == TN_GLU_RELU2 ? kernels->glu_relu2 : kernels->glu_silu; return TN_OK;
+    case TN_OP_ROPE:
+        if (c->graph->n_ctx < program->n_positions) program->n_positions = c->graph->n_ctx;
+        return TN_OK;
+    case TN_OP_KV_APPEND:
+    case TN_OP_ATTENTION:
+        if (!program->kv) return bad_desc("it has attention but no KV buffer");
+        if (task->op->layer < program->first_layer || task->op->layer - program->first_layer >= (int64_t)c->desc->n_layers)
+            return bad_desc("a layer's KV cache is not in its KV buffer");
+        program->reads_kv = true;
+        return TN_OK;
+    default: return TN_OK;
+    }
+}
+
+static tn_status add_node(compiler *c, uint32_t index)
+{
+    tn_cpu_program *program = c->program;
+    const tn_node *node = &c->graph->nodes[index];
+    TN_TRY(tn_cpu_op_supported(program->base.device, c->graph, node));
+    tn_cpu_task task = {.kind = task_kinds[node->op], .node = index, .op = node};
+    for (uint32_t i = 0; i < 2; i++) {
+        if (node->in[i] == TN_NONE) continue;
+        task.in[i] = &program->values[node->in[i]];
+        if (task.in[i]->width == 0) return bad_desc("a node reads a value that the program neither takes nor computes");
+    }
+    if (node->weight != TN_NONE) TN_TRY(resolve_weight(c, node, &task.w));
+    if (node->out != TN_NONE) {
+        const tn_value *value = &c->graph->values[node->out];
+        task.out = &program->values[node->out];
+        set_shape(task.out, value->type, value->rows, value->width);
+        if (node->out == program->out_value) task.out->stride = task.out->width; // dense rows in the caller's buffer
+    }
+    TN_TRY(choose(c, &task));
+    TN_TRY(add_task(c, &task));
+    if (node->out != TN_NONE) TN_TRY(add_taps(c, node->out, index));
+
+    size_t scratch = tn_cpu_exec_scratch_bytes(node);
+    if (scratch > program->thread_scratch_bytes) program->thread_scratch_bytes = scratch;
+    for (uint32_t i = 0; i < 2; i++) {
+        if (node->in[i] != TN_NONE && c->last_use[node->in[i]] == index) mark_dead(c, node->in[i]);
+    }
+    if (task.kind == TN_CPU_TASK_MATMUL_DENSE && task.in[0]->type == TN_VALUE_Q8) mark_dead(c, (uint32_t)(task.in[0] - program->values));
+    if (node->out != TN_NONE && c->last_use[node->out] == index) mark_dead(c, node->out);
+    return TN_OK;
+}
+
+// ---- the program ----
+
+static tn_status check_desc(const tn_device *device, const tn_program_desc *desc)
+{
+    const tn_graph *graph = desc->graph;
+    if (desc->n_nodes == 0 || desc->first_node > graph->n_nodes || desc->n_nodes > graph->n_nodes - desc->first_node)
+        return bad_desc("its nodes are not in the graph");
+    if (desc->n_tokens_max == 0 || desc->n_seqs_max == 0) return bad_desc("its steps have no tokens or no sequences");
+    if (desc->in_value != TN_NONE && (desc->in_value >= graph->n_values || graph->values[desc->in_value].type != TN_VALUE_F32))
+        return bad_desc("its input is not a f32 value of the graph");
+    if (desc->out_value >= graph->n_values || graph->values[desc->out_value].type != TN_VALUE_F32 || desc->out_value == desc->in_value)
+        return bad_desc("its output is not a f32 value that it computes");
+    if (desc->n_layers != 0 && desc->kv) {
+        uint64_t bytes = tn_kv_page_layer_bytes(graph->n_kv_heads, graph->head_dim);
+        if (!tn_ckd_mul(bytes, desc->n_layers, &bytes) || !tn_ckd_mul(bytes, desc->n_kv_pages, &bytes))
+            return bad_desc("its KV cache does not fit into memory");
+        TN_TRY(tn_cpu_buffer_check(device, desc->kv, 0, bytes, "KV cache"));
+    }
+    return TN_OK;
+}
+
+static void fill_bounds(tn_cpu_program *program, const tn_program_desc *desc)
+{
+    program->in_value = desc->in_value;
+    program->out_value = desc->out_value;
+    program->kv = desc->n_layers != 0 && desc->kv ? tn_cpu_buffer_data(desc->kv) : NULL;
+    program->n_kv_pages = desc->n_kv_pages;
+    program->n_kv_heads = desc->graph->n_kv_heads;
+    program->head_dim = desc->graph->head_dim;
+    program->first_layer = desc->first_layer;
+    program->n_tokens_max = desc->n_tokens_max;
+    program->n_logits_max = desc->n_logits_max;
+    program->n_seqs_max = desc->n_seqs_max;
+    program->n_seq_pages_max = desc->n_seq_pages_max;
+    program->n_vocab = desc->graph->n_vocab;
+    uint64_t positions = (uint64_t)desc->n_seq_pages_max * TN_KV_PAGE_POSITIONS;
+    program->n_positions = desc->n_layers == 0 || positions > UINT32_MAX ? UINT32_MAX : (uint32_t)positions;
+}
+
+static void fill_last_uses(compiler *c)
+{
+    const tn_graph *graph = c->graph;
+    uint32_t end = c->desc->first_node + c->desc->n_nodes;
+    for (uint32_t i = c->desc->first_node; i < end; i++) {
+        const tn_node *node = &graph->nodes[i];
+        if (node->out != TN_NONE) c->last_use[node->out] = i;
+        for (uint32_t k = 0; k < 2; k++) {
+            if (node->in[k] != TN_NONE) c->last_use[node->in[k]] = i;
+        }
+    }
+}
+
+// Gains as f32: those of other types are converted once, here.
+static void resolve_gains(tn_cpu_program *program, uint64_t offset)
+{
+    for (uint32_t i = 0; i < program->n_tasks; i++) {
+        tn_cpu_task *task = &program->tasks[i];
+        if (task->kind != TN_CPU_TASK_NORM && task->kind != TN_CPU_TASK_NORM_QUANT) continue;
+        if (task->w.dtype == TN_DTYPE_F32) {
+            task->gamma = (const float *)(const void *)task->w.data;
+            continue;
+        }
+        float *gains = (float *)(void *)(program->arena + offset);
+        embed_kernel(&program->device->kernels, task->w.dtype)(task->w.data, task->w.stride_bytes, 0, task->w.n_cols, gains);
+        task->gamma = gains;
+        offset += ((uint64_t)task->w.n_cols * 4 + 63) & ~(uint64_t)63;
+    }
+}
+
+static tn_status make_arena(compiler *c)
+{
+    tn_cpu_program *program = c->program;
+    uint64_t gains = 0, bytes = c->arena_bytes, per_thread, all_threads;
+    for (uint32_t i = 0; i < program->n_tasks; i++) {
+        const tn_cpu_task *task = &program->tasks[i];
+        if ((task->kind == TN_CPU_TASK_NORM || task->kind == TN_CPU_TASK_NORM_QUANT) && task->w.dtype != TN_DTYPE_F32)
+            gains += ((uint64_t)task->w.n_cols * 4 + 63) & ~(uint64_t)63;
+    }
+    uint64_t gains_offset = bytes, scratch_offset;
+    if (!tn_ckd_add(bytes, gains, &scratch_offset) || !tn_ckd_round_up(program->thread_scratch_bytes, 64, &per_thread) ||
+        !tn_ckd_mul(per_thread, tn_cpu_pool_n_threads(program->device->pool), &all_threads) ||
+        !tn_ckd_add(scratch_offset, all_threads, &bytes))
+        return bad_desc("its values do not fit into memory");
+    TN_TRY(tn_alloc_aligned((size_t)bytes, 64, &program->arena));
+    program->arena_bytes = bytes;
+    program->thread_scratch_bytes = (size_t)per_thread;
+    program->thread_scratch = program->arena + scratch_offset;
+    resolve_pointers(program);
+    resolve_gains(program, gains_offset);
+    return TN_OK;
+}
+
+static tn_status compile(compiler *c)
+{
+    tn_cpu_program *program = c->program;
+    const tn_program_desc *desc = c->desc;
+    fill_last_uses(c);
+    if (desc->in_value != TN_NONE) {
+        const tn_value *value = &c->graph->values[desc->in_value];
+        tn_cpu_value *in = &program->values[desc->in_value];
+        set_shape(in, value->type, value->rows, value->width);
+        in->stride = in->width;
+        TN_TRY(check_border(c, in));
+        TN_TRY(add_taps(c, desc->in_value, desc->first_node));
+    }
+    for (uint32_t i = 0; i < desc->n_nodes; i++) TN_TRY(add_node(c, desc->first_node + i));
+    if (program->values[desc->out_value].width == 0) return bad_desc("its output is not computed by it");
+    for (uint32_t i = 0; i < desc->n_taps; i++) {
+        if (desc->taps[i].value >= c->graph->n_values || program->values[desc->taps[i].value].width == 0)
+            return bad_desc("it taps a value that it does not compute");
+    }
+    return make_arena(c);
+}
+
+tn_status tn_cpu_program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
+{
+    *out_program = NULL;
+    TN_TRY(check_desc(device, desc));
+    tn_status status;
+    // At most one value and one task more than the graph's for each node, and a task for each tap.
+    size_t n_values = (size_t)desc->graph->n_values + desc->n_nodes, n_tasks = 2 * (size_t)desc->n_nodes + desc->n_taps;
+    compiler c = {.desc = desc, .graph = desc->graph};
+    tn_cpu_program *program;
+    TN_TRY(tn_alloc_zero(1, sizeof *program, &program));
+    c.program = program;
+    program->base.device = device;
+    program->device = tn_cpu_device_of(device);
+    program->job = (tn_cpu_job){.run = tn_cpu_program_run, .ctx = program};
+    fill_bounds(program, desc);
+    program->n_values = desc->graph->n_values;
+    TN_TRY_GOTO(tn_alloc_zero(n_values, sizeof *program->values, &program->values));
+    TN_TRY_GOTO(tn_alloc_zero(n_tasks, sizeof *program->tasks, &program->tasks));
+    TN_TRY_GOTO(tn_alloc_zero(desc->n_seqs_max, sizeof *program->seq_next, &program->seq_next));
+    TN_TRY_GOTO(tn_alloc_zero(desc->graph->n_values, sizeof *c.last_use, &c.last_use));
+    TN_TRY_GOTO(tn_alloc_zero(n_values, sizeof *c.writers, &c.writers));
+    TN_TRY_GOTO(tn_alloc_zero(n_values, sizeof *c.live, &c.live));
+    TN_TRY_GOTO(compile(&c));
+    *out_program = &program->base;
+    program = NULL;
+    status = TN_OK;
+fail:
+    tn_cpu_program_destroy(program ? &program->base : NULL);
+    tn_free(c.live);
+    tn_free(c.writers);
+    tn_free(c.last_use);
+    return status;
+}
+
+void tn_cpu_program_destroy(tn_program *base)
+{
+    if (!base) return;
+    tn_cpu_program *program = (tn_cpu_program *)base;
+    tn_cpu_pool_detach(program->device->pool, &program->job);
+    tn_free(program->arena);
+    tn_free(program->seq_next);
+    tn_free(program->tasks);
+    tn_free(program->values);
+    tn_free(program);
+}
+
+uint64_t tn_cpu_program_scratch_bytes(const tn_program *base) { return ((const tn_cpu_program *)base)->arena_bytes; }

@@ -1,0 +1,92 @@
+// A compiled program: a flat list of tasks over values in one arena. Made by cpu_program.c, run by cpu_exec.c.
+#ifndef TN_CPU_PROGRAM_H
+#define TN_CPU_PROGRAM_H
+
+#include "cpu/cpu_backend.h"
+#include "cpu/pack.h"
+
+// Storage of a value. Rows of f32 are padded to 16 floats, rows of codes to TN_Q8_PAD bytes of which those from `width` on are zero.
+typedef struct tn_cpu_value {
+    tn_value_type type;
+    tn_rows rows;
+    uint32_t width;
+    uint32_t n_groups; // Q8: scales and sums a row; 1 except for grouped quantisation
+    size_t stride;     // F32: floats a row; Q8: bytes of codes a row
+    uint64_t arena_offset;
+    float *f32; // of the values that cross the program's border: set by submit
+    int8_t *codes;
+    float *scales; // [rows][n_groups]
+    int32_t *sums;
+} tn_cpu_value;
+
+typedef enum tn_cpu_task_kind {
+    TN_CPU_TASK_EMBED,
+    TN_CPU_TASK_NORM_QUANT,
+    TN_CPU_TASK_QUANT,
+    TN_CPU_TASK_QUANT_GROUP,
+    TN_CPU_TASK_NORM,
+    TN_CPU_TASK_MATMUL_TERNARY,
+    TN_CPU_TASK_MATMUL_DENSE,
+    TN_CPU_TASK_ROPE,
+    TN_CPU_TASK_KV_APPEND,
+    TN_CPU_TASK_ATTENTION,
+    TN_CPU_TASK_GLU,
+    TN_CPU_TASK_ADD,
+    TN_CPU_TASK_COPY,
+    TN_CPU_TASK_TAP,
+    TN_CPU_TASK_COUNT_,
+} tn_cpu_task_kind;
+
+typedef struct tn_cpu_task {
+    tn_cpu_task_kind kind;
+    bool barrier;        // the workers meet before it
+    uint32_t node;       // index in the graph
+    const tn_node *op;   // its parameters; borrowed from the graph
+    tn_cpu_value *in[2]; // NULL where unused
+    tn_cpu_value *out;   // NULL for KV_APPEND and TAP
+    tn_cpu_weight w;
+    const float *gamma; // NORM and NORM_QUANT
+    uint32_t group;     // QUANT_GROUP: elements a group
+    float *tap;         // TAP: f32 [rows][width]
+    union {
+        tn_k_embed_fn *embed;
+        tn_k_matmul_dense_fn *dense;
+        tn_k_glu_fn *glu;
+    } kernel;
+} tn_cpu_task;
+
+typedef struct tn_cpu_program {
+    tn_program base;
+    tn_cpu_device *device;
+    tn_cpu_job job;
+
+    tn_cpu_value *values; // owned: the graph's, then those that the compiler added
+    uint32_t n_values, in_value, out_value;
+    tn_cpu_task *tasks; // owned
+    uint32_t n_tasks;
+    uint8_t *arena; // owned
+    uint64_t arena_bytes;
+    uint8_t *thread_scratch; // in the arena
+    size_t thread_scratch_bytes;
+
+    uint8_t *kv; // NULL where the program has no layers
+    uint32_t n_kv_pages, n_kv_heads, head_dim;
+    int32_t first_layer;
+    uint32_t n_tokens_max, n_logits_max, n_seqs_max, n_seq_pages_max;
+    uint32_t n_vocab, n_positions; // bounds of the step's tokens and positions
+    bool reads_tokens, reads_kv;
+    uint32_t *seq_next; // owned, [n_seqs_max]: for checking steps
+
+    tn_step step; // of the submit in flight
+    uint32_t *poison;
+} tn_cpu_program;
+
+// Runs the program's tasks; a tn_cpu_job_fn.
+tn_status tn_cpu_program_run(void *program, uint32_t thread, uint32_t n_threads);
+// Scratch that one thread needs for a node, 0 where none.
+size_t tn_cpu_exec_scratch_bytes(const tn_node *node);
+// Puts one position into a KV block: codes k and v [head_dim] with their scales.
+void tn_cpu_kv_store(uint8_t *block, uint32_t head_dim, uint32_t position, const int16_t *k, float k_scale, const int16_t *v,
+                     float v_scale);
+
+#endif

@@ -1,0 +1,118 @@
+// Takes steps: what kernels trust is checked here, cheaply, then the program goes to the pool. Also says which ops the CPU has.
+#include "cpu/cpu_program.h"
+
+#include <string.h>
+
+static tn_status bad_step(const char *what, uint32_t token)
+{
+    return tn_fail(TN_INVALID_ARGUMENT, "step: %s (token %u of the step)", what, (unsigned)token);
+}
+
+// Tokens of a sequence ascend, so the pages of its last token are those of all.
+static tn_status check_pages(const tn_cpu_program *program, const tn_step *step, uint32_t token)
+{
+    const uint32_t *pages = step->page_table + (size_t)step->seqs[token] * program->n_seq_pages_max;
+    for (uint32_t i = 0; i <= step->positions[token] / TN_KV_PAGE_POSITIONS; i++) {
+        if (pages[i] >= program->n_kv_pages) return bad_step("its sequence has a page outside of the KV cache", token);
+    }
+    return TN_OK;
+}
+
+static tn_status check_step(tn_cpu_program *program, const tn_step *step)
+{
+    if (step->n_tokens == 0 || step->n_tokens > program->n_tokens_max || step->n_logits > program->n_logits_max ||
+        step->n_seqs > program->n_seqs_max)
+        return tn_fail(TN_INVALID_ARGUMENT, "a step of %u tokens, %u rows of logits, %u sequences; the program takes 1 to %u, %u and %u",
+                       (unsigned)step->n_tokens, (unsigned)step->n_logits, (unsigned)step->n_seqs, (unsigned)program->n_tokens_max,
+                       (unsigned)program->n_logits_max, (unsigned)program->n_seqs_max);
+    memset(program->seq_next, 0, step->n_seqs * sizeof *program->seq_next);
+    for (uint32_t i = 0; i < step->n_tokens; i++) {
+        if (program->reads_tokens && (uint32_t)step->tokens[i] >= program->n_vocab) return bad_step("its id is not in the vocabulary", i);
+        if (step->positions[i] >= program->n_positions) return bad_step("its position is beyond the context", i);
+        if (!program->reads_kv) continue;
+        if (step->seqs[i] >= step->n_seqs) return bad_step("its sequence is not one of the step's", i);
+        if (step->positions[i] < program->seq_next[step->seqs[i]])
+            return bad_step("its position is not after its sequence's previous token", i);
+        program->seq_next[step->seqs[i]] = step->positions[i] + 1;
+        if (i + 1 == step->n_tokens || step->seqs[i + 1] != step->seqs[i]) TN_TRY(check_pages(program, step, i));
+    }
+    for (uint32_t i = 0; i < step->n_logits; i++) {
+        if (step->logit_rows[i] >= step->n_tokens || (i > 0 && step->logit_rows[i] <= step->logit_rows[i - 1]))
+            return tn_fail(TN_INVALID_ARGUMENT, "step: wanted rows of logits are not ascending token indexes below %u",
+                           (unsigned)step->n_tokens);
+    }
+    return TN_OK;
+}
+
+// Points a value that crosses the program's border at the caller's rows.
+static tn_status bind_border(tn_cpu_program *program, uint32_t index, tn_buffer *buffer, const tn_step *step, const char *what)
+{
+    tn_cpu_value *value = &program->values[index];
+    uint64_t rows = value->rows == TN_ROWS_LOGITS ? step->n_logits : step->n_tokens;
+    TN_TRY(tn_cpu_buffer_check(program->base.device, buffer, 0, rows * value->width * sizeof(float), what));
+    value->f32 = (float *)(void *)tn_cpu_buffer_data(buffer);
+    return TN_OK;
+}
+
+tn_status tn_cpu_program_submit(tn_program *base, const tn_submit *submit, tn_fence *out_fence)
+{
+    out_fence->value = 0;
+    tn_cpu_program *program = (tn_cpu_program *)base;
+    tn_cpu_pool *pool = program->device->pool;
+    if (tn_cpu_pool_in_flight(pool, &program->job))
+        return tn_fail(TN_INVALID_ARGUMENT, "the program's last submit is still in flight: wait for its fence first");
+    TN_TRY(check_step(program, submit->step));
+    if (!submit->poison) return tn_fail(TN_INVALID_ARGUMENT, "submit: there is no place for the poison of its tokens");
+    if (program->in_value != TN_NONE) {
+        if (submit->in == submit->out) return tn_fail(TN_INVALID_ARGUMENT, "submit: input and output are the same buffer");
+        TN_TRY(bind_border(program, program->in_value, submit->in, submit->step, "the program's input"));
+    }
+    TN_TRY(bind_border(program, program->out_value, submit->out, submit->step, "the program's output"));
+    program->step = *submit->step;
+    program->poison = submit->poison;
+    memset(program->poison, 0, submit->step->n_tokens * sizeof *program->poison);
+    return tn_cpu_pool_submit(pool, &program->job, out_fence);
+}
+
+// Dense types have kernels for products and look-ups; gains are looked up once.
+static tn_status check_dense(const tn_weight_source *source)
+{
+    switch (source->dtype) {
+    case TN_DTYPE_F32:
+    case TN_DTYPE_F16:
+    case TN_DTYPE_BF16: return TN_OK;
+    case TN_DTYPE_Q8_0:
+    case TN_DTYPE_Q6_K: {
+        uint32_t block = source->dtype == TN_DTYPE_Q8_0 ? 32 : 256;
+        if (source->n_cols % block == 0) return TN_OK;
+        return tn_fail(TN_UNSUPPORTED, "%s: rows of %u elements are no whole blocks of %s", source->name, (unsigned)source->n_cols,
+                       tn_dtype_get(source->dtype)->name);
+    }
+    default:
+        return tn_fail(TN_UNSUPPORTED, "%s: the CPU has no kernel for dense weights of type %s", source->name,
+                       tn_dtype_get(source->dtype)->name);
+    }
+}
+
+tn_status tn_cpu_op_supported(tn_device *device, const tn_graph *graph, const tn_node *node)
+{
+    (void)device;
+    const tn_weight_source *weight = node->weight == TN_NONE ? NULL : &graph->weights[node->weight];
+    switch (node->op) {
+    case TN_OP_EMBED:
+    case TN_OP_NORM:
+    case TN_OP_NORM_QUANT:
+    case TN_OP_MATMUL_DENSE: TN_TRY(check_dense(weight)); break;
+    case TN_OP_KV_APPEND:
+    case TN_OP_ATTENTION:
+        if (node->p.attention.head_dim < 2 || node->p.attention.head_dim % 2 != 0)
+            return tn_fail(TN_UNSUPPORTED, "%s: heads of %u dimensions; the CPU needs an even number", tn_op_name(node->op),
+                           (unsigned)node->p.attention.head_dim);
+        break;
+    case TN_OP_COUNT_: return tn_fail(TN_UNSUPPORTED, "the CPU does not know op %d", (int)node->op);
+    default: break;
+    }
+    if (!weight) return TN_OK;
+    tn_weight_layout layout;
+    return tn_cpu_pack_layout(weight, &layout);
+}

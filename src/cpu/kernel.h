@@ -1,0 +1,136 @@
+// The CPU's kernels: their types, the layouts they read, and the table that dispatch fills.
+#ifndef TN_CPU_KERNEL_H
+#define TN_CPU_KERNEL_H
+
+#include "backend/backend.h"
+
+// ISA levels, ascending. A kernel of a level runs where the CPU has that level's features.
+typedef enum tn_isa { TN_ISA_SCALAR, TN_ISA_AVX2, TN_ISA_AVX512VNNI, TN_ISA_COUNT_ } tn_isa;
+
+// Layout T2_16: panels of 16 rows. A panel is a run of 64-byte blocks, one for each 16 columns (the last is padded): bits 2p, 2p+1 of byte
+// 4r + j hold code t+1 of row r, column 4p + j of the block (p, j = 0..3). Padding rows and columns hold code 1. After the panels' codes
+// come f32 scales, one a row (padding rows: 0), 64-byte aligned. One load, 3 shifts and 4 masks give four vectors of 16 rows x 4 columns.
+#define TN_T2_ROWS        16u
+#define TN_T2_COLS        16u
+#define TN_T2_BLOCK_BYTES 64u
+// Layout Q8_16 (q8_0): panels of 16 rows; for each 32 columns 16 f32 scales (FL applied), then 8 groups of 64 bytes: byte 4r + j of group g
+// holds code + 128 (unsigned) of row r, column 4g + j. Padding rows: scale 0, code 128.
+#define TN_Q8_BLOCK_BYTES (64u + 512u)
+// f32, f16, bf16: rows as in the file (FL applied), each padded to a multiple of 64 bytes. q6_k: rows as in the file (210-byte blocks,
+// scales below 2^-50: 0).
+
+// Quantised activations: codes [rows][stride] with zeros from K up to the next multiple of 64; stride a multiple of 64 bytes.
+#define TN_Q8_PAD 64u
+
+typedef struct tn_k_matmul_ternary_args {
+    const int8_t *x;         // [M][x_stride]
+    size_t x_stride;         // bytes
+    const float *x_scale;    // [M]
+    const int32_t *x_sum;    // [M] sum of codes
+    const uint8_t *w;        // T2_16, first panel to compute
+    const float *w_scale;    // [n_panels * 16]
+    uint32_t M, N, n_blocks; // N: real rows from the first panel on (ceil(N/16) panels); n_blocks: ceil(K/16)
+    float *y;                // [M][y_stride], column of the first panel's first row
+    size_t y_stride;         // floats
+    uint32_t *y_absmax;      // [M] raised to the largest absolute bits stored
+} tn_k_matmul_ternary_args;
+
+typedef struct tn_k_matmul_dense_args {
+    const float *x;        // [M][x_stride]: f32, f16, bf16 weights
+    size_t x_stride;       // floats
+    const int8_t *xq;      // [M][xq_stride]: quantised weights, QUANT per 32 (q8_0) or 256 (q6_k)
+    size_t xq_stride;      // bytes
+    const float *xq_scale; // [M][xq_groups]
+    const int32_t *xq_sum; // [M][xq_groups]
+    uint32_t xq_groups;
+    const uint8_t *w; // first row or panel to compute
+    size_t w_stride;  // bytes a row (f32, f16, bf16, q6_k) or a panel (q8_0)
+    uint32_t M, N, K; // N: real rows from there on
+    float *y;
+    size_t y_stride;    // floats
+    uint32_t *y_absmax; // [M]
+} tn_k_matmul_dense_args;
+
+// KV cache, block of one (layer, page, KV head): int16 k[head_dim/2][128][2] (pairs of dimensions, all positions side by side), int16
+// v[64][head_dim][2] (pairs of positions), f32 k_scale[128], f32 v_scale[128].
+#define TN_KV_BLOCK_BYTES(head_dim) ((size_t)TN_KV_PAGE_POSITIONS * (4u * (size_t)(head_dim) + 8u))
+
+typedef struct tn_k_attention_args {
+    const int16_t *q;     // [n_q][head_dim] codes of the query heads that share the KV head
+    const float *q_scale; // [n_q] sq
+    uint32_t n_q, head_dim;
+    const uint8_t *kv;     // block of page 0 for this layer and KV head
+    size_t page_stride;    // bytes from page to page
+    const uint32_t *pages; // pages of the sequence
+    uint32_t n_pos;        // visible positions, >= 1
+    float *y;              // [n_q][head_dim]
+    void *scratch;         // TN_ATTENTION_SCRATCH_BYTES(n_q, head_dim), 64-byte aligned
+} tn_k_attention_args;
+#define TN_ATTENTION_SCRATCH_BYTES(n_q, head_dim) (4096u + (size_t)(n_q) * ((size_t)(head_dim) + 16u) * 4u)
+
+// Function types by slot of the table. Those that return uint32_t return the largest absolute bits stored.
+typedef void tn_k_quant_fn(const float *x, uint32_t n, int8_t *q, float *scale, int32_t *sum);
+typedef void tn_k_norm_quant_fn(const float *x, const float *gamma, uint32_t n, float eps, int8_t *q, float *scale, int32_t *sum);
+typedef uint32_t tn_k_norm_fn(const float *x, const float *gamma, uint32_t n, float eps, float *y);
+typedef void tn_k_quant_group_fn(const float *x, uint32_t n, uint32_t group, int8_t *q, float *scales, int32_t *sums);
+typedef void tn_k_matmul_ternary_fn(const tn_k_matmul_ternary_args *args);
+typedef void tn_k_matmul_dense_fn(const tn_k_matmul_dense_args *args);
+typedef uint32_t tn_k_embed_fn(const uint8_t *w, size_t w_stride, uint32_t row, uint32_t n,
+                               float *y); // w: packed; stride as in matmul_dense
+typedef uint32_t tn_k_rope_fn(const float *x, const float *table_row, uint32_t n_heads, uint32_t head_dim, tn_rope_pairs pairs, float *y);
+typedef void tn_k_quant_head_fn(const float *x, uint32_t n, int32_t A, int16_t *codes, float *scale);
+typedef uint32_t tn_k_attention_fn(const tn_k_attention_args *args);
+typedef uint32_t tn_k_glu_fn(const float *gate, const float *up, uint32_t n, float *y);
+typedef uint32_t tn_k_add_fn(const float *a, const float *b, uint32_t n, float *y);
+
+// The slots of the dispatch table: X(slot, function type).
+#define TN_KERNEL_SLOTS(X)                                                                                                                 \
+    X(quant, tn_k_quant_fn)                                                                                                                \
+    X(norm_quant, tn_k_norm_quant_fn) X(norm, tn_k_norm_fn) X(quant_group, tn_k_quant_group_fn) X(matmul_ternary, tn_k_matmul_ternary_fn)  \
+        X(matmul_f32, tn_k_matmul_dense_fn) X(matmul_f16, tn_k_matmul_dense_fn) X(matmul_bf16, tn_k_matmul_dense_fn)                       \
+            X(matmul_q8_0, tn_k_matmul_dense_fn) X(matmul_q6_k, tn_k_matmul_dense_fn) X(embed_f32, tn_k_embed_fn)                          \
+                X(embed_f16, tn_k_embed_fn) X(embed_bf16, tn_k_embed_fn) X(embed_q8_0, tn_k_embed_fn) X(embed_q6_k, tn_k_embed_fn)         \
+                    X(rope, tn_k_rope_fn) X(quant_head, tn_k_quant_head_fn) X(attention, tn_k_attention_fn) X(glu_relu2, tn_k_glu_fn)      \
+                        X(glu_silu, tn_k_glu_fn) X(add, tn_k_add_fn)
+
+typedef enum tn_kernel_slot {
+#define TN_SLOT_ENUM(slot, type) TN_SLOT_##slot,
+    TN_KERNEL_SLOTS(TN_SLOT_ENUM)
+#undef TN_SLOT_ENUM
+        TN_SLOT_COUNT_
+} tn_kernel_slot;
+
+// The chosen kernel of every slot. Const after tn_cpu_dispatch.
+typedef struct tn_cpu_kernels {
+#define TN_SLOT_FIELD(slot, type) type *slot;
+    TN_KERNEL_SLOTS(TN_SLOT_FIELD)
+#undef TN_SLOT_FIELD
+} tn_cpu_kernels;
+
+// The same types by the slot's name, for prototypes.
+#define TN_SLOT_TYPEDEF(slot, type) typedef type tn_slot_##slot##_fn;
+TN_KERNEL_SLOTS(TN_SLOT_TYPEDEF)
+#undef TN_SLOT_TYPEDEF
+
+// kernels.inc: rows TN_KERNEL(slot, weights, activations, ISA, MR, NR, K_BLOCK, function), read by these prototypes, dispatch, tests and
+// benches. ISA is the enum's name without TN_ISA_. A kernel that is not in the list does not exist.
+#define TN_KERNEL(slot, weights, acts, isa, MR, NR, K_BLOCK, function) tn_slot_##slot##_fn function;
+#include "cpu/kernels.inc"
+#undef TN_KERNEL
+
+// One row of the list, for tests, benches and `ternion devices --kernels`.
+typedef struct tn_kernel_row {
+    tn_kernel_slot slot;
+    const char *slot_name, *weights, *acts, *name;
+    tn_isa isa;
+    uint32_t MR, NR, K_BLOCK;
+    void (*function)(void);
+} tn_kernel_row;
+const tn_kernel_row *tn_cpu_kernel_rows(uint32_t *out_count);
+
+const char *tn_isa_name(tn_isa isa);                       // "avx512vnni"
+tn_status tn_isa_parse(const char *name, tn_isa *out_isa); // INVALID_ARGUMENT: lists the names
+tn_isa tn_isa_detect(void);                                // highest level of this CPU and operating system
+void tn_cpu_dispatch(tn_isa isa_max, tn_cpu_kernels *out); // fills upwards from scalar
+
+#endif

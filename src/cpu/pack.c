@@ -1,0 +1,212 @@
+// Canonical weights to T2_16, Q8_16 and padded rows, 16 rows at a time.
+#include "cpu/pack.h"
+
+#include "base/checked.h"
+#include "cpu/tmpl/matmul_half.h"
+#include "base/exact_math.h"
+
+#include <string.h>
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files and packed weights are little-endian");
+
+enum { GROUP_ROWS = 16, ALIGNMENT = 64, Q8_0_BYTES = 34, Q8_0_ELEMENTS = 32 };
+
+// Sizes of a packed weight, all from its source. pack_layout has checked that none overflows.
+typedef struct shape {
+    tn_cpu_layout layout;
+    uint64_t source_row_bytes; // as read_rows writes it
+    uint64_t stride_bytes;     // of a panel or a row
+    uint64_t scales_offset;    // T2_16: end of the codes
+    uint64_t size_bytes;
+} shape;
+
+static uint64_t n_groups(const tn_weight_source *source) { return ((uint64_t)source->n_rows + GROUP_ROWS - 1) / GROUP_ROWS; }
+
+// False where a size does not fit into 64 bits.
+static bool shape_panels(uint64_t block_bytes, uint64_t n_blocks, uint64_t groups, uint64_t bytes_after, shape *s)
+{
+    if (!tn_ckd_mul(block_bytes, n_blocks, &s->stride_bytes)) return false;
+    if (!tn_ckd_mul(s->stride_bytes, groups, &s->scales_offset)) return false;
+    return tn_ckd_add(s->scales_offset, bytes_after, &s->size_bytes);
+}
+
+static bool shape_rows(const tn_weight_source *source, shape *s)
+{
+    s->layout = TN_CPU_LAYOUT_ROWS;
+    s->stride_bytes = s->source_row_bytes;
+    if (source->dtype != TN_DTYPE_Q6_K && !tn_ckd_round_up(s->source_row_bytes, ALIGNMENT, &s->stride_bytes)) return false;
+    if (!tn_ckd_mul(s->stride_bytes, source->n_rows, &s->size_bytes)) return false;
+    return tn_ckd_round_up(s->size_bytes, ALIGNMENT, &s->size_bytes);
+}
+
+static bool shape_of(const tn_weight_source *source, shape *s)
+{
+    const uint64_t cols = source->n_cols, groups = n_groups(source);
+    *s = (shape){0};
+    if (source->kind == TN_WEIGHT_TERNARY) {
+        s->layout = TN_CPU_LAYOUT_T2_16;
+        s->source_row_bytes = cols;
+        return shape_panels(TN_T2_BLOCK_BYTES, (cols + TN_T2_COLS - 1) / TN_T2_COLS, groups, groups * GROUP_ROWS * sizeof(float), s);
+    }
+    s->source_row_bytes = tn_dtype_row_bytes(source->dtype, cols);
+    if (source->dtype == TN_DTYPE_Q8_0) {
+        s->layout = TN_CPU_LAYOUT_Q8_16;
+        return shape_panels(TN_Q8_BLOCK_BYTES, cols / Q8_0_ELEMENTS, groups, 0, s);
+    }
+    return shape_rows(source, s);
+}
+
+tn_status tn_cpu_pack_layout(const tn_weight_source *source, tn_weight_layout *out_layout)
+{
+    *out_layout = (tn_weight_layout){0};
+    const tn_dtype_info *type = tn_dtype_get(source->dtype);
+    if (source->n_rows == 0 || source->n_cols == 0) {
+        return tn_fail(TN_BAD_FILE, "%.200s is empty (%u x %u): get another copy of the model", source->name, source->n_rows,
+                       source->n_cols);
+    }
+    if (source->kind != TN_WEIGHT_TERNARY) {
+        if (type->class_ != TN_CLASS_DENSE || (source->kind == TN_WEIGHT_TABLE && source->dtype != TN_DTYPE_F32)) {
+            return tn_fail(TN_UNSUPPORTED,
+                           "%.200s is %s, which the CPU does not take in this place: convert it to F32, F16, BF16, Q8_0 or Q6_K",
+                           source->name, type->name);
+        }
+        if (source->n_cols % type->block_elements != 0) {
+            return tn_fail(TN_BAD_FILE,
+                           "%.200s has rows of %u elements, not a multiple of the %u of a %s block: get another copy of the model",
+                           source->name, source->n_cols, type->block_elements, type->name);
+        }
+    }
+    shape s;
+    if (!shape_of(source, &s)) {
+        return tn_fail(TN_BAD_FILE, "the size of %.200s (%u x %u) overflows 64 bits: get another copy of the model", source->name,
+                       source->n_rows, source->n_cols);
+    }
+    *out_layout = (tn_weight_layout){.layout_id = (uint32_t)s.layout, .size_bytes = s.size_bytes, .alignment_bytes = ALIGNMENT};
+    return TN_OK;
+}
+
+void tn_cpu_pack_view(const tn_weight_source *source, const uint8_t *packed, tn_cpu_weight *out_weight)
+{
+    shape s;
+    bool fits = shape_of(source, &s);
+    assert(fits);
+    (void)fits;
+    *out_weight =
+        (tn_cpu_weight){.data = packed,
+                        .stride_bytes = s.stride_bytes,
+                        .scales = s.layout == TN_CPU_LAYOUT_T2_16 ? (const float *)(const void *)(packed + s.scales_offset) : NULL,
+                        .dtype = source->dtype,
+                        .n_rows = source->n_rows,
+                        .n_cols = source->n_cols};
+}
+
+uint32_t tn_cpu_pack_n_groups(const tn_weight_source *source) { return (uint32_t)n_groups(source); }
+
+size_t tn_cpu_pack_scratch_bytes(const tn_weight_source *source)
+{
+    shape s;
+    bool fits = shape_of(source, &s);
+    assert(fits);
+    (void)fits;
+    return GROUP_ROWS * s.source_row_bytes;
+}
+
+// Four values -1, 0, +1 as codes 0, 1, 2, a byte each.
+static uint32_t codes4(const int8_t *values)
+{
+    uint32_t v;
+    memcpy(&v, values, sizeof v);
+    return ((v & 0x03030303u) + 0x01010101u) & 0x03030303u;
+}
+
+// Sixteen values of one row to its four bytes of a block.
+static void pack_ternary16(const int8_t *values, uint8_t *dst)
+{
+    uint32_t v = codes4(values) | codes4(values + 4) << 2 | codes4(values + 8) << 4 | codes4(values + 12) << 6;
+    memcpy(dst, &v, sizeof v);
+}
+
+static void pack_ternary(const tn_weight_source *source, const shape *s, uint32_t row0, uint32_t rows, uint8_t *packed,
+                         const int8_t *values)
+{
+    const uint32_t cols = source->n_cols, whole = cols / TN_T2_COLS;
+    uint8_t *panel = packed + row0 / GROUP_ROWS * s->stride_bytes;
+    float scales[GROUP_ROWS] = {0};
+    for (uint32_t r = 0; r < rows; r++) {
+        const int8_t *row = values + (size_t)r * cols;
+        uint8_t *dst = panel + 4 * (size_t)r;
+        for (uint32_t b = 0; b < whole; b++) pack_ternary16(row + (size_t)b * TN_T2_COLS, dst + (size_t)b * TN_T2_BLOCK_BYTES);
+        if (cols % TN_T2_COLS != 0) {
+            int8_t last[TN_T2_COLS] = {0};
+            memcpy(last, row + (size_t)whole * TN_T2_COLS, cols % TN_T2_COLS);
+            pack_ternary16(last, dst + (size_t)whole * TN_T2_BLOCK_BYTES);
+        }
+        scales[r] = tn_fl(source->scales[source->scale_kind == TN_SCALE_ROW ? row0 + r : 0]);
+    }
+    for (uint32_t r = rows; r < GROUP_ROWS; r++) {
+        for (uint64_t at = 4 * (uint64_t)r; at < s->stride_bytes; at += TN_T2_BLOCK_BYTES) memset(panel + at, 0x55, 4);
+    }
+    memcpy(packed + s->scales_offset + row0 * sizeof(float), scales, sizeof scales);
+}
+
+static void pack_q8(const tn_weight_source *source, const shape *s, uint32_t row0, uint32_t rows, uint8_t *packed, const uint8_t *src)
+{
+    uint8_t *panel = packed + row0 / GROUP_ROWS * s->stride_bytes;
+    for (uint32_t b = 0; b < source->n_cols / Q8_0_ELEMENTS; b++, panel += TN_Q8_BLOCK_BYTES) {
+        float scales[GROUP_ROWS] = {0};
+        memset(panel + 64, 128, TN_Q8_BLOCK_BYTES - 64);
+        for (uint32_t r = 0; r < rows; r++) {
+            const uint8_t *block = src + r * s->source_row_bytes + (size_t)b * Q8_0_BYTES;
+            scales[r] = tn_fl(tn_widen_f16(tn_load_u16(block)));
+            for (uint32_t g = 0; g < 8; g++) {
+                uint32_t codes;
+                memcpy(&codes, block + 2 + 4 * g, sizeof codes);
+                codes ^= 0x80808080u; // code + 128 of every byte
+                memcpy(panel + 64 + 64 * g + 4 * r, &codes, sizeof codes);
+            }
+        }
+        memcpy(panel, scales, sizeof scales);
+    }
+}
+
+static void fl_f32(uint8_t *row, uint32_t n)
+{
+    float *v = (float *)(void *)row; // rows are 64-byte aligned
+    for (uint32_t i = 0; i < n; i++) v[i] = tn_fl(v[i]);
+}
+
+static void fl_bf16(uint8_t *row, uint32_t n)
+{
+    uint16_t *v = (uint16_t *)(void *)row;
+    for (uint32_t i = 0; i < n; i++) v[i] = (v[i] & 0x7fffu) < (TN_ABS_BITS_2M50 >> 16) ? 0 : v[i];
+}
+
+// f16 needs no FL, nor do the f16 scales of q6_k: their smallest subnormal is 2^-24. A table is taken as it is.
+static void pack_rows(const tn_weight_source *source, const shape *s, uint32_t row0, uint32_t rows, uint8_t *packed, const uint8_t *src)
+{
+    for (uint32_t r = 0; r < rows; r++) {
+        uint8_t *dst = packed + ((uint64_t)row0 + r) * s->stride_bytes;
+        memcpy(dst, src + r * s->source_row_bytes, s->source_row_bytes);
+        memset(dst + s->source_row_bytes, 0, s->stride_bytes - s->source_row_bytes);
+        if (source->kind != TN_WEIGHT_DENSE) continue;
+        if (source->dtype == TN_DTYPE_F32) fl_f32(dst, source->n_cols);
+        if (source->dtype == TN_DTYPE_BF16) fl_bf16(dst, source->n_cols);
+    }
+}
+
+tn_status tn_cpu_pack_group(const tn_weight_source *source, uint32_t group, uint8_t *packed, void *scratch)
+{
+    shape s;
+    if (!shape_of(source, &s) || group >= n_groups(source)) {
+        return tn_fail(TN_INTERNAL, "group %u of %.200s does not exist: please report this", group, source->name);
+    }
+    const uint32_t row0 = group * GROUP_ROWS;
+    const uint32_t rows = source->n_rows - row0 < GROUP_ROWS ? source->n_rows - row0 : GROUP_ROWS;
+    TN_TRY(source->read_rows(source, row0, rows, scratch));
+    switch (s.layout) {
+    case TN_CPU_LAYOUT_T2_16: pack_ternary(source, &s, row0, rows, packed, scratch); break;
+    case TN_CPU_LAYOUT_Q8_16: pack_q8(source, &s, row0, rows, packed, scratch); break;
+    case TN_CPU_LAYOUT_ROWS: pack_rows(source, &s, row0, rows, packed, scratch); break;
+    }
+    return TN_OK;
+}

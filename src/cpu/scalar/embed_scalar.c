@@ -1,0 +1,66 @@
+// Row look-ups: one row of a packed dense weight, dequantised, FL'd. One row a token: plain C is fast enough on every CPU.
+#include "cpu/tmpl/matmul_common.h"
+#include "cpu/tmpl/matmul_half.h"
+
+uint32_t tn_k_embed_f32_f32_1x1__scalar(const uint8_t *w, size_t w_stride, uint32_t row, uint32_t n, float *y)
+{
+    uint32_t absmax = 0;
+    const uint8_t *src = w + row * w_stride;
+    for (uint32_t i = 0; i < n; i++) {
+        float v;
+        memcpy(&v, src + 4 * (size_t)i, sizeof v);
+        tn_k_store(&y[i], v, &absmax);
+    }
+    return absmax;
+}
+
+uint32_t tn_k_embed_f16_f32_1x1__scalar(const uint8_t *w, size_t w_stride, uint32_t row, uint32_t n, float *y)
+{
+    uint32_t absmax = 0;
+    const uint8_t *src = w + row * w_stride;
+    for (uint32_t i = 0; i < n; i++) tn_k_store(&y[i], tn_widen_f16(tn_load_u16(src + 2 * (size_t)i)), &absmax);
+    return absmax;
+}
+
+uint32_t tn_k_embed_bf16_f32_1x1__scalar(const uint8_t *w, size_t w_stride, uint32_t row, uint32_t n, float *y)
+{
+    uint32_t absmax = 0;
+    const uint8_t *src = w + row * w_stride;
+    for (uint32_t i = 0; i < n; i++) tn_k_store(&y[i], tn_widen_bf16(tn_load_u16(src + 2 * (size_t)i)), &absmax);
+    return absmax;
+}
+
+uint32_t tn_k_embed_q8_0_f32_1x1__scalar(const uint8_t *w, size_t w_stride, uint32_t row, uint32_t n, float *y)
+{
+    uint32_t absmax = 0;
+    const uint32_t r = row % 16;
+    for (uint32_t b = 0; b < n / 32; b++) {
+        const uint8_t *block = w + row / 16 * w_stride + (size_t)b * TN_Q8_BLOCK_BYTES;
+        float d;
+        memcpy(&d, block + 4 * r, sizeof d);
+        for (uint32_t k = 0; k < 32; k++) {
+            int32_t code = (int32_t)block[64 + 64 * (k / 4) + 4 * r + k % 4] - 128;
+            tn_k_store(&y[(size_t)b * 32 + k], d * (float)code, &absmax);
+        }
+    }
+    return absmax;
+}
+
+uint32_t tn_k_embed_q6_k_f32_1x1__scalar(const uint8_t *w, size_t w_stride, uint32_t row, uint32_t n, float *y)
+{
+    uint32_t absmax = 0;
+    for (uint32_t b = 0; b < n / 256; b++) {
+        const uint8_t *block = w + row * w_stride + (size_t)b * TN_Q6_K_BYTES;
+        const float d = tn_fl(tn_widen_f16(tn_load_u16(block + TN_Q6_K_D)));
+        for (uint32_t i = 0; i < 256; i++) {
+            // Half i/128, quarter (i%128)/32: two quarters share a byte of low bits, four share one of high bits.
+            const uint32_t half = i / 128, quarter = i % 128 / 32, column = i % 32;
+            const unsigned low = (unsigned)block[64 * half + 32 * (quarter % 2) + column] >> (4 * (quarter / 2));
+            const unsigned high = (unsigned)block[TN_Q6_K_QH + 32 * half + column] >> (2 * quarter);
+            const int32_t code = (int32_t)((low & 15u) | ((high & 3u) << 4)) - 32;
+            const float scale = d * (float)(int8_t)block[TN_Q6_K_SC + i / 16];
+            tn_k_store(&y[(size_t)b * 256 + i], scale * (float)code, &absmax);
+        }
+    }
+    return absmax;
+}

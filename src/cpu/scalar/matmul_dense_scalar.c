@@ -1,0 +1,129 @@
+// Dense matmul in plain C: f32, f16 and bf16 rows by DOT_ROW, q8_0 panels and q6_k rows by GSUM.
+#include "cpu/tmpl/matmul_common.h"
+#include "cpu/tmpl/matmul_half.h"
+
+enum { LANES = 32, TOKENS = 4 };
+
+// Elements [k, k + n) of a row as f32.
+static inline void widen(tn_dtype dtype, const uint8_t *row, uint32_t k, uint32_t n, float out[LANES])
+{
+    switch (dtype) {
+    case TN_DTYPE_F32: memcpy(out, row + 4 * (size_t)k, 4 * (size_t)n); return;
+    case TN_DTYPE_F16:
+        for (uint32_t i = 0; i < n; i++) out[i] = tn_widen_f16(tn_load_u16(row + 2 * ((size_t)k + i)));
+        return;
+    default:
+        for (uint32_t i = 0; i < n; i++) out[i] = tn_widen_bf16(tn_load_u16(row + 2 * ((size_t)k + i)));
+        return;
+    }
+}
+
+// l+16, l+8, l+4, l+2, l+1.
+static float tree(float lane[LANES])
+{
+    for (unsigned half = LANES / 2; half > 0; half /= 2) {
+        for (unsigned l = 0; l < half; l++) lane[l] = lane[l] + lane[l + half];
+    }
+    return lane[0];
+}
+
+// One row of weights times up to TOKENS tokens: a row is widened once for all of them.
+static inline void row_times_tokens(const tn_k_matmul_dense_args *a, tn_dtype dtype, uint32_t n, uint32_t m0, uint32_t tokens)
+{
+    const uint8_t *row = a->w + n * a->w_stride;
+    float lanes[TOKENS][LANES] = {{0}};
+    for (uint32_t k = 0; k < a->K; k += LANES) {
+        const uint32_t count = a->K - k < LANES ? a->K - k : LANES;
+        float w[LANES];
+        widen(dtype, row, k, count, w);
+        for (uint32_t m = 0; m < tokens; m++) {
+            const float *x = a->x + (m0 + m) * a->x_stride + k;
+            for (uint32_t l = 0; l < count; l++) lanes[m][l] = lanes[m][l] + (x[l] * w[l]);
+        }
+    }
+    for (uint32_t m = 0; m < tokens; m++) tn_k_store(&a->y[(m0 + m) * a->y_stride + n], tree(lanes[m]), &a->y_absmax[m0 + m]);
+}
+
+static inline void rows(const tn_k_matmul_dense_args *a, tn_dtype dtype)
+{
+    for (uint32_t n = 0; n < a->N; n++) {
+        for (uint32_t m = 0; m < a->M; m += TOKENS) row_times_tokens(a, dtype, n, m, a->M - m < TOKENS ? a->M - m : TOKENS);
+    }
+}
+
+void tn_k_matmul_f32_f32_4x1__scalar(const tn_k_matmul_dense_args *args) { rows(args, TN_DTYPE_F32); }
+void tn_k_matmul_f16_f32_4x1__scalar(const tn_k_matmul_dense_args *args) { rows(args, TN_DTYPE_F16); }
+void tn_k_matmul_bf16_f32_4x1__scalar(const tn_k_matmul_dense_args *args) { rows(args, TN_DTYPE_BF16); }
+
+// One token times one panel of 16 q8_0 rows.
+static void q8_panel(const tn_k_matmul_dense_args *a, const uint8_t *panel, uint32_t m, float sum[16])
+{
+    const uint32_t n_blocks = a->K / 32;
+    const int8_t *x = a->xq + m * a->xq_stride;
+    const float *dx = a->xq_scale + (size_t)m * a->xq_groups;
+    const int32_t *x_sum = a->xq_sum + (size_t)m * a->xq_groups;
+    for (uint32_t r = 0; r < 16; r++) {
+        sum[r] = 0;
+        for (uint32_t b0 = 0; b0 < n_blocks; b0 += 8) {
+            float t[8] = {0};
+            for (uint32_t b = b0; b < n_blocks && b < b0 + 8; b++) {
+                const uint8_t *block = panel + (size_t)b * TN_Q8_BLOCK_BYTES;
+                float dw;
+                memcpy(&dw, block + 4 * r, sizeof dw);
+                int32_t acc = -128 * x_sum[b];
+                for (uint32_t k = 0; k < 32; k++) acc += block[64 + 64 * (k / 4) + 4 * r + k % 4] * x[(size_t)b * 32 + k];
+                t[b - b0] = (float)acc * tn_fl(dx[b] * dw);
+            }
+            sum[r] = sum[r] + (((t[0] + t[4]) + (t[2] + t[6])) + ((t[1] + t[5]) + (t[3] + t[7])));
+        }
+    }
+}
+
+void tn_k_matmul_q8_0_q8_1x16__scalar(const tn_k_matmul_dense_args *args)
+{
+    for (uint32_t n = 0; n < args->N; n += 16) {
+        const uint8_t *panel = args->w + n / 16 * args->w_stride;
+        const uint32_t count = args->N - n < 16 ? args->N - n : 16;
+        for (uint32_t m = 0; m < args->M; m++) {
+            float sum[16];
+            q8_panel(args, panel, m, sum);
+            for (uint32_t r = 0; r < count; r++) tn_k_store(&args->y[m * args->y_stride + n + r], sum[r], &args->y_absmax[m]);
+        }
+    }
+}
+
+// Sum over the 16 sub-blocks of a q6_k block: scale * (dot of 16).
+static int32_t q6_block(const uint8_t *block, const int8_t *x)
+{
+    int32_t acc = 0;
+    for (unsigned s = 0; s < 16; s++) {
+        // Sub-block s: half s/8 of the block; there 32-element quarters (s%8)/2 share bytes by shifts; columns 16*(s%2) on.
+        const unsigned half = s / 8, quarter = s % 8 / 2, column = 16 * (s % 2);
+        const uint8_t *ql = block + 64 * half + 32 * (quarter % 2) + column, *qh = block + TN_Q6_K_QH + 32 * half + column;
+        int32_t dot = 0;
+        for (unsigned i = 0; i < 16; i++) {
+            int32_t code = ((ql[i] >> (4 * (quarter / 2))) & 15) | (((qh[i] >> (2 * quarter)) & 3) << 4);
+            dot += (code - 32) * x[16 * s + i];
+        }
+        acc += (int8_t)block[TN_Q6_K_SC + s] * dot;
+    }
+    return acc;
+}
+
+void tn_k_matmul_q6_k_q8_1x1__scalar(const tn_k_matmul_dense_args *args)
+{
+    const uint32_t n_blocks = args->K / 256;
+    for (uint32_t n = 0; n < args->N; n++) {
+        const uint8_t *row = args->w + n * args->w_stride;
+        for (uint32_t m = 0; m < args->M; m++) {
+            float sum = 0;
+            for (uint32_t b = 0; b < n_blocks; b++) {
+                const uint8_t *block = row + (size_t)b * TN_Q6_K_BYTES;
+                float dw = tn_fl(tn_widen_f16(tn_load_u16(block + TN_Q6_K_D)));
+                int32_t acc = q6_block(block, args->xq + m * args->xq_stride + (size_t)b * 256);
+                sum = sum + ((float)acc * tn_fl(args->xq_scale[(size_t)m * args->xq_groups + b] * dw));
+            }
+            tn_k_store(&args->y[m * args->y_stride + n], sum, &args->y_absmax[m]);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+// Which unit (embedding, each layer, head) runs on which device. For now only what the user forces; a pure function.
+#ifndef TN_SCHEDULER_PLACE_H
+#define TN_SCHEDULER_PLACE_H
+
+#include "backend/backend.h"
+
+typedef struct tn_place_request {
+    const char *devices; // comma list of names; NULL: the first device that is not software
+    bool has_n_gpu_layers;
+    int32_t n_gpu_layers; // -1: all
+} tn_place_request;
+
+// devices[0]: embedding, devices[1 + i]: layer i, devices[1 + n_layers]: head; indexes into descs.
+// Errors: NOT_FOUND (the message lists the devices), INVALID_ARGUMENT.
+tn_status tn_place_forced(const tn_place_request *request, uint32_t n_layers, const tn_device_desc *descs, uint32_t n_descs,
+                          uint32_t *out_devices);
+// One line of text; writes at most `capacity` bytes with terminator, returns the full length.
+size_t tn_place_print(const uint32_t *devices, uint32_t n_layers, const tn_device_desc *descs, char *text, size_t capacity);
+
+#endif

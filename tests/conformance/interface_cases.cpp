@@ -1,0 +1,161 @@
+// The interface itself: buffers, descriptions, and what must be refused.
+#include "conformance/cases.h"
+
+namespace conformance
+{
+namespace
+{
+
+Result refuses_bad_steps(const Target &target)
+{
+    Device device(target);
+    Model model(15);
+    Packed packed(device, model.net);
+    const Bounds bounds = two_sequences(4);
+    Program program(device, model.net, packed, bounds, 0, model.net.graph->n_nodes, TN_NONE, model.logits);
+    Step good = make_step({{5, 0, 0}, {6, 0, 1}, {7, 1, 0}}, bounds, {0, 1, 2, 3, 4, 5});
+    good.logit_rows = {0, 2};
+    MUST(program.try_run(good));
+    struct Case {
+        const char *what;
+        std::function<void(Step *)> spoil;
+    };
+    const Case cases[] = {
+        {"no tokens", [](Step *s) { s->tokens.clear(), s->positions.clear(), s->seqs.clear(), s->logit_rows.clear(); }},
+        {"too many tokens",
+         [](Step *s) {
+             s->tokens.resize(5, 1), s->positions = {0, 1, 2, 3, 4}, s->seqs.assign(5, 0);
+         }},
+        {"a token past the vocabulary", [](Step *s) { s->tokens[1] = kVocabulary; }},
+        {"a negative token", [](Step *s) { s->tokens[1] = -1; }},
+        {"a position past the pages", [](Step *s) { s->positions[1] = 3 * 128; }},
+        {"a position twice", [](Step *s) { s->positions[1] = 0; }},
+        {"positions that descend", [](Step *s) { s->positions[0] = 2; }},
+        {"a sequence past the step's", [](Step *s) { s->seqs[2] = 2; }},
+        {"too many sequences", [](Step *s) { s->n_seqs = 3; }},
+        {"a page past the cache", [](Step *s) { s->page_table[3] = 6; }},
+        {"a wanted row past the tokens", [](Step *s) { s->logit_rows[1] = 3; }},
+        {"wanted rows that descend",
+         [](Step *s) {
+             s->logit_rows = {2, 0};
+         }},
+    };
+    for (const Case &c : cases) {
+        Step step = good;
+        c.spoil(&step);
+        if (program.try_run(step) != TN_INVALID_ARGUMENT) return std::string(c.what) + ": not refused as an invalid argument";
+    }
+    return program.try_run(good) == TN_OK ? "" : "a good step fails after refused ones";
+}
+
+Result refuses_bad_programs(const Target &target)
+{
+    Device device(target);
+    Net net(16);
+    const uint32_t x = net.embed(3, 32);
+    net.layer = 0;
+    net.graph->n_layers = 1;
+    const uint32_t y = net.norm(x), z = net.sum(x, y);
+    Packed packed(device, net);
+    Buffer small(device, 16);
+    tn_program_desc good = {};
+    good.graph = net.graph;
+    good.first_node = 1;
+    good.n_nodes = 2;
+    good.in_value = x;
+    good.out_value = z;
+    good.weights = packed.weights.data();
+    good.n_tokens_max = good.n_seqs_max = good.n_seq_pages_max = 4;
+    const tn_tap small_tap = {y, small.get()};
+    std::vector<tn_packed_weight> missing(net.graph->n_weights);
+    const std::function<void(tn_program_desc *)> spoilers[] = {
+        [](tn_program_desc *d) { d->n_nodes = 3; },                       // past the graph
+        [](tn_program_desc *d) { d->in_value = TN_NONE; },                // an input from nowhere
+        [&](tn_program_desc *d) { d->n_nodes = 1; },                      // the output is not computed
+        [](tn_program_desc *d) { d->n_tokens_max = 0; },                  // no tokens
+        [&](tn_program_desc *d) { d->weights = missing.data(); },         // a weight that is not here
+        [&](tn_program_desc *d) { d->taps = &small_tap, d->n_taps = 1; }, // a tap without room
+    };
+    for (size_t i = 0; i < sizeof spoilers / sizeof *spoilers; i++) {
+        tn_program_desc desc = good;
+        spoilers[i](&desc);
+        tn_program *program = reinterpret_cast<tn_program *>(&desc);
+        const tn_status status = device.api().program_create(device.get(), &desc, &program);
+        if (status != TN_INVALID_ARGUMENT) return "bad program " + std::to_string(i) + ": " + tn_status_name(status);
+        if (program != nullptr) return "bad program " + std::to_string(i) + ": a program in spite of the error";
+    }
+    tn_program *program;
+    MUST(device.api().program_create(device.get(), &good, &program));
+    device.api().program_destroy(program);
+    device.api().program_destroy(nullptr);
+    return "";
+}
+
+Result buffers(const Target &target)
+{
+    Device device(target);
+    Buffer buffer(device, 1000);
+    std::vector<float> x = buffer.read(250);
+    if (x != std::vector<float>(250)) return "a new buffer is not zero";
+    const char text[] = "seventeen letters";
+    char back[sizeof text];
+    MUST(device.api().buffer_write(buffer.get(), 1000 - sizeof text, text, sizeof text));
+    MUST(device.api().buffer_read(buffer.get(), 1000 - sizeof text, back, sizeof text));
+    if (memcmp(text, back, sizeof text) != 0) return "bytes do not come back";
+    MUST(device.api().buffer_write(buffer.get(), 1000, nullptr, 0));
+    if (device.api().buffer_write(buffer.get(), 1000, text, 1) != TN_INVALID_ARGUMENT) return "a write past the end is not refused";
+    if (device.api().buffer_read(buffer.get(), UINT64_MAX, back, 2) != TN_INVALID_ARGUMENT) return "an offset that wraps is not refused";
+    Buffer empty(device, 0);
+    device.api().buffer_destroy(nullptr);
+    return "";
+}
+
+Result describes_itself(const Target &target)
+{
+    Device device(target);
+    tn_cpu_share share = {};
+    share.n_threads = target.n_threads;
+    tn_backend_host host = {};
+    host.n_cpu_shares = 1;
+    host.cpu_shares = &share;
+    tn_device_desc desc;
+    MUST(target.backend->device_describe(&host, target.index, &desc));
+    if (std::string(desc.name).find(target.backend->name) != 0)
+        return std::string("a name that does not begin with the backend's: ") + desc.name;
+    if (!desc.description[0] || desc.memory_bytes == 0 || desc.memory_free_bytes > desc.memory_bytes) return "a description with holes";
+    std::vector<std::string> chosen;
+    MUST(device.api().device_kernels(
+        device.get(),
+        [](void *user, const char *kernel, bool is_chosen) {
+            if (is_chosen) static_cast<std::vector<std::string> *>(user)->push_back(kernel);
+        },
+        &chosen));
+    return chosen.empty() ? "no kernel is marked as chosen" : "";
+}
+
+Result every_op_is_supported(const Target &target)
+{
+    Device device(target);
+    Model model(17);
+    for (uint32_t i = 0; i < model.net.graph->n_nodes; i++)
+        MUST(device.api().op_supported(device.get(), model.net.graph, &model.net.graph->nodes[i]));
+    model.net.graph->weights[model.net.graph->nodes[0].weight].dtype = TN_DTYPE_OTHER;
+    if (device.api().op_supported(device.get(), model.net.graph, &model.net.graph->nodes[0]) != TN_UNSUPPORTED)
+        return "an embedding of an unknown type is not refused as unsupported";
+    return "";
+}
+
+} // namespace
+
+std::vector<Case> interface_cases()
+{
+    return {
+        {"BuffersAreZeroKeepBytesAndCheckRanges", buffers},
+        {"ADeviceDescribesItselfAndItsKernels", describes_itself},
+        {"OpsAreSupportedOrRefusedWithAReason", every_op_is_supported},
+        {"BadStepsAreRefused", refuses_bad_steps},
+        {"BadProgramsAreRefused", refuses_bad_programs},
+    };
+}
+
+} // namespace conformance

@@ -1,0 +1,197 @@
+// A model of two layers over shuffled pages: steps of any size, sequences, splits, taps, poison.
+#include "conformance/cases.h"
+
+namespace conformance
+{
+namespace
+{
+
+Result model_in_steps(const Target &target)
+{
+    Device device(target);
+    Model model(1);
+    Random random(2);
+    const std::vector<Token> tokens = mixed_tokens(&random, 170, 40);
+    const std::vector<std::vector<float>> want = reference_logits(model, tokens);
+    const Bounds bounds = two_sequences(static_cast<uint32_t>(tokens.size()));
+    Packed packed(device, model.net);
+    for (size_t chunk : {tokens.size(), size_t(64), size_t(7), size_t(1)}) {
+        Program program(device, model.net, packed, bounds, 0, model.net.graph->n_nodes, TN_NONE, model.logits);
+        const std::vector<uint32_t> pages = shuffled_pages(bounds, &random);
+        for (size_t begin = 0; begin < tokens.size(); begin += chunk) {
+            const size_t end = std::min(begin + chunk, tokens.size());
+            std::vector<float> got = program.run(step_of(tokens, begin, end, bounds, pages));
+            CHECK_RESULT(same_rows("steps of " + std::to_string(chunk) + " tokens from " + std::to_string(begin), got,
+                                   {want.begin() + static_cast<long>(begin), want.begin() + static_cast<long>(end)}));
+        }
+    }
+    return "";
+}
+
+Result sequences_alone_and_together(const Target &target)
+{
+    Device device(target);
+    Model model(3);
+    Random random(4);
+    const std::vector<Token> tokens = mixed_tokens(&random, 20, 9);
+    const std::vector<std::vector<float>> want = reference_logits(model, tokens);
+    const Bounds bounds = two_sequences(32);
+    Packed packed(device, model.net);
+    Program program(device, model.net, packed, bounds, 0, model.net.graph->n_nodes, TN_NONE, model.logits);
+    for (uint32_t seq = 0; seq < 2; seq++) { // the same program and pages serve one sequence after the other
+        std::vector<Token> alone;
+        std::vector<std::vector<float>> rows;
+        for (size_t i = 0; i < tokens.size(); i++) {
+            if (tokens[i].seq != seq) continue;
+            alone.push_back(tokens[i]);
+            rows.push_back(want[i]);
+        }
+        Step step = step_of(alone, 0, alone.size(), bounds, {3, 1, 0, 3, 1, 0});
+        CHECK_RESULT(same_rows("sequence " + std::to_string(seq) + " alone", program.run(step), rows));
+    }
+    Step step = step_of(tokens, 0, tokens.size(), bounds, {5, 2, 1, 4, 0, 3});
+    return same_rows("both sequences", program.run(step), want);
+}
+
+Result wanted_rows_only(const Target &target)
+{
+    Device device(target);
+    Model model(5);
+    Random random(6);
+    const std::vector<Token> tokens = mixed_tokens(&random, 9, 8);
+    const std::vector<std::vector<float>> want = reference_logits(model, tokens);
+    const Bounds bounds = two_sequences(20);
+    Packed packed(device, model.net);
+    for (const std::vector<uint32_t> &rows : {std::vector<uint32_t>{}, {16}, {0, 3, 4, 15}}) {
+        Program program(device, model.net, packed, bounds, 0, model.net.graph->n_nodes, TN_NONE, model.logits);
+        Step step = make_step(tokens, bounds, shuffled_pages(bounds, &random));
+        step.logit_rows = rows;
+        std::vector<std::vector<float>> wanted;
+        for (uint32_t row : rows) wanted.push_back(want[row]);
+        CHECK_RESULT(same_rows(std::to_string(rows.size()) + " rows of logits", program.run(step), wanted));
+    }
+    return "";
+}
+
+Result split(const Target &target, const std::vector<size_t> &cuts)
+{
+    Device device(target);
+    Model model(7);
+    Random random(8);
+    const std::vector<Token> tokens = mixed_tokens(&random, 15, 15);
+    const std::vector<std::vector<float>> want = reference_logits(model, tokens);
+    const Bounds bounds = two_sequences(10);
+    const std::vector<uint32_t> pages = shuffled_pages(bounds, &random);
+    Packed packed(device, model.net);
+    std::vector<std::unique_ptr<Program>> programs;
+    uint32_t node = 0, value = TN_NONE;
+    for (size_t i = 0; i <= cuts.size(); i++) {
+        const bool last = i == cuts.size();
+        const uint32_t end = last ? model.net.graph->n_nodes : model.cuts[cuts[i]].node;
+        const uint32_t out = last ? model.logits : model.cuts[cuts[i]].value;
+        programs.push_back(std::make_unique<Program>(device, model.net, packed, bounds, node, end - node, value, out));
+        node = end;
+        value = out;
+    }
+    for (size_t begin = 0; begin < tokens.size(); begin += 10) {
+        Step step = step_of(tokens, begin, begin + 10, bounds, pages);
+        std::vector<float> rows;
+        for (const auto &program : programs) rows = program->run(step, rows); // the hop: read here, written there
+        CHECK_RESULT(same_rows(std::to_string(cuts.size()) + " cuts, the first before unit " + std::to_string(cuts[0]) + ", tokens from " +
+                                   std::to_string(begin),
+                               rows, {want.begin() + static_cast<long>(begin), want.begin() + static_cast<long>(begin + 10)}));
+    }
+    return "";
+}
+
+Result every_split(const Target &target)
+{
+    for (size_t cut = 0; cut <= kLayers; cut++) CHECK_RESULT(split(target, {cut}));
+    CHECK_RESULT(split(target, {0, 1}));
+    CHECK_RESULT(split(target, {1, 2}));
+    return split(target, {0, 1, 2});
+}
+
+Result taps(const Target &target)
+{
+    Device device(target);
+    Model model(9);
+    Random random(10);
+    const std::vector<Token> tokens = mixed_tokens(&random, 8, 5);
+    const Bounds bounds = two_sequences(16);
+    std::vector<uint32_t> values;
+    for (uint32_t v = 0; v < model.net.graph->n_values; v++) {
+        if (model.net.graph->values[v].type == TN_VALUE_F32) values.push_back(v);
+    }
+    Packed packed(device, model.net);
+    Program program(device, model.net, packed, bounds, 0, model.net.graph->n_nodes, TN_NONE, model.logits, values);
+    Step step = make_step(tokens, bounds, shuffled_pages(bounds, &random));
+    step.logit_rows = {1, 12};
+    program.run(step);
+    RefNet reference(model.net);
+    std::vector<RefRow> rows;
+    for (const Token &token : tokens) rows.push_back(reference.run(token));
+    for (uint32_t v : values) {
+        std::vector<std::vector<float>> want;
+        for (uint32_t i = 0; i < tokens.size(); i++) {
+            const bool wanted = model.net.graph->values[v].rows == TN_ROWS_TOKENS || i == 1 || i == 12;
+            if (wanted) want.push_back(rows[i].f32.at(v));
+        }
+        CHECK_RESULT(same_rows("tapped value " + std::to_string(v), program.tapped(v, step), want));
+    }
+    return "";
+}
+
+Result poison_of_one_sequence(const Target &target)
+{
+    Device device(target);
+    const int32_t bad = 13;
+    Model model(12, bad);
+    Random random(14);
+    std::vector<Token> tokens = mixed_tokens(&random, 12, 12);
+    for (Token &token : tokens) {
+        if (token.id == bad) token.id = 1;
+        if (token.seq == 1 && token.position == 3) token.id = bad;
+    }
+    RefNet reference(model.net);
+    std::vector<RefRow> want;
+    for (const Token &token : tokens) want.push_back(reference.run(token));
+    const Bounds bounds = two_sequences(8);
+    Packed packed(device, model.net);
+    Program program(device, model.net, packed, bounds, 0, model.net.graph->n_nodes, TN_NONE, model.logits);
+    const std::vector<uint32_t> pages = shuffled_pages(bounds, &random);
+    bool seen = false;
+    for (size_t begin = 0; begin < tokens.size(); begin += 8) { // later steps go on with what poison left in the cache
+        std::vector<float> got = program.run(step_of(tokens, begin, begin + 8, bounds, pages));
+        for (size_t i = 0; i < 8; i++) {
+            const Token &token = tokens[begin + i];
+            const std::string what = "sequence " + std::to_string(token.seq) + " position " + std::to_string(token.position);
+            if (token.seq == 1 && token.position == 3) {
+                seen = want[begin + i].poison != 0;
+                if (program.poison[i] != want[begin + i].poison) return what + ": poisoned by another node than in the reference";
+            }
+            if (token.seq == 1 && token.position >= 3) continue;
+            if (program.poison[i] != 0) return what + ": poisoned";
+            std::vector<float> row(got.begin() + static_cast<long>(i * kVocabulary),
+                                   got.begin() + static_cast<long>((i + 1) * kVocabulary));
+            CHECK_RESULT(same_rows(what, row, {want[begin + i].f32.at(model.logits)}));
+        }
+    }
+    return seen ? "" : "the reference is not poisoned: a test without a point";
+}
+
+} // namespace
+
+std::vector<Case> model_cases()
+{
+    return {
+        {"AModelHasTheSameLogitsInStepsOfAnySize", model_in_steps},
+        {"SequencesHaveTheSameLogitsAloneAndTogether", sequences_alone_and_together},
+        {"OnlyWantedLogitsAreComputed", wanted_rows_only},
+        {"ASplitAtAnyLayerHasTheSameLogits", every_split},
+        {"TapsShowEveryValue", taps},
+        {"PoisonOfOneSequenceLeavesTheOthersBits", poison_of_one_sequence},
+    };
+}
+
+} // namespace conformance

@@ -1,0 +1,246 @@
+// A device of a registered backend under test, and programs on it with everything that they need.
+#ifndef TN_TESTS_CONFORMANCE_RIG_H
+#define TN_TESTS_CONFORMANCE_RIG_H
+
+#include "conformance/ref_net.h"
+
+#include <memory>
+#include <stdexcept>
+
+extern "C" {
+#include "backend/backend.h"
+}
+
+namespace conformance
+{
+
+inline void must(tn_status status, const char *what)
+{
+    if (status != TN_OK) throw std::runtime_error(std::string(what) + ": " + tn_status_name(status) + ": " + tn_error_last()->message);
+}
+#define MUST(expr) ::conformance::must((expr), #expr)
+
+// One device, as a host with this many threads and this ISA would have it.
+struct Target {
+    std::string name; // "cpu0_avx2_3_threads"
+    const tn_backend *backend;
+    uint32_t index;
+    uint32_t n_threads;
+    std::string isa; // "": no limit
+};
+
+class Device
+{
+  public:
+    explicit Device(const Target &target)
+    {
+        share_.n_threads = target.n_threads;
+        isa_ = target.isa;
+        host_.n_cpu_shares = 1;
+        host_.cpu_shares = &share_;
+        host_.cpu_isa_max = isa_.empty() ? nullptr : isa_.c_str();
+        MUST(target.backend->device_open(&host_, target.index, &device_));
+    }
+    ~Device() { device_->backend->device_close(device_); }
+    Device(const Device &) = delete;
+    Device &operator=(const Device &) = delete;
+    tn_device *get() const { return device_; }
+    const tn_backend &api() const { return *device_->backend; }
+
+  private:
+    tn_cpu_share share_ = {};
+    std::string isa_;
+    tn_backend_host host_ = {};
+    tn_device *device_ = nullptr;
+};
+
+class Buffer
+{
+  public:
+    Buffer(const Device &device, uint64_t bytes) : api_(device.api()) { MUST(api_.buffer_create(device.get(), bytes, &buffer_)); }
+    ~Buffer() { api_.buffer_destroy(buffer_); }
+    Buffer(const Buffer &) = delete;
+    Buffer &operator=(const Buffer &) = delete;
+    tn_buffer *get() const { return buffer_; }
+    std::vector<float> read(size_t n) const
+    {
+        std::vector<float> x(n);
+        MUST(api_.buffer_read(buffer_, 0, x.data(), n * sizeof(float)));
+        return x;
+    }
+    void write(const std::vector<float> &x) { MUST(api_.buffer_write(buffer_, 0, x.data(), x.size() * sizeof(float))); }
+
+  private:
+    const tn_backend &api_;
+    tn_buffer *buffer_ = nullptr;
+};
+
+struct Bounds {
+    uint32_t n_tokens_max = 8, n_logits_max = 8, n_seqs_max = 1, n_seq_pages_max = 1, n_kv_pages = 0; // n_kv_pages 0: as many as the table
+};
+
+// Weights packed for one device, shared by its programs.
+class Packed
+{
+  public:
+    Packed(const Device &device, const Net &net)
+    {
+        for (uint32_t i = 0; i < net.graph->n_weights; i++) {
+            const tn_weight_source *source = &net.graph->weights[i];
+            tn_packed_weight packed = {};
+            MUST(device.api().weight_layout(device.get(), source, &packed.layout));
+            packed.offset_bytes = packed.layout.alignment_bytes; // not at the start of its buffer
+            buffers_.push_back(std::make_unique<Buffer>(device, packed.offset_bytes + packed.layout.size_bytes));
+            packed.buffer = buffers_.back()->get();
+            MUST(device.api().weight_pack(device.get(), source, packed.buffer, packed.offset_bytes));
+            weights.push_back(packed);
+        }
+    }
+    std::vector<tn_packed_weight> weights;
+
+  private:
+    std::vector<std::unique_ptr<Buffer>> buffers_;
+};
+
+// A step and what it points to.
+struct Step {
+    std::vector<int32_t> tokens;
+    std::vector<uint32_t> positions, seqs, page_table, logit_rows;
+    uint32_t n_seqs = 1;
+    tn_step view() const
+    {
+        tn_step s = {};
+        s.n_tokens = static_cast<uint32_t>(tokens.size());
+        s.n_logits = static_cast<uint32_t>(logit_rows.size());
+        s.n_seqs = n_seqs;
+        s.tokens = tokens.data();
+        s.positions = positions.data();
+        s.seqs = seqs.data();
+        s.page_table = page_table.data();
+        s.logit_rows = logit_rows.data();
+        return s;
+    }
+};
+
+// Pages of sequences in a shuffled order, so that no two neighbours lie side by side.
+inline std::vector<uint32_t> shuffled_pages(const Bounds &bounds, Random *random)
+{
+    std::vector<uint32_t> table(size_t(bounds.n_seqs_max) * bounds.n_seq_pages_max);
+    for (uint32_t i = 0; i < table.size(); i++) table[i] = i;
+    for (uint32_t i = static_cast<uint32_t>(table.size()); i > 1; i--) std::swap(table[i - 1], table[random->below(i)]);
+    return table;
+}
+
+inline Step make_step(const std::vector<Token> &tokens, const Bounds &bounds, const std::vector<uint32_t> &pages)
+{
+    Step step;
+    step.n_seqs = bounds.n_seqs_max;
+    step.page_table = pages;
+    for (uint32_t i = 0; i < tokens.size(); i++) {
+        step.tokens.push_back(tokens[i].id);
+        step.positions.push_back(tokens[i].position);
+        step.seqs.push_back(tokens[i].seq);
+    }
+    return step;
+}
+
+// A program over nodes [first, first + n) with its KV cache, output and taps.
+class Program
+{
+  public:
+    Program(const Device &device, const Net &net, const Packed &packed, const Bounds &bounds, uint32_t first_node, uint32_t n_nodes,
+            uint32_t in_value, uint32_t out_value, const std::vector<uint32_t> &taps = {})
+        : device_(device), net_(net), bounds_(bounds), out_value_(out_value)
+    {
+        tn_program_desc desc = {};
+        desc.graph = net.graph;
+        desc.first_node = first_node;
+        desc.n_nodes = n_nodes;
+        desc.in_value = in_value;
+        desc.out_value = out_value;
+        desc.weights = packed.weights.data();
+        desc.n_kv_pages = bounds.n_kv_pages ? bounds.n_kv_pages : bounds.n_seqs_max * bounds.n_seq_pages_max;
+        fill_layers(&desc);
+        desc.n_tokens_max = bounds.n_tokens_max;
+        desc.n_logits_max = bounds.n_logits_max;
+        desc.n_seqs_max = bounds.n_seqs_max;
+        desc.n_seq_pages_max = bounds.n_seq_pages_max;
+        std::vector<tn_tap> tap_descs;
+        for (uint32_t value : taps) {
+            tap_buffers_[value] = std::make_unique<Buffer>(device, value_bytes(value));
+            tap_descs.push_back(tn_tap{value, tap_buffers_[value]->get()});
+        }
+        desc.taps = tap_descs.data();
+        desc.n_taps = static_cast<uint32_t>(tap_descs.size());
+        if (in_value != TN_NONE) in_ = std::make_unique<Buffer>(device, value_bytes(in_value));
+        out_ = std::make_unique<Buffer>(device, value_bytes(out_value));
+        if (desc.n_layers) {
+            kv_ = std::make_unique<Buffer>(device, tn_kv_page_layer_bytes(net.graph->n_kv_heads, net.graph->head_dim) * desc.n_kv_pages *
+                                                       desc.n_layers);
+            desc.kv = kv_->get();
+        }
+        MUST(device.api().program_create(device.get(), &desc, &program_));
+    }
+    ~Program() { device_.api().program_destroy(program_); }
+    Program(const Program &) = delete;
+    Program &operator=(const Program &) = delete;
+
+    tn_status try_run(const Step &step)
+    {
+        tn_step view = step.view();
+        poison.assign(step.tokens.size(), 0xdddddddd);
+        tn_submit submit = {&view, in_ ? in_->get() : nullptr, out_->get(), poison.data()};
+        tn_fence fence;
+        tn_status status = device_.api().program_submit(program_, &submit, &fence);
+        return status == TN_OK ? device_.api().fence_wait(device_.get(), fence) : status;
+    }
+    // The output's rows, [rows][width].
+    std::vector<float> run(const Step &step, const std::vector<float> &in = {})
+    {
+        if (in_) in_->write(in);
+        MUST(try_run(step));
+        return out_->read(rows(out_value_, step) * net_.width(out_value_));
+    }
+    std::vector<float> tapped(uint32_t value, const Step &step) const
+    {
+        return tap_buffers_.at(value)->read(rows(value, step) * net_.width(value));
+    }
+    tn_program *get() const { return program_; }
+    std::vector<uint32_t> poison; // of the last run
+
+  private:
+    size_t rows(uint32_t value, const Step &step) const
+    {
+        return net_.graph->values[value].rows == TN_ROWS_LOGITS ? step.logit_rows.size() : step.tokens.size();
+    }
+    uint64_t value_bytes(uint32_t value) const
+    {
+        uint32_t n = net_.graph->values[value].rows == TN_ROWS_LOGITS ? bounds_.n_logits_max : bounds_.n_tokens_max;
+        return uint64_t(n) * net_.width(value) * sizeof(float);
+    }
+    void fill_layers(tn_program_desc *desc) const
+    {
+        int32_t first = -1, last = -1;
+        for (uint32_t i = desc->first_node; i < desc->first_node + desc->n_nodes; i++) {
+            const tn_node &n = net_.graph->nodes[i];
+            if (n.op != TN_OP_KV_APPEND && n.op != TN_OP_ATTENTION) continue;
+            if (first < 0) first = n.layer;
+            last = n.layer;
+        }
+        if (first < 0) return;
+        desc->first_layer = first;
+        desc->n_layers = static_cast<uint32_t>(last - first + 1);
+    }
+
+    const Device &device_;
+    const Net &net_;
+    const Bounds bounds_;
+    const uint32_t out_value_;
+    std::map<uint32_t, std::unique_ptr<Buffer>> tap_buffers_;
+    std::unique_ptr<Buffer> in_, out_, kv_;
+    tn_program *program_ = nullptr;
+};
+
+} // namespace conformance
+
+#endif

@@ -1,0 +1,287 @@
+// What only the CPU backend promises: its self-test, packing on all workers, storage and meeting points of compiled programs.
+#include "conformance/rig.h"
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <gtest/gtest.h>
+#include <string>
+
+extern "C" {
+#include "backend/builtin.h"
+#include "cpu/cpu_backend.h"
+#include "cpu/cpu_program.h"
+#include "ref/ref.h"
+}
+
+namespace
+{
+
+using namespace conformance;
+
+Target cpu_target(uint32_t n_threads) { return {"cpu0", &tn_cpu_backend_table, 0, n_threads, ""}; }
+
+tn_cpu_kernels scalar_kernels()
+{
+    tn_cpu_kernels kernels;
+    tn_cpu_dispatch(TN_ISA_SCALAR, &kernels);
+    return kernels;
+}
+
+// ---- self-test ----
+
+TEST(CpuSelftest, PassesForEveryLevelOfThisMachineInMilliseconds)
+{
+    for (int isa = TN_ISA_SCALAR; isa <= tn_isa_detect(); isa++) {
+        tn_cpu_kernels kernels;
+        tn_cpu_dispatch(static_cast<tn_isa>(isa), &kernels);
+        auto best = std::chrono::nanoseconds::max();
+        for (int i = 0; i < 5; i++) {
+            auto start = std::chrono::steady_clock::now();
+            ASSERT_EQ(tn_cpu_selftest(&kernels), TN_OK) << tn_error_last()->message;
+            best = std::min(best, std::chrono::nanoseconds(std::chrono::steady_clock::now() - start));
+        }
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+        EXPECT_LT(std::chrono::duration<double>(best).count(), 0.05) << "level " << tn_isa_name(static_cast<tn_isa>(isa));
+#endif
+    }
+}
+
+// A kernel of each kind whose last result is off by one bit.
+uint32_t wrong_add(const float *a, const float *b, uint32_t n, float *y)
+{
+    uint32_t absmax = tn_ref_add(a, b, n, y);
+    y[n - 1] = tn_float(tn_bits(y[n - 1]) ^ 1u);
+    return absmax;
+}
+uint32_t wrong_norm(const float *x, const float *gamma, uint32_t n, float eps, float *y)
+{
+    return tn_ref_norm(x, gamma, n, eps, y) + 1; // the bits are right, the maximum is not
+}
+void wrong_quant(const float *x, uint32_t n, int8_t *q, float *scale, int32_t *sum)
+{
+    tn_ref_quant(x, n, q, scale, sum);
+    (*sum)++;
+}
+tn_cpu_kernels g_right; // the kernels that the wrong ones call
+void wrong_ternary(const tn_k_matmul_ternary_args *args)
+{
+    g_right.matmul_ternary(args);
+    args->y[0] = -args->y[0];
+}
+void wrong_q6_k(const tn_k_matmul_dense_args *args)
+{
+    g_right.matmul_q6_k(args);
+    args->y[args->N - 1] += 1.0f;
+}
+uint32_t wrong_attention(const tn_k_attention_args *args)
+{
+    tn_k_attention_args fewer = *args;
+    fewer.n_pos--;
+    return g_right.attention(&fewer);
+}
+void wrong_quant_head(const float *x, uint32_t n, int32_t A, int16_t *codes, float *scale) { tn_ref_quant_head(x, n, A - 1, codes, scale); }
+
+TEST(CpuSelftest, NamesAKernelThatGivesOtherBits)
+{
+    g_right = scalar_kernels();
+    const struct {
+        const char *slot;
+        void (*spoil)(tn_cpu_kernels *);
+    } cases[] = {
+        {"for add ", [](tn_cpu_kernels *k) { k->add = wrong_add; }},
+        {"for norm ", [](tn_cpu_kernels *k) { k->norm = wrong_norm; }},
+        {"for quant ", [](tn_cpu_kernels *k) { k->quant = wrong_quant; }},
+        {"for matmul_ternary ", [](tn_cpu_kernels *k) { k->matmul_ternary = wrong_ternary; }},
+        {"for matmul_q6_k ", [](tn_cpu_kernels *k) { k->matmul_q6_k = wrong_q6_k; }},
+        {"for attention ", [](tn_cpu_kernels *k) { k->attention = wrong_attention; }},
+        {"for quant_head ", [](tn_cpu_kernels *k) { k->quant_head = wrong_quant_head; }},
+        {"for glu_silu ", [](tn_cpu_kernels *k) { k->glu_silu = k->glu_relu2; }},
+        {"for embed_f16 ", [](tn_cpu_kernels *k) { k->embed_f16 = k->embed_bf16; }},
+        {"for matmul_bf16 ", [](tn_cpu_kernels *k) { k->matmul_bf16 = k->matmul_f16; }},
+    };
+    for (const auto &c : cases) {
+        tn_cpu_kernels kernels = g_right;
+        c.spoil(&kernels);
+        EXPECT_EQ(tn_cpu_selftest(&kernels), TN_INTERNAL) << c.slot;
+        EXPECT_NE(std::string(tn_error_last()->message).find(c.slot), std::string::npos) << tn_error_last()->message;
+    }
+}
+
+// ---- devices ----
+
+TEST(CpuDevice, AnUnknownLevelIsRefusedAndAHigherOneThanTheMachinesIsNoLimit)
+{
+    tn_cpu_share share = {};
+    share.n_threads = 1;
+    tn_backend_host host = {};
+    host.n_cpu_shares = 1;
+    host.cpu_shares = &share;
+    host.cpu_isa_max = "sse9";
+    tn_device *device = reinterpret_cast<tn_device *>(&host);
+    EXPECT_EQ(tn_cpu_backend_table.device_open(&host, 0, &device), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(device, nullptr);
+    host.cpu_isa_max = "avx512vnni";
+    tn_device_desc desc;
+    ASSERT_EQ(tn_cpu_backend_table.device_describe(&host, 0, &desc), TN_OK);
+    EXPECT_STREQ(desc.isa, tn_isa_name(tn_isa_detect()));
+    EXPECT_EQ(tn_cpu_backend_table.device_open(&host, 1, &device), TN_INVALID_ARGUMENT);
+    tn_cpu_backend_table.device_close(nullptr);
+}
+
+// ---- weights ----
+
+struct HoleSource {
+    std::atomic<uint32_t> n_reads{0};
+};
+
+tn_status read_with_a_hole(const tn_weight_source *self, uint32_t row, uint32_t n, void *dst)
+{
+    auto *source = static_cast<HoleSource *>(const_cast<void *>(self->ctx));
+    source->n_reads++;
+    if (row <= 500 && row + n > 500) return tn_fail(TN_BAD_FILE, "%s: row 500 is a hole", self->name);
+    memset(dst, 0, size_t(n) * self->n_cols);
+    return TN_OK;
+}
+
+TEST(CpuWeights, AFailingRowStopsThePackingWithItsOwnMessage)
+{
+    for (uint32_t n_threads : {1u, 3u}) {
+        Device device(cpu_target(n_threads));
+        HoleSource hole;
+        const float scale = 1;
+        tn_weight_source source = {};
+        source.name = "blk.0.w";
+        source.kind = TN_WEIGHT_TERNARY;
+        source.n_rows = 20000;
+        source.n_cols = 32;
+        source.scales = &scale;
+        source.read_rows = read_with_a_hole;
+        source.ctx = &hole;
+        tn_weight_layout layout;
+        ASSERT_EQ(tn_cpu_backend_table.weight_layout(device.get(), &source, &layout), TN_OK);
+        Buffer buffer(device, layout.size_bytes + 64);
+        EXPECT_EQ(tn_cpu_backend_table.weight_pack(device.get(), &source, buffer.get(), 0), TN_BAD_FILE);
+        EXPECT_NE(std::string(tn_error_last()->message).find("row 500 is a hole"), std::string::npos) << tn_error_last()->message;
+        EXPECT_LT(hole.n_reads, 20000u / 16 / 2) << "the other workers stop too";
+        EXPECT_EQ(tn_cpu_backend_table.weight_pack(device.get(), &source, buffer.get(), 8), TN_INVALID_ARGUMENT) << "not aligned";
+        EXPECT_EQ(tn_cpu_backend_table.weight_pack(device.get(), &source, buffer.get(), 128), TN_INVALID_ARGUMENT) << "too small";
+    }
+}
+
+// ---- programs ----
+
+// A chain of layers like a transformer's, without attention.
+struct Chain {
+    explicit Chain(uint32_t n_layers) : net(n_layers)
+    {
+        x = net.embed(9, 64);
+        net.graph->n_layers = n_layers;
+        for (uint32_t i = 0; i < n_layers; i++) {
+            net.layer = static_cast<int32_t>(i);
+            const uint32_t a = net.norm_quant(x);
+            x = net.sum(x, net.ternary(net.norm_quant(net.glu(net.ternary(a, 96), net.ternary(a, 96), TN_GLU_RELU2)), 64));
+        }
+    }
+    Net net;
+    uint32_t x;
+};
+
+TEST(CpuProgram, StorageOfDeadValuesIsUsedAgain)
+{
+    uint64_t bytes[2];
+    for (int i = 0; i < 2; i++) {
+        Device device(cpu_target(1));
+        Chain chain(i == 0 ? 3 : 30);
+        Packed packed(device, chain.net);
+        Bounds bounds;
+        bounds.n_tokens_max = 64;
+        Program program(device, chain.net, packed, bounds, 0, chain.net.graph->n_nodes, TN_NONE, chain.x);
+        bytes[i] = device.api().program_scratch_bytes(program.get());
+    }
+    EXPECT_GT(bytes[0], 0u);
+    EXPECT_EQ(bytes[0], bytes[1]) << "more layers need no more storage";
+}
+
+TEST(CpuProgram, WorkersMeetOnlyWhereRowsPassBetweenThem)
+{
+    Device device(cpu_target(2));
+    Chain chain(4);
+    Packed packed(device, chain.net);
+    Bounds bounds;
+    Program program(device, chain.net, packed, bounds, 0, chain.net.graph->n_nodes, TN_NONE, chain.x);
+    const auto *compiled = reinterpret_cast<const tn_cpu_program *>(program.get());
+    uint32_t n_barriers = 0;
+    for (uint32_t i = 0; i < compiled->n_tasks; i++) n_barriers += compiled->tasks[i].barrier;
+    // A layer: before gate and up (together), before glu, before down, before the sum.
+    EXPECT_EQ(n_barriers, 4u * 4);
+}
+
+TEST(CpuProgram, TwoProgramsOfADeviceMayBeInFlightTogether)
+{
+    Device device(cpu_target(3));
+    Chain chain(3);
+    Packed packed(device, chain.net);
+    Bounds bounds;
+    const tn_backend &api = device.api();
+    Program first(device, chain.net, packed, bounds, 0, chain.net.graph->n_nodes, TN_NONE, chain.x);
+    Program second(device, chain.net, packed, bounds, 0, chain.net.graph->n_nodes, TN_NONE, chain.x);
+    Step steps[2] = {make_step({{1, 0, 0}, {2, 0, 1}, {3, 0, 2}}, bounds, {0}), make_step({{4, 0, 0}, {5, 0, 1}}, bounds, {0})};
+    const std::vector<float> want[2] = {first.run(steps[0]), first.run(steps[1])};
+    EXPECT_NE(std::vector<float>(want[0].begin(), want[0].begin() + 64), std::vector<float>(want[1].begin(), want[1].begin() + 64));
+    Buffer out0(device, 8 * 64 * 4), out1(device, 8 * 64 * 4);
+    for (int i = 0; i < 50; i++) {
+        tn_step views[2] = {steps[0].view(), steps[1].view()};
+        uint32_t poison[2][8];
+        tn_submit submits[2] = {{&views[0], nullptr, out0.get(), poison[0]}, {&views[1], nullptr, out1.get(), poison[1]}};
+        tn_fence fences[2];
+        ASSERT_EQ(api.program_submit(first.get(), &submits[0], &fences[0]), TN_OK);
+        ASSERT_EQ(api.program_submit(second.get(), &submits[1], &fences[1]), TN_OK);
+        ASSERT_EQ(api.fence_wait(device.get(), fences[i % 2]), TN_OK);
+        ASSERT_EQ(api.fence_wait(device.get(), fences[1 - i % 2]), TN_OK);
+        ASSERT_EQ(out0.read(3 * 64), want[0]);
+        ASSERT_EQ(out1.read(2 * 64), want[1]);
+    }
+}
+
+TEST(CpuProgram, AProgramInFlightMayBeDestroyed)
+{
+    Device device(cpu_target(2));
+    Chain chain(8);
+    Packed packed(device, chain.net);
+    Bounds bounds;
+    Buffer out(device, 8 * 64 * 4);
+    Step step = make_step({{1, 0, 0}, {2, 0, 1}}, bounds, {0});
+    tn_step view = step.view();
+    uint32_t poison[8];
+    for (int i = 0; i < 20; i++) {
+        Program program(device, chain.net, packed, bounds, 0, chain.net.graph->n_nodes, TN_NONE, chain.x);
+        tn_submit submit = {&view, nullptr, out.get(), poison};
+        tn_fence fence;
+        ASSERT_EQ(device.api().program_submit(program.get(), &submit, &fence), TN_OK);
+    }
+}
+
+TEST(CpuKv, StoreFillsTheBlockAsKernelsReadIt)
+{
+    constexpr uint32_t kDim = 4;
+    std::vector<uint8_t> block(TN_KV_BLOCK_BYTES(kDim));
+    const std::array<int16_t, kDim> k = {1, 2, 3, 4}, v = {-1, -2, -3, -4};
+    tn_cpu_kv_store(block.data(), kDim, 77, k.data(), 0.5f, v.data(), 0.25f);
+    const auto *ks = reinterpret_cast<const int16_t *>(block.data()); // [dim/2][128][2], then v [64][dim][2]
+    const int16_t *vs = ks + 128 * kDim;
+    const auto *scales = reinterpret_cast<const float *>(vs + 128 * kDim);
+    EXPECT_EQ(ks[(0 * 128 + 77) * 2 + 0], 1);
+    EXPECT_EQ(ks[(0 * 128 + 77) * 2 + 1], 2);
+    EXPECT_EQ(ks[(1 * 128 + 77) * 2 + 0], 3);
+    EXPECT_EQ(ks[(1 * 128 + 77) * 2 + 1], 4);
+    for (uint32_t d = 0; d < kDim; d++) EXPECT_EQ(vs[(38 * kDim + d) * 2 + 1], v[d]);
+    EXPECT_EQ(scales[77], 0.5f);
+    EXPECT_EQ(scales[128 + 77], 0.25f);
+    size_t n_set = 0;
+    for (uint8_t byte : block) n_set += byte != 0;
+    EXPECT_LE(n_set, 2 * (2 * kDim + 4)) << "nothing else is touched";
+}
+
+} // namespace

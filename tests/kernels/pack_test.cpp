@@ -1,0 +1,214 @@
+// Packing against a naive restatement of the layouts in kernel.h.
+#include "matmul_fixture.h"
+
+using namespace tn_test;
+
+namespace
+{
+
+// Packs with marks around the packed bytes, groups in descending order, and reports a group that writes twice or past the end.
+std::vector<uint8_t> pack(const tn_weight_source &source, tn_weight_layout *layout)
+{
+    EXPECT_EQ(tn_cpu_pack_layout(&source, layout), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(layout->alignment_bytes, 64u);
+    EXPECT_EQ(layout->size_bytes % 64, 0u);
+    Bytes packed(layout->size_bytes + 64);
+    std::vector<uint8_t> scratch(tn_cpu_pack_scratch_bytes(&source));
+    for (uint32_t g = tn_cpu_pack_n_groups(&source); g-- > 0;) {
+        EXPECT_EQ(tn_cpu_pack_group(&source, g, packed.data(), scratch.data()), TN_OK) << tn_error_last()->message;
+    }
+    for (size_t i = layout->size_bytes; i < packed.size(); i++) EXPECT_EQ(packed.data()[i], 0xa5) << "written past the end";
+    return {packed.data(), packed.data() + layout->size_bytes};
+}
+
+float f32_at(const std::vector<uint8_t> &bytes, size_t at)
+{
+    float v;
+    std::memcpy(&v, bytes.data() + at, sizeof v);
+    return v;
+}
+
+TEST(Pack, PutsTernaryCodesWhereTheLayoutSays)
+{
+    for (uint32_t N : {1u, 15u, 16u, 17u, 40u}) {
+        for (uint32_t K : {1u, 4u, 15u, 16u, 17u, 64u, 77u}) {
+            SCOPED_TRACE(seed_hint() + " N " + std::to_string(N) + " K " + std::to_string(K));
+            Random random(N * 1000 + K);
+            std::vector<uint8_t> rows(size_t{N} * K);
+            for (auto &v : rows) v = static_cast<uint8_t>(random.range(-1, 1));
+            std::vector<float> scales(N);
+            for (auto &s : scales) s = random.range(0, 3) ? std::abs(random.value(-60, 3)) : 0x1p-50f; // FL's both sides and its edge
+            const Weight weight(TN_WEIGHT_TERNARY, TN_DTYPE_NONE, N, K, rows, TN_SCALE_ROW, scales);
+            tn_weight_layout layout;
+            const auto packed = pack(weight.source(), &layout);
+            const uint32_t panels = (N + 15) / 16, blocks = (K + 15) / 16;
+            ASSERT_EQ(layout.layout_id, static_cast<uint32_t>(TN_CPU_LAYOUT_T2_16));
+            ASSERT_EQ(packed.size(), size_t{panels} * blocks * 64 + size_t{panels} * 64);
+            for (uint32_t n = 0; n < panels * 16; n++) {
+                for (uint32_t k = 0; k < blocks * 16; k++) {
+                    const uint32_t p = k % 16 / 4, j = k % 4, r = n % 16;
+                    const uint8_t byte = packed[(size_t{n / 16} * blocks + k / 16) * 64 + 4 * r + j];
+                    const int expected = n < N && k < K ? static_cast<int8_t>(rows[size_t{n} * K + k]) + 1 : 1;
+                    ASSERT_EQ((byte >> (2 * p)) & 3, expected) << "row " << n << " column " << k;
+                }
+                const float scale = f32_at(packed, size_t{panels} * blocks * 64 + 4 * size_t{n});
+                ASSERT_EQ(tn_bits(scale), n < N ? tn_bits(tn_fl(scales[n])) : 0u) << "row " << n;
+            }
+            tn_cpu_weight view;
+            tn_cpu_pack_view(&weight.source(), packed.data(), &view);
+            EXPECT_EQ(view.data, packed.data());
+            EXPECT_EQ(view.stride_bytes, size_t{blocks} * 64);
+            EXPECT_EQ(reinterpret_cast<const uint8_t *>(view.scales), packed.data() + size_t{panels} * blocks * 64);
+            EXPECT_EQ(view.n_rows, N);
+            EXPECT_EQ(view.n_cols, K);
+        }
+    }
+}
+
+TEST(Pack, RepeatsTheScaleOfATensorForEveryRealRow)
+{
+    const Weight weight(TN_WEIGHT_TERNARY, TN_DTYPE_NONE, 18, 16, std::vector<uint8_t>(18 * 16, 1), TN_SCALE_TENSOR, {0.75f});
+    tn_weight_layout layout;
+    const auto packed = pack(weight.source(), &layout);
+    for (uint32_t n = 0; n < 32; n++) EXPECT_EQ(f32_at(packed, 2 * 64 + 4 * n), n < 18 ? 0.75f : 0.0f) << n;
+}
+
+TEST(Pack, PutsQ8CodesAndScalesWhereTheLayoutSays)
+{
+    for (uint32_t N : {1u, 16u, 19u}) {
+        for (uint32_t K : {32u, 96u, 288u}) {
+            SCOPED_TRACE(seed_hint() + " N " + std::to_string(N) + " K " + std::to_string(K));
+            Random random(N * 1000 + K);
+            const uint32_t blocks = K / 32, panels = (N + 15) / 16;
+            std::vector<uint8_t> rows(size_t{N} * blocks * 34);
+            for (size_t i = 0; i < rows.size(); i++)
+                rows[i] = static_cast<uint8_t>(i % 34 == 1 ? random.bits() & 0x83 : random.bits()); // no infinities
+            const Weight weight(TN_WEIGHT_DENSE, TN_DTYPE_Q8_0, N, K, rows);
+            tn_weight_layout layout;
+            const auto packed = pack(weight.source(), &layout);
+            ASSERT_EQ(layout.layout_id, static_cast<uint32_t>(TN_CPU_LAYOUT_Q8_16));
+            ASSERT_EQ(packed.size(), size_t{panels} * blocks * 576);
+            for (uint32_t n = 0; n < panels * 16; n++) {
+                for (uint32_t b = 0; b < blocks; b++) {
+                    const size_t block = (size_t{n / 16} * blocks + b) * 576;
+                    const uint8_t *src = rows.data() + (size_t{n} * blocks + b) * 34;
+                    uint16_t d = 0;
+                    if (n < N) std::memcpy(&d, src, 2);
+                    ASSERT_EQ(tn_bits(f32_at(packed, block + 4 * (n % 16))), tn_bits(tn_fl(tn_f16_to_f32(d))))
+                        << "row " << n << " block " << b;
+                    for (uint32_t k = 0; k < 32; k++) {
+                        const int expected = n < N ? static_cast<int8_t>(src[2 + k]) + 128 : 128;
+                        ASSERT_EQ(packed[block + 64 + 64 * (k / 4) + 4 * (n % 16) + k % 4], expected)
+                            << "row " << n << " block " << b << " element " << k;
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST(Pack, PadsFloatRowsAndFlushesSmallWeights)
+{
+    for (tn_dtype dtype : {TN_DTYPE_F32, TN_DTYPE_F16, TN_DTYPE_BF16}) {
+        for (uint32_t K : {1u, 16u, 31u, 32u, 50u}) {
+            SCOPED_TRACE(seed_hint() + " type " + tn_dtype_get(dtype)->name + " K " + std::to_string(K));
+            Random random(K);
+            const uint32_t N = 21;
+            const size_t element = dtype == TN_DTYPE_F32 ? 4 : 2, stride = (K * element + 63) / 64 * 64;
+            std::vector<uint8_t> rows(N * K * element);
+            for (size_t i = 0; i < rows.size(); i += element) {
+                // Around 2^-50 and its exact edge; f16 is random.
+                uint32_t bits = tn_bits(random.value(-53, -47));
+                if (random.range(0, 4) == 0)
+                    bits = TN_ABS_BITS_2M50 - static_cast<uint32_t>(random.range(0, 1)) * (dtype == TN_DTYPE_F32 ? 1u : 0x10000u);
+                if (dtype == TN_DTYPE_F32) std::memcpy(&rows[i], &bits, 4);
+                const uint16_t half = static_cast<uint16_t>(dtype == TN_DTYPE_BF16 ? bits >> 16 : random.bits());
+                if (dtype != TN_DTYPE_F32) std::memcpy(&rows[i], &half, 2);
+            }
+            const Weight weight(TN_WEIGHT_DENSE, dtype, N, K, rows);
+            tn_weight_layout layout;
+            const auto packed = pack(weight.source(), &layout);
+            ASSERT_EQ(layout.layout_id, static_cast<uint32_t>(TN_CPU_LAYOUT_ROWS));
+            ASSERT_EQ(packed.size(), N * stride);
+            for (uint32_t n = 0; n < N; n++) {
+                for (size_t at = 0; at < stride; at += element) {
+                    uint32_t got = 0, source = 0;
+                    std::memcpy(&got, &packed[n * stride + at], element);
+                    if (at < K * element) std::memcpy(&source, &rows[n * K * element + at], element);
+                    const uint32_t as_f32 = dtype == TN_DTYPE_F32 ? source : source << 16;
+                    const uint32_t expected = dtype != TN_DTYPE_F16 && (as_f32 & 0x7fffffffu) < TN_ABS_BITS_2M50 ? 0 : source;
+                    ASSERT_EQ(got, expected) << "row " << n << " byte " << at;
+                }
+            }
+        }
+    }
+}
+
+TEST(Pack, LeavesQ6KRowsAndTablesAsTheyAre)
+{
+    Random random(3);
+    std::vector<uint8_t> rows(5 * 2 * 210);
+    for (auto &v : rows) v = static_cast<uint8_t>(random.bits());
+    const Weight weight(TN_WEIGHT_DENSE, TN_DTYPE_Q6_K, 5, 512, rows);
+    tn_weight_layout layout;
+    auto packed = pack(weight.source(), &layout);
+    EXPECT_EQ(std::memcmp(packed.data(), rows.data(), rows.size()), 0) << seed_hint();
+    EXPECT_EQ(layout.size_bytes, (rows.size() + 63) / 64 * 64);
+
+    const float tiny = 0x1p-60f;
+    std::vector<uint8_t> table(2 * 16 * 4);
+    for (size_t i = 0; i < table.size(); i += 4) std::memcpy(&table[i], &tiny, 4);
+    const Weight rope(TN_WEIGHT_TABLE, TN_DTYPE_F32, 2, 16, table);
+    packed = pack(rope.source(), &layout);
+    EXPECT_EQ(std::memcmp(packed.data(), table.data(), table.size()), 0);
+}
+
+TEST(Pack, PassesOnWhatReadingRowsReturns)
+{
+    Weight weight(TN_WEIGHT_TERNARY, TN_DTYPE_NONE, 16, 16, std::vector<uint8_t>(256), TN_SCALE_TENSOR, {1.0f});
+    tn_weight_source source = weight.source();
+    source.read_rows = [](const tn_weight_source *, uint32_t, uint32_t, void *) { return TN_BAD_FILE; };
+    Bytes packed(1024);
+    std::vector<uint8_t> scratch(256);
+    EXPECT_EQ(tn_cpu_pack_group(&source, 0, packed.data(), scratch.data()), TN_BAD_FILE);
+    EXPECT_EQ(tn_cpu_pack_group(&weight.source(), 1, packed.data(), scratch.data()), TN_INTERNAL);
+}
+
+TEST(Pack, RefusesTypesItDoesNotKnowByName)
+{
+    tn_weight_source source{};
+    source.name = "blk.0.odd";
+    source.kind = TN_WEIGHT_DENSE;
+    source.n_rows = source.n_cols = 256;
+    source.dtype = TN_DTYPE_TQ2_0;
+    tn_weight_layout layout;
+    EXPECT_EQ(tn_cpu_pack_layout(&source, &layout), TN_UNSUPPORTED);
+    EXPECT_NE(std::string(tn_error_last()->message).find("blk.0.odd"), std::string::npos);
+    EXPECT_NE(std::string(tn_error_last()->message).find(tn_dtype_get(TN_DTYPE_TQ2_0)->name), std::string::npos);
+    EXPECT_EQ(layout.size_bytes, 0u);
+    source.kind = TN_WEIGHT_TABLE;
+    source.dtype = TN_DTYPE_F16;
+    EXPECT_EQ(tn_cpu_pack_layout(&source, &layout), TN_UNSUPPORTED);
+}
+
+TEST(Pack, RefusesShapesThatCannotBe)
+{
+    tn_weight_source source{};
+    source.name = "w";
+    source.kind = TN_WEIGHT_DENSE;
+    tn_weight_layout layout;
+    for (auto [dtype, rows, cols] : {std::tuple<tn_dtype, uint32_t, uint32_t>{TN_DTYPE_Q8_0, 1, 33},
+                                     {TN_DTYPE_Q6_K, 1, 128},
+                                     {TN_DTYPE_F32, 0, 4},
+                                     {TN_DTYPE_F32, 4, 0}}) {
+        source.dtype = dtype;
+        source.n_rows = rows;
+        source.n_cols = cols;
+        EXPECT_EQ(tn_cpu_pack_layout(&source, &layout), TN_BAD_FILE) << rows << " x " << cols;
+    }
+    source.dtype = TN_DTYPE_F32;
+    source.n_rows = source.n_cols = UINT32_MAX;
+    EXPECT_EQ(tn_cpu_pack_layout(&source, &layout), TN_BAD_FILE) << "2^32 x 2^32 floats pass 64 bits";
+}
+
+} // namespace
