@@ -1,0 +1,265 @@
+// Converts a Hugging Face BitNet checkpoint to a GGUF file: master weights ternarised, one tensor in memory at a time.
+#include "ternion/convert.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "format/dense.h"
+#include "format/gguf_write.h"
+#include "format/ternary.h"
+#include "model/hf_tokenizer.h"
+#include "model/hf_weights.h"
+
+#include <stdio.h>
+#include <strings.h>
+
+// Weights handled at a time: 1 MiB of f32. A multiple of every block, so that chunks of dense types begin at blocks.
+enum { CHUNK = 1 << 18 };
+
+typedef struct target_type {
+    const char *name;
+    tn_dtype dtype;
+    uint32_t file_type; // general.file_type
+} target_type;
+
+static const target_type TERNARY_TYPES[] = {{"i2_s", TN_DTYPE_I2_S, 40}, {"tq1_0", TN_DTYPE_TQ1_0, 36}, {"tq2_0", TN_DTYPE_TQ2_0, 37}};
+static const target_type DENSE_TYPES[] = {{"f16", TN_DTYPE_F16, 0}, {"q8_0", TN_DTYPE_Q8_0, 0}, {"q6_k", TN_DTYPE_Q6_K, 0}};
+
+typedef struct converter {
+    const tn_convert_params *params;
+    target_type ternary, dense;
+    tn_hf_config config;
+    tn_hf_tokenizer tokenizer;
+    tn_safetensors *st;
+    tn_hf_weight *weights;
+    size_t n_weights;
+    tn_gguf_writer *writer;
+    float *chunk;    // [CHUNK]
+    int8_t *codes;   // of the largest ternary tensor
+    uint8_t *packed; // its file form, or a chunk of a dense type
+    uint64_t done_bytes, total_bytes;
+} converter;
+
+// ---- choices ----
+
+static tn_status choose_type(const target_type *list, const char *name, const char *what, target_type *out)
+{
+    for (size_t i = 0; i < 3; i++) {
+        if (name && strcasecmp(name, list[i].name) != 0) continue;
+        *out = list[i]; // the first is the default
+        return TN_OK;
+    }
+    return tn_fail(TN_INVALID_ARGUMENT, "%s type '%.100s' is not known; %s, %s and %s are", what, name, list[0].name, list[1].name,
+                   list[2].name);
+}
+
+static tn_dtype dtype_of(const converter *c, tn_hf_role role)
+{
+    return role == TN_HF_NORM ? TN_DTYPE_F32 : role == TN_HF_DENSE ? c->dense.dtype : c->ternary.dtype;
+}
+
+static tn_status check_blocks(const converter *c)
+{
+    for (size_t i = 0; i < c->n_weights; i++) {
+        const tn_hf_weight *w = &c->weights[i];
+        const tn_dtype_info *info = tn_dtype_get(dtype_of(c, w->role));
+        if (w->ne[0] % info->block_elements == 0) continue;
+        return tn_fail(TN_UNSUPPORTED, "tensor '%s' has rows of %llu values, and %s needs a multiple of %u; choose another type (%s)",
+                       w->name, (unsigned long long)w->ne[0], info->name, (unsigned)info->block_elements,
+                       w->role == TN_HF_DENSE ? "f16 takes any length" : "i2_s needs a multiple of 128");
+    }
+    return TN_OK;
+}
+
+// ---- metadata ----
+
+typedef struct arch_key {
+    char text[96];
+} arch_key;
+
+static arch_key key_of(const char *arch, const char *name)
+{
+    arch_key key;
+    snprintf(key.text, sizeof(key.text), "%s.%s", arch, name);
+    return key;
+}
+
+static tn_status write_hyperparameters(const converter *c)
+{
+    const tn_hf_config *h = &c->config;
+    const char *arch = h->act == TN_HF_RELU2 ? "bitnet-b1.58" : "bitnet";
+    const struct {
+        const char *name;
+        uint32_t value;
+    } counts[] = {
+        {"vocab_size", h->n_vocab},
+        {"context_length", h->n_context},
+        {"embedding_length", h->n_embd},
+        {"block_count", h->n_layers},
+        {"feed_forward_length", h->n_ff},
+        {"rope.dimension_count", h->head_dim},
+        {"attention.head_count", h->n_heads},
+        {"attention.head_count_kv", h->n_kv_heads},
+        {"attention.key_length", h->head_dim},
+        {"attention.value_length", h->head_dim},
+    };
+    TN_TRY(tn_gguf_writer_str(c->writer, "general.architecture", arch));
+    TN_TRY(tn_gguf_writer_str(c->writer, "general.name", h->name));
+    TN_TRY(tn_gguf_writer_u32(c->writer, "general.file_type", c->ternary.file_type));
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        TN_TRY(tn_gguf_writer_u32(c->writer, key_of(arch, counts[i].name).text, counts[i].value));
+    }
+    TN_TRY(tn_gguf_writer_f32(c->writer, key_of(arch, "attention.layer_norm_rms_epsilon").text, h->eps));
+    TN_TRY(tn_gguf_writer_f32(c->writer, key_of(arch, "rope.freq_base").text, h->theta));
+    return tn_gguf_writer_str(c->writer, key_of(arch, "hidden_activation").text, h->act == TN_HF_RELU2 ? "relu2" : "silu");
+}
+
+static tn_status write_tokenizer(const converter *c)
+{
+    const tn_hf_tokenizer *t = &c->tokenizer;
+    TN_TRY(tn_gguf_writer_str(c->writer, "tokenizer.ggml.model", "gpt2"));
+    TN_TRY(tn_gguf_writer_str(c->writer, "tokenizer.ggml.pre", t->pre));
+    TN_TRY(tn_gguf_writer_str_array(c->writer, "tokenizer.ggml.tokens", t->tokens, t->n_tokens));
+    TN_TRY(tn_gguf_writer_i32_array(c->writer, "tokenizer.ggml.token_type", t->kinds, t->n_tokens));
+    TN_TRY(tn_gguf_writer_str_array(c->writer, "tokenizer.ggml.merges", t->merges, t->n_merges));
+    if (t->bos != TN_HF_ID_NONE) TN_TRY(tn_gguf_writer_u32(c->writer, "tokenizer.ggml.bos_token_id", (uint32_t)t->bos));
+    if (t->eos != TN_HF_ID_NONE) TN_TRY(tn_gguf_writer_u32(c->writer, "tokenizer.ggml.eos_token_id", (uint32_t)t->eos));
+    TN_TRY(tn_gguf_writer_bool(c->writer, "tokenizer.ggml.add_bos_token", t->add_bos));
+    TN_TRY(tn_gguf_writer_bool(c->writer, "tokenizer.ggml.add_eos_token", t->add_eos));
+    return t->chat_template ? tn_gguf_writer_str(c->writer, "tokenizer.chat_template", t->chat_template) : TN_OK;
+}
+
+// ---- weights ----
+
+static tn_status report(const converter *c, uint64_t done_bytes)
+{
+    return tn_progress_report(&c->params->progress, "convert", done_bytes, c->total_bytes);
+}
+
+// Widens elements [at, at + n) of a weight into the chunk and refuses what is not finite.
+static tn_status load_chunk(const converter *c, const tn_hf_weight *w, uint64_t at, size_t n)
+{
+    const tn_safetensor *s = w->source;
+    tn_dense_to_f32(s->dtype, s->data + at * (s->size_bytes / s->n_elements), n, c->chunk);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &c->chunk[i], sizeof(bits));
+        if ((bits & 0x7f800000u) != 0x7f800000u) continue;
+        return tn_fail(TN_BAD_FILE, "tensor '%.200s': row %llu column %llu is %g; get another copy of the checkpoint", s->name,
+                       (unsigned long long)((at + i) / w->ne[0]), (unsigned long long)((at + i) % w->ne[0]), (double)c->chunk[i]);
+    }
+    return TN_OK;
+}
+
+static size_t chunk_size(uint64_t n, uint64_t at) { return n - at < CHUNK ? (size_t)(n - at) : CHUNK; }
+
+// Two passes over the weights, each half of the progress: the scale, then the codes.
+static tn_status convert_ternary(const converter *c, const tn_hf_weight *w)
+{
+    const uint64_t n = w->source->n_elements, element_bytes = w->source->size_bytes / n;
+    tn_absmean mean = {0, 0};
+    for (uint64_t at = 0; at < n; at += CHUNK) {
+        const size_t part = chunk_size(n, at);
+        TN_TRY(report(c, c->done_bytes + at * element_bytes / 2));
+        TN_TRY(load_chunk(c, w, at, part));
+        tn_absmean_add(&mean, c->chunk, part);
+    }
+    const float scale = tn_absmean_scale(&mean);
+    for (uint64_t at = 0; at < n; at += CHUNK) {
+        const size_t part = chunk_size(n, at);
+        TN_TRY(report(c, c->done_bytes + (n + at) * element_bytes / 2));
+        TN_TRY(load_chunk(c, w, at, part));
+        tn_ternarise(c->chunk, part, scale, c->codes + at);
+    }
+    uint64_t bytes = 0;
+    TN_TRY(tn_dtype_size(c->ternary.dtype, w->ne[0], n, &bytes));
+    TN_TRY(tn_ternary_write(c->ternary.dtype, c->codes, (uint32_t)w->ne[1], (uint32_t)w->ne[0], scale, c->packed));
+    return tn_gguf_writer_data(c->writer, c->packed, bytes);
+}
+
+static tn_status convert_dense(const converter *c, const tn_hf_weight *w)
+{
+    const uint64_t n = w->source->n_elements, element_bytes = w->source->size_bytes / n;
+    const tn_dtype dtype = dtype_of(c, w->role);
+    for (uint64_t at = 0; at < n; at += CHUNK) {
+        const size_t part = chunk_size(n, at);
+        TN_TRY(report(c, c->done_bytes + at * element_bytes));
+        TN_TRY(load_chunk(c, w, at, part));
+        TN_TRY(tn_dense_from_f32(dtype, c->chunk, part, c->packed));
+        TN_TRY(tn_gguf_writer_data(c->writer, c->packed, tn_dtype_row_bytes(dtype, part)));
+    }
+    return TN_OK;
+}
+
+static tn_status convert_weights(converter *c)
+{
+    for (size_t i = 0; i < c->n_weights; i++) {
+        const tn_hf_weight *w = &c->weights[i];
+        const tn_status status = w->role == TN_HF_TERNARY ? convert_ternary(c, w) : convert_dense(c, w);
+        // A file that shrank reads as zeros: that is the reason to tell, whatever they led to.
+        TN_TRY(tn_safetensors_check_intact(c->st));
+        if (status == TN_INVALID_ARGUMENT) return tn_fail_prefix("tensor '%s': ", w->name);
+        TN_TRY(status);
+        c->done_bytes += w->source->size_bytes;
+    }
+    return report(c, c->total_bytes);
+}
+
+// ---- all ----
+
+static tn_status announce(converter *c)
+{
+    uint64_t codes = 1, packed = (uint64_t)CHUNK * 4;
+    for (size_t i = 0; i < c->n_weights; i++) {
+        const tn_hf_weight *w = &c->weights[i];
+        TN_TRY(tn_gguf_writer_tensor(c->writer, w->name, dtype_of(c, w->role), w->n_dims, w->ne));
+        c->total_bytes += w->source->size_bytes;
+        if (w->role != TN_HF_TERNARY) continue;
+        uint64_t bytes = 0;
+        TN_TRY(tn_dtype_size(c->ternary.dtype, w->ne[0], w->source->n_elements, &bytes));
+        if (w->source->n_elements > codes) codes = w->source->n_elements;
+        if (bytes > packed) packed = bytes;
+    }
+    TN_TRY(tn_alloc(CHUNK, sizeof(*c->chunk), &c->chunk));
+    TN_TRY(tn_alloc(codes, sizeof(*c->codes), &c->codes));
+    return tn_alloc(packed, 1, &c->packed);
+}
+
+static tn_status run(converter *c)
+{
+    const tn_convert_params *p = c->params;
+    TN_TRY(tn_hf_config_read(p->input_dir, &c->config));
+    TN_TRY(tn_safetensors_open(p->input_dir, &c->st));
+    // Before the tokenizer: the embedding's real size bounds what vocab_size may ask for.
+    TN_TRY(tn_hf_weights_list(c->st, &c->config, &c->weights, &c->n_weights));
+    TN_TRY(check_blocks(c));
+    TN_TRY(tn_hf_tokenizer_read(p->input_dir, &c->config, &p->log, &c->tokenizer));
+    TN_TRY(tn_gguf_writer_create(p->output_path, p->overwrite, &c->writer));
+    TN_TRY(write_hyperparameters(c));
+    TN_TRY(write_tokenizer(c));
+    TN_TRY(announce(c));
+    TN_TRY(convert_weights(c));
+    return tn_gguf_writer_finish(c->writer);
+}
+
+tn_status tn_convert(const tn_convert_params *params)
+{
+    tn_convert_params p = TN_CONVERT_PARAMS_INIT;
+    if (!params || params->struct_size < offsetof(tn_convert_params, type) || params->struct_size > sizeof(p)) {
+        return tn_fail(TN_INVALID_ARGUMENT,
+                       "the conversion's parameters are missing or of a newer version; initialise them with TN_CONVERT_PARAMS_INIT");
+    }
+    memcpy(&p, params, params->struct_size); // fields that the caller does not know are zero
+    if (!p.input_dir || !p.output_path) return tn_fail(TN_INVALID_ARGUMENT, "a conversion needs an input folder and an output path");
+    converter c = {.params = &p};
+    TN_TRY(choose_type(TERNARY_TYPES, p.type, "ternary", &c.ternary));
+    TN_TRY(choose_type(DENSE_TYPES, p.embd, "embedding", &c.dense));
+    const tn_status status = run(&c);
+    tn_gguf_writer_destroy(c.writer);
+    tn_hf_tokenizer_deinit(&c.tokenizer);
+    tn_free(c.weights);
+    tn_safetensors_destroy(c.st);
+    tn_free(c.chunk);
+    tn_free(c.codes);
+    tn_free(c.packed);
+    return status;
+}

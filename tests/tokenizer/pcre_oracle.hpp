@@ -1,0 +1,96 @@
+// Pre-tokenization by regular expressions: the definition that the scanners are compared with.
+#pragma once
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "tokenizer/tokenizer_support.hpp"
+
+#include <pcre2.h>
+#include <utf8proc.h>
+
+namespace tokenizer_support
+{
+
+class Regex
+{
+  public:
+    explicit Regex(const std::string &pattern)
+    {
+        int error = 0;
+        PCRE2_SIZE offset = 0;
+        code_ =
+            pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
+        EXPECT_NE(code_, nullptr) << pattern << " at " << offset;
+        pcre2_jit_compile(code_, PCRE2_JIT_COMPLETE);
+        match_ = pcre2_match_data_create(1, nullptr);
+    }
+    Regex(const Regex &) = delete;
+    Regex &operator=(const Regex &) = delete;
+    ~Regex()
+    {
+        pcre2_match_data_free(match_);
+        pcre2_code_free(code_);
+    }
+    // First match at or behind `from` in the `len` bytes at `text`, which are well-formed. False: none.
+    bool find(const char *text, size_t len, size_t from, size_t *out_begin, size_t *out_end) const
+    {
+        int rc = pcre2_match(code_, reinterpret_cast<PCRE2_SPTR>(text), len, from, PCRE2_NO_UTF_CHECK, match_, nullptr);
+        EXPECT_TRUE(rc >= 0 || rc == PCRE2_ERROR_NOMATCH) << rc;
+        if (rc < 0) return false;
+        *out_begin = pcre2_get_ovector_pointer(match_)[0];
+        *out_end = pcre2_get_ovector_pointer(match_)[1];
+        return true;
+    }
+    // Cuts text into matches and what lies between them.
+    std::vector<std::string> pieces(const std::string &text) const
+    {
+        std::vector<std::string> out;
+        size_t at = 0, begin, end;
+        while (at < text.size() && find(text.data(), text.size(), at, &begin, &end)) {
+            if (begin > at) out.push_back(text.substr(at, begin - at));
+            out.push_back(text.substr(begin, end - begin));
+            at = end;
+        }
+        if (at < text.size()) out.push_back(text.substr(at));
+        return out;
+    }
+
+  private:
+    pcre2_code *code_;
+    pcre2_match_data *match_;
+};
+
+// Which code points the expression matches, each alone.
+inline std::vector<bool> code_points_of(const std::string &expression)
+{
+    std::vector<bool> out(0x110000);
+    std::string all;
+    std::vector<uint32_t> at_byte(0x110000 * 4);
+    for (uint32_t c = 0; c <= 0x10FFFF; c++) {
+        if (c >= 0xD800 && c <= 0xDFFF) continue;
+        at_byte[all.size()] = c;
+        append_utf8(all, c);
+    }
+    Regex regex(expression);
+    size_t at = 0, begin, end;
+    while (regex.find(all.data(), all.size(), at, &begin, &end)) {
+        out[at_byte[begin]] = true;
+        at = end;
+    }
+    return out;
+}
+
+// The characters that utf8proc's Unicode (15 in Debian 12) has and PCRE2's (14) has not: the two cannot agree on them, and on no
+// others may they differ.
+inline const std::vector<bool> &newer_than_pcre()
+{
+    static const std::vector<bool> newer = [] {
+        std::vector<bool> out = code_points_of("\\p{Cn}");
+        for (uint32_t c = 0; c <= 0x10FFFF; c++) {
+            if (out[c] && utf8proc_category(static_cast<utf8proc_int32_t>(c)) == UTF8PROC_CATEGORY_CN) out[c] = false;
+        }
+        return out;
+    }();
+    return newer;
+}
+
+} // namespace tokenizer_support

@@ -1,0 +1,183 @@
+// The scanners against the regular expressions that they replace, run by PCRE2.
+#include "tokenizer/pcre_oracle.hpp"
+#include "tokenizer/tokenizer_support.hpp"
+
+#include <cstring>
+
+extern "C" {
+#include "model/pretokenizer.h"
+}
+
+using namespace tokenizer_support;
+
+namespace
+{
+
+// PCRE2's own \s has U+180E, which is no whitespace since Unicode 6.3; the expressions mean the property White_Space.
+const std::string S = "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
+const std::string GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" + S + "\\p{L}\\p{N}]+|[" + S + "]+(?![^" + S + "])";
+
+std::vector<std::string> passes_of(const std::string &pre)
+{
+    if (pre == "llama-bpe") {
+        return {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^" + S + "\\p{L}\\p{N}]+[\\r\\n]*|[" + S +
+                "]*[\\r\\n]+|[" + S + "]+(?![^" + S + "])|[" + S + "]+"};
+    }
+    if (pre == "gpt-2") return {GPT2};
+    return {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"};
+}
+
+// Text with U+FFFD for each byte that belongs to no character.
+std::string mended(const std::string &text)
+{
+    std::string out;
+    for (size_t at = 0; at < text.size();) {
+        size_t n = well_formed(text, at);
+        out += n ? text.substr(at, n) : "\xEF\xBF\xBD";
+        at += n ? n : 1;
+    }
+    return out;
+}
+
+std::vector<std::string> scan(const tn_pretokenizer *pre, const std::string &text)
+{
+    std::vector<uint8_t> bytes(text.begin(), text.end()); // exact size, for the sanitizer
+    std::vector<std::string> out;
+    tn_pre_cursor cursor;
+    const uint8_t *piece = nullptr;
+    size_t len = 0;
+    tn_pre_start(&cursor, pre, bytes.data(), bytes.size());
+    while (tn_pre_next(&cursor, &piece, &len)) {
+        EXPECT_GT(len, 0u);
+        out.emplace_back(reinterpret_cast<const char *>(piece), len);
+    }
+    return out;
+}
+
+class PretokenizerTest : public testing::TestWithParam<const char *>
+{
+  protected:
+    PretokenizerTest() : pre_(tn_pretokenizer_find(GetParam(), strlen(GetParam())))
+    {
+        for (const auto &pattern : passes_of(GetParam())) passes_.push_back(std::make_unique<Regex>(pattern));
+    }
+    void check(const std::string &text)
+    {
+        std::vector<std::string> expected = {mended(text)}, got = scan(pre_, text);
+        if (text.empty()) expected.clear();
+        for (const auto &pass : passes_) {
+            std::vector<std::string> next;
+            for (const auto &p : expected) {
+                for (auto &q : pass->pieces(p)) next.push_back(std::move(q));
+            }
+            expected = std::move(next);
+        }
+        std::string whole;
+        for (auto &p : got) {
+            whole += p;
+            p = mended(p);
+        }
+        ASSERT_EQ(whole, text);
+        ASSERT_EQ(got, expected) << testing::PrintToString(text.substr(0, 200));
+    }
+    const tn_pretokenizer *pre_;
+    std::vector<std::unique_ptr<Regex>> passes_;
+};
+
+TEST_P(PretokenizerTest, CutsTheVocabularyCasesAsTheExpressionDoes)
+{
+    auto cases = split(read_file(own_data("vocab-cases.inp")), "\n__ggml_vocab_test__\n");
+    ASSERT_GE(cases.size(), 47u);
+    for (const auto &text : cases) check(text);
+}
+
+TEST_P(PretokenizerTest, CutsEveryShortTextOfTrickyCharactersAsTheExpressionDoes)
+{
+    const std::string alphabet[] = {"'",  "s", "L", "l", "re",       " ",        "\n",       "\r",
+                                    "\t", "7", "!", "$", "\xC5\xBF", "\xC2\xA0", "\xC3\xA9", "\xFF"};
+    const size_t n = sizeof alphabet / sizeof alphabet[0];
+    for (size_t i = 0; i < n * n * n * n; i++) {
+        check(alphabet[i % n] + alphabet[i / n % n] + alphabet[i / n / n % n] + alphabet[i / n / n / n]);
+        if (HasFatalFailure()) return;
+    }
+}
+
+TEST_P(PretokenizerTest, CutsRandomTextsAsTheExpressionDoes)
+{
+    const std::vector<uint32_t> spaces = {9,      10,     11,     12,     13,     32,     32,     32,     0x85,   0xA0,   0x1680,
+                                          0x180E, 0x2000, 0x200A, 0x200B, 0x2028, 0x2029, 0x202F, 0x205F, 0x2060, 0x3000, 0xFEFF};
+    const std::vector<uint32_t> ascii = {'\'', '\'', 's', 'S', 't', 'r', 'e', 'v', 'm', 'l', 'L', 'd', 'D', 'a', 'Z', '0', '1',
+                                         '9',  '.',  '!', '$', '+', '<', '=', '>', '^', '~', '|', '`', '-', '_', '(', 0,   0x7F};
+    const std::vector<uint32_t> letters = {0xE9,   0xDF,   0x17F,  0x1C5,  0x2B0,  0x3B1,  0x416,  0x5D0,   0x628,   0x905,   0xE01,
+                                           0x10D0, 0x1E9E, 0x2C00, 0x3042, 0x4E2D, 0xAC00, 0xFB01, 0x10380, 0x1D400, 0x20000, 0x212A};
+    const std::vector<uint32_t> numbers = {0xB2,   0xBC,   0x660,  0x663,  0x967,   0xE51,  0x2160,
+                                           0x2460, 0x3007, 0x3021, 0xFF10, 0x10107, 0x1D7D8};
+    const std::vector<uint32_t> others = {0x300,   0x301,   0x903,  0x94D,  0x20DD, 0x200D, 0xFE0F,  0x2014,
+                                          0x201C,  0x2026,  0x3001, 0xFF01, 0x20AC, 0x2192, 0x2764,  0x1F600,
+                                          0x1F468, 0x1F1E9, 0xE000, 0x378,  0xFFFD, 0xFFFF, 0x10FFFF};
+    const std::vector<const std::vector<uint32_t> *> pools = {&spaces, &spaces, &ascii, &ascii, &ascii, &letters, &numbers, &others};
+    const std::vector<bool> &newer = newer_than_pcre();
+    std::mt19937 random(7);
+    for (int i = 0; i < 100000; i++) {
+        std::string text;
+        size_t n = 1 + random() % 24;
+        for (size_t k = 0; k < n; k++) {
+            uint32_t kind = random() % 20;
+            if (kind == 0) {
+                text.push_back(static_cast<char>(0x80 + random() % 0x80)); // most often no UTF-8
+            } else if (kind == 1) {
+                uint32_t c = random() % 0x110000;
+                if ((c < 0xD800 || c > 0xDFFF) && !newer[c]) append_utf8(text, c);
+            } else {
+                const auto &pool = *pools[random() % pools.size()];
+                uint32_t c = pool[random() % pool.size()];
+                for (uint32_t repeat = random() % 4 ? 1 : 1 + random() % 4; repeat > 0; repeat--) append_utf8(text, c);
+            }
+        }
+        // Two strays may have met and formed a character that PCRE2 does not know.
+        bool known = true;
+        for (size_t at = 0; at < text.size();) {
+            size_t len = well_formed(text, at);
+            utf8proc_int32_t c = 0;
+            if (len > 0)
+                utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t *>(text.data()) + at, static_cast<utf8proc_ssize_t>(len), &c);
+            known = known && !newer[static_cast<size_t>(c)];
+            at += len ? len : 1;
+        }
+        if (known) check(text);
+        if (HasFatalFailure()) return;
+    }
+}
+
+TEST_P(PretokenizerTest, CutsTheStoryCorpusAsTheExpressionDoes)
+{
+    std::string corpus = story_corpus();
+    if (corpus.empty()) GTEST_SKIP() << "corpus/valid.txt.xz is not in the folder that TN_TEST_DATA names, or xz is missing";
+    check(corpus);
+}
+
+TEST_P(PretokenizerTest, CutsAMegabyteOfOneCharacter)
+{
+    for (const std::string one : {"a", " ", "\n", "\t", "0", "!", "'", "$", "\xC3\xA9", "\xE3\x80\x80", "\xFF", "\xF0\x9F", "\n "}) {
+        std::string text;
+        while (text.size() < (1 << 20)) text += one;
+        std::string whole;
+        for (const auto &p : scan(pre_, text)) whole += p;
+        EXPECT_EQ(whole, text);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, PretokenizerTest, testing::Values("llama-bpe", "gpt-2", "default"),
+                         [](const auto &test) { return std::string(test.param).substr(0, 3); });
+
+TEST(Pretokenizer, NamesAreUniqueAndUnknownOnesAreNotFound)
+{
+    for (size_t i = 0; tn_pretokenizer_at(i); i++) {
+        const char *name = tn_pretokenizer_at(i)->name;
+        EXPECT_EQ(tn_pretokenizer_find(name, strlen(name)), tn_pretokenizer_at(i));
+    }
+    EXPECT_EQ(tn_pretokenizer_find("llama-bp", 8), nullptr);
+    EXPECT_EQ(tn_pretokenizer_find("", 0), nullptr);
+}
+
+} // namespace
