@@ -1,0 +1,188 @@
+// The host: topology to CPU shares, backends to one list of devices.
+#include "runtime/host.h"
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "scheduler/topology.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const uint32_t n_threads_limit = 1024;
+
+// The cores of one CPU device: [first_core, first_core + n_cores) of the topology's order.
+typedef struct share_binding {
+    const tn_topology *topology;
+    uint32_t first_core, n_cores, n_threads;
+} share_binding;
+
+typedef struct device_entry {
+    const tn_backend *backend;
+    uint32_t index; // within its backend
+    tn_device *device;
+} device_entry;
+
+struct tn_host {
+    tn_topology *topology;
+    tn_cpu_share *shares;
+    share_binding *bindings;
+    char *cpu_isa_max;
+    tn_backend_host backend_host;
+    uint32_t n_devices;
+    device_entry *devices;
+    tn_device_desc *descs;
+};
+
+static tn_status bind_thread(void *ctx, uint32_t thread)
+{
+    const share_binding *binding = ctx;
+    if (binding->n_threads > binding->n_cores) return TN_OK; // more threads than cores: the operating system shares them out
+    return tn_topology_bind(binding->topology, binding->first_core + thread);
+}
+
+// A whole number from the environment, `fallback` where it is not set.
+static tn_status env_u32(const char *name, uint32_t fallback, uint32_t *out)
+{
+    const char *text = getenv(name);
+    *out = fallback;
+    if (!text || !*text) return TN_OK;
+    char *end;
+    errno = 0;
+    unsigned long value = strtoul(text, &end, 10);
+    if (errno || *end || text[0] == '-' || value < 1 || value > n_threads_limit)
+        return tn_fail(TN_INVALID_ARGUMENT, "environment %s is '%s': give a whole number from 1 to %u", name, text,
+                       (unsigned)n_threads_limit);
+    *out = (uint32_t)value;
+    return TN_OK;
+}
+
+// Shares cores and threads over the CPU devices, as evenly as they go.
+static tn_status make_shares(tn_host *host, const tn_host_params *params)
+{
+    uint32_t n_cores, n_shares = params->n_cpu_devices;
+    tn_topology_cores(host->topology, &n_cores);
+    if (n_shares == 0) TN_TRY(env_u32("TN_CPU_DEVICES", 1, &n_shares));
+    uint32_t n_threads = params->n_threads ? params->n_threads : tn_topology_core_quota(host->topology);
+    if (params->n_threads == 0 && n_threads < n_shares) n_threads = n_shares;
+    if (n_threads > n_threads_limit)
+        return tn_fail(TN_INVALID_ARGUMENT, "%u threads are too many: at most %u", (unsigned)n_threads, (unsigned)n_threads_limit);
+    if (n_shares > n_threads)
+        return tn_fail(TN_INVALID_ARGUMENT, "%u CPU devices cannot share %u threads: ask for at least one thread each", (unsigned)n_shares,
+                       (unsigned)n_threads);
+    tn_topology_summary summary;
+    tn_topology_summarise(host->topology, &summary);
+    TN_TRY(tn_alloc_zero(n_shares, sizeof *host->shares, &host->shares));
+    TN_TRY(tn_alloc_zero(n_shares, sizeof *host->bindings, &host->bindings));
+    for (uint32_t i = 0; i < n_shares; i++) {
+        uint32_t first_core = i * n_cores / n_shares, end_core = (i + 1) * n_cores / n_shares;
+        uint32_t threads = (i + 1) * n_threads / n_shares - i * n_threads / n_shares;
+        host->bindings[i] = (share_binding){host->topology, first_core, end_core - first_core, threads};
+        host->shares[i] =
+            (tn_cpu_share){threads, summary.memory_bytes / n_shares, params->no_bind ? NULL : bind_thread, &host->bindings[i]};
+    }
+    host->backend_host = (tn_backend_host){n_shares, host->shares, host->cpu_isa_max, params->log};
+    return TN_OK;
+}
+
+static tn_status list_devices(tn_host *host)
+{
+    uint32_t n_backends, n_total = 0;
+    const tn_backend *const *backends = tn_backend_list(&n_backends);
+    for (uint32_t b = 0; b < n_backends; b++) {
+        uint32_t n;
+        TN_TRY(backends[b]->device_count(&host->backend_host, &n));
+        n_total += n;
+    }
+    TN_TRY(tn_alloc_zero(n_total, sizeof *host->devices, &host->devices));
+    TN_TRY(tn_alloc_zero(n_total, sizeof *host->descs, &host->descs));
+    for (uint32_t b = 0; b < n_backends; b++) {
+        uint32_t n;
+        TN_TRY(backends[b]->device_count(&host->backend_host, &n));
+        for (uint32_t i = 0; i < n && host->n_devices < n_total; i++) {
+            TN_TRY(backends[b]->device_describe(&host->backend_host, i, &host->descs[host->n_devices]));
+            host->devices[host->n_devices++] = (device_entry){backends[b], i, NULL};
+        }
+    }
+    return TN_OK;
+}
+
+tn_status tn_host_open(const tn_host_params *params, tn_host **out_host)
+{
+    *out_host = NULL;
+    const tn_host_params defaults = TN_HOST_PARAMS_INIT;
+    if (!params) params = &defaults;
+    if (params->struct_size != sizeof *params)
+        return tn_fail(TN_INVALID_ARGUMENT, "tn_host_params.struct_size is wrong: use TN_HOST_PARAMS_INIT");
+    tn_status status;
+    tn_host *host;
+    TN_TRY(tn_alloc_zero(1, sizeof *host, &host));
+    const char *isa = params->cpu_isa_max ? params->cpu_isa_max : getenv("TN_CPU_MASK");
+    if (isa && *isa) TN_TRY_GOTO(tn_strdup(isa, strlen(isa), &host->cpu_isa_max));
+    TN_TRY_GOTO(tn_topology_create(NULL, &host->topology));
+    TN_TRY_GOTO(make_shares(host, params));
+    TN_TRY_GOTO(list_devices(host));
+    *out_host = host;
+    return TN_OK;
+fail:
+    tn_host_close(host);
+    return status;
+}
+
+void tn_host_close(tn_host *host)
+{
+    if (!host) return;
+    for (uint32_t i = 0; i < host->n_devices; i++) {
+        if (host->devices[i].device) host->devices[i].backend->device_close(host->devices[i].device);
+    }
+    tn_free(host->devices);
+    tn_free(host->descs);
+    tn_free(host->shares);
+    tn_free(host->bindings);
+    tn_free(host->cpu_isa_max);
+    tn_topology_destroy(host->topology);
+    tn_free(host);
+}
+
+uint32_t tn_host_device_count(const tn_host *host) { return host->n_devices; }
+
+const tn_device_desc *tn_host_descs(const tn_host *host, uint32_t *out_count)
+{
+    *out_count = host->n_devices;
+    return host->descs;
+}
+
+tn_status tn_host_device(tn_host *host, uint32_t index, tn_device **out_device)
+{
+    *out_device = NULL;
+    if (index >= host->n_devices)
+        return tn_fail(TN_INVALID_ARGUMENT, "there is no device %u: this host has %u", (unsigned)index, (unsigned)host->n_devices);
+    device_entry *entry = &host->devices[index];
+    if (!entry->device) TN_TRY(entry->backend->device_open(&host->backend_host, entry->index, &entry->device));
+    *out_device = entry->device;
+    return TN_OK;
+}
+
+tn_status tn_host_device_info(const tn_host *host, uint32_t index, tn_device_info *out_info)
+{
+    memset(out_info, 0, sizeof *out_info);
+    if (index >= host->n_devices)
+        return tn_fail(TN_INVALID_ARGUMENT, "there is no device %u: this host has %u", (unsigned)index, (unsigned)host->n_devices);
+    const tn_device_desc *desc = &host->descs[index];
+    memcpy(out_info->name, desc->name, sizeof out_info->name);
+    memcpy(out_info->description, desc->description, sizeof out_info->description);
+    memcpy(out_info->isa, desc->isa, sizeof out_info->isa);
+    strncpy(out_info->backend, host->devices[index].backend->name, sizeof out_info->backend - 1);
+    out_info->n_threads = desc->n_threads;
+    out_info->memory_bytes = desc->memory_bytes;
+    out_info->memory_free_bytes = desc->memory_free_bytes;
+    out_info->is_software = desc->is_software;
+    return TN_OK;
+}
+
+tn_status tn_host_device_kernels(tn_host *host, uint32_t index, void (*line)(void *user, const char *kernel, bool chosen), void *user)
+{
+    tn_device *device;
+    TN_TRY(tn_host_device(host, index, &device));
+    return device->backend->device_kernels(device, line, user);
+}

@@ -1,0 +1,54 @@
+// Placements: the public face of the scheduler's choice.
+#include "base/alloc.h"
+#include "model/model_internal.h"
+#include "runtime/host.h"
+#include "runtime/placement_internal.h"
+#include "scheduler/place.h"
+
+tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_placement_params *params, tn_placement **out_placement)
+{
+    *out_placement = NULL;
+    const tn_placement_params defaults = TN_PLACEMENT_PARAMS_INIT;
+    if (!params) params = &defaults;
+    if (params->struct_size != sizeof *params)
+        return tn_fail(TN_INVALID_ARGUMENT, "tn_placement_params.struct_size is wrong: use TN_PLACEMENT_PARAMS_INIT");
+    const tn_graph *graph = tn_model_graph(model);
+    if (!graph) return tn_fail(TN_INVALID_ARGUMENT, "the model was opened without its graph: open it with TN_MODEL_LOAD_ALL");
+    uint32_t n_descs;
+    const tn_device_desc *descs = tn_host_descs(host, &n_descs);
+    tn_status status;
+    tn_placement *placement;
+    TN_TRY(tn_alloc_zero(1, sizeof *placement, &placement));
+    placement->model = model;
+    placement->host = host;
+    placement->n_layers = graph->n_layers;
+    TN_TRY_GOTO(tn_alloc_zero((size_t)graph->n_layers + 2, sizeof *placement->devices, &placement->devices));
+    tn_place_request request = {params->devices, params->has_n_gpu_layers, params->n_gpu_layers};
+    TN_TRY_GOTO(tn_place_forced(&request, graph->n_layers, descs, n_descs, placement->devices));
+    *out_placement = placement;
+    return TN_OK;
+fail:
+    tn_placement_destroy(placement);
+    return status;
+}
+
+void tn_placement_destroy(tn_placement *placement)
+{
+    if (!placement) return;
+    tn_free(placement->devices);
+    tn_free(placement);
+}
+
+uint32_t tn_placement_segment_count(const tn_placement *placement)
+{
+    uint32_t n = 1;
+    for (uint32_t i = 1; i < placement->n_layers + 2; i++) n += placement->devices[i] != placement->devices[i - 1];
+    return n;
+}
+
+size_t tn_placement_print(const tn_placement *placement, char *text, size_t capacity)
+{
+    uint32_t n_descs;
+    const tn_device_desc *descs = tn_host_descs(placement->host, &n_descs);
+    return tn_place_print(placement->devices, placement->n_layers, descs, text, capacity);
+}

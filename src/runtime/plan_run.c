@@ -1,0 +1,315 @@
+// Executing plans: stages in order, one value hopping through host memory between them.
+#include "runtime/plan_run.h"
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/log.h"
+
+#include <stdio.h>
+
+// The weights of one device, in one buffer.
+typedef struct device_weights {
+    tn_packed_weight *packed; // [graph->n_weights]; NULL: no segment is on this device
+    tn_buffer *buffer;
+    uint64_t size_bytes;
+} device_weights;
+
+// A traced value of a stage.
+typedef struct stage_tap {
+    const tn_node *node;
+    tn_tap tap;
+} stage_tap;
+
+// A segment with all that it needs to run.
+typedef struct stage {
+    const tn_segment *segment;
+    tn_device *device;
+    tn_program *program;
+    tn_buffer *kv, *in, *out;
+    stage_tap *taps;
+    uint32_t n_taps;
+} stage;
+
+struct tn_plan_run {
+    tn_plan_run_params params;
+    device_weights *weights; // [n_devices]
+    stage *stages;           // [plan->n_segments]
+    uint32_t n_stages;
+    float *hop;             // host memory for the widest hop or traced row set
+    uint32_t *stage_poison; // [limits.n_tokens]
+    uint64_t kv_bytes;
+};
+
+static tn_status rows_bytes(const tn_plan_run *run, uint32_t value, uint64_t *out_bytes)
+{
+    const tn_value *v = &run->params.graph->values[value];
+    uint64_t rows = v->rows == TN_ROWS_TOKENS ? run->params.limits.n_tokens : run->params.limits.n_logits, bytes;
+    if (!tn_ckd_mul(rows, (uint64_t)v->width * sizeof(float), &bytes))
+        return tn_fail(TN_INVALID_ARGUMENT, "a step of that many tokens is too large");
+    *out_bytes = bytes;
+    return TN_OK;
+}
+
+static tn_status check_ops(const tn_plan_run *run, const tn_segment *segment, tn_device *device)
+{
+    for (uint32_t i = 0; i < segment->n_nodes; i++) {
+        const tn_node *node = &run->params.graph->nodes[segment->first_node + i];
+        TN_TRY(device->backend->op_supported(device, run->params.graph, node));
+    }
+    return TN_OK;
+}
+
+// Places every weight that the device's segments use, one after another, in one buffer to be.
+static tn_status lay_out_weights(tn_plan_run *run, uint32_t device_index, const tn_segment *segment)
+{
+    const tn_graph *graph = run->params.graph;
+    tn_device *device = run->params.devices[device_index];
+    device_weights *weights = &run->weights[device_index];
+    if (!weights->packed) TN_TRY(tn_alloc_zero(graph->n_weights, sizeof *weights->packed, &weights->packed));
+    for (uint32_t i = 0; i < segment->n_nodes; i++) {
+        uint32_t index = graph->nodes[segment->first_node + i].weight;
+        if (index == TN_NONE || weights->packed[index].layout.size_bytes) continue;
+        tn_packed_weight *packed = &weights->packed[index];
+        uint64_t at, end;
+        TN_TRY(device->backend->weight_layout(device, &graph->weights[index], &packed->layout));
+        if (!tn_ckd_round_up(weights->size_bytes, packed->layout.alignment_bytes, &at) || !tn_ckd_add(at, packed->layout.size_bytes, &end))
+            return tn_fail(TN_BAD_FILE, "the model's weights are larger than any memory");
+        packed->offset_bytes = at;
+        weights->size_bytes = end;
+    }
+    return TN_OK;
+}
+
+static tn_status pack_weights(tn_plan_run *run)
+{
+    const tn_graph *graph = run->params.graph;
+    uint64_t done = 0, total = 0;
+    for (uint32_t d = 0; d < run->params.n_devices; d++) total += run->weights[d].size_bytes;
+    for (uint32_t d = 0; d < run->params.n_devices; d++) {
+        device_weights *weights = &run->weights[d];
+        if (!weights->size_bytes) continue;
+        tn_device *device = run->params.devices[d];
+        TN_TRY(device->backend->buffer_create(device, weights->size_bytes, &weights->buffer));
+        for (uint32_t i = 0; i < graph->n_weights; i++) {
+            tn_packed_weight *packed = &weights->packed[i];
+            if (!packed->layout.size_bytes) continue;
+            packed->buffer = weights->buffer;
+            TN_TRY(device->backend->weight_pack(device, &graph->weights[i], weights->buffer, packed->offset_bytes));
+            done += packed->layout.size_bytes;
+            TN_TRY(tn_progress_report(run->params.progress, "packing weights", done < total ? done : total, total));
+        }
+    }
+    return TN_OK;
+}
+
+static tn_status create_taps(tn_plan_run *run, stage *s)
+{
+    if (!run->params.trace) return TN_OK;
+    const tn_backend *backend = s->device->backend;
+    TN_TRY(tn_alloc_zero(s->segment->n_nodes, sizeof *s->taps, &s->taps));
+    for (uint32_t i = 0; i < s->segment->n_nodes; i++) {
+        const tn_node *node = &run->params.graph->nodes[s->segment->first_node + i];
+        if (!node->trace) continue;
+        uint64_t bytes;
+        TN_TRY(rows_bytes(run, node->out, &bytes));
+        stage_tap *tap = &s->taps[s->n_taps];
+        tap->node = node;
+        tap->tap.value = node->out;
+        TN_TRY(backend->buffer_create(s->device, bytes, &tap->tap.buffer));
+        s->n_taps++;
+    }
+    return TN_OK;
+}
+
+static tn_status compile_stage(tn_plan_run *run, stage *s)
+{
+    const tn_graph *graph = run->params.graph;
+    const tn_step_limits *limits = &run->params.limits;
+    const tn_backend *backend = s->device->backend;
+    tn_status status = TN_OK;
+    tn_tap *taps = NULL;
+    uint64_t bytes;
+    if (s->segment->n_layers) {
+        uint64_t page = tn_kv_page_layer_bytes(graph->n_kv_heads, graph->head_dim);
+        if (!tn_ckd_mul(page, limits->n_kv_pages, &bytes) || !tn_ckd_mul(bytes, s->segment->n_layers, &bytes))
+            return tn_fail(TN_INVALID_ARGUMENT, "the KV cache is larger than any memory: ask for a shorter context or fewer sequences");
+        TN_TRY(backend->buffer_create(s->device, bytes, &s->kv));
+        run->kv_bytes += bytes;
+    }
+    if (s->segment->in_value != TN_NONE) {
+        TN_TRY(rows_bytes(run, s->segment->in_value, &bytes));
+        TN_TRY(backend->buffer_create(s->device, bytes, &s->in));
+    }
+    TN_TRY(rows_bytes(run, s->segment->out_value, &bytes));
+    TN_TRY(backend->buffer_create(s->device, bytes, &s->out));
+    TN_TRY(create_taps(run, s));
+    TN_TRY(tn_alloc(s->n_taps, sizeof *taps, &taps));
+    for (uint32_t i = 0; i < s->n_taps; i++) taps[i] = s->taps[i].tap;
+
+    tn_program_desc desc = {
+        .graph = graph,
+        .first_node = s->segment->first_node,
+        .n_nodes = s->segment->n_nodes,
+        .in_value = s->segment->in_value,
+        .out_value = s->segment->out_value,
+        .weights = run->weights[s->segment->device].packed,
+        .kv = s->kv,
+        .n_kv_pages = limits->n_kv_pages,
+        .first_layer = s->segment->first_layer,
+        .n_layers = s->segment->n_layers,
+        .n_tokens_max = limits->n_tokens,
+        .n_logits_max = limits->n_logits,
+        .n_seqs_max = limits->n_seqs,
+        .n_seq_pages_max = limits->n_seq_pages,
+        .taps = taps,
+        .n_taps = s->n_taps,
+    };
+    status = backend->program_create(s->device, &desc, &s->program);
+    tn_free(taps);
+    return status;
+}
+
+// Host memory for hops and traced rows: as large as the largest of them.
+static tn_status reserve_hop(tn_plan_run *run)
+{
+    uint64_t largest = 0, bytes;
+    for (uint32_t i = 0; i < run->n_stages; i++) {
+        const stage *s = &run->stages[i];
+        if (i + 1 < run->n_stages) {
+            TN_TRY(rows_bytes(run, s->segment->out_value, &bytes));
+            if (bytes > largest) largest = bytes;
+        }
+        for (uint32_t t = 0; t < s->n_taps; t++) {
+            TN_TRY(rows_bytes(run, s->taps[t].tap.value, &bytes));
+            if (bytes > largest) largest = bytes;
+        }
+    }
+    TN_TRY(tn_alloc(largest / sizeof(float), sizeof(float), &run->hop));
+    return tn_alloc_zero(run->params.limits.n_tokens, sizeof *run->stage_poison, &run->stage_poison);
+}
+
+tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out_run)
+{
+    *out_run = NULL;
+    tn_status status;
+    tn_plan_run *run;
+    TN_TRY(tn_alloc_zero(1, sizeof *run, &run));
+    run->params = *params;
+    TN_TRY_GOTO(tn_alloc_zero(params->n_devices, sizeof *run->weights, &run->weights));
+    TN_TRY_GOTO(tn_alloc_zero(params->plan->n_segments, sizeof *run->stages, &run->stages));
+    for (uint32_t i = 0; i < params->plan->n_segments; i++) {
+        const tn_segment *segment = &params->plan->segments[i];
+        tn_device *device = params->devices[segment->device];
+        TN_TRY_GOTO(check_ops(run, segment, device));
+        TN_TRY_GOTO(lay_out_weights(run, segment->device, segment));
+    }
+    TN_TRY_GOTO(pack_weights(run));
+    for (uint32_t i = 0; i < params->plan->n_segments; i++) {
+        stage *s = &run->stages[run->n_stages++];
+        s->segment = &params->plan->segments[i];
+        s->device = params->devices[s->segment->device];
+        TN_TRY_GOTO(compile_stage(run, s));
+    }
+    TN_TRY_GOTO(reserve_hop(run));
+    *out_run = run;
+    return TN_OK;
+fail:
+    tn_plan_run_destroy(run);
+    return status;
+}
+
+static void destroy_buffer(tn_buffer *buffer)
+{
+    if (buffer) buffer->device->backend->buffer_destroy(buffer);
+}
+
+void tn_plan_run_destroy(tn_plan_run *run)
+{
+    if (!run) return;
+    for (uint32_t i = 0; i < run->n_stages; i++) {
+        stage *s = &run->stages[i];
+        if (s->program) s->device->backend->program_destroy(s->program);
+        destroy_buffer(s->kv);
+        destroy_buffer(s->in);
+        destroy_buffer(s->out);
+        for (uint32_t t = 0; t < s->n_taps; t++) destroy_buffer(s->taps[t].tap.buffer);
+        tn_free(s->taps);
+    }
+    for (uint32_t d = 0; run->weights && d < run->params.n_devices; d++) {
+        destroy_buffer(run->weights[d].buffer);
+        tn_free(run->weights[d].packed);
+    }
+    tn_free(run->weights);
+    tn_free(run->stages);
+    tn_free(run->hop);
+    tn_free(run->stage_poison);
+    tn_free(run);
+}
+
+static uint32_t n_rows(const tn_plan_run *run, const tn_step *step, uint32_t value)
+{
+    return run->params.graph->values[value].rows == TN_ROWS_TOKENS ? step->n_tokens : step->n_logits;
+}
+
+static uint64_t step_bytes(const tn_plan_run *run, const tn_step *step, uint32_t value)
+{
+    return (uint64_t)n_rows(run, step, value) * run->params.graph->values[value].width * sizeof(float);
+}
+
+static tn_status report_traces(tn_plan_run *run, const stage *s, const tn_step *step)
+{
+    for (uint32_t t = 0; t < s->n_taps; t++) {
+        const stage_tap *tap = &s->taps[t];
+        const tn_value *value = &run->params.graph->values[tap->tap.value];
+        uint32_t rows = n_rows(run, step, tap->tap.value);
+        char name[32];
+        tn_node_trace_name(tap->node, name);
+        TN_TRY(s->device->backend->buffer_read(tap->tap.buffer, 0, run->hop, step_bytes(run, step, tap->tap.value)));
+        for (uint32_t r = 0; r < rows; r++) {
+            uint32_t token = value->rows == TN_ROWS_TOKENS ? r : step->logit_rows[r];
+            run->params.trace(run->params.trace_user, step, token, name, run->hop + (size_t)r * value->width, value->width);
+        }
+    }
+    return TN_OK;
+}
+
+static tn_status run_stage(tn_plan_run *run, const stage *s, const tn_step *step)
+{
+    tn_submit submit = {.step = step, .in = s->in, .out = s->out, .poison = run->stage_poison};
+    tn_fence fence;
+    TN_TRY(s->device->backend->program_submit(s->program, &submit, &fence));
+    TN_TRY(s->device->backend->fence_wait(s->device, fence));
+    return run->params.trace ? report_traces(run, s, step) : TN_OK;
+}
+
+tn_status tn_plan_run_step(tn_plan_run *run, const tn_step *step, float *logits, uint32_t *poison)
+{
+    for (uint32_t i = 0; i < step->n_tokens; i++) poison[i] = 0;
+    for (uint32_t i = 0; i < run->n_stages; i++) {
+        const stage *s = &run->stages[i];
+        if (i > 0) {
+            const stage *before = &run->stages[i - 1];
+            uint64_t bytes = step_bytes(run, step, s->segment->in_value);
+            TN_TRY(before->device->backend->buffer_read(before->out, 0, run->hop, bytes));
+            TN_TRY(s->device->backend->buffer_write(s->in, 0, run->hop, bytes));
+        }
+        TN_TRY(run_stage(run, s, step));
+        for (uint32_t t = 0; t < step->n_tokens; t++) {
+            if (!poison[t]) poison[t] = run->stage_poison[t];
+        }
+    }
+    const stage *last = &run->stages[run->n_stages - 1];
+    return last->device->backend->buffer_read(last->out, 0, logits, step_bytes(run, step, last->segment->out_value));
+}
+
+tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run)
+{
+    tn_plan_run_memory memory = {.kv_bytes = run->kv_bytes};
+    for (uint32_t d = 0; d < run->params.n_devices; d++) memory.weights_bytes += run->weights[d].size_bytes;
+    for (uint32_t i = 0; i < run->n_stages; i++) {
+        const stage *s = &run->stages[i];
+        memory.scratch_bytes += s->device->backend->program_scratch_bytes(s->program);
+        memory.scratch_bytes += s->out->size_bytes + (s->in ? s->in->size_bytes : 0);
+    }
+    return memory;
+}

@@ -1,0 +1,42 @@
+// Executes a plan: packs weights for each device, compiles each segment, and runs steps through segments and hops.
+#ifndef TN_RUNTIME_PLAN_RUN_H
+#define TN_RUNTIME_PLAN_RUN_H
+
+#include "backend/backend.h"
+#include "graph/plan.h"
+
+// Bounds of every step, fixed when programs are compiled.
+typedef struct tn_step_limits {
+    uint32_t n_tokens, n_logits, n_seqs, n_seq_pages, n_kv_pages;
+} tn_step_limits;
+
+// Told each traced row after a step: `token` is the index in the step.
+typedef void tn_plan_trace_fn(void *user, const tn_step *step, uint32_t token, const char *op, const float *row, uint32_t n);
+
+// One thread at a time.
+typedef struct tn_plan_run tn_plan_run;
+
+typedef struct tn_plan_run_params {
+    const tn_graph *graph; // borrowed until destroyed, like plan and devices
+    const tn_plan *plan;
+    tn_device *const *devices; // by the plan's device indexes
+    uint32_t n_devices;
+    tn_step_limits limits;
+    tn_plan_trace_fn *trace; // NULL: none
+    void *trace_user;
+    const tn_progress *progress; // packing
+} tn_plan_run_params;
+
+typedef struct tn_plan_run_memory {
+    uint64_t weights_bytes, kv_bytes, scratch_bytes;
+} tn_plan_run_memory;
+
+// Returns owned.  Errors: UNSUPPORTED (with device and reason), OUT_OF_MEMORY, BAD_FILE, IO, CANCELLED.
+tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out_run);
+void tn_plan_run_destroy(tn_plan_run *run);
+// Runs one step. logits: [n_logits][n_vocab]. poison: [n_tokens], 1 + node index of the first poisoned op, or 0.
+// Errors: DEVICE_LOST, IO, INTERNAL.
+tn_status tn_plan_run_step(tn_plan_run *run, const tn_step *step, float *logits, uint32_t *poison);
+tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run);
+
+#endif

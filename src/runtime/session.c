@@ -1,0 +1,340 @@
+// Sessions: batches of tokens to steps, steps through the plan, rows of logits back.
+#include "ternion/session.h"
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/float_mode.h"
+#include "base/log.h"
+#include "model/model_internal.h"
+#include "runtime/host.h"
+#include "runtime/kv_cache.h"
+#include "runtime/placement_internal.h"
+#include "runtime/plan_run.h"
+
+#include <string.h>
+
+static const uint32_t n_ubatch_default = 512;
+
+struct tn_session {
+    const tn_model *model;
+    tn_graph graph; // the model's, with tables only as long as this session's context; nodes and values are the model's
+    tn_plan *plan;
+    tn_device **devices; // [host's devices]; NULL where no segment runs
+    tn_plan_run *run;
+    tn_kv_cache kv;
+    tn_status *seq_status;                            // [n_seqs_max]
+    uint32_t *seq_added;                              // [n_seqs_max] scratch of decode: tokens of the batch or the step
+    uint32_t *positions, *seqs, *logit_rows, *poison; // [n_ubatch] the step's arrays
+    float *logits;                                    // [n_logits_max][n_vocab]
+    uint8_t *row_valid;                               // [n_logits_max] 0: its sequence is poisoned
+    uint32_t n_rows;                                  // of the last decode
+    tn_trace trace;
+    tn_session_info info;
+};
+
+static tn_status read_params(const tn_session_params *params, const tn_graph *graph, tn_session_info *info)
+{
+    if (params->struct_size != sizeof *params)
+        return tn_fail(TN_INVALID_ARGUMENT, "tn_session_params.struct_size is wrong: use TN_SESSION_PARAMS_INIT");
+    info->n_ctx = params->n_ctx ? params->n_ctx : graph->n_ctx;
+    info->n_seqs_max = params->n_seqs_max ? params->n_seqs_max : 1;
+    info->n_ubatch = params->n_ubatch ? params->n_ubatch : n_ubatch_default;
+    info->n_logits_max = params->n_logits_max ? params->n_logits_max : info->n_seqs_max;
+    info->n_vocab = graph->n_vocab;
+    if (info->n_ctx > graph->n_ctx)
+        return tn_fail(TN_INVALID_ARGUMENT, "a context of %u positions is longer than the model's %u: ask for at most that",
+                       (unsigned)info->n_ctx, (unsigned)graph->n_ctx);
+    uint64_t n_positions;
+    if (!tn_ckd_mul(info->n_ctx, info->n_seqs_max, &n_positions)) return tn_fail(TN_INVALID_ARGUMENT, "too many sequences");
+    if (info->n_ubatch > n_positions) info->n_ubatch = (uint32_t)n_positions; // no step can be larger
+    return TN_OK;
+}
+
+// Borrows the model's graph but cuts its tables to the session's context: memory follows what is asked for, not what the file claims.
+static tn_status borrow_graph(tn_session *session, const tn_graph *graph)
+{
+    session->graph = *graph;
+    session->graph.n_ctx = session->info.n_ctx;
+    TN_TRY(tn_alloc(graph->n_weights, sizeof *graph->weights, &session->graph.weights));
+    memcpy(session->graph.weights, graph->weights, graph->n_weights * sizeof *graph->weights);
+    for (uint32_t i = 0; i < graph->n_weights; i++) {
+        tn_weight_source *source = &session->graph.weights[i];
+        if (source->kind == TN_WEIGHT_TABLE) source->n_rows = session->info.n_ctx;
+    }
+    return TN_OK;
+}
+
+static tn_status reserve_arrays(tn_session *session)
+{
+    const tn_session_info *info = &session->info;
+    uint64_t n_logits;
+    if (!tn_ckd_mul(info->n_logits_max, info->n_vocab, &n_logits)) return tn_fail(TN_INVALID_ARGUMENT, "too many rows of logits");
+    TN_TRY(tn_kv_cache_init(&session->kv, info->n_seqs_max, info->n_ctx));
+    TN_TRY(tn_alloc_zero(info->n_seqs_max, sizeof *session->seq_status, &session->seq_status));
+    TN_TRY(tn_alloc_zero(info->n_seqs_max, sizeof *session->seq_added, &session->seq_added));
+    TN_TRY(tn_alloc_zero(info->n_ubatch, sizeof *session->positions, &session->positions));
+    TN_TRY(tn_alloc_zero(info->n_ubatch, sizeof *session->seqs, &session->seqs));
+    TN_TRY(tn_alloc_zero(info->n_ubatch, sizeof *session->logit_rows, &session->logit_rows));
+    TN_TRY(tn_alloc_zero(info->n_ubatch, sizeof *session->poison, &session->poison));
+    TN_TRY(tn_alloc_zero(info->n_logits_max, 1, &session->row_valid));
+    return tn_alloc(n_logits, sizeof *session->logits, &session->logits);
+}
+
+static void forward_trace(void *user, const tn_step *step, uint32_t token, const char *op, const float *row, uint32_t n)
+{
+    tn_session *session = user;
+    session->trace.row(session->trace.user, step->seqs[token], step->positions[token], op, row, n);
+}
+
+static tn_status open_devices(tn_session *session, tn_host *host, uint32_t *out_n_devices)
+{
+    uint32_t n_devices = tn_host_device_count(host);
+    TN_TRY(tn_alloc_zero(n_devices, sizeof(tn_device *), &session->devices));
+    for (uint32_t i = 0; i < session->plan->n_segments; i++) {
+        uint32_t device = session->plan->segments[i].device;
+        if (!session->devices[device]) TN_TRY(tn_host_device(host, device, &session->devices[device]));
+    }
+    *out_n_devices = n_devices;
+    return TN_OK;
+}
+
+static tn_status start_plan(tn_session *session, tn_host *host, const tn_session_params *params)
+{
+    const tn_session_info *info = &session->info;
+    uint32_t n_devices;
+    TN_TRY(open_devices(session, host, &n_devices));
+    tn_plan_run_params run_params = {
+        .graph = &session->graph,
+        .plan = session->plan,
+        .devices = session->devices,
+        .n_devices = n_devices,
+        .limits = {.n_tokens = info->n_ubatch,
+                   .n_seqs = info->n_seqs_max,
+                   .n_seq_pages = session->kv.n_seq_pages,
+                   .n_kv_pages = session->kv.n_pages},
+        .trace = session->trace.row ? forward_trace : NULL,
+        .trace_user = session,
+        .progress = &params->progress,
+    };
+    run_params.limits.n_logits = info->n_logits_max < info->n_ubatch ? info->n_logits_max : info->n_ubatch;
+    TN_TRY(tn_plan_run_create(&run_params, &session->run));
+    tn_plan_run_memory memory = tn_plan_run_get_memory(session->run);
+    session->info.weights_bytes = memory.weights_bytes;
+    session->info.kv_bytes = memory.kv_bytes;
+    session->info.scratch_bytes = memory.scratch_bytes + (uint64_t)info->n_logits_max * info->n_vocab * sizeof(float);
+    return tn_gguf_check_intact(tn_model_gguf(session->model));
+}
+
+static tn_status create(const tn_model *model, tn_host *host, const tn_session_params *params, tn_session **out_session)
+{
+    const tn_graph *graph = tn_model_graph(model);
+    if (!graph) return tn_fail(TN_INVALID_ARGUMENT, "the model was opened without its graph: open it with TN_MODEL_LOAD_ALL");
+    tn_status status;
+    tn_session *session;
+    tn_placement *own_placement = NULL;
+    TN_TRY(tn_alloc_zero(1, sizeof *session, &session));
+    session->model = model;
+    session->trace = params->trace;
+    TN_TRY_GOTO(read_params(params, graph, &session->info));
+    TN_TRY_GOTO(borrow_graph(session, graph));
+    TN_TRY_GOTO(reserve_arrays(session));
+    const tn_placement *placement = params->placement;
+    if (!placement) {
+        TN_TRY_GOTO(tn_placement_create(model, host, NULL, &own_placement));
+        placement = own_placement;
+    } else if (placement->host != host || placement->model != model) {
+        status = tn_fail(TN_INVALID_ARGUMENT, "the placement was made for another host or model");
+        goto fail;
+    }
+    TN_TRY_GOTO(tn_plan_create(&session->graph, placement->devices, &session->plan));
+    TN_TRY_GOTO(start_plan(session, host, params));
+    tn_placement_destroy(own_placement);
+    *out_session = session;
+    return TN_OK;
+fail:
+    tn_placement_destroy(own_placement);
+    tn_session_destroy(session);
+    return status;
+}
+
+tn_status tn_session_create(const tn_model *model, tn_host *host, const tn_session_params *params, tn_session **out_session)
+{
+    *out_session = NULL;
+    const tn_session_params defaults = TN_SESSION_PARAMS_INIT;
+    tn_float_mode mode = tn_float_mode_enter();
+    tn_status status = create(model, host, params ? params : &defaults, out_session);
+    tn_float_mode_leave(mode);
+    return status;
+}
+
+void tn_session_destroy(tn_session *session)
+{
+    if (!session) return;
+    tn_plan_run_destroy(session->run);
+    tn_plan_destroy(session->plan);
+    tn_kv_cache_deinit(&session->kv);
+    tn_free(session->graph.weights);
+    tn_free(session->devices);
+    tn_free(session->seq_status);
+    tn_free(session->seq_added);
+    tn_free(session->positions);
+    tn_free(session->seqs);
+    tn_free(session->logit_rows);
+    tn_free(session->poison);
+    tn_free(session->row_valid);
+    tn_free(session->logits);
+    tn_free(session);
+}
+
+void tn_session_get_info(const tn_session *session, tn_session_info *out_info) { *out_info = session->info; }
+
+static uint32_t seq_of(const tn_batch *batch, uint32_t i) { return batch->seqs ? batch->seqs[i] : 0; }
+
+// Checks the whole batch before anything runs, and counts its tokens by sequence into seq_added.
+static tn_status check_batch(tn_session *session, const tn_batch *batch)
+{
+    const tn_session_info *info = &session->info;
+    if (batch->struct_size != sizeof *batch) return tn_fail(TN_INVALID_ARGUMENT, "tn_batch.struct_size is wrong: use TN_BATCH_INIT");
+    if (batch->n_tokens == 0) return tn_fail(TN_INVALID_ARGUMENT, "the batch has no tokens");
+    memset(session->seq_added, 0, info->n_seqs_max * sizeof *session->seq_added);
+    uint64_t n_wanted = 0;
+    for (uint32_t i = 0; i < batch->n_tokens; i++) {
+        uint32_t seq = seq_of(batch, i);
+        if (seq >= info->n_seqs_max)
+            return tn_fail(TN_INVALID_ARGUMENT, "sequence %u does not exist: this session has %u", (unsigned)seq,
+                           (unsigned)info->n_seqs_max);
+        if (batch->tokens[i] < 0 || (uint32_t)batch->tokens[i] >= info->n_vocab)
+            return tn_fail(TN_INVALID_ARGUMENT, "token %d is not in the vocabulary of %u", (int)batch->tokens[i], (unsigned)info->n_vocab);
+        if (session->seq_status[seq] != TN_OK)
+            return tn_fail(session->seq_status[seq], "sequence %u is poisoned: truncate it to 0 before using it again", (unsigned)seq);
+        uint32_t length = session->kv.lengths[seq] + ++session->seq_added[seq];
+        if (length > info->n_ctx)
+            return tn_fail(TN_LIMIT, "sequence %u would pass the context length of %u tokens", (unsigned)seq, (unsigned)info->n_ctx);
+        n_wanted += batch->logits ? batch->logits[i] != 0 : session->seq_added[seq] == 1; // without flags: one row a sequence
+    }
+    if (n_wanted > info->n_logits_max)
+        return tn_fail(TN_INVALID_ARGUMENT, "%llu rows of logits are wanted, the session keeps %u: raise n_logits_max",
+                       (unsigned long long)n_wanted, (unsigned)info->n_logits_max);
+    return TN_OK;
+}
+
+// Whether token i's logits are wanted. Without flags it is the last token of its sequence: seq_added counts those still to come.
+static bool wants_logits(tn_session *session, const tn_batch *batch, uint32_t i)
+{
+    uint32_t left = --session->seq_added[seq_of(batch, i)];
+    return batch->logits ? batch->logits[i] != 0 : left == 0;
+}
+
+// Fills the step's arrays with tokens [first, first + n) and reserves their pages.
+static tn_status fill_step(tn_session *session, const tn_batch *batch, uint32_t first, uint32_t n, tn_step *step)
+{
+    tn_kv_cache *kv = &session->kv;
+    *step = (tn_step){.n_seqs = session->info.n_seqs_max,
+                      .tokens = batch->tokens + first,
+                      .positions = session->positions,
+                      .seqs = session->seqs,
+                      .page_table = kv->page_table,
+                      .logit_rows = session->logit_rows};
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t seq = seq_of(batch, first + i);
+        step->n_tokens = i + 1;
+        session->seqs[i] = seq;
+        session->positions[i] = kv->lengths[seq]++;
+        if (wants_logits(session, batch, first + i)) session->logit_rows[step->n_logits++] = i;
+        TN_TRY(tn_kv_cache_reserve(kv, seq, kv->lengths[seq]));
+    }
+    return TN_OK;
+}
+
+// Takes the step's tokens back: lengths as before it.
+static void undo_step(tn_session *session, const tn_step *step)
+{
+    for (uint32_t i = step->n_tokens; i-- > 0;) tn_kv_cache_set_length(&session->kv, step->seqs[i], step->positions[i]);
+}
+
+static tn_status report_poison(tn_session *session, const tn_step *step)
+{
+    tn_status status = TN_OK;
+    for (uint32_t i = 0; i < step->n_tokens; i++) {
+        if (!session->poison[i]) continue;
+        uint32_t seq = step->seqs[i];
+        if (session->seq_status[seq] == TN_OK && status == TN_OK) {
+            const tn_node *node = &session->graph.nodes[session->poison[i] - 1];
+            const char *place = node->layer == TN_LAYER_EMBED ? "the embedding" : node->layer == TN_LAYER_HEAD ? "the head" : "a layer";
+            status = tn_fail(
+                TN_POISON,
+                "sequence %u: op %s of %s (layer %d) stored a value that is not below 2^56 at position %u: the weights are unusable",
+                (unsigned)seq, tn_op_name(node->op), place, node->layer == TN_LAYER_HEAD ? (int)session->graph.n_layers : (int)node->layer,
+                (unsigned)step->positions[i]);
+        }
+        session->seq_status[seq] = TN_POISON;
+    }
+    return status;
+}
+
+static tn_status run_step(tn_session *session, const tn_batch *batch, uint32_t first, uint32_t n, tn_status *poison_status)
+{
+    tn_step step;
+    tn_status status = fill_step(session, batch, first, n, &step);
+    float *rows = session->logits + (size_t)session->n_rows * session->info.n_vocab;
+    if (status == TN_OK) status = tn_plan_run_step(session->run, &step, rows, session->poison);
+    if (status == TN_OK) status = tn_gguf_check_intact(tn_model_gguf(session->model));
+    if (status != TN_OK) {
+        undo_step(session, &step);
+        return status;
+    }
+    tn_status poison = report_poison(session, &step);
+    if (poison != TN_OK) *poison_status = poison;
+    for (uint32_t r = 0; r < step.n_logits; r++)
+        session->row_valid[session->n_rows++] = session->seq_status[step.seqs[step.logit_rows[r]]] == TN_OK;
+    return TN_OK;
+}
+
+static tn_status decode(tn_session *session, const tn_batch *batch)
+{
+    session->n_rows = 0;
+    TN_TRY(check_batch(session, batch));
+    tn_status poison_status = TN_OK;
+    for (uint32_t first = 0; first < batch->n_tokens;) {
+        uint32_t left = batch->n_tokens - first;
+        uint32_t n = left < session->info.n_ubatch ? left : session->info.n_ubatch;
+        TN_TRY(run_step(session, batch, first, n, &poison_status));
+        first += n;
+        TN_TRY(tn_progress_report(&batch->progress, "prompt", first, batch->n_tokens));
+    }
+    return poison_status;
+}
+
+tn_status tn_session_decode(tn_session *session, const tn_batch *batch)
+{
+    tn_float_mode mode = tn_float_mode_enter();
+    tn_status status = decode(session, batch);
+    tn_float_mode_leave(mode);
+    return status;
+}
+
+const float *tn_session_logits(const tn_session *session, uint32_t index)
+{
+    if (index >= session->n_rows || !session->row_valid[index]) return NULL;
+    return session->logits + (size_t)index * session->info.n_vocab;
+}
+
+tn_status tn_session_seq_status(const tn_session *session, uint32_t seq)
+{
+    return seq < session->info.n_seqs_max ? session->seq_status[seq] : TN_INVALID_ARGUMENT;
+}
+
+uint32_t tn_session_seq_length(const tn_session *session, uint32_t seq)
+{
+    return seq < session->info.n_seqs_max ? session->kv.lengths[seq] : 0;
+}
+
+tn_status tn_session_seq_truncate(tn_session *session, uint32_t seq, uint32_t length)
+{
+    if (seq >= session->info.n_seqs_max || length > session->kv.lengths[seq])
+        return tn_fail(TN_INVALID_ARGUMENT, "sequence %u cannot be cut to %u tokens: it does not exist or is shorter", (unsigned)seq,
+                       (unsigned)length);
+    tn_kv_cache_set_length(&session->kv, seq, length);
+    if (length == 0) session->seq_status[seq] = TN_OK;
+    return TN_OK;
+}

@@ -1,0 +1,178 @@
+// The runtime's execution of plans over the recording backend: order of calls, hops, errors, memory.
+#include "support/small_graph.hpp"
+
+#include <string>
+#include <vector>
+
+extern "C" {
+#include "backend/null_backend.h"
+#include "runtime/plan_run.h"
+}
+
+using namespace tn_test;
+
+namespace
+{
+
+class PlanRun : public ::testing::Test
+{
+  protected:
+    void SetUp() override
+    {
+        state.n_devices = 2;
+        state.memory_bytes = 1 << 30;
+        host.log = tn_null_log(&state);
+        graph = small_graph(4);
+        for (uint32_t i = 0; i < 2; i++) ASSERT_EQ(tn_null_backend_table.device_open(&host, i, &devices[i]), TN_OK);
+    }
+    void TearDown() override
+    {
+        tn_plan_run_destroy(run);
+        tn_plan_destroy(plan);
+        tn_graph_destroy(graph);
+        for (tn_device *device : devices) tn_null_backend_table.device_close(device);
+        EXPECT_EQ(tn_null_n_alive(&state), 0u);
+        tn_null_deinit(&state);
+    }
+    tn_status start(const std::vector<uint32_t> &units)
+    {
+        if (!plan) {
+            EXPECT_EQ(tn_plan_create(graph, units.data(), &plan), TN_OK);
+        }
+        tn_plan_run_params params = {};
+        params.graph = graph;
+        params.plan = plan;
+        params.devices = devices;
+        params.n_devices = 2;
+        params.limits = {4, 2, 1, 2, 2};
+        return tn_plan_run_create(&params, &run);
+    }
+    tn_status step(std::vector<float> *logits, std::vector<uint32_t> *poison)
+    {
+        static const int32_t tokens[3] = {5, 6, 7};
+        static const uint32_t positions[3] = {10, 11, 12}, seqs[3] = {0, 0, 0}, pages[2] = {1, 0}, rows[2] = {0, 2};
+        tn_step s = {3, 2, 1, tokens, positions, seqs, pages, rows};
+        logits->assign(2 * small_vocab, -1.0f);
+        poison->assign(3, 99);
+        return tn_plan_run_step(run, &s, logits->data(), poison->data());
+    }
+    tn_null_state state = {};
+    tn_backend_host host = {};
+    tn_device *devices[2] = {};
+    tn_graph *graph = nullptr;
+    tn_plan *plan = nullptr;
+    tn_plan_run *run = nullptr;
+};
+
+} // namespace
+
+TEST_F(PlanRun, RowsOfLogitsBelongToTheirTokensAfterAnyNumberOfHops)
+{
+    const std::vector<std::vector<uint32_t>> placements = {{0, 0, 0, 0, 0, 0}, {0, 0, 1, 1, 1, 1}, {0, 0, 1, 1, 0, 0}, {1, 0, 1, 0, 1, 0}};
+    for (const auto &units : placements) {
+        ASSERT_EQ(start(units), TN_OK) << tn_error_last()->message;
+        std::vector<float> logits;
+        std::vector<uint32_t> poison;
+        for (int repeat = 0; repeat < 2; repeat++) {
+            ASSERT_EQ(step(&logits, &poison), TN_OK) << tn_error_last()->message;
+            const uint32_t n_hops = plan->n_segments - 1;
+            for (uint32_t id = 0; id < small_vocab; id++) {
+                EXPECT_EQ(logits[id], tn_null_logit(5, 10, n_hops, id));
+                EXPECT_EQ(logits[small_vocab + id], tn_null_logit(7, 12, n_hops, id));
+            }
+            EXPECT_EQ(poison, std::vector<uint32_t>({0, 0, 0}));
+        }
+        tn_plan_run_destroy(run);
+        tn_plan_destroy(plan);
+        run = nullptr, plan = nullptr;
+    }
+}
+
+TEST_F(PlanRun, EachWeightIsPackedOnceForEachDeviceThatUsesIt)
+{
+    ASSERT_EQ(start({0, 0, 1, 1, 0, 0}), TN_OK); // embedding and tied head on device 0: packed once
+    const std::string text = tn_null_text(&state);
+    size_t n_packs = 0;
+    for (size_t at = text.find(" pack "); at != std::string::npos; at = text.find(" pack ", at + 1)) n_packs++;
+    EXPECT_EQ(n_packs, 2u) << text;
+    const tn_plan_run_memory memory = tn_plan_run_get_memory(run);
+    EXPECT_GT(memory.weights_bytes, 0u);
+    EXPECT_EQ(memory.kv_bytes, 4 * 2 * tn_kv_page_layer_bytes(1, 4));
+}
+
+TEST_F(PlanRun, AStepAllocatesNothing)
+{
+    ASSERT_EQ(start({0, 0, 1, 1, 1, 1}), TN_OK);
+    tn_null_clear(&state);
+    std::vector<float> logits;
+    std::vector<uint32_t> poison;
+    ASSERT_EQ(step(&logits, &poison), TN_OK);
+    const std::string text = tn_null_text(&state);
+    EXPECT_EQ(text.find("create"), std::string::npos) << text;
+    EXPECT_LT(text.find(" submit "), text.find(" read ")) << text;
+    EXPECT_LT(text.find(" read "), text.find(" write ")) << text;
+}
+
+TEST_F(PlanRun, EveryFailingCallIsReportedAndNothingLeaks)
+{
+    std::vector<float> logits;
+    std::vector<uint32_t> poison;
+    for (int call = TN_NULL_ANY; call < TN_NULL_CALL_COUNT_; call++) {
+        if (call == TN_NULL_DEVICE_OPEN) continue; // opened in SetUp
+        SCOPED_TRACE("call kind " + std::to_string(call));
+        bool failed_once = false;
+        for (uint32_t nth = 1; nth < 200; nth++) {
+            tn_null_clear(&state);
+            state.fail_call = static_cast<tn_null_call>(call);
+            state.fail_nth = nth;
+            state.fail_status = TN_DEVICE_LOST;
+            tn_status status = start({0, 0, 1, 1, 0, 0});
+            if (status == TN_OK) status = step(&logits, &poison);
+            state.fail_nth = 0;
+            tn_plan_run_destroy(run);
+            run = nullptr;
+            if (status == TN_OK) break; // fewer calls than that
+            EXPECT_EQ(status, TN_DEVICE_LOST);
+            failed_once = true;
+        }
+        EXPECT_TRUE(failed_once);
+        EXPECT_EQ(tn_null_n_alive(&state), 2u); // the devices
+    }
+}
+
+TEST_F(PlanRun, AnUnsupportedOpStopsItBeforeAnythingIsPacked)
+{
+    state.op_status = TN_UNSUPPORTED;
+    tn_null_clear(&state);
+    EXPECT_EQ(start({0, 0, 0, 0, 0, 0}), TN_UNSUPPORTED);
+    EXPECT_EQ(std::string(tn_null_text(&state)).find(" pack "), std::string::npos);
+}
+
+TEST_F(PlanRun, PoisonIsReportedForItsToken)
+{
+    state.has_poison_token = true;
+    state.poison_token = 6;
+    state.poison_node = 2;
+    ASSERT_EQ(start({0, 0, 1, 1, 1, 1}), TN_OK);
+    std::vector<float> logits;
+    std::vector<uint32_t> poison;
+    ASSERT_EQ(step(&logits, &poison), TN_OK);
+    EXPECT_EQ(poison[0], 0u);
+    EXPECT_EQ(poison[1], 3u);
+    EXPECT_EQ(poison[2], 0u);
+}
+
+TEST_F(PlanRun, CancellingThePackingStopsIt)
+{
+    ASSERT_EQ(tn_plan_create(graph, std::vector<uint32_t>(6, 0).data(), &plan), TN_OK);
+    const tn_progress progress = {[](void *, const char *, uint64_t, uint64_t) { return false; }, nullptr};
+    tn_plan_run_params params = {};
+    params.graph = graph;
+    params.plan = plan;
+    params.devices = devices;
+    params.n_devices = 2;
+    params.limits = {4, 2, 1, 2, 2};
+    params.progress = &progress;
+    EXPECT_EQ(tn_plan_run_create(&params, &run), TN_CANCELLED);
+    EXPECT_EQ(run, nullptr);
+}

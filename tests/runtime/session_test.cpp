@@ -1,0 +1,156 @@
+// Sessions: what they refuse, what they promise about lengths and logits rows.
+#include "support/run_model.hpp"
+
+using namespace tn_test;
+
+namespace
+{
+
+class Session : public ::testing::Test
+{
+  protected:
+    void SetUp() override
+    {
+        ASSERT_EQ(tn_host_open(nullptr, &host), TN_OK);
+        ASSERT_EQ(tn_model_open(default_model().c_str(), nullptr, &model), TN_OK) << tn_error_last()->message;
+    }
+    void TearDown() override
+    {
+        tn_session_destroy(session);
+        tn_model_close(model);
+        tn_host_close(host);
+    }
+    void create(uint32_t n_ctx, uint32_t n_seqs, uint32_t n_logits)
+    {
+        tn_session_params params = TN_SESSION_PARAMS_INIT;
+        params.n_ctx = n_ctx;
+        params.n_seqs_max = n_seqs;
+        params.n_logits_max = n_logits;
+        ASSERT_EQ(tn_session_create(model, host, &params, &session), TN_OK) << tn_error_last()->message;
+    }
+    tn_status decode(const std::vector<int32_t> &tokens, const std::vector<uint32_t> &seqs = {}, const std::vector<uint8_t> &logits = {})
+    {
+        tn_batch batch = TN_BATCH_INIT;
+        batch.n_tokens = static_cast<uint32_t>(tokens.size());
+        batch.tokens = tokens.data();
+        batch.seqs = seqs.empty() ? nullptr : seqs.data();
+        batch.logits = logits.empty() ? nullptr : logits.data();
+        return tn_session_decode(session, &batch);
+    }
+    tn_host *host = nullptr;
+    tn_model *model = nullptr;
+    tn_session *session = nullptr;
+};
+
+} // namespace
+
+TEST_F(Session, WrongBatchesAreRefusedWholeAndChangeNothing)
+{
+    create(64, 2, 0);
+    ASSERT_EQ(decode({1, 2, 3}), TN_OK);
+    EXPECT_EQ(decode({}), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(decode({1, 4096}), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(decode({1, -1}), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(decode({1, 2}, {0, 2}), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(decode({1, 2, 3}, {}, {1, 1, 1}), TN_INVALID_ARGUMENT); // two rows are kept
+    EXPECT_EQ(decode(std::vector<int32_t>(62, 1)), TN_LIMIT);
+    EXPECT_NE(std::string(tn_error_last()->message).find("64"), std::string::npos);
+    EXPECT_EQ(tn_session_seq_length(session, 0), 3u);
+    EXPECT_EQ(tn_session_seq_length(session, 1), 0u);
+    ASSERT_EQ(decode(std::vector<int32_t>(61, 1)), TN_OK); // exactly full
+    EXPECT_EQ(decode({1}), TN_LIMIT);
+}
+
+TEST_F(Session, WithoutFlagsEachSequencesLastTokenHasLogits)
+{
+    create(64, 3, 0);
+    ASSERT_EQ(decode({10, 20, 11, 21, 12}, {0, 2, 0, 2, 0}), TN_OK);
+    EXPECT_NE(tn_session_logits(session, 0), nullptr); // sequence 2, token 21, comes first in the batch
+    EXPECT_NE(tn_session_logits(session, 1), nullptr);
+    EXPECT_EQ(tn_session_logits(session, 2), nullptr);
+    const std::vector<float> of_seq_2(tn_session_logits(session, 0), tn_session_logits(session, 0) + 4096);
+    tn_session_destroy(session);
+    session = nullptr;
+    create(64, 1, 0);
+    ASSERT_EQ(decode({20, 21}), TN_OK);
+    EXPECT_EQ(memcmp(of_seq_2.data(), tn_session_logits(session, 0), of_seq_2.size() * sizeof(float)), 0);
+}
+
+TEST_F(Session, ABatchMayWantNoLogitsAtAll)
+{
+    create(64, 1, 0);
+    ASSERT_EQ(decode({1, 2, 3}, {}, {0, 0, 0}), TN_OK);
+    EXPECT_EQ(tn_session_logits(session, 0), nullptr);
+    EXPECT_EQ(tn_session_seq_length(session, 0), 3u);
+}
+
+TEST_F(Session, CancellingAPromptKeepsTheStepsThatAreDone)
+{
+    tn_session_params params = TN_SESSION_PARAMS_INIT;
+    params.n_ubatch = 10;
+    ASSERT_EQ(tn_session_create(model, host, &params, &session), TN_OK);
+    int left = 3;
+    const std::vector<int32_t> tokens(100, 5);
+    tn_batch batch = TN_BATCH_INIT;
+    batch.n_tokens = 100;
+    batch.tokens = tokens.data();
+    batch.progress = {[](void *user, const char *, uint64_t, uint64_t) { return --*static_cast<int *>(user) > 0; }, &left};
+    EXPECT_EQ(tn_session_decode(session, &batch), TN_CANCELLED);
+    EXPECT_EQ(tn_session_seq_length(session, 0), 30u);
+}
+
+TEST_F(Session, ImpossibleSessionsAreRefusedWithTheNumbers)
+{
+    tn_session_params params = TN_SESSION_PARAMS_INIT;
+    params.n_ctx = 513;
+    EXPECT_EQ(tn_session_create(model, host, &params, &session), TN_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(tn_error_last()->message).find("512"), std::string::npos);
+    params.n_ctx = 0;
+    params.n_seqs_max = 4000000000u;
+    EXPECT_NE(tn_session_create(model, host, &params, &session), TN_OK);
+    EXPECT_EQ(session, nullptr);
+    params = TN_SESSION_PARAMS_INIT;
+    params.struct_size = 1;
+    EXPECT_EQ(tn_session_create(model, host, &params, &session), TN_INVALID_ARGUMENT);
+}
+
+TEST_F(Session, TruncatingIsCheckedAndMemoryIsReported)
+{
+    create(512, 1, 0);
+    ASSERT_EQ(decode({1, 2, 3, 4}), TN_OK);
+    EXPECT_EQ(tn_session_seq_truncate(session, 0, 5), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_session_seq_truncate(session, 1, 0), TN_INVALID_ARGUMENT);
+    ASSERT_EQ(tn_session_seq_truncate(session, 0, 2), TN_OK);
+    EXPECT_EQ(tn_session_seq_length(session, 0), 2u);
+    tn_session_info info;
+    tn_session_get_info(session, &info);
+    EXPECT_EQ(info.kv_bytes, 6u * 4u * 2u * 128u * (4u * 64u + 8u)); // layers x pages x KV heads x positions x bytes
+    EXPECT_GT(info.weights_bytes, 4096u * 256u * 2u + 4700000u / 4u);
+    EXPECT_LT(info.weights_bytes, 5000000u);
+}
+
+TEST_F(Session, DevicesAreNamedInTheErrorWhenAPlacementNamesAnotherOne)
+{
+    tn_placement_params params = TN_PLACEMENT_PARAMS_INIT;
+    params.devices = "cuda0";
+    tn_placement *placement = nullptr;
+    EXPECT_EQ(tn_placement_create(model, host, &params, &placement), TN_NOT_FOUND);
+    EXPECT_EQ(placement, nullptr);
+    EXPECT_NE(std::string(tn_error_last()->message).find("cpu0"), std::string::npos);
+}
+
+TEST(Host, ImpossibleHostsAreRefused)
+{
+    tn_host *host = nullptr;
+    tn_host_params params = TN_HOST_PARAMS_INIT;
+    params.n_threads = 100000;
+    EXPECT_EQ(tn_host_open(&params, &host), TN_INVALID_ARGUMENT);
+    params.n_threads = 1;
+    params.n_cpu_devices = 2;
+    EXPECT_EQ(tn_host_open(&params, &host), TN_INVALID_ARGUMENT);
+    params = TN_HOST_PARAMS_INIT;
+    params.cpu_isa_max = "avx9000";
+    EXPECT_EQ(tn_host_open(&params, &host), TN_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(tn_error_last()->message).find("avx2"), std::string::npos);
+    EXPECT_EQ(host, nullptr);
+}
