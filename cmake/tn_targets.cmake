@@ -7,8 +7,11 @@ target_compile_options(tn_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wundef -Wpointer-arith -Wwrite-strings
   $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes -Wconversion -Wsign-conversion>
   $<$<BOOL:${TN_WARNINGS_AS_ERRORS}>:-Werror>
-  -fstack-protector-strong
-  $<$<AND:$<CONFIG:Release>,$<NOT:$<BOOL:${TN_SANITIZE}>>>:-U_FORTIFY_SOURCE$<SEMICOLON>-D_FORTIFY_SOURCE=2>)
+  -fstack-protector-strong)
+set(TN_SANITIZE "" CACHE STRING "Sanitizers: address,undefined or thread")
+if(NOT TN_SANITIZE) # sanitizers bring checks of their own, which fortified calls would hide
+  target_compile_options(tn_flags INTERFACE $<$<CONFIG:Release>:-U_FORTIFY_SOURCE> $<$<CONFIG:Release>:-D_FORTIFY_SOURCE=2>)
+endif()
 target_compile_definitions(tn_flags INTERFACE _GNU_SOURCE)
 target_include_directories(tn_flags INTERFACE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
 target_link_options(tn_flags INTERFACE -ffp-contract=off)
@@ -18,7 +21,6 @@ if(TN_EXTRA_C_FLAGS)
   target_compile_options(tn_flags INTERFACE "$<$<COMPILE_LANGUAGE:C>:${TN_EXTRA_C_FLAGS_LIST}>")
 endif()
 
-set(TN_SANITIZE "" CACHE STRING "Sanitizers: address,undefined or thread")
 if(TN_SANITIZE)
   add_compile_options(-fsanitize=${TN_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${TN_SANITIZE})

@@ -32,11 +32,22 @@ typedef struct tn_device_info {
     bool is_software; // emulates a GPU on the CPU: never chosen unless named
 } tn_device_info;
 
+// The machine, as far as this process may use it.
+typedef struct tn_host_info {
+    char cpu_model[128]; // "" where unknown
+    uint32_t n_packages, n_numa_nodes;
+    uint32_t n_cores, n_processors;         // processors: SMT siblings counted
+    uint32_t n_cores_at_once;               // what a cgroup's CPU quota leaves, at most n_cores
+    uint64_t l1d_bytes, l2_bytes, l3_bytes; // of one cache; 0: none or unknown
+    uint64_t memory_bytes;                  // at most a cgroup's limit
+} tn_host_info;
+
 // Looks at the machine and lists its devices; none is opened yet. `params` NULL: defaults. Returns owned.
 // Errors: INVALID_ARGUMENT (thread or device count impossible here, unknown ISA name), OUT_OF_MEMORY.
 TN_NODISCARD TN_API tn_status tn_host_open(const tn_host_params *params, tn_host **out_host);
 // Closes every device. Sessions on this host must be destroyed before. NULL is fine.
 TN_API void tn_host_close(tn_host *host);
+TN_API void tn_host_get_info(const tn_host *host, tn_host_info *out_info);
 TN_API uint32_t tn_host_device_count(const tn_host *host);
 // Describes device `index`.  Errors: INVALID_ARGUMENT.
 TN_NODISCARD TN_API tn_status tn_host_device_info(const tn_host *host, uint32_t index, tn_device_info *out_info);

@@ -144,6 +144,24 @@ void tn_host_close(tn_host *host)
     tn_free(host);
 }
 
+void tn_host_get_info(const tn_host *host, tn_host_info *out_info)
+{
+    tn_topology_summary summary;
+    tn_topology_summarise(host->topology, &summary);
+    *out_info = (tn_host_info){
+        .n_packages = summary.n_packages,
+        .n_numa_nodes = summary.n_numa_nodes,
+        .n_cores = summary.n_cores,
+        .n_processors = summary.n_pus,
+        .n_cores_at_once = tn_topology_core_quota(host->topology),
+        .l1d_bytes = summary.l1d_bytes,
+        .l2_bytes = summary.l2_bytes,
+        .l3_bytes = summary.l3_bytes,
+        .memory_bytes = summary.memory_bytes,
+    };
+    memcpy(out_info->cpu_model, summary.cpu_model, sizeof out_info->cpu_model);
+}
+
 uint32_t tn_host_device_count(const tn_host *host) { return host->n_devices; }
 
 const tn_device_desc *tn_host_descs(const tn_host *host, uint32_t *out_count)

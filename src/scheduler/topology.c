@@ -139,7 +139,10 @@ static void summarise(tn_topology *topology, const tn_cgroup_limits *limits)
 
     uint64_t memory = numa_memory(hwloc);
     long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-    if (memory == 0 && pages > 0 && page_bytes > 0) memory = (uint64_t)pages * (uint64_t)page_bytes;
+    uint64_t physical = pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
+    // Where one node is all there is, the kernel's total is right; the node's own figure may leave out memory added at run time.
+    bool one_node = hwloc_topology_is_thissystem(hwloc) && summary->n_numa_nodes <= 1;
+    if (memory == 0 || (one_node && memory < physical)) memory = physical;
     summary->memory_bytes = limits->memory_bytes && limits->memory_bytes < memory ? limits->memory_bytes : memory;
     topology->core_quota = limits->n_cpus && limits->n_cpus < topology->n_cores ? limits->n_cpus : topology->n_cores;
 }

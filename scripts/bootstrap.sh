@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Installs what ternion needs and this machine lacks (Debian, Ubuntu); silent and quick where nothing is missing.
+# usage: scripts/bootstrap.sh [build] [test] [bench] [lint] [check]     no set: build and test
+set -euo pipefail
+
+# What is asked for -> the package that has it.  cmd: a program; pc: a pkg-config module; rt: clang's sanitizer and fuzzer runtimes.
+build="cmd:gcc=gcc cmd:g++=g++ cmd:cmake=cmake cmd:make=make cmd:ninja=ninja-build cmd:pkg-config=pkg-config
+       pc:hwloc=libhwloc-dev pc:jansson=libjansson-dev pc:libxxhash=libxxhash-dev pc:libutf8proc=libutf8proc-dev"
+test="$build cmd:python3=python3 cmd:nm=binutils cmd:xz=xz-utils pc:gtest_main=libgtest-dev pc:libpcre2-8=libpcre2-dev"
+bench="pc:benchmark=libbenchmark-dev"
+lint="cmd:clang-format=clang-format cmd:python3=python3"
+check="cmd:clang=clang cmd:clang-tidy=clang-tidy rt:asan=libclang-rt-14-dev"
+
+needs=""
+for set in "${@:-test}"; do
+    case "$set" in
+    build) needs="$needs $build" ;;
+    test) needs="$needs $test" ;;
+    bench) needs="$needs $bench" ;;
+    lint) needs="$needs $lint" ;;
+    check) needs="$needs $check" ;;
+    *)
+        echo "bootstrap: unknown set '$set'; known are: build test bench lint check" >&2
+        exit 2
+        ;;
+    esac
+done
+
+has() {
+    local name=${1#*:}
+    case "$1" in
+    cmd:*) command -v "$name" >/dev/null ;;
+    pc:*) pkg-config --exists "$name" 2>/dev/null ;;
+    rt:*) command -v clang >/dev/null && [ -e "$(clang -print-file-name="libclang_rt.$name-$(uname -m).a")" ] ;;
+    esac
+}
+
+missing=""
+for need in $needs; do
+    package=${need#*=}
+    case " $missing " in *" $package "*) continue ;; esac
+    has "${need%%=*}" || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "bootstrap: missing:$missing (names of Debian packages). This system has no apt-get: install them with its own package manager, then run this again." >&2
+    exit 1
+fi
+as_root=""
+if [ "${EUID}" -ne 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "bootstrap: missing:$missing. Install them as root: apt-get install$missing" >&2
+        exit 1
+    fi
+    as_root="sudo"
+fi
+echo "bootstrap: installing$missing"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# shellcheck disable=SC2086  # $missing is a list of words
+if ! { $as_root apt-get update -q && $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing; } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    echo "bootstrap: apt-get failed (its last lines are above). Install by hand: apt-get install$missing" >&2
+    exit 1
+fi
+for need in $needs; do
+    has "${need%%=*}" || { echo "bootstrap: ${need#*=} is installed, but ${need%%=*} is still not found: see PATH and PKG_CONFIG_PATH" >&2; exit 1; }
+done
+echo "bootstrap: done"

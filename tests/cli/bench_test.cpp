@@ -1,0 +1,112 @@
+// ternion bench: the columns and fields of llama-bench, and figures that agree with each other.
+#include "program.hpp"
+
+#include <cmath>
+
+namespace
+{
+
+using cli::contains;
+using cli::run;
+
+TEST(Bench, TheTableHasLlamaBenchsColumns)
+{
+    cli::Result result = run({"bench", "-p", "16", "-n", "4", "-r", "2", "-t", "1"});
+    ASSERT_EQ(result.status, 0) << result.err;
+    std::istringstream lines(result.out);
+    std::string header, rule, pp, tg;
+    std::getline(lines, header);
+    std::getline(lines, rule);
+    std::getline(lines, pp);
+    std::getline(lines, tg);
+    std::string columns;
+    for (char c : header) {
+        if (c != ' ') columns += c;
+    }
+    EXPECT_EQ(columns, "|model|size|params|backend|threads|test|t/s|");
+    EXPECT_EQ(header.size(), rule.size());
+    EXPECT_EQ(rule.find_first_not_of("|-: "), std::string::npos) << rule;
+    EXPECT_TRUE(contains(pp, " pp16 |") && contains(pp, " CPU ") && contains(pp, " ± ")) << pp;
+    EXPECT_TRUE(contains(tg, " tg4 |")) << tg;
+    EXPECT_EQ(pp.size(), header.size() + 1) << "the sign has two bytes";
+    EXPECT_EQ(result.err, "");
+}
+
+TEST(Bench, TheFieldsOfJsonAreLlamaBenchsAndAddUp)
+{
+    cli::Result result =
+        run({"bench", "-p", "16", "-n", "0", "-pg", "8,2", "-d", "0,5", "-r", "3", "-t", "1-2", "-ub", "8-16*2", "-o", "json"});
+    ASSERT_EQ(result.status, 0) << result.err;
+    cli::Json json = cli::parse_json(result.out);
+    ASSERT_EQ(json_array_size(json.get()), 2u * 2u * 2u * 2u);
+    size_t i = 0;
+    json_t *test = nullptr;
+    json_array_foreach(json.get(), i, test)
+    {
+        for (const char *key : {"build_commit", "cpu_info", "gpu_info", "backends", "model_filename", "model_type", "test_time"}) {
+            cli::text_of(test, key);
+        }
+        for (const char *key : {"build_number", "model_size", "model_n_params", "n_batch", "n_ubatch", "n_threads", "n_gpu_layers",
+                                "n_prompt", "n_gen", "n_depth", "avg_ns", "stddev_ns"}) {
+            cli::integer_of(test, key);
+        }
+        const json_t *ns = json_object_get(test, "samples_ns"), *ts = json_object_get(test, "samples_ts");
+        ASSERT_EQ(json_array_size(ns), 3u);
+        ASSERT_EQ(json_array_size(ts), 3u);
+        double sum = 0, sum_ts = 0;
+        const double tokens = cli::number_of(test, "n_prompt") + cli::number_of(test, "n_gen");
+        for (size_t k = 0; k < 3; k++) {
+            const double sample = json_number_value(json_array_get(ns, k)), rate = json_number_value(json_array_get(ts, k));
+            EXPECT_GT(sample, 0);
+            EXPECT_NEAR(rate, tokens * 1e9 / sample, rate * 1e-9);
+            sum += sample;
+            sum_ts += rate;
+        }
+        EXPECT_NEAR(cli::number_of(test, "avg_ns"), sum / 3, 1);
+        EXPECT_NEAR(cli::number_of(test, "avg_ts"), sum_ts / 3, sum_ts * 1e-9);
+    }
+    const json_t *last = json_array_get(json.get(), 15);
+    EXPECT_EQ(cli::integer_of(last, "n_threads"), 2);
+    EXPECT_EQ(cli::integer_of(last, "n_ubatch"), 16);
+    EXPECT_EQ(cli::integer_of(last, "n_depth"), 5);
+    EXPECT_EQ(cli::integer_of(last, "n_prompt"), 8);
+    EXPECT_EQ(cli::integer_of(last, "n_gen"), 2);
+}
+
+TEST(Bench, CsvAndJsonLinesHaveOneLineForEachTest)
+{
+    const std::vector<std::string> tests = {"bench", "-p", "8,16", "-n", "2", "-r", "1", "-t", "1", "--no-warmup", "-o"};
+    std::vector<std::string> csv = tests, lines = tests;
+    csv.push_back("csv");
+    lines.push_back("jsonl");
+    const std::string table = run(csv).out;
+    EXPECT_EQ(cli::count_lines(table), 4u) << table;
+    EXPECT_EQ(table.rfind("build_commit,build_number,cpu_info,gpu_info,backends,model_filename,model_type,", 0), 0u);
+    EXPECT_TRUE(contains(table, ",n_prompt,n_gen,n_depth,test_time,avg_ns,stddev_ns,avg_ts,stddev_ts\n"));
+    std::istringstream results(run(lines).out);
+    size_t n = 0;
+    for (std::string line; std::getline(results, line); n++) cli::text_of(cli::parse_json(line).get(), "model_type");
+    EXPECT_EQ(n, 3u);
+}
+
+TEST(Bench, ShowsAColumnForWhatVaries)
+{
+    const std::string table = run({"bench", "-p", "8", "-n", "0", "-r", "1", "-ub", "4,8", "-t", "1", "-d", "3"}).out;
+    EXPECT_TRUE(contains(table, "| n_ubatch |"));
+    EXPECT_TRUE(contains(table, " pp8 @ d3 |")) << table;
+}
+
+TEST(Bench, SaysWhatRunsWhenAsked)
+{
+    cli::Result result = run({"bench", "-p", "8", "-n", "0", "-r", "2", "--progress"});
+    EXPECT_TRUE(contains(result.err, "test 1 of 1, warm-up 1\n"));
+    EXPECT_TRUE(contains(result.err, "test 1 of 1, run 2\n"));
+}
+
+TEST(Bench, RefusesATestThatDoesNotFit)
+{
+    cli::expect_error(run({"bench", "-p", "513", "-n", "0"}), 1, "513 positions");
+    cli::expect_error(run({"bench", "-p", "0", "-n", "500", "-d", "13"}), 1, "513 positions");
+}
+
+} // namespace

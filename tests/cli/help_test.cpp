@@ -1,0 +1,112 @@
+// Help texts come from one table and cover every verb.
+#include "program.hpp"
+
+namespace
+{
+
+const std::vector<std::string> verbs = {"run", "show", "tokenize", "devices", "convert", "bench", "logits"};
+
+TEST(Help, TheTopHelpNamesEveryVerb)
+{
+    cli::Result result = cli::run({"--help"});
+    EXPECT_EQ(result.status, 0);
+    EXPECT_EQ(result.err, "");
+    for (const std::string &verb : verbs) EXPECT_TRUE(cli::contains(result.out, "\n  " + verb + " ")) << verb;
+}
+
+TEST(Help, EveryVerbHasItsOwnHelpInThreeSpellings)
+{
+    for (const std::string &verb : verbs) {
+        cli::Result result = cli::run({verb, "--help"});
+        EXPECT_EQ(result.status, 0);
+        EXPECT_EQ(result.err, "");
+        EXPECT_EQ(result.out.rfind("usage: ternion " + verb, 0), 0u) << result.out;
+        EXPECT_TRUE(cli::contains(result.out, "Examples:"));
+        EXPECT_EQ(cli::run({verb, "-h"}).out, result.out);
+        EXPECT_EQ(cli::run({"help", verb}).out, result.out);
+    }
+}
+
+TEST(Help, ComesEvenWhereAnArgumentIsMissing)
+{
+    EXPECT_EQ(cli::run({"convert", "--help"}).status, 0);
+    EXPECT_EQ(cli::run({"logits", "-h"}).status, 0);
+}
+
+TEST(Help, LinesAreShortAndEndWithoutBlanks)
+{
+    for (const std::string &verb : verbs) {
+        std::istringstream lines(cli::run({verb, "--help"}).out);
+        for (std::string line; std::getline(lines, line);) {
+            EXPECT_LE(line.size(), 130u) << line;
+            EXPECT_FALSE(!line.empty() && line.back() == ' ') << line;
+        }
+    }
+}
+
+TEST(Help, ShowsFlagsAsUsersOfLlamaCppKnowThem)
+{
+    std::string help = cli::run({"run", "--help"}).out;
+    for (const char *flag : {"-m, --model FILE",
+                             "-p, --prompt TEXT",
+                             "-f, --file FILE",
+                             "-n, --predict, --n-predict N",
+                             "-c, --ctx-size N",
+                             "-b, --batch-size N",
+                             "-ub, --ubatch-size N",
+                             "-t, --threads N",
+                             "-s, --seed N",
+                             "--temp, --temperature X",
+                             "--top-k N",
+                             "--top-p X",
+                             "--min-p X",
+                             "--repeat-penalty X",
+                             "--repeat-last-n N",
+                             "--presence-penalty X",
+                             "--frequency-penalty X",
+                             "-l, --logit-bias ID+B",
+                             "--stop TEXT",
+                             "-r, --reverse-prompt TEXT",
+                             "--ignore-eos",
+                             "-e, --escape",
+                             "--no-escape",
+                             "--special",
+                             "-dev, --device LIST",
+                             "-ngl, --gpu-layers",
+                             "--cpu-isa NAME",
+                             "--no-bind",
+                             "-q, --quiet",
+                             "-v, --verbose",
+                             "--json",
+                             "--color",
+                             "-h, --help",
+                             "--list-devices"}) {
+        EXPECT_TRUE(cli::contains(help, flag)) << flag;
+    }
+    EXPECT_TRUE(cli::contains(help, "(default: 0.8)"));
+    EXPECT_FALSE(cli::contains(help, "--threads-batch")) << "flags that are refused are not advertised";
+}
+
+TEST(Help, WithoutAnythingTheProgramShowsItAndFails)
+{
+    cli::Result result = cli::run(std::vector<std::string>{});
+    EXPECT_EQ(result.status, 2);
+    EXPECT_TRUE(cli::contains(result.out, "usage: ternion"));
+}
+
+TEST(Help, TheVersionIsOneLine)
+{
+    cli::Result result = cli::run({"--version"});
+    EXPECT_EQ(result.status, 0);
+    EXPECT_EQ(result.out.rfind("ternion 0.", 0), 0u);
+    EXPECT_EQ(cli::count_lines(result.out), 1u);
+}
+
+TEST(Help, ToAFullDiskFails)
+{
+    cli::Run run = {{"--help"}, "", {}};
+    run.out_path = "/dev/full";
+    EXPECT_EQ(cli::run(run).status, 1);
+}
+
+} // namespace

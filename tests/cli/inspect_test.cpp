@@ -1,0 +1,148 @@
+// ternion tokenize, show and devices.
+#include "program.hpp"
+
+namespace
+{
+
+using cli::contains;
+using cli::run;
+
+TEST(Tokenize, RoundTripsAnyBytes)
+{
+    for (const std::string &text :
+         {std::string("Once upon a time\n\n  there was"), std::string("caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80 \xff\xfe"),
+          std::string("a\0b", 3), std::string("")}) {
+        cli::Result ids = run(cli::Run{{"tokenize", "--ids"}, text, {}});
+        ASSERT_EQ(ids.status, 0) << ids.err;
+        EXPECT_EQ(run(cli::Run{{"tokenize", "--detokenize"}, ids.out, {}}).out, text);
+    }
+}
+
+TEST(Tokenize, AddsTheBeginningOfATextUnlessToldNot)
+{
+    EXPECT_EQ(run({"tokenize", "--ids", "-p", "Hello"}).out.rfind("4094 ", 0), 0u);
+    EXPECT_EQ("4094 " + run({"tokenize", "--ids", "--no-bos", "-p", "Hello"}).out, run({"tokenize", "--ids", "-p", "Hello"}).out);
+    EXPECT_EQ(run({"tokenize", "--ids", "-p", ""}).out, "4094\n");
+}
+
+TEST(Tokenize, ParsesControlTokensOnlyWhereAsked)
+{
+    EXPECT_EQ(run({"tokenize", "--ids", "--no-bos", "--parse-special", "-p", "<|end_of_text|>"}).out, "4095\n");
+    EXPECT_GT(run({"tokenize", "--ids", "--no-bos", "-p", "<|end_of_text|>"}).out.size(), 6u);
+    EXPECT_EQ(run({"tokenize", "--detokenize", "-p", "4095"}).out, "");
+    EXPECT_EQ(run({"tokenize", "--detokenize", "--special", "-p", "4095"}).out, "<|end_of_text|>");
+}
+
+TEST(Tokenize, ListsEachTokenOnALine)
+{
+    const std::string table = run({"tokenize", "--no-bos", "-p", "a\\n'"}).out;
+    EXPECT_TRUE(contains(table, " -> 'a'\n")) << table;
+    EXPECT_TRUE(contains(table, "'\\n")) << table;
+    EXPECT_EQ(cli::count_lines(table), static_cast<size_t>(std::count(table.begin(), table.end(), '>'))) << table;
+}
+
+TEST(Tokenize, WithJsonNamesEveryTokenEvenHalfACharacter)
+{
+    cli::Json json = cli::parse_json(run({"tokenize", "--json", "-p", "\\xf0\\x9f\\x98\\x80 a"}).out);
+    const json_t *tokens = json_object_get(json.get(), "tokens");
+    EXPECT_EQ(cli::integer_of(json.get(), "n_tokens"), static_cast<long long>(json_array_size(tokens)));
+    EXPECT_EQ(cli::text_of(json_array_get(tokens, 0), "text"), "<|begin_of_text|>");
+    cli::Json back = cli::parse_json(run({"tokenize", "--detokenize", "--json", "-p", "65 66"}).out);
+    EXPECT_EQ(cli::text_of(back.get(), "text"), "bc");
+}
+
+TEST(Tokenize, RefusesWhatIsNoId)
+{
+    cli::expect_error(run({"tokenize", "--detokenize", "-p", "1 two"}), 1, "byte 2 begins no token id");
+    cli::expect_error(run({"tokenize", "--detokenize", "-p", "1 4096"}), 1, "4096");
+}
+
+TEST(Show, TellsWhatTheModelIs)
+{
+    cli::Result result = run({"show"});
+    EXPECT_EQ(result.status, 0) << result.err;
+    for (const char *part :
+         {"architecture  bitnet-b1.58", "runs here     yes", "activation    relu2", "layers        6", "context       512",
+          "general.architecture", "blk.5.ffn_down.weight", "768 x 256", "I2_S           42", "all            68"}) {
+        EXPECT_TRUE(contains(result.out, part)) << part << "\n" << result.out;
+    }
+    EXPECT_EQ(run({"show", cli::default_model()}).out.size(), run({"show", "-m", cli::default_model()}).out.size());
+}
+
+TEST(Show, CanBeLimitedToAPart)
+{
+    const std::string metadata = run({"show", "--metadata"}).out, tensors = run({"show", "--tensors"}).out;
+    EXPECT_TRUE(contains(metadata, "tokenizer.ggml.pre"));
+    EXPECT_FALSE(contains(metadata, "blk.0."));
+    EXPECT_TRUE(contains(tensors, "blk.0.attn_q.weight"));
+    EXPECT_FALSE(contains(tensors, "tokenizer.ggml.pre"));
+}
+
+TEST(Show, WithJsonSizesAddUp)
+{
+    cli::Json json = cli::parse_json(run({"show", "--json"}).out);
+    const json_t *model = json_object_get(json.get(), "model"), *tensors = json_object_get(json.get(), "tensors");
+    EXPECT_EQ(cli::integer_of(model, "size"), static_cast<long long>(cli::read_file(cli::default_model()).size()));
+    EXPECT_TRUE(json_is_true(json_object_get(model, "runs_here")));
+    EXPECT_EQ(cli::integer_of(model, "n_vocab"), 4096);
+    EXPECT_EQ(json_array_size(tensors), 68u);
+    long long by_tensor = 0, by_type = 0, elements = 0;
+    size_t i = 0;
+    json_t *tensor = nullptr;
+    json_array_foreach(tensors, i, tensor) by_tensor += cli::integer_of(tensor, "size_bytes");
+    const char *type = nullptr;
+    json_t *total = nullptr;
+    json_object_foreach(json_object_get(json.get(), "types"), type, total)
+    {
+        by_type += cli::integer_of(total, "size_bytes");
+        elements += cli::integer_of(total, "n_elements");
+    }
+    EXPECT_EQ(by_tensor, by_type);
+    EXPECT_EQ(elements, cli::integer_of(model, "n_params"));
+}
+
+TEST(Show, ReadsFilesThatCannotRunAndSaysWhy)
+{
+    // The architecture's name, changed in place to one of the same length that nobody has.
+    cli::Folder folder;
+    std::string bytes = cli::read_file(cli::default_model());
+    for (size_t at = 0; (at = bytes.find("bitnet-b1.58", at)) != std::string::npos;) bytes.replace(at, 12, "frobnicator9");
+    cli::write_file(folder / "other.gguf", bytes);
+    cli::Result result = run({"show", folder / "other.gguf"});
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_TRUE(contains(result.out, "runs here     no: ")) << result.out;
+    EXPECT_TRUE(contains(result.out, "frobnicator9.block_count"));
+    cli::Json json = cli::parse_json(run({"show", folder / "other.gguf", "--json"}).out);
+    EXPECT_TRUE(contains(cli::text_of(json_object_get(json.get(), "model"), "reason"), "frobnicator9"));
+    cli::Result refused = run({"run", "-m", folder / "other.gguf", "-p", "a"});
+    cli::expect_error(refused, 1, "frobnicator9");
+    EXPECT_TRUE(contains(refused.err, "Try: ternion show -m "));
+}
+
+TEST(Devices, AreListedUnderThreeNames)
+{
+    cli::Result result = run({"devices"});
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_TRUE(contains(result.out, "\ncpu0 "));
+    EXPECT_TRUE(contains(run({"--list-devices"}).out, "\ncpu0 "));
+    EXPECT_TRUE(contains(run({"run", "--list-devices"}).out, "\ncpu0 "));
+    EXPECT_TRUE(contains(run(cli::Run{{"devices"}, "", {{"TN_CPU_DEVICES", "2"}}}).out, "\ncpu1 "));
+}
+
+TEST(Devices, SayWhichKernelsAreInUse)
+{
+    const std::string all = run({"devices", "--kernels", "--cpu-isa", "scalar"}).out;
+    EXPECT_TRUE(contains(all, "  * tn_k_"));
+    std::istringstream lines(all);
+    for (std::string line; std::getline(lines, line);) {
+        EXPECT_TRUE(!contains(line, "* tn_k_") || contains(line, "__scalar")) << line;
+    }
+    cli::Json json = cli::parse_json(run({"devices", "--kernels", "--json", "-t", "1"}).out);
+    const json_t *device = json_array_get(json_object_get(json.get(), "devices"), 0);
+    EXPECT_EQ(cli::text_of(device, "name"), "cpu0");
+    EXPECT_EQ(cli::integer_of(device, "n_threads"), 1);
+    EXPECT_GT(json_array_size(json_object_get(device, "kernels")), 4u);
+    EXPECT_GT(cli::integer_of(json_object_get(json.get(), "host"), "n_cores_at_once"), 0);
+}
+
+} // namespace

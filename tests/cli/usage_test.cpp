@@ -1,0 +1,93 @@
+// Wrong flags, values and names: exit status 2, one line, a way out.
+#include "program.hpp"
+
+namespace
+{
+
+using cli::expect_error;
+
+TEST(Usage, UnknownVerbsAreRefusedWithTheNearestOne)
+{
+    expect_error(cli::run({"rum"}), 2, "did you mean 'ternion run'?");
+    expect_error(cli::run({"tokenise"}), 2, "did you mean 'ternion tokenize'?");
+    expect_error(cli::run({"frobnicate"}), 2, "no verb 'frobnicate'");
+    expect_error(cli::run({"-m", "x.gguf"}), 2, "a verb comes before -m");
+}
+
+TEST(Usage, UnknownFlagsAreRefusedWithTheNearestOne)
+{
+    expect_error(cli::run({"run", "--tmep", "1"}), 2, "unknown flag --tmep: did you mean --temp?");
+    expect_error(cli::run({"run", "--ctx-sise=5"}), 2, "unknown flag --ctx-sise: did you mean --ctx-size?");
+    expect_error(cli::run({"run", "--xyzzy"}), 2, "unknown flag --xyzzy");
+    expect_error(cli::run({"run", "--overwrite"}), 2, "--overwrite is a flag of 'ternion convert'");
+}
+
+TEST(Usage, AbbreviationsAreNoFlags)
+{
+    expect_error(cli::run({"run", "--temperatur", "1"}), 2, "did you mean --temperature?");
+    expect_error(cli::run({"run", "-thr", "1"}), 2, "unknown flag -thr");
+}
+
+TEST(Usage, NumbersAreWholeInRangeAndNothingFollowsThem)
+{
+    expect_error(cli::run({"run", "-n", "12x"}), 2, "-n: '12x' is not a whole number");
+    expect_error(cli::run({"run", "-n12.5"}), 2, "-n: '12.5' is not a whole number");
+    expect_error(cli::run({"run", "-n", ""}), 2, "-n: '' is not a whole number");
+    expect_error(cli::run({"run", "--n-predict=-2"}), 2, "--n-predict: -2 is out of range");
+    expect_error(cli::run({"run", "-c", "99999999999999999999"}), 2, "-c: 99999999999999999999 is out of range");
+    expect_error(cli::run({"run", "--temp", "nan"}), 2, "--temp: 'nan' is not a number");
+    expect_error(cli::run({"run", "--top-p", "1.5"}), 2, "--top-p: 1.5 is out of range");
+    expect_error(cli::run({"run", "-ub", "0"}), 2, "-ub: 0 is out of range");
+    expect_error(cli::run({"run", "-ngl", "some"}), 2, "-ngl: 'some' is not a whole number (or a word of N|auto|all)");
+    expect_error(cli::run({"run", "-ngl", "N"}), 2, "-ngl: 'N' is not a whole number");
+    expect_error(cli::run({"bench", "-p", "8-4"}), 2, "-p: '8-4' is neither a number nor a range");
+    expect_error(cli::run({"bench", "-p", "8,"}), 2, "-p: '' is neither a number nor a range");
+    expect_error(cli::run({"bench", "-pg", "8"}), 2, "-pg: '8' is not of the form PP,TG");
+}
+
+TEST(Usage, MissingAndSurplusValuesAreNamed)
+{
+    expect_error(cli::run({"run", "--temp"}), 2, "--temp needs a value");
+    expect_error(cli::run({"run", "-qn"}), 2, "-n needs a value");
+    expect_error(cli::run({"run", "--json=1"}), 2, "--json takes no value");
+    expect_error(cli::run({"run", "a.gguf", "b.gguf"}), 2, "unexpected argument 'b.gguf'");
+    expect_error(cli::run({"run", "-m", "a.gguf", "b.gguf", "-p", "x"}), 2, "two models");
+    expect_error(cli::run({"convert", "folder"}), 2, "an argument is missing: HF_DIR OUT.gguf");
+    expect_error(cli::run({"bench", "-o", "xml"}), 2, "-o: 'xml' is not one of md|csv|json|jsonl");
+}
+
+TEST(Usage, FlagsOfLlamaCppThatAreMissingSayWhatToDoInstead)
+{
+    expect_error(cli::run({"run", "-tb", "4"}), 2, "-tb: prompts and replies run on the same threads: use -t");
+    expect_error(cli::run({"run", "-np", "2"}), 2, "start it once for each prompt");
+    expect_error(cli::run({"run", "-cnv"}), 2, "does not chat");
+    expect_error(cli::run({"run", "-hf", "user/repo"}), 2, "downloads nothing");
+}
+
+TEST(Usage, TextsThatContradictEachOtherAreRefused)
+{
+    expect_error(cli::run({"run", "-p", "a", "-f", "b"}), 2, "two texts");
+    expect_error(cli::run({"logits", "-p", "a"}), 2, "nothing to write");
+    expect_error(cli::run({"logits", "-p", "a", "--hash", "-o", "-"}), 2, "only one of");
+    expect_error(cli::run({"logits", "-p", "a", "--tokens", "b", "--hash"}), 2, "two inputs");
+    expect_error(cli::run({"run", "-p", "a", "--stop", ""}), 2, "the text is empty");
+    expect_error(cli::run({"run", "-p", "a", "-l", "5*3"}), 2, "'5*3' is not of the form");
+    expect_error(cli::run({"run", "-p", "a", "-l", "999999+1"}), 2, "token 999999 is not one of the model's 4096");
+    expect_error(cli::run({"bench", "-p", "0", "-n", "0"}), 2, "no test is left");
+}
+
+TEST(Usage, DevicesAndKernelsAreCheckedByName)
+{
+    expect_error(cli::run({"run", "-p", "a", "-q", "--device", "gpu7"}), 1, "gpu7");
+    expect_error(cli::run({"run", "-p", "a", "-q", "--cpu-isa", "sse9"}), 1, "sse9");
+}
+
+TEST(Usage, FlagsMayFollowPositionalsAndADoubleDashEndsThem)
+{
+    cli::Result result = cli::run({"run", cli::default_model(), "-p", "a", "-n", "1", "-q"});
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(cli::run({"run", "-p", "a", "-n1", "-q", "--", cli::default_model()}).status, 0);
+    expect_error(cli::run({"run", "-p", "a", "--", "-n"}), 1, "-n: there is no such file");
+}
+
+} // namespace

@@ -1,0 +1,341 @@
+// Changed copies of the default model: other types with the same values, silu, poison, damage. What must stay equal stays equal; the rest
+// is refused.
+#include "support/rewrite_model.hpp"
+#include "support/run_model.hpp"
+
+#include <cmath>
+#include <unistd.h>
+
+using namespace tn_test;
+
+namespace
+{
+
+std::vector<int32_t> some_ids(size_t n)
+{
+    const golden g = read_golden("default_model.golden");
+    return {g.ids.begin(), g.ids.begin() + static_cast<std::ptrdiff_t>(n)};
+}
+
+std::string temp(const std::string &name) { return std::string(TN_BINARY_DIR) + "/variant_" + name + ".gguf"; }
+
+std::string digest_of(const std::string &path, const std::vector<int32_t> &ids, const run_options &options = {})
+{
+    run_result result;
+    run_model(path, ids, options, &result);
+    return result.digest();
+}
+
+tn_status open_status(const std::string &path)
+{
+    tn_model *model = nullptr;
+    const tn_status status = tn_model_open(path.c_str(), nullptr, &model);
+    tn_model_close(model);
+    return status;
+}
+
+// All ternary tensors as `dtype`, scales rounded to f16 so that every type can hold them.
+void retype(std::vector<model_tensor> &tensors, tn_dtype dtype)
+{
+    for (auto &t : tensors) {
+        if (!is_ternary(t)) continue;
+        float scale;
+        const auto codes = ternary_codes(t, &scale);
+        t = ternary_tensor(t, dtype, codes, tn_f16_to_f32(tn_f32_to_f16(scale)));
+    }
+}
+
+} // namespace
+
+TEST(Variants, FileTypesThatHoldTheSameValuesHaveTheSameBits)
+{
+    const auto ids = some_ids(140);
+    std::vector<std::string> digests;
+    for (const tn_dtype dtype : {TN_DTYPE_I2_S, TN_DTYPE_TQ1_0, TN_DTYPE_TQ2_0}) {
+        model_changes changes;
+        changes.tensors = [dtype](std::vector<model_tensor> &tensors) { retype(tensors, dtype); };
+        const std::string path = temp(tn_dtype_get(dtype)->name);
+        ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), path, changes));
+        digests.push_back(digest_of(path, ids));
+    }
+    EXPECT_EQ(digests[0], digests[1]);
+    EXPECT_EQ(digests[0], digests[2]);
+    EXPECT_NE(digests[0], digest_of(default_model(), ids)); // rounding the scales did change something: the comparison can fail
+}
+
+TEST(Variants, EmbeddingsThatHoldTheSameValuesHaveTheSameBits)
+{
+    const auto ids = some_ids(140);
+    const std::string as_it_is = digest_of(default_model(), ids);
+    model_changes changes;
+    changes.tensors = [](std::vector<model_tensor> &tensors) {
+        for (auto &t : tensors)
+            if (t.name == "token_embd.weight") t = dense_tensor(t, TN_DTYPE_F32);
+    };
+    ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp("embd_f32"), changes));
+    EXPECT_EQ(digest_of(temp("embd_f32"), ids), as_it_is);
+    changes.tensors = [](std::vector<model_tensor> &tensors) {
+        model_tensor head = *find_tensor(tensors, "token_embd.weight");
+        head.name = "output.weight";
+        tensors.push_back(head);
+    };
+    ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp("untied"), changes));
+    EXPECT_EQ(digest_of(temp("untied"), ids), as_it_is);
+}
+
+TEST(Variants, QuantisedHeadsHaveTheContractsBitsOnEveryIsaAndSplit)
+{
+    for (const auto &[name, dtype] :
+         {std::pair<std::string, tn_dtype>{"q8_0", TN_DTYPE_Q8_0}, {"q6_k", TN_DTYPE_Q6_K}, {"bf16", TN_DTYPE_BF16}}) {
+        SCOPED_TRACE(name);
+        model_changes changes;
+        const tn_dtype type = dtype;
+        changes.tensors = [type](std::vector<model_tensor> &tensors) {
+            for (auto &t : tensors)
+                if (t.name == "token_embd.weight") t = dense_tensor(t, type);
+        };
+        const std::string path = temp("embd_" + name);
+        ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), path, changes));
+        const golden g = read_golden("embd_" + name + ".golden");
+        ASSERT_GE(g.ids.size(), 140u);
+        for (const char *isa : {"scalar", "avx2", "avx512vnni"}) {
+            run_options options;
+            options.isa = isa;
+            EXPECT_EQ(digest_of(path, g.ids, options), g.logits) << isa;
+        }
+        run_options split;
+        split.cpu_devices = 2;
+        split.threads = 2;
+        split.devices = "cpu0,cpu1";
+        split.ubatch = 33;
+        EXPECT_EQ(digest_of(path, g.ids, split), g.logits);
+    }
+}
+
+TEST(Variants, TheSiluModelHasTheContractsBits)
+{
+    const golden g = read_golden("silu.golden");
+    ASSERT_GE(g.ids.size(), 140u);
+    model_changes by_arch;
+    by_arch.architecture = "bitnet";
+    by_arch.dropped_keys = {"bitnet-b1.58.hidden_activation"};
+    ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp("silu_arch"), by_arch));
+    EXPECT_EQ(digest_of(temp("silu_arch"), g.ids), g.logits);
+    model_changes by_key;
+    by_key.dropped_keys = {"bitnet-b1.58.hidden_activation"};
+    by_key.more_keys = [](tn_gguf_writer *writer) {
+        ASSERT_EQ(tn_gguf_writer_str(writer, "bitnet-b1.58.hidden_activation", "silu"), TN_OK);
+    };
+    ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp("silu_key"), by_key));
+    for (const char *isa : {"scalar", "avx2", "avx512vnni"}) {
+        run_options options;
+        options.isa = isa;
+        EXPECT_EQ(digest_of(temp("silu_key"), g.ids, options), g.logits) << isa;
+    }
+    by_key.more_keys = [](tn_gguf_writer *) {};
+    ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp("no_activation_key"), by_key));
+    EXPECT_EQ(digest_of(temp("no_activation_key"), g.ids), digest_of(default_model(), g.ids)); // this architecture means relu2
+}
+
+TEST(Variants, APoisonedSequenceFailsByNameAndLeavesTheOthersBitsAlone)
+{
+    const auto ids = some_ids(40);
+    model_changes changes;
+    changes.tensors = [](std::vector<model_tensor> &tensors) {
+        model_tensor head = *find_tensor(tensors, "token_embd.weight");
+        head.name = "output.weight"; // the head keeps its values
+        tensors.push_back(head);
+        model_tensor *embd = find_tensor(tensors, "token_embd.weight");
+        *embd = dense_tensor(*embd, TN_DTYPE_F32);
+        const float huge = std::ldexp(1.0f, 57);
+        memcpy(embd->bytes.data() + (size_t(4000) * 256 + 3) * 4, &huge, 4); // one element of token 4000
+    };
+    ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp("poison"), changes));
+    for (const int32_t id : ids) ASSERT_NE(id, 4000);
+
+    tn_host *host = nullptr;
+    tn_model *model = nullptr;
+    tn_session *session = nullptr;
+    ASSERT_EQ(tn_host_open(nullptr, &host), TN_OK);
+    ASSERT_EQ(tn_model_open(temp("poison").c_str(), nullptr, &model), TN_OK) << tn_error_last()->message;
+    tn_session_params params = TN_SESSION_PARAMS_INIT;
+    params.n_seqs_max = 2;
+    ASSERT_EQ(tn_session_create(model, host, &params, &session), TN_OK);
+    std::vector<int32_t> tokens;
+    std::vector<uint32_t> seqs;
+    for (const int32_t id : ids) {
+        tokens.insert(tokens.end(), {id, tokens.size() == 20 ? 4000 : id});
+        seqs.insert(seqs.end(), {0, 1});
+    }
+    tn_batch batch = TN_BATCH_INIT;
+    batch.n_tokens = static_cast<uint32_t>(tokens.size());
+    batch.tokens = tokens.data();
+    batch.seqs = seqs.data();
+    EXPECT_EQ(tn_session_decode(session, &batch), TN_POISON);
+    EXPECT_NE(std::string(tn_error_last()->message).find("embed"), std::string::npos) << tn_error_last()->message;
+    EXPECT_NE(std::string(tn_error_last()->message).find("position 10"), std::string::npos) << tn_error_last()->message;
+    EXPECT_EQ(tn_session_seq_status(session, 0), TN_OK);
+    EXPECT_EQ(tn_session_seq_status(session, 1), TN_POISON);
+    tn_session_info info;
+    tn_session_get_info(session, &info);
+    run_result alone;
+    ASSERT_NO_FATAL_FAILURE(run_model(temp("poison"), ids, {}, &alone));
+    ASSERT_NE(tn_session_logits(session, 0), nullptr);
+    EXPECT_EQ(hash(tn_session_logits(session, 0), info.n_vocab * sizeof(float)), alone.row_hash(39));
+    EXPECT_EQ(tn_session_logits(session, 1), nullptr);
+
+    batch.n_tokens = 1;
+    batch.seqs = seqs.data() + 1;
+    EXPECT_EQ(tn_session_decode(session, &batch), TN_POISON);
+    ASSERT_EQ(tn_session_seq_truncate(session, 1, 0), TN_OK);
+    batch.tokens = ids.data();
+    batch.n_tokens = 40;
+    const std::vector<uint32_t> second(40, 1);
+    batch.seqs = second.data();
+    ASSERT_EQ(tn_session_decode(session, &batch), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(hash(tn_session_logits(session, 0), info.n_vocab * sizeof(float)), alone.row_hash(39));
+    tn_session_destroy(session);
+    tn_model_close(model);
+    tn_host_close(host);
+}
+
+TEST(Variants, AFileCutShortWhileOpenIsAnErrorAndNotASignal)
+{
+    ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp("cut"), {}));
+    tn_host *host = nullptr;
+    tn_model *model = nullptr;
+    tn_session *session = nullptr;
+    ASSERT_EQ(tn_host_open(nullptr, &host), TN_OK);
+    ASSERT_EQ(tn_model_open(temp("cut").c_str(), nullptr, &model), TN_OK);
+    ASSERT_EQ(truncate(temp("cut").c_str(), 500000), 0);
+    EXPECT_EQ(tn_session_create(model, host, nullptr, &session), TN_IO);
+    EXPECT_EQ(session, nullptr);
+    EXPECT_NE(std::string(tn_error_last()->message).find("cut"), std::string::npos) << tn_error_last()->message;
+    tn_model_close(model);
+    tn_host_close(host);
+}
+
+TEST(Variants, DamagedModelsAreRefusedWithTheirReason)
+{
+    struct damage {
+        const char *name;
+        const char *message; // must be part of it
+        tn_status status;
+        std::function<void(model_changes &)> make;
+    };
+    const std::string arch = "bitnet-b1.58";
+    const std::vector<damage> damages = {
+        {"missing", "blk.2.ffn_up.weight", TN_BAD_FILE,
+         [](model_changes &c) {
+             c.tensors = [](std::vector<model_tensor> &t) {
+                 for (size_t i = 0; i < t.size(); i++)
+                     if (t[i].name == "blk.2.ffn_up.weight") t.erase(t.begin() + static_cast<std::ptrdiff_t>(i));
+             };
+         }},
+        {"extra", "blk.0.attn_q.bias", TN_UNSUPPORTED,
+         [](model_changes &c) {
+             c.tensors = [](std::vector<model_tensor> &t) {
+                 t.push_back({"blk.0.attn_q.bias", TN_DTYPE_F32, {256}, std::vector<uint8_t>(1024)});
+             };
+         }},
+        {"shape", "needs", TN_BAD_FILE,
+         [](model_changes &c) {
+             c.tensors = [](std::vector<model_tensor> &t) { find_tensor(t, "blk.1.attn_q.weight")->ne = {128, 512}; };
+         }},
+        {"dense_layer", "F32", TN_UNSUPPORTED,
+         [](model_changes &c) {
+             c.tensors = [](std::vector<model_tensor> &t) {
+                 *find_tensor(t, "blk.1.attn_q.weight") = {
+                     "blk.1.attn_q.weight", TN_DTYPE_F32, {256, 256}, std::vector<uint8_t>(256 * 256 * 4)};
+             };
+         }},
+        {"no_heads", "attention.head_count", TN_BAD_FILE, [&](model_changes &c) { c.dropped_keys = {arch + ".attention.head_count"}; }},
+        {"no_eps", "epsilon", TN_BAD_FILE, [&](model_changes &c) { c.dropped_keys = {arch + ".attention.layer_norm_rms_epsilon"}; }},
+        {"arch", "is not supported", TN_UNSUPPORTED, [](model_changes &c) { c.architecture = "mamba"; }},
+        {"activation", "gelu", TN_UNSUPPORTED,
+         [&](model_changes &c) {
+             c.dropped_keys = {arch + ".hidden_activation"};
+             c.more_keys = [](tn_gguf_writer *w) { ASSERT_EQ(tn_gguf_writer_str(w, "bitnet-b1.58.hidden_activation", "gelu"), TN_OK); };
+         }},
+        {"yarn", "yarn", TN_UNSUPPORTED,
+         [](model_changes &c) {
+             c.more_keys = [](tn_gguf_writer *w) { ASSERT_EQ(tn_gguf_writer_str(w, "bitnet-b1.58.rope.scaling.type", "yarn"), TN_OK); };
+         }},
+        {"hadamard", "prism.hadamard", TN_UNSUPPORTED,
+         [](model_changes &c) {
+             c.more_keys = [](tn_gguf_writer *w) { ASSERT_EQ(tn_gguf_writer_u32(w, "prism.hadamard.version", 1), TN_OK); };
+         }},
+        {"nan_scale", "scale", TN_BAD_FILE,
+         [](model_changes &c) {
+             c.tensors = [](std::vector<model_tensor> &t) {
+                 auto *tensor = find_tensor(t, "blk.3.attn_v.weight");
+                 const float nan = NAN;
+                 memcpy(tensor->bytes.data() + tensor->bytes.size() - 32, &nan, 4);
+             };
+         }},
+    };
+    for (const auto &d : damages) {
+        SCOPED_TRACE(d.name);
+        model_changes changes;
+        d.make(changes);
+        ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp(std::string("bad_") + d.name), changes));
+        EXPECT_EQ(open_status(temp(std::string("bad_") + d.name)), d.status);
+        EXPECT_NE(std::string(tn_error_last()->message).find(d.message), std::string::npos) << tn_error_last()->message;
+        EXPECT_EQ(std::string(tn_error_last()->message).find('\n'), std::string::npos);
+    }
+}
+
+TEST(Variants, ACodeThatIsNoTernaryValueIsRefusedWhenItIsPacked)
+{
+    model_changes changes;
+    changes.tensors = [](std::vector<model_tensor> &tensors) { find_tensor(tensors, "blk.4.ffn_down.weight")->bytes[777] = 0xff; };
+    ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp("code3"), changes));
+    tn_host *host = nullptr;
+    tn_model *model = nullptr;
+    tn_session *session = nullptr;
+    ASSERT_EQ(tn_host_open(nullptr, &host), TN_OK);
+    ASSERT_EQ(tn_model_open(temp("code3").c_str(), nullptr, &model), TN_OK);
+    EXPECT_EQ(tn_session_create(model, host, nullptr, &session), TN_BAD_FILE);
+    EXPECT_NE(std::string(tn_error_last()->message).find("blk.4.ffn_down"), std::string::npos) << tn_error_last()->message;
+    tn_model_close(model);
+    tn_host_close(host);
+}
+
+TEST(Variants, AScaleTensorMultipliesTheMatrix)
+{
+    const auto ids = some_ids(20);
+    model_changes doubled_by_tensor, doubled_in_place;
+    doubled_by_tensor.tensors = [](std::vector<model_tensor> &tensors) {
+        const float two = 2.0f;
+        model_tensor scale = {"blk.0.ffn_down.scale", TN_DTYPE_F32, {1}, std::vector<uint8_t>(4)};
+        memcpy(scale.bytes.data(), &two, 4);
+        tensors.push_back(scale);
+    };
+    doubled_in_place.tensors = [](std::vector<model_tensor> &tensors) {
+        auto *t = find_tensor(tensors, "blk.0.ffn_down.weight");
+        float scale;
+        const auto codes = ternary_codes(*t, &scale);
+        *t = ternary_tensor(*t, TN_DTYPE_I2_S, codes, 2 * scale);
+    };
+    ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp("scale_tensor"), doubled_by_tensor));
+    ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp("scale_doubled"), doubled_in_place));
+    EXPECT_EQ(digest_of(temp("scale_tensor"), ids), digest_of(temp("scale_doubled"), ids));
+    EXPECT_NE(digest_of(temp("scale_tensor"), ids), digest_of(default_model(), ids));
+}
+
+TEST(Variants, ANegativeScaleMeansTheOppositeCodes)
+{
+    const auto ids = some_ids(20);
+    model_changes changes;
+    changes.tensors = [](std::vector<model_tensor> &tensors) {
+        auto *t = find_tensor(tensors, "blk.0.attn_v.weight");
+        float scale;
+        auto codes = ternary_codes(*t, &scale);
+        for (auto &c : codes) c = static_cast<int8_t>(-c);
+        *t = ternary_tensor(*t, TN_DTYPE_I2_S, codes, scale);
+        const float negative = -scale;
+        memcpy(t->bytes.data() + t->bytes.size() - 32, &negative, 4);
+    };
+    ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp("negative"), changes));
+    EXPECT_EQ(digest_of(temp("negative"), ids), digest_of(default_model(), ids));
+}

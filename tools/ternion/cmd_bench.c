@@ -1,0 +1,268 @@
+// ternion bench: the speed of prompts and replies, for every combination of the lists that were given.
+#include "bench_report.h"
+#include "numbers.h"
+#include "report.h"
+#include "units.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define SHAPES_MAX 4096u
+
+// Lengths of one test, without its execution parameters.
+typedef struct shape {
+    uint32_t n_prompt, n_gen;
+} shape;
+
+typedef struct bench_job {
+    tn_cli *cli;
+    tn_cli_engine engine;
+    tn_cli_bench_report report;
+    shape *shapes;
+    size_t n_shapes, n_tests, n_done;
+    tn_cli_progress silent;     // only cancels after Ctrl-C: bars would disturb what is measured
+    int32_t *tokens;            // [n_ctx_train], what prompts consist of
+    tn_cli_bench_result result; // of the test that runs
+} bench_job;
+
+static const tn_cli_value *list_of(const bench_job *job, tn_cli_option_id id) { return &job->cli->options.values[id]; }
+
+static int parse_pair(const char *text, shape *out)
+{
+    char first[32], why[160];
+    int64_t n_prompt = 0, n_gen = 0;
+    size_t n = strcspn(text, ",");
+    snprintf(first, sizeof first, "%.*s", (int)(n < sizeof first ? n : sizeof first - 1), text);
+    if (text[n] != ',') return tn_cli_usage("-pg: '%s' is not of the form PP,TG", text);
+    if (!tn_cli_parse_int(first, 1, 1 << 30, &n_prompt, why, sizeof why) ||
+        !tn_cli_parse_int(text + n + 1, 1, 1 << 30, &n_gen, why, sizeof why)) {
+        return tn_cli_usage("-pg: %s", why);
+    }
+    *out = (shape){(uint32_t)n_prompt, (uint32_t)n_gen};
+    return 0;
+}
+
+// Prompts, then replies, then pairs, as llama-bench orders them.
+static int make_shapes(bench_job *job)
+{
+    const tn_cli_value *prompts = list_of(job, TN_OPT_BENCH_PROMPT), *replies = list_of(job, TN_OPT_BENCH_GEN);
+    const tn_cli_value *pairs = list_of(job, TN_OPT_BENCH_PG);
+    size_t capacity = prompts->n + replies->n + pairs->n;
+    if (capacity > SHAPES_MAX) return tn_cli_usage("too many tests: at most %u lengths", SHAPES_MAX);
+    job->shapes = malloc((capacity + 1) * sizeof *job->shapes);
+    if (!job->shapes) return tn_cli_out_of_memory();
+    for (size_t i = 0; i < prompts->n; i++) {
+        if (prompts->numbers[i]) job->shapes[job->n_shapes++] = (shape){(uint32_t)prompts->numbers[i], 0};
+    }
+    for (size_t i = 0; i < replies->n; i++) {
+        if (replies->numbers[i]) job->shapes[job->n_shapes++] = (shape){0, (uint32_t)replies->numbers[i]};
+    }
+    for (size_t i = 0; i < pairs->n; i++) {
+        int rc = parse_pair(pairs->list[i], &job->shapes[job->n_shapes]);
+        if (rc) return rc;
+        job->n_shapes++;
+    }
+    return job->n_shapes ? 0 : tn_cli_usage("no test is left: give -p, -n or -pg a length above 0");
+}
+
+// Every test must fit before the first one runs.
+static int check_context(const bench_job *job)
+{
+    const tn_cli_value *depths = list_of(job, TN_OPT_BENCH_DEPTH);
+    for (size_t s = 0; s < job->n_shapes; s++) {
+        for (size_t d = 0; d < depths->n; d++) {
+            uint64_t n = (uint64_t)job->shapes[s].n_prompt + job->shapes[s].n_gen + (uint64_t)depths->numbers[d];
+            if (n <= job->engine.info.n_ctx_train) continue;
+            return tn_cli_fail("ternion bench -p 64 -n 32",
+                               "a test of %llu positions (-p %u, -n %u, -d %lld) does not fit into the model's context of %u",
+                               (unsigned long long)n, job->shapes[s].n_prompt, job->shapes[s].n_gen, (long long)depths->numbers[d],
+                               job->engine.info.n_ctx_train);
+        }
+    }
+    return 0;
+}
+
+// Ordinary tokens in an order that is the same in every run; the first one begins a text where the model has such a token.
+static int make_tokens(bench_job *job)
+{
+    uint32_t n = job->engine.info.n_ctx_train, n_vocab = job->engine.info.n_vocab;
+    uint64_t state = 88172645463325252u; // any number but 0
+    job->tokens = malloc(((size_t)n + 1) * sizeof *job->tokens);
+    if (!job->tokens) return tn_cli_out_of_memory();
+    for (uint32_t i = 0; i < n; i++) {
+        state ^= state << 13; // xorshift64
+        state ^= state >> 7;
+        state ^= state << 17;
+        job->tokens[i] = (int32_t)(state % n_vocab);
+    }
+    if (job->engine.tokenizer && tn_tokenizer_adds_bos(job->engine.tokenizer)) job->tokens[0] = tn_tokenizer_bos(job->engine.tokenizer);
+    return 0;
+}
+
+static int decode(bench_job *job, uint32_t at, uint32_t n)
+{
+    tn_batch batch = TN_BATCH_INIT;
+    batch.n_tokens = n;
+    batch.tokens = job->tokens + at;
+    batch.progress = tn_cli_progress_hook(&job->silent);
+    return tn_session_decode(job->engine.session, &batch) == TN_OK ? 0 : tn_cli_fail_status(NULL);
+}
+
+// Appends `n` tokens from position `at` on, in calls of -b tokens.
+static int feed(bench_job *job, uint32_t at, uint32_t n)
+{
+    int rc = 0;
+    for (uint32_t done = 0; done < n && rc == 0; done += job->result.test.n_batch) {
+        rc = decode(job, at + done, n - done < job->result.test.n_batch ? n - done : job->result.test.n_batch);
+    }
+    return rc;
+}
+
+// Appends tokens one after the other, as an answer does.
+static int reply(bench_job *job, uint32_t at, uint32_t n)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < n && rc == 0; i++) rc = decode(job, at + i, 1);
+    return rc;
+}
+
+static int run_once(bench_job *job, uint32_t n_prompt, uint32_t n_gen, uint64_t *out_ns)
+{
+    uint32_t depth = job->result.test.n_depth;
+    if (tn_session_seq_truncate(job->engine.session, 0, 0) != TN_OK) return tn_cli_fail_status(NULL);
+    int rc = feed(job, 0, depth);
+    if (rc) return rc;
+    uint64_t begun_ns = tn_cli_now_ns();
+    rc = feed(job, depth, n_prompt);
+    if (rc == 0) rc = reply(job, depth + n_prompt, n_gen);
+    *out_ns = tn_cli_now_ns() - begun_ns;
+    return rc;
+}
+
+static void say(const bench_job *job, const char *what, size_t number)
+{
+    if (!tn_cli_given(&job->cli->options, TN_OPT_BENCH_PROGRESS)) return;
+    fprintf(stderr, "ternion bench: test %zu of %zu, %s %zu\n", job->n_done + 1, job->n_tests, what, number);
+}
+
+static int run_test(bench_job *job)
+{
+    tn_cli_bench_result *r = &job->result;
+    uint64_t ns = 0;
+    time_t now = time(NULL);
+    struct tm utc;
+    int rc = 0;
+    gmtime_r(&now, &utc);
+    strftime(r->test_time, sizeof r->test_time, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    r->n_samples = 0;
+    if (!tn_cli_given(&job->cli->options, TN_OPT_BENCH_NO_WARMUP)) {
+        say(job, "warm-up", 1);
+        rc = run_once(job, r->test.n_prompt, r->test.n_gen ? 1 : 0, &ns);
+    }
+    for (int64_t i = 0; i < tn_cli_int(&job->cli->options, TN_OPT_BENCH_REPS) && rc == 0; i++) {
+        say(job, "run", (size_t)i + 1);
+        rc = run_once(job, r->test.n_prompt, r->test.n_gen, &ns);
+        r->samples_ns[r->n_samples++] = ns;
+    }
+    if (rc == 0) rc = tn_cli_bench_report_add(&job->report, r);
+    job->n_done++;
+    return rc;
+}
+
+// What the placement uses: CPU and GPU names, backends in capitals as llama-bench writes them, and the thread count in use.
+static int describe_devices(bench_job *job)
+{
+    tn_cli_bench_result *r = &job->result;
+    const tn_cli_value *layers = list_of(job, TN_OPT_GPU_LAYERS);
+    const char *devices = tn_cli_text(&job->cli->options, TN_OPT_DEVICE);
+    uint32_t n_threads = 0;
+    tn_device_info info;
+    r->cpu_info[0] = r->gpu_info[0] = r->backends[0] = '\0';
+    for (uint32_t i = 0; i < tn_host_device_count(job->engine.host); i++) {
+        if (tn_host_device_info(job->engine.host, i, &info) != TN_OK) return tn_cli_fail_status(NULL);
+        bool cpu = strcmp(info.backend, "cpu") == 0;
+        const char *backend = cpu                                   ? "CPU"
+                              : strcmp(info.backend, "cuda") == 0   ? "CUDA"
+                              : strcmp(info.backend, "vulkan") == 0 ? "Vulkan"
+                                                                    : info.backend;
+        char *name = cpu ? r->cpu_info : r->gpu_info;
+        if (!name[0]) snprintf(name, 128, "%s", info.description);
+        size_t used = strlen(r->backends);
+        if (!strstr(r->backends, backend)) snprintf(r->backends + used, sizeof r->backends - used, "%s%s", used ? "," : "", backend);
+        n_threads += info.n_threads;
+    }
+    if (r->test.n_threads == 0) r->test.n_threads = n_threads;
+    r->n_gpu_layers = !layers->text ? layers->integer : strcmp(layers->text, "all") == 0 ? -2 : -1;
+    snprintf(r->devices, sizeof r->devices, "%s", devices ? devices : "auto");
+    return 0;
+}
+
+// Runs all tests of one number of threads, batch and step size, which share a session.
+static int run_group(bench_job *job, int64_t n_threads, int64_t n_ubatch, int64_t n_batch)
+{
+    tn_session_params params = TN_SESSION_PARAMS_INIT;
+    const tn_cli_value *depths = list_of(job, TN_OPT_BENCH_DEPTH);
+    params.n_ubatch = (uint32_t)n_ubatch;
+    job->result.test = (tn_cli_bench_test){0, 0, 0, (uint32_t)n_batch, (uint32_t)n_ubatch, (uint32_t)n_threads};
+    int rc = tn_cli_engine_open_host(job->cli, &job->engine, n_threads);
+    if (rc == 0) rc = tn_cli_engine_place(job->cli, &job->engine);
+    if (rc == 0) rc = tn_cli_engine_start(job->cli, &job->engine, params);
+    if (rc == 0) rc = describe_devices(job);
+    for (size_t d = 0; d < depths->n && rc == 0; d++) {
+        for (size_t s = 0; s < job->n_shapes && rc == 0; s++) {
+            job->result.test.n_depth = (uint32_t)depths->numbers[d];
+            job->result.test.n_prompt = job->shapes[s].n_prompt;
+            job->result.test.n_gen = job->shapes[s].n_gen;
+            unsigned delay = (unsigned)tn_cli_int(&job->cli->options, TN_OPT_BENCH_DELAY);
+            if (delay) nanosleep(&(struct timespec){delay, 0}, NULL);
+            rc = run_test(job);
+        }
+    }
+    tn_cli_engine_stop(&job->engine);
+    return rc;
+}
+
+static int run_all(bench_job *job)
+{
+    const tn_cli_value *threads = list_of(job, TN_OPT_BENCH_THREADS), *ubatches = list_of(job, TN_OPT_BENCH_UBATCH);
+    const tn_cli_value *batches = list_of(job, TN_OPT_BENCH_BATCH);
+    job->n_tests = threads->n * ubatches->n * batches->n * list_of(job, TN_OPT_BENCH_DEPTH)->n * job->n_shapes;
+    job->report.format = tn_cli_text(&job->cli->options, TN_OPT_BENCH_FORMAT);
+    job->report.engine = &job->engine;
+    job->report.columns.batch = batches->n > 1;
+    job->report.columns.ubatch = ubatches->n > 1;
+    job->report.columns.gpu_layers = tn_cli_given(&job->cli->options, TN_OPT_GPU_LAYERS);
+    job->report.columns.devices = tn_cli_given(&job->cli->options, TN_OPT_DEVICE);
+    int rc = tn_cli_bench_report_begin(&job->report);
+    for (size_t t = 0; t < threads->n && rc == 0; t++) {
+        for (size_t u = 0; u < ubatches->n && rc == 0; u++) {
+            for (size_t b = 0; b < batches->n && rc == 0; b++) {
+                rc = run_group(job, threads->numbers[t], ubatches->numbers[u], batches->numbers[b]);
+            }
+        }
+    }
+    return rc ? rc : tn_cli_bench_report_end(&job->report);
+}
+
+int tn_cli_bench(tn_cli *cli)
+{
+    bench_job *job = calloc(1, sizeof *job);
+    if (!job) return tn_cli_out_of_memory();
+    job->cli = cli;
+    job->silent.quiet = true;
+    int rc = make_shapes(job);
+    if (rc == 0) rc = tn_cli_engine_open_model(cli, &job->engine, TN_MODEL_LOAD_ALL);
+    if (rc == 0) rc = check_context(job);
+    if (rc == 0) rc = make_tokens(job);
+    job->result.samples_ns = calloc((size_t)tn_cli_int(&cli->options, TN_OPT_BENCH_REPS), sizeof *job->result.samples_ns);
+    if (rc == 0 && !job->result.samples_ns) rc = tn_cli_out_of_memory();
+    if (rc == 0) rc = run_all(job);
+    free(job->result.samples_ns);
+    free(job->tokens);
+    free(job->shapes);
+    tn_cli_engine_close(&job->engine);
+    free(job);
+    return rc;
+}

@@ -1,0 +1,162 @@
+// Opens what the flags ask for, and finds the model that comes with ternion.
+#include "engine.h"
+
+#include "interrupt.h"
+#include "report.h"
+#include "units.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_MODEL "ternion-tales-6m.i2_s.gguf"
+
+static bool readable(const char *path) { return access(path, R_OK) == 0; }
+
+// Beside the build folder, then where an installation puts it, then where the sources were.
+static bool find_default_model(char path[4096])
+{
+    static const char *const from_program[] = {"../../models/" DEFAULT_MODEL, "../share/ternion/models/" DEFAULT_MODEL};
+    char folder[3800];
+    ssize_t n = readlink("/proc/self/exe", folder, sizeof folder - 1);
+    if (n > 0) {
+        folder[n] = '\0';
+        *strrchr(folder, '/') = '\0';
+        for (size_t i = 0; i < sizeof from_program / sizeof from_program[0]; i++) {
+            char name[4096];
+            snprintf(name, sizeof name, "%s/%s", folder, from_program[i]);
+            if (readable(name) && realpath(name, path)) return true;
+        }
+    }
+    snprintf(path, 4096, "%s/models/%s", TN_SOURCE_DIR, DEFAULT_MODEL);
+    return readable(path);
+}
+
+int tn_cli_engine_find_model(tn_cli *cli, tn_cli_engine *engine)
+{
+    const char *given = tn_cli_text(&cli->options, TN_OPT_MODEL), *from_environment = getenv("TERNION_MODEL");
+    if (cli->options.n_positionals > 0) {
+        if (given) return tn_cli_usage("two models: -m %s and %s", given, cli->options.positionals[0]);
+        given = cli->options.positionals[0];
+    }
+    if (!given && from_environment && *from_environment) given = from_environment;
+    if (!given && find_default_model(engine->path)) return 0;
+    if (!given) return tn_cli_usage("the model that comes with ternion is not installed: say which one with -m FILE or TERNION_MODEL");
+    if (strlen(given) >= sizeof engine->path) return tn_cli_usage("the name of the model file is too long");
+    snprintf(engine->path, sizeof engine->path, "%s", given);
+    return 0;
+}
+
+// The command that helps with a model that does not open.
+static void model_command(const tn_cli *cli, const tn_cli_engine *engine, char *command, size_t capacity)
+{
+    tn_status status = tn_error_last()->status;
+    if (status == TN_UNSUPPORTED && cli->verb != TN_VERB_SHOW) {
+        snprintf(command, capacity, "ternion show -m %.400s", engine->path);
+    } else if (status == TN_BAD_FILE) {
+        snprintf(command, capacity, "sha256sum %.400s", engine->path);
+    } else {
+        snprintf(command, capacity, "ternion %s -m FILE.gguf", tn_cli_verb_name(cli));
+    }
+}
+
+int tn_cli_engine_open_model(tn_cli *cli, tn_cli_engine *engine, tn_model_load load)
+{
+    char command[512];
+    tn_model_params params = TN_MODEL_PARAMS_INIT;
+    int rc = engine->path[0] ? 0 : tn_cli_engine_find_model(cli, engine);
+    if (rc) return rc;
+    tn_cli_interrupt_install(); // texts are read by now; long work begins
+    params.load = load;
+    params.log = tn_cli_log();
+    if (tn_model_open(engine->path, &params, &engine->model) != TN_OK) {
+        model_command(cli, engine, command, sizeof command);
+        return tn_cli_fail_status(command);
+    }
+    tn_model_get_info(engine->model, &engine->info);
+    engine->tokenizer = tn_model_tokenizer(engine->model);
+    return 0;
+}
+
+int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_threads)
+{
+    tn_host_params params = TN_HOST_PARAMS_INIT;
+    params.n_threads = n_threads > 0 ? (uint32_t)n_threads : 0;
+    params.no_bind = tn_cli_given(&cli->options, TN_OPT_NO_BIND);
+    params.cpu_isa_max = tn_cli_text(&cli->options, TN_OPT_CPU_ISA);
+    params.log = tn_cli_log();
+    return tn_host_open(&params, &engine->host) == TN_OK ? 0 : tn_cli_fail_status("ternion devices");
+}
+
+// --device none: the first device whose backend is the CPU.
+static int first_cpu(const tn_host *host, tn_device_info *info)
+{
+    for (uint32_t i = 0; i < tn_host_device_count(host); i++) {
+        if (tn_host_device_info(host, i, info) != TN_OK) return tn_cli_fail_status(NULL);
+        if (strcmp(info->backend, "cpu") == 0) return 0;
+    }
+    return tn_cli_fail("ternion devices", "--device none: there is no CPU device");
+}
+
+int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine)
+{
+    tn_device_info info;
+    tn_placement_params params = TN_PLACEMENT_PARAMS_INIT;
+    const tn_cli_value *layers = &cli->options.values[TN_OPT_GPU_LAYERS];
+    params.devices = tn_cli_text(&cli->options, TN_OPT_DEVICE);
+    if (params.devices && strcmp(params.devices, "none") == 0) {
+        int rc = first_cpu(engine->host, &info);
+        if (rc) return rc;
+        params.devices = info.name;
+    }
+    params.has_n_gpu_layers = !layers->text || strcmp(layers->text, "auto") != 0;
+    params.n_gpu_layers = layers->text ? TN_GPU_LAYERS_ALL : (int32_t)layers->integer;
+    tn_status status = tn_placement_create(engine->model, engine->host, &params, &engine->placement);
+    return status == TN_OK ? 0 : tn_cli_fail_status("ternion devices");
+}
+
+int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params params)
+{
+    char command[64];
+    params.placement = engine->placement;
+    params.log = tn_cli_log();
+    params.progress = tn_cli_progress_hook(&cli->progress);
+    tn_status status = tn_session_create(engine->model, engine->host, &params, &engine->session);
+    tn_cli_progress_end(&cli->progress);
+    if (status != TN_OK) {
+        snprintf(command, sizeof command, "ternion %s -c 128 -ub 32", tn_cli_verb_name(cli));
+        return tn_cli_fail_status(status == TN_OUT_OF_MEMORY ? command : NULL);
+    }
+    tn_session_get_info(engine->session, &engine->session_info);
+    return 0;
+}
+
+void tn_cli_engine_stop(tn_cli_engine *engine)
+{
+    tn_session_destroy(engine->session);
+    tn_placement_destroy(engine->placement);
+    tn_host_close(engine->host);
+    engine->session = NULL;
+    engine->placement = NULL;
+    engine->host = NULL;
+}
+
+void tn_cli_engine_close(tn_cli_engine *engine)
+{
+    tn_cli_engine_stop(engine);
+    tn_model_close(engine->model);
+    engine->model = NULL;
+    engine->tokenizer = NULL;
+}
+
+void tn_cli_engine_note(const tn_cli_engine *engine, uint32_t n_ctx)
+{
+    char size[24], count[24], plan[1024];
+    tn_cli_format_bytes(engine->info.file_bytes, size, sizeof size);
+    tn_cli_format_count((double)engine->info.n_params, count, sizeof count);
+    tn_cli_note("ternion %s  %s  %s  %s  %s parameters  context %u", tn_version(), engine->info.name, engine->info.type, size, count,
+                n_ctx);
+    tn_placement_print(engine->placement, plan, sizeof plan);
+    tn_cli_note("plan  %s", plan);
+}

@@ -1,0 +1,33 @@
+// Model, host, placement and session as the flags ask for them.
+#ifndef TERNION_TOOL_ENGINE_H
+#define TERNION_TOOL_ENGINE_H
+
+#include "cli.h"
+
+// Zero-initialise. Parts are opened in the order model, host, placement, session.
+typedef struct tn_cli_engine {
+    char path[4096]; // of the model file
+    tn_model *model;
+    tn_model_info info;
+    const tn_tokenizer *tokenizer; // borrowed from the model; NULL where it has none
+    tn_host *host;
+    tn_placement *placement;
+    tn_session *session;
+    tn_session_info session_info;
+} tn_cli_engine;
+
+// Each returns 0 or the exit status after a message.
+int tn_cli_engine_find_model(tn_cli *cli, tn_cli_engine *engine); // sets `path`
+int tn_cli_engine_open_model(tn_cli *cli, tn_cli_engine *engine, tn_model_load load);
+int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_threads);
+int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine);
+// `params`: what the verb wants; placement, log and progress are filled in here.
+int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params params);
+// Closes session, placement and host; the model stays.
+void tn_cli_engine_stop(tn_cli_engine *engine);
+void tn_cli_engine_close(tn_cli_engine *engine);
+
+// Two lines of header: the model, and what runs where.
+void tn_cli_engine_note(const tn_cli_engine *engine, uint32_t n_ctx);
+
+#endif

@@ -1,0 +1,108 @@
+// Prints the help of the program and of each verb on standard output.
+#include "help.h"
+
+#include "verbs.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define COLUMN 36 // where the explanations begin
+#define WIDTH  110
+
+// Prints `text` from the current column on, broken at blanks; following lines begin at COLUMN.
+static void print_wrapped(const char *text, int at)
+{
+    for (bool first = true; *text; first = false) {
+        int n = (int)strcspn(text, " ");
+        if (!first && at + 1 + n > WIDTH) {
+            printf("\n%*s", COLUMN, "");
+            at = COLUMN;
+        } else if (!first) {
+            putchar(' ');
+            at++;
+        }
+        printf("%.*s", n, text);
+        at += n;
+        text += n;
+        text += strspn(text, " ");
+    }
+    putchar('\n');
+}
+
+static void print_option(const tn_cli_option *option)
+{
+    char left[160] = "  ", name[64], text[400];
+    for (size_t i = 0; i < TN_CLI_NAMES_MAX && option->names[i]; i++) {
+        tn_cli_option_name(option, i, name, sizeof name);
+        snprintf(left + strlen(left), sizeof left - strlen(left), "%s%s", i ? ", " : "", name);
+    }
+    if (option->argument[0]) snprintf(left + strlen(left), sizeof left - strlen(left), " %s", option->argument);
+    snprintf(text, sizeof text, "%s", option->help);
+    if (option->initial) snprintf(text + strlen(text), sizeof text - strlen(text), " (default: %s)", option->initial);
+    printf("%-*s", COLUMN - 2, left);
+    if (strlen(left) > COLUMN - 2)
+        printf("\n%*s", COLUMN, "");
+    else
+        printf("  ");
+    print_wrapped(text, COLUMN);
+}
+
+static void print_lines(const char *lines)
+{
+    while (*lines) {
+        int n = (int)strcspn(lines, "\n");
+        printf("  %.*s\n", n, lines);
+        lines += n + (lines[n] == '\n');
+    }
+}
+
+static void print_group(tn_cli_verb_id verb, const char *group)
+{
+    printf("\n%s:\n", group);
+    for (int row = 0; row < TN_OPT_COUNT_; row++) {
+        const tn_cli_option *option = &tn_cli_option_table[row];
+        bool shown = (option->verbs & 1u << verb) && option->kind != TN_CLI_REFUSED;
+        if (shown && strcmp(option->group, group) == 0) print_option(option);
+    }
+}
+
+void tn_cli_print_verb_help(tn_cli_verb_id verb)
+{
+    static const char *const groups[] = {"Model", "Text", "Reply", "Sampling", "Tests", "Execution", "Output"};
+    const tn_cli_verb *v = &tn_cli_verb_table[verb];
+    printf("usage: ternion %s %s%s[flags]\n\n%s\n", v->name, v->positionals, v->positionals[0] ? " " : "", v->summary);
+    if (v->notes[0]) {
+        printf("\n");
+        print_lines(v->notes);
+    }
+    for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++) {
+        bool used = false;
+        for (int row = 0; row < TN_OPT_COUNT_; row++) {
+            used |= (tn_cli_option_table[row].verbs & 1u << verb) && strcmp(tn_cli_option_table[row].group, groups[g]) == 0;
+        }
+        if (used) print_group(verb, groups[g]);
+    }
+    printf("\nExamples:\n");
+    print_lines(v->examples);
+}
+
+void tn_cli_print_top_help(void)
+{
+    printf("usage: ternion VERB [flags]\n\n"
+           "Runs ternary (1.58-bit) language models, with the same bits on every device.\n\nVerbs:\n");
+    for (int v = 0; v < TN_VERB_COUNT_; v++) printf("  %-10s %s\n", tn_cli_verb_table[v].name, tn_cli_verb_table[v].summary);
+    printf("\n  ternion VERB --help    the flags of a verb\n"
+           "  ternion --list-devices the same as ternion devices\n"
+           "  ternion --version      the version\n\n"
+           "Examples:\n"
+           "  ternion run                                   tell a story with the model that comes with ternion\n"
+           "  ternion run -m model.gguf -p \"Once upon\" -n 64\n"
+           "  ternion show model.gguf\n"
+           "  ternion bench -m model.gguf\n\n"
+           "Environment:\n"
+           "  TERNION_MODEL   model file where -m is not given\n"
+           "  TN_CPU_MASK     highest level of CPU kernels: scalar, avx2, avx512vnni\n"
+           "  TN_CPU_DEVICES  number of CPU devices that share the cores\n"
+           "  NO_COLOR        no colours\n\n"
+           "Exit status: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C.\n");
+}

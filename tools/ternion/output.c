@@ -1,0 +1,98 @@
+// Output files under a temporary name, and standard output with its errors.
+#include "output.h"
+
+#include "report.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int cannot_write(const char *path, int number)
+{
+    if (number == ENOSPC) return tn_cli_fail("df -h", "cannot write %s: no space is left on its disk; free some or write elsewhere", path);
+    char command[300] = "ls -ld .";
+    const char *slash = strrchr(path, '/');
+    if (slash) snprintf(command, sizeof command, "ls -ld %.*s", (int)(slash - path < 250 ? slash - path + 1 : 250), path);
+    return tn_cli_fail(command, "cannot write %s: %s; check the name, its folder and your rights", path, strerror(number));
+}
+
+// Where the bytes go at first: beside an ordinary file. What exists and is not one (/dev/full, a pipe) must not be renamed over.
+static int name_temporary(tn_cli_output *output, const char *path)
+{
+    struct stat status;
+    bool exists = stat(path, &status) == 0;
+    output->path = exists && S_ISREG(status.st_mode) ? realpath(path, NULL) : strdup(path);
+    if (!output->path) return tn_cli_out_of_memory();
+    if (exists && !S_ISREG(status.st_mode)) return 0;
+    size_t capacity = strlen(output->path) + 32;
+    output->temporary = malloc(capacity);
+    if (!output->temporary) return tn_cli_out_of_memory();
+    snprintf(output->temporary, capacity, "%s.tmp.%ld", output->path, (long)getpid());
+    return 0;
+}
+
+int tn_cli_output_open(tn_cli_output *output, const char *path)
+{
+    if (strcmp(path, "-") == 0) {
+        output->stream = stdout;
+        output->path = strdup("standard output");
+        return output->path ? 0 : tn_cli_out_of_memory();
+    }
+    int rc = name_temporary(output, path);
+    if (rc) return rc;
+    output->stream = fopen(output->temporary ? output->temporary : output->path, output->temporary ? "wbx" : "wb");
+    if (output->stream) return 0;
+    int number = errno;
+    free(output->temporary); // nothing to remove
+    output->temporary = NULL;
+    return cannot_write(path, number);
+}
+
+int tn_cli_output_write(tn_cli_output *output, const void *bytes, size_t n)
+{
+    errno = 0;
+    return fwrite(bytes, 1, n, output->stream) == n ? 0 : cannot_write(output->path, errno);
+}
+
+int tn_cli_output_commit(tn_cli_output *output)
+{
+    errno = 0;
+    bool good = fflush(output->stream) == 0;
+    int number = errno;
+    if (output->stream != stdout && fclose(output->stream) != 0 && good) {
+        good = false;
+        number = errno;
+    }
+    output->stream = NULL;
+    if (!good) return cannot_write(output->path, number);
+    if (output->temporary && rename(output->temporary, output->path) != 0) return cannot_write(output->path, errno);
+    free(output->temporary);
+    output->temporary = NULL;
+    return 0;
+}
+
+void tn_cli_output_discard(tn_cli_output *output)
+{
+    if (output->stream && output->stream != stdout) fclose(output->stream);
+    if (output->temporary) unlink(output->temporary);
+    free(output->temporary);
+    free(output->path);
+    memset(output, 0, sizeof *output);
+}
+
+int tn_cli_print(const char *bytes, size_t n)
+{
+    errno = 0;
+    return fwrite(bytes, 1, n, stdout) == n && fflush(stdout) == 0 ? 0 : cannot_write("standard output", errno);
+}
+
+int tn_cli_close_stdout(void)
+{
+    bool failed_before = ferror(stdout) != 0; // then a message is out already, or printf lost it
+    errno = 0;
+    bool closed = fclose(stdout) == 0;
+    if (closed && !failed_before) return 0;
+    return cannot_write("standard output", errno ? errno : EIO);
+}

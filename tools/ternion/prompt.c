@@ -1,0 +1,154 @@
+// Reads texts, resolves escapes, makes tokens, checks that they fit.
+#include "prompt.h"
+
+#include "report.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int cannot_read(const char *path, int number)
+{
+    char command[300];
+    snprintf(command, sizeof command, "ls -l %.250s", path);
+    return tn_cli_fail(command, "cannot read %s: %s; check the name and your rights", path, strerror(number));
+}
+
+static int read_stream(FILE *stream, const char *path, char **text, size_t *len)
+{
+    size_t capacity = 4096;
+    *len = 0;
+    *text = malloc(capacity);
+    while (*text) {
+        errno = 0;
+        *len += fread(*text + *len, 1, capacity - *len, stream);
+        if (ferror(stream)) return cannot_read(path, errno);
+        if (*len < capacity) return 0;
+        capacity *= 2;
+        char *grown = realloc(*text, capacity);
+        if (!grown) break;
+        *text = grown;
+    }
+    return tn_cli_out_of_memory();
+}
+
+int tn_cli_read_file(const char *path, char **text, size_t *len)
+{
+    bool standard = strcmp(path, "-") == 0;
+    FILE *stream = standard ? stdin : fopen(path, "rb");
+    *text = NULL;
+    *len = 0;
+    if (!stream) return cannot_read(path, errno);
+    int rc = read_stream(stream, standard ? "standard input" : path, text, len);
+    if (!standard) fclose(stream);
+    return rc;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+// The escape that begins behind a backslash at `in`. Returns its length, 0 where there is none.
+static size_t resolve_escape(const char *in, char *out)
+{
+    static const char from[] = "nrt'\"\\", to[] = "\n\r\t'\"\\";
+    const char *at = *in ? strchr(from, *in) : NULL;
+    if (at) {
+        *out = to[at - from];
+        return 1;
+    }
+    if (in[0] != 'x' || hex_digit(in[1]) < 0 || hex_digit(in[2]) < 0) return 0;
+    *out = (char)(hex_digit(in[1]) * 16 + hex_digit(in[2]));
+    return 3;
+}
+
+int tn_cli_unescape(const tn_cli *cli, const char *text, char **out, size_t *len)
+{
+    bool literal = tn_cli_given(&cli->options, TN_OPT_NO_ESCAPE);
+    char *copy = malloc(strlen(text) + 1);
+    if (!copy) return tn_cli_out_of_memory();
+    size_t n = 0;
+    while (*text) {
+        size_t used = !literal && *text == '\\' ? resolve_escape(text + 1, &copy[n]) : 0;
+        if (!used) copy[n] = *text;
+        text += used + 1;
+        n++;
+    }
+    copy[n] = '\0';
+    *out = copy;
+    *len = n;
+    return 0;
+}
+
+int tn_cli_prompt_read(tn_cli *cli, tn_cli_prompt *prompt)
+{
+    const char *text = tn_cli_text(&cli->options, TN_OPT_PROMPT), *file = tn_cli_text(&cli->options, TN_OPT_FILE);
+    if (text && file) return tn_cli_usage("two texts: -p and -f");
+    if (text) return tn_cli_unescape(cli, text, &prompt->text, &prompt->len);
+    if (!file && isatty(STDIN_FILENO)) {
+        prompt->from_terminal = true;
+        return 0;
+    }
+    prompt->from_file = true;
+    return tn_cli_read_file(file ? file : "-", &prompt->text, &prompt->len);
+}
+
+int tn_cli_prompt_encode(const tn_cli *cli, const tn_cli_engine *engine, tn_cli_prompt *prompt, unsigned flags)
+{
+    if (!engine->tokenizer) return tn_cli_fail(NULL, "%s has no tokenizer: use another file", engine->path);
+    if (tn_cli_given(&cli->options, TN_OPT_PARSE_SPECIAL)) flags |= TN_ENCODE_PARSE_SPECIAL;
+    size_t n = 0;
+    tn_status status = tn_tokenizer_encode(engine->tokenizer, prompt->text, prompt->len, flags, NULL, 0, &n);
+    if (status != TN_OK) return tn_cli_fail_status(NULL);
+    prompt->tokens = malloc((n + 1) * sizeof *prompt->tokens);
+    if (!prompt->tokens) return tn_cli_out_of_memory();
+    status = tn_tokenizer_encode(engine->tokenizer, prompt->text, prompt->len, flags, prompt->tokens, n, &prompt->n_tokens);
+    return status == TN_OK ? 0 : tn_cli_fail_status(NULL);
+}
+
+void tn_cli_prompt_deinit(tn_cli_prompt *prompt)
+{
+    free(prompt->text);
+    free(prompt->tokens);
+    memset(prompt, 0, sizeof *prompt);
+}
+
+uint32_t tn_cli_context(const tn_cli *cli, const tn_cli_engine *engine)
+{
+    int64_t n_ctx = tn_cli_int(&cli->options, TN_OPT_CTX);
+    return n_ctx > 0 ? (uint32_t)n_ctx : engine->info.n_ctx_train;
+}
+
+// The command that makes a text short enough: a part of the file, a larger context, or a text of the user's own.
+static void shorten_command(const tn_cli *cli, const tn_cli_prompt *prompt, bool can_grow, uint32_t n_ctx, char *command, size_t capacity)
+{
+    const char *verb = tn_cli_verb_name(cli), *file = tn_cli_text(&cli->options, TN_OPT_FILE);
+    if (can_grow) {
+        snprintf(command, capacity, "ternion %s -c %zu", verb, prompt->n_tokens);
+    } else if (prompt->from_file) {
+        double part = (double)prompt->len * (double)n_ctx * 0.75 / (double)prompt->n_tokens;
+        snprintf(command, capacity, "head -c %.0f %.200s | ternion %s", part, file ? file : "FILE", verb);
+    } else {
+        snprintf(command, capacity, "ternion %s -p TEXT", verb);
+    }
+}
+
+int tn_cli_prompt_check(const tn_cli *cli, const tn_cli_engine *engine, const tn_cli_prompt *prompt, uint32_t n_ctx)
+{
+    char command[300];
+    uint32_t n_model = engine->info.n_ctx_train;
+    if (n_ctx > n_model) {
+        snprintf(command, sizeof command, "ternion %s -c %u", tn_cli_verb_name(cli), n_model);
+        return tn_cli_fail(command, "-c %u is more than the model's context of %u", n_ctx, n_model);
+    }
+    if (prompt->n_tokens <= n_ctx) return 0;
+    bool can_grow = prompt->n_tokens <= n_model;
+    shorten_command(cli, prompt, can_grow, n_ctx, command, sizeof command);
+    return tn_cli_fail(command, "the prompt has %zu tokens, but the context (-c) holds %u and the model at most %u: shorten the prompt%s",
+                       prompt->n_tokens, n_ctx, n_model, can_grow ? ", or ask for a larger context" : "");
+}

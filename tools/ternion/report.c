@@ -1,0 +1,96 @@
+// Errors, warnings and notes on standard error.
+#include "report.h"
+
+#include "cli.h"
+#include "interrupt.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+// The process has one command line, so one context of messages.
+static tn_cli *context;
+
+void tn_cli_report_begin(tn_cli *cli) { context = cli; }
+
+static bool coloured(void) { return context && context->err.colour; }
+
+static void print_line(const char *colour, const char *label, const char *message, const char *try_command)
+{
+    size_t n = strlen(message);
+    if (n > 0 && (message[n - 1] == '.' || message[n - 1] == '\n')) n--;
+    if (context) tn_cli_progress_clear(&context->progress);
+    fprintf(stderr, "ternion: %s%s:%s %.*s", coloured() ? colour : "", label, coloured() ? "\033[0m" : "", (int)n, message);
+    if (try_command) fprintf(stderr, "%s Try: %s", n > 0 && message[n - 1] == '?' ? "" : ".", try_command);
+    fputc('\n', stderr);
+}
+
+// "ternion run --help", the command for those who know no better one.
+static void help_command(char *command, size_t capacity)
+{
+    snprintf(command, capacity, "ternion %s%s--help", context ? tn_cli_verb_name(context) : "", context ? " " : "");
+}
+
+int tn_cli_fail(const char *try_command, const char *fmt, ...)
+{
+    char message[1400], command[64];
+    va_list arguments;
+    va_start(arguments, fmt);
+    vsnprintf(message, sizeof message, fmt, arguments);
+    va_end(arguments);
+    help_command(command, sizeof command);
+    print_line("\033[31m", "error", message, try_command ? try_command : command);
+    return TN_CLI_FAILED;
+}
+
+int tn_cli_fail_status(const char *try_command)
+{
+    const tn_error *error = tn_error_last();
+    if (error->status == TN_CANCELLED && tn_cli_interrupted()) {
+        print_line("\033[31m", "error", "interrupted", NULL);
+        return TN_CLI_INTERRUPTED;
+    }
+    return tn_cli_fail(try_command, "%s", error->message[0] ? error->message : tn_status_text(error->status));
+}
+
+int tn_cli_usage(const char *fmt, ...)
+{
+    char message[1400], command[64];
+    va_list arguments;
+    va_start(arguments, fmt);
+    vsnprintf(message, sizeof message, fmt, arguments);
+    va_end(arguments);
+    help_command(command, sizeof command);
+    print_line("\033[31m", "error", message, command);
+    return TN_CLI_WRONG_USAGE;
+}
+
+int tn_cli_out_of_memory(void) { return tn_cli_fail(NULL, "no memory is left: close other programs, or use a smaller context or batch"); }
+
+static void write_log(void *user, tn_log_level level, const char *message)
+{
+    (void)user;
+    if (level == TN_LOG_ERROR || level == TN_LOG_WARN) {
+        print_line("\033[33m", level == TN_LOG_WARN ? "warning" : "error", message, NULL);
+    } else {
+        print_line("\033[2m", level == TN_LOG_INFO ? "info" : "debug", message, NULL);
+    }
+}
+
+tn_log tn_cli_log(void)
+{
+    unsigned verbosity = context ? context->verbosity : 0;
+    return (tn_log){write_log, NULL, verbosity == 0 ? TN_LOG_WARN : verbosity == 1 ? TN_LOG_INFO : TN_LOG_DEBUG};
+}
+
+void tn_cli_note(const char *fmt, ...)
+{
+    va_list arguments;
+    if (context && context->quiet) return;
+    if (context) tn_cli_progress_clear(&context->progress);
+    if (coloured()) fputs("\033[2m", stderr);
+    va_start(arguments, fmt);
+    vfprintf(stderr, fmt, arguments);
+    va_end(arguments);
+    fputs(coloured() ? "\033[0m\n" : "\n", stderr);
+}
