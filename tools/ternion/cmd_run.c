@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define STORY "Once upon a time"
 
@@ -194,11 +196,24 @@ static int prepare(tn_cli *cli, tn_cli_engine *engine, tn_cli_prompt *prompt, wi
     return tn_cli_engine_start(cli, engine, params);
 }
 
-// A terminal's prompt should begin in a line of its own.
+static bool shows_prompt(const tn_cli *cli, const tn_cli_prompt *prompt)
+{
+    return prompt->from_terminal || tn_cli_given(&cli->options, TN_OPT_DISPLAY);
+}
+
+// Whether answer and summary end up in one place, as with 2>&1.
+static bool one_output(void)
+{
+    struct stat out, err;
+    return fstat(STDOUT_FILENO, &out) == 0 && fstat(STDERR_FILENO, &err) == 0 && out.st_dev == err.st_dev && out.st_ino == err.st_ino;
+}
+
+// The summary and a terminal's prompt should begin in a line of their own.
 static int end_line(const tn_cli *cli, const tn_cli_prompt *prompt, const tn_cli_answer *a)
 {
-    bool ended = a->text_len > 0 ? a->text[a->text_len - 1] == '\n' : !prompt->from_terminal;
-    return cli->out.moves && !ended ? tn_cli_print("\n", 1) : 0;
+    bool ended = a->text_len > 0 ? a->text[a->text_len - 1] == '\n' : !shows_prompt(cli, prompt);
+    bool seen_together = cli->out.moves || (!cli->quiet && one_output());
+    return seen_together && !ended ? tn_cli_print("\n", 1) : 0;
 }
 
 static int answer_prompt(tn_cli *cli, tn_cli_engine *engine, const tn_cli_prompt *prompt, wishes *w, tn_cli_answer *answer)
@@ -206,7 +221,7 @@ static int answer_prompt(tn_cli *cli, tn_cli_engine *engine, const tn_cli_prompt
     tn_cli_generate_params params = {&w->sampler, (const char *const *)w->stops, w->n_stops, tn_cli_given(&cli->options, TN_OPT_SPECIAL),
                                      !cli->json};
     if (cli->verbosity > 0) note_sampling(&w->sampler);
-    int rc = prompt->from_terminal && !cli->json ? tn_cli_print(prompt->text, prompt->len) : 0;
+    int rc = shows_prompt(cli, prompt) && !cli->json ? tn_cli_print(prompt->text, prompt->len) : 0;
     if (rc == 0) rc = tn_cli_generate(cli, engine, prompt, &params, answer);
     if (rc == 0) rc = cli->json ? print_json(engine, prompt, &w->sampler, answer) : end_line(cli, prompt, answer);
     if (rc) return rc;

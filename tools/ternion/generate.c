@@ -151,7 +151,8 @@ int tn_cli_generate(tn_cli *cli, tn_cli_engine *engine, const tn_cli_prompt *pro
     stream.n_stops = params->n_stops;
     stream.special = params->special;
     int rc = 0;
-    if (tn_sampler_create(params->sampler, engine->session_info.n_vocab, &g.sampler) != TN_OK ||
+    // Rows of the embedding beyond the vocabulary are padding: no token stands for them.
+    if (tn_sampler_create(params->sampler, (uint32_t)tn_tokenizer_n_vocab(engine->tokenizer), &g.sampler) != TN_OK ||
         tn_text_stream_create(engine->tokenizer, &stream, &g.stream) != TN_OK) {
         rc = tn_cli_fail_status("ternion run --help");
         goto end;

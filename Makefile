@@ -1,0 +1,58 @@
+# Thin front of the CMake presets: each target installs what is missing, configures, builds and runs.
+#   make run     builds the release program and tells a story        make test    builds and runs the tests
+#   make build   the release program: build/release/ternion          make check   tests, slow ones too, clang, sanitizers, clang-tidy
+#   make bench   measures                                            make format  make lint   make fuzz   make clean
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+SHELL := /bin/bash
+JOBS ?= $(shell nproc)
+PROMPT ?= Once upon a time
+ARGS ?=
+FUZZ_SECONDS ?= 60
+
+CONFIGURE = cmake --preset $(1) --log-level=WARNING $(CMAKE_ARGS)
+BUILD = $(call CONFIGURE,$(1)) && cmake --build --preset $(1) --parallel $(JOBS)
+TEST = $(call BUILD,$(1)) && ctest --preset $(2) -j $(JOBS)
+
+.PHONY: run build test check bench format lint clean fuzz bootstrap-build
+run: build
+	@build/release/ternion run -p "$(PROMPT)" --display-prompt -n 200 $(ARGS)
+
+build: bootstrap-build
+	@$(call BUILD,release)
+
+bootstrap-build:
+	@scripts/bootstrap.sh build
+
+test:
+	@scripts/bootstrap.sh test
+	@$(call TEST,dev,dev)
+
+check:
+	@scripts/bootstrap.sh test lint check
+	@$(call TEST,dev,all)
+	@$(call TEST,asan,asan)
+	@$(call TEST,tsan,tsan)
+	@$(call TEST,clang,clang)
+	@$(call BUILD,fuzz)
+	@scripts/lint.sh --tidy build/clang
+
+bench:
+	@scripts/bootstrap.sh build bench
+	@$(call BUILD,bench)
+	@build/bench/ternion bench $(ARGS)
+
+format:
+	@scripts/bootstrap.sh lint
+	@scripts/lint.sh --format
+
+lint:
+	@scripts/bootstrap.sh lint
+	@scripts/lint.sh
+
+fuzz:
+	@scripts/bootstrap.sh test check
+	@$(call BUILD,fuzz)
+	@scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
+
+clean:
+	@rm -rf build
