@@ -26,6 +26,7 @@ bootstrap-build:
 test:
 	@scripts/bootstrap.sh test
 	@$(call TEST,dev,dev)
+	@scripts/report_skips.sh build/dev
 
 check:
 	@scripts/bootstrap.sh test lint check

@@ -12,9 +12,9 @@
 #include <vector>
 
 extern "C" {
+#include "base/exact_math.h"
 #include "cpu/kernel.h"
 #include "cpu/pack.h"
-#include "base/exact_math.h"
 }
 
 namespace

@@ -17,6 +17,8 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/ternion-config.cmake.in 
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/ternion-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/ternion-config.cmake ${PROJECT_BINARY_DIR}/ternion-config-version.cmake DESTINATION ${package_dir})
 
+# From the .pc file to the prefix, however deep the library folder is (Debian: lib/x86_64-linux-gnu).
+file(RELATIVE_PATH TN_PC_PREFIX /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
 configure_file(${CMAKE_CURRENT_LIST_DIR}/ternion.pc.in ${PROJECT_BINARY_DIR}/ternion.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/ternion.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 

@@ -4,6 +4,10 @@
 #include <string.h>
 #include <ternion/ternion.h>
 
+#ifndef TN_DEFAULT_MODEL // from the root of the repository
+#define TN_DEFAULT_MODEL "models/ternion-tales-6m.i2_s.gguf"
+#endif
+
 enum { N_GENERATE = 48, N_PROMPT_MAX = 256 };
 
 static void check(tn_status status)

@@ -5,6 +5,10 @@
 #include <stdexcept>
 #include <string>
 #include <ternion/ternion.h>
+
+#ifndef TN_DEFAULT_MODEL // from the root of the repository
+#define TN_DEFAULT_MODEL "models/ternion-tales-6m.i2_s.gguf"
+#endif
 #include <vector>
 
 namespace

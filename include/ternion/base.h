@@ -39,6 +39,9 @@ extern "C" {
 #define TN_VERSION_MINOR 1
 #define TN_VERSION_PATCH 0
 
+// Pointers: a function that returns tn_status answers INVALID_ARGUMENT where a handle, a required array or an out pointer is NULL;
+// parameter structs may be NULL where it says so. Other functions need valid pointers, but destroy and close take NULL.
+
 // Returns the version of the library as "major.minor.patch". Never NULL.   Threads: any.
 TN_API const char *tn_version(void);
 

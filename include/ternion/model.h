@@ -22,6 +22,7 @@ typedef struct tn_model_params {
     uint32_t struct_size;
     tn_model_load load;
     tn_log log;
+    tn_progress progress; // of TN_MODEL_LOAD_ALL: weights looked at
 } tn_model_params;
 #define TN_MODEL_PARAMS_INIT TN_PARAMS_INIT(tn_model_params)
 

@@ -127,7 +127,7 @@ struct tn_backend {
     tn_status (*buffer_write)(tn_buffer *buffer, uint64_t offset_bytes, const void *src, uint64_t n_bytes);
     tn_status (*buffer_read)(tn_buffer *buffer, uint64_t offset_bytes, void *dst, uint64_t n_bytes);
 
-    // Weights: size of the device's own form, and making it (in parallel, streamed). `progress` may be NULL; counts rows.
+    // Weights: size of the device's own form, and making it, in parallel.
     tn_status (*weight_layout)(tn_device *device, const tn_weight_source *source, tn_weight_layout *out_layout);
     tn_status (*weight_pack)(tn_device *device, const tn_weight_source *source, tn_buffer *buffer, uint64_t offset_bytes);
 

@@ -16,6 +16,11 @@ tn_status tn_fail_prefix(const char *fmt, ...) TN_PRINTF(1, 2);
 // Replaces this thread's record: for the thread that waited for a failing worker.
 void tn_error_set(const tn_error *error);
 
+// For public functions: INVALID_ARGUMENT where a pointer that they need is NULL.
+#define TN_REQUIRE(pointer)                                                                                                                \
+    do {                                                                                                                                   \
+        if ((pointer) == NULL) return tn_fail(TN_INVALID_ARGUMENT, "%s: %s is NULL: correct the call", __func__, #pointer);                \
+    } while (0)
 #define TN_TRY(expr)                                                                                                                       \
     do {                                                                                                                                   \
         tn_status tn_try_ = (expr);                                                                                                        \

@@ -5,9 +5,11 @@
 #include "base/alloc.h"
 #include "base/log.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 #if defined(__x86_64__)
@@ -96,7 +98,7 @@ static tn_status device_describe(const tn_backend_host *host, uint32_t index, tn
     snprintf(out_desc->isa, sizeof out_desc->isa, "%s", tn_isa_name(isa));
     out_desc->n_threads = share->n_threads;
     out_desc->memory_bytes = memory_total(share);
-    out_desc->memory_free_bytes = memory_free(out_desc->memory_bytes);
+    out_desc->memory_free_bytes = memory_free(out_desc->memory_bytes * host->n_cpu_shares) / host->n_cpu_shares;
     return TN_OK;
 }
 
@@ -159,6 +161,20 @@ static tn_status device_kernels(tn_device *base, void (*line)(void *user, const 
     return TN_OK;
 }
 
+// From here on pages come from the system as zeros when they are first touched: a long context costs what is used of it, and a page lies on
+// the NUMA node of the worker that writes it. Smaller buffers keep the allocator's checks.
+static const uint64_t mapped_bytes_min = (uint64_t)4 << 20;
+
+static tn_status map_pages(uint64_t size_bytes, void *out_pointer)
+{
+    void *pages = mmap(NULL, (size_t)size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED)
+        return tn_fail_native(TN_OUT_OF_MEMORY, errno,
+                              "%" PRIu64 " MiB of memory could not be had: ask for a shorter context or fewer sequences", size_bytes >> 20);
+    memcpy(out_pointer, &pages, sizeof pages);
+    return TN_OK;
+}
+
 static tn_status buffer_create(tn_device *device, uint64_t size_bytes, tn_buffer **out_buffer)
 {
     *out_buffer = NULL;
@@ -167,7 +183,12 @@ static tn_status buffer_create(tn_device *device, uint64_t size_bytes, tn_buffer
     TN_TRY(tn_alloc_zero(1, sizeof *buffer, &buffer));
     buffer->base.device = device;
     buffer->base.size_bytes = size_bytes;
-    TN_TRY_GOTO(tn_alloc_aligned((size_t)size_bytes, 64, &buffer->data));
+    buffer->is_mapped = size_bytes >= mapped_bytes_min;
+    if (buffer->is_mapped) {
+        TN_TRY_GOTO(map_pages(size_bytes, &buffer->data));
+    } else {
+        TN_TRY_GOTO(tn_alloc_aligned((size_t)size_bytes, 64, &buffer->data));
+    }
     *out_buffer = &buffer->base;
     return TN_OK;
 fail:
@@ -179,7 +200,11 @@ static void buffer_destroy(tn_buffer *base)
 {
     if (!base) return;
     tn_cpu_buffer *buffer = (tn_cpu_buffer *)base;
-    tn_free(buffer->data);
+    if (buffer->is_mapped) {
+        munmap(buffer->data, (size_t)base->size_bytes);
+    } else {
+        tn_free(buffer->data);
+    }
     tn_free(buffer);
 }
 

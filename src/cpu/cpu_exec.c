@@ -1,7 +1,7 @@
 // Runs a program's tasks on one worker: which rows, panels or heads are its own, and the kernel calls for them.
 // No value depends on how the work is shared: rows, outputs and heads are computed whole, each by one worker.
-#include "cpu/cpu_program.h"
 #include "base/exact_math.h"
+#include "cpu/cpu_program.h"
 #include "ref/ref.h"
 
 #include <string.h>

@@ -84,14 +84,30 @@ typedef uint32_t tn_k_glu_fn(const float *gate, const float *up, uint32_t n, flo
 typedef uint32_t tn_k_add_fn(const float *a, const float *b, uint32_t n, float *y);
 
 // The slots of the dispatch table: X(slot, function type).
-#define TN_KERNEL_SLOTS(X)                                                                                                                 \
-    X(quant, tn_k_quant_fn)                                                                                                                \
-    X(norm_quant, tn_k_norm_quant_fn) X(norm, tn_k_norm_fn) X(quant_group, tn_k_quant_group_fn) X(matmul_ternary, tn_k_matmul_ternary_fn)  \
-        X(matmul_f32, tn_k_matmul_dense_fn) X(matmul_f16, tn_k_matmul_dense_fn) X(matmul_bf16, tn_k_matmul_dense_fn)                       \
-            X(matmul_q8_0, tn_k_matmul_dense_fn) X(matmul_q6_k, tn_k_matmul_dense_fn) X(embed_f32, tn_k_embed_fn)                          \
-                X(embed_f16, tn_k_embed_fn) X(embed_bf16, tn_k_embed_fn) X(embed_q8_0, tn_k_embed_fn) X(embed_q6_k, tn_k_embed_fn)         \
-                    X(rope, tn_k_rope_fn) X(quant_head, tn_k_quant_head_fn) X(attention, tn_k_attention_fn) X(glu_relu2, tn_k_glu_fn)      \
-                        X(glu_silu, tn_k_glu_fn) X(add, tn_k_add_fn)
+// clang-format off
+#define TN_KERNEL_SLOTS(X) \
+    X(quant, tn_k_quant_fn) \
+    X(norm_quant, tn_k_norm_quant_fn) \
+    X(norm, tn_k_norm_fn) \
+    X(quant_group, tn_k_quant_group_fn) \
+    X(matmul_ternary, tn_k_matmul_ternary_fn) \
+    X(matmul_f32, tn_k_matmul_dense_fn) \
+    X(matmul_f16, tn_k_matmul_dense_fn) \
+    X(matmul_bf16, tn_k_matmul_dense_fn) \
+    X(matmul_q8_0, tn_k_matmul_dense_fn) \
+    X(matmul_q6_k, tn_k_matmul_dense_fn) \
+    X(embed_f32, tn_k_embed_fn) \
+    X(embed_f16, tn_k_embed_fn) \
+    X(embed_bf16, tn_k_embed_fn) \
+    X(embed_q8_0, tn_k_embed_fn) \
+    X(embed_q6_k, tn_k_embed_fn) \
+    X(rope, tn_k_rope_fn) \
+    X(quant_head, tn_k_quant_head_fn) \
+    X(attention, tn_k_attention_fn) \
+    X(glu_relu2, tn_k_glu_fn) \
+    X(glu_silu, tn_k_glu_fn) \
+    X(add, tn_k_add_fn)
+// clang-format on
 
 typedef enum tn_kernel_slot {
 #define TN_SLOT_ENUM(slot, type) TN_SLOT_##slot,

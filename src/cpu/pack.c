@@ -2,8 +2,8 @@
 #include "cpu/pack.h"
 
 #include "base/checked.h"
-#include "cpu/tmpl/matmul_half.h"
 #include "base/exact_math.h"
+#include "cpu/tmpl/matmul_half.h"
 
 #include <string.h>
 

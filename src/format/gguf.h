@@ -45,7 +45,7 @@ typedef struct tn_gguf_tensor {
     uint64_t ne[4];  // innermost first, at least 1
     uint64_t n_elements;
     uint32_t file_type; // id as in the file
-    tn_dtype dtype;     // resolved (formats.md 2.1); OTHER where this version does not read it
+    tn_dtype dtype;     // resolved from ids that mean several things; OTHER where this version does not read it
     const char *type_name;
     uint64_t offset_bytes, size_bytes; // offset from the start of its file; size 0 for OTHER types of unknown size
     const uint8_t *data;               // borrowed from the file's bytes
@@ -57,7 +57,7 @@ typedef struct tn_gguf tn_gguf;
 // Parses `size` bytes of one container. Borrows `bytes` until destroyed. `path` names the file in messages. Returns owned.
 // Errors: BAD_FILE (what, at which byte, what to do), UNSUPPORTED (version, endianness), OUT_OF_MEMORY.
 tn_status tn_gguf_parse(const uint8_t *bytes, size_t size, const char *path, const tn_log *log, tn_gguf **out_gguf);
-// Maps and parses a file, and its further shards where it is the first of a split model (formats.md 1.4). Owns the mappings.
+// Maps and parses a file, and its further shards where it is the first of a split model. Owns the mappings.
 // Errors: as tn_gguf_parse, and NOT_FOUND, IO.
 tn_status tn_gguf_open(const char *path, const tn_log *log, tn_gguf **out_gguf);
 void tn_gguf_destroy(tn_gguf *gguf);

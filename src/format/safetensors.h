@@ -19,8 +19,8 @@ typedef struct tn_safetensor {
 // Immutable; any thread.
 typedef struct tn_safetensors tn_safetensors;
 
-// Opens model.safetensors in `dir`, or the shards that model.safetensors.index.json names. Every check of formats.md 3. Owns the mappings.
-// Returns owned. Errors: NOT_FOUND, IO, BAD_FILE, OUT_OF_MEMORY.
+// Opens model.safetensors in `dir`, or the shards that model.safetensors.index.json names. Lengths, offsets, overlaps and names are all
+// checked. Owns the mappings. Returns owned. Errors: NOT_FOUND, IO, BAD_FILE, OUT_OF_MEMORY.
 tn_status tn_safetensors_open(const char *dir, tn_safetensors **out);
 // Parses one file's bytes (borrowed until destroyed).
 tn_status tn_safetensors_parse(const uint8_t *bytes, size_t size, const char *path, tn_safetensors **out);

@@ -18,7 +18,7 @@ static const uint8_t POW3[5] = {1, 3, 9, 27, 81};
 
 static uint16_t load_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
 
-// FL of numerics.md section 1: what is below 2^-50 counts as zero.
+// FL of docs/design/0001-numerics.md: what is below 2^-50 counts as zero.
 static float flush(float z) { return (z < 0 ? -z : z) < 0x1p-50f ? 0.0f : z; }
 
 static size_t block_bytes(tn_dtype dtype) { return dtype == TN_DTYPE_TQ1_0 ? TQ1_BYTES : TQ2_BYTES; }

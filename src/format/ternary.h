@@ -9,8 +9,9 @@ typedef struct tn_ternary_tensor {
     tn_dtype dtype;
     uint32_t n_rows, n_cols;
     const uint8_t *data;
-    float scale;      // one a tensor, >= 0, FL applied (numerics.md 1); a negative scale in the file has its sign moved into the codes
-    bool negate;      // private: the sign of the file's scale
+    float scale; // one a tensor, >= 0, FL applied (docs/design/0001-numerics.md); a negative scale in the file has its sign moved into the
+                 // codes
+    bool negate; // private: the sign of the file's scale
     const char *name; // for messages: borrowed text of name_len bytes
     size_t name_len;
 } tn_ternary_tensor;
@@ -24,7 +25,7 @@ tn_status tn_ternary_read_rows(const tn_ternary_tensor *tensor, uint32_t row, ui
 // Packs codes [n_rows][n_cols] with one scale into the file form of `dtype` (bytes: tn_dtype_size), deterministic in every byte.
 // Errors: INVALID_ARGUMENT (n_cols not a multiple of the block; code out of range).
 tn_status tn_ternary_write(tn_dtype dtype, const int8_t *codes, uint32_t n_rows, uint32_t n_cols, float scale, uint8_t *out);
-// Ternarises master weights [n] (numerics.md 3, matmul_ternary): scale = max(f32(sequential f64 sum of |w| / n), 1e-5); code = 2|w| > scale
+// Ternarises master weights [n] (docs/design/0001-numerics.md): scale = max(f32(sequential f64 sum of |w| / n), 1e-5); code = 2|w| > scale
 // ? sign : 0. Streaming form: add rows with tn_absmean_add in row-major order, then take the scale.
 typedef struct tn_absmean {
     double sum;

@@ -2,6 +2,7 @@
 #include "ternion/convert.h"
 
 #include "base/alloc.h"
+#include "base/float_mode.h"
 #include "base/log.h"
 #include "format/dense.h"
 #include "format/gguf_write.h"
@@ -241,7 +242,7 @@ static tn_status run(converter *c)
     return tn_gguf_writer_finish(c->writer);
 }
 
-tn_status tn_convert(const tn_convert_params *params)
+static tn_status convert(const tn_convert_params *params)
 {
     tn_convert_params p = TN_CONVERT_PARAMS_INIT;
     if (!params || params->struct_size < offsetof(tn_convert_params, type) || params->struct_size > sizeof(p)) {
@@ -261,5 +262,13 @@ tn_status tn_convert(const tn_convert_params *params)
     tn_free(c.chunk);
     tn_free(c.codes);
     tn_free(c.packed);
+    return status;
+}
+
+tn_status tn_convert(const tn_convert_params *params)
+{
+    tn_float_mode mode = tn_float_mode_enter();
+    tn_status status = convert(params);
+    tn_float_mode_leave(mode);
     return status;
 }

@@ -6,10 +6,11 @@
 static const uint32_t n_layers_limit = 1024;
 static const uint32_t dimension_limit = 1u << 24;
 
+// `key` without the architecture before it.
 static tn_status bad_value(const tn_loader *loader, const char *key, const char *why)
 {
-    return tn_fail(TN_BAD_FILE, "%s: key '%s' %s: the file is damaged or was written by a faulty converter", tn_gguf_path(loader->gguf),
-                   key, why);
+    return tn_fail(TN_BAD_FILE, "%s: key '%s.%s' %s: the file is damaged or was written by a faulty converter", tn_gguf_path(loader->gguf),
+                   loader->arch, key, why);
 }
 
 static void full_key(const tn_loader *loader, const char *key, char out[128]) { snprintf(out, 128, "%s.%s", loader->arch, key); }
@@ -19,9 +20,9 @@ static tn_status get_u32(const tn_loader *loader, const char *key, uint32_t min,
     char name[128];
     full_key(loader, key, name);
     tn_status status = tn_gguf_get_u32(loader->gguf, name, out);
-    if (status == TN_NOT_FOUND) return bad_value(loader, name, "is missing");
+    if (status == TN_NOT_FOUND) return bad_value(loader, key, "is missing");
     TN_TRY(status);
-    if (*out < min || *out > max) return bad_value(loader, name, "is out of range");
+    if (*out < min || *out > max) return bad_value(loader, key, "is out of range");
     return TN_OK;
 }
 
@@ -55,7 +56,7 @@ static tn_status get_heads(const tn_loader *loader, const char *key, uint32_t fa
     }
     const tn_gguf_array *array = &kv->value.array;
     if ((array->type != TN_GGUF_U32 && array->type != TN_GGUF_I32) || array->n == 0)
-        return bad_value(loader, name, "is not an array of 32-bit integers");
+        return bad_value(loader, key, "is not an array of 32-bit integers");
     uint32_t first;
     memcpy(&first, array->data, sizeof first);
     for (uint64_t i = 1; i < array->n; i++) {
@@ -63,7 +64,7 @@ static tn_status get_heads(const tn_loader *loader, const char *key, uint32_t fa
             return tn_fail(TN_UNSUPPORTED, "%s: '%s' differs between layers, which this version does not run", tn_gguf_path(loader->gguf),
                            name);
     }
-    if (first < 1 || first > dimension_limit) return bad_value(loader, name, "is out of range");
+    if (first < 1 || first > dimension_limit) return bad_value(loader, key, "is out of range");
     *out = first;
     return TN_OK;
 }

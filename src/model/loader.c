@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/exact_math.h"
+#include "base/log.h"
 #include "format/dense.h"
 #include "model/rope_table.h"
 
@@ -28,8 +29,16 @@ static tn_status read_gains(const tn_weight_source *self, uint32_t row, uint32_t
 {
     const tn_model_weight *weight = self->ctx;
     (void)row;
-    tn_dense_to_f32(weight->tensor->dtype, weight->tensor->data, (size_t)n * self->n_cols, dst);
-    return tn_gguf_check_intact(weight->gguf);
+    float *gains = dst;
+    tn_dense_to_f32(weight->tensor->dtype, weight->tensor->data, (size_t)n * self->n_cols, gains);
+    TN_TRY(tn_gguf_check_intact(weight->gguf));
+    // Codes are not checked for poison when they are made, so gains must not be able to make it.
+    for (uint32_t i = 0; i < n * self->n_cols; i++) {
+        if (tn_abs_bits(gains[i]) < TN_ABS_BITS_2P56) continue;
+        return tn_fail(TN_BAD_FILE, "%s: element %u of norm '%s' is not below 2^56 or not a number: the file is damaged",
+                       tn_gguf_path(weight->gguf), (unsigned)i, self->name);
+    }
+    return TN_OK;
 }
 
 static tn_status read_rope_rows(const tn_weight_source *self, uint32_t row, uint32_t n, void *dst)
@@ -74,7 +83,7 @@ static tn_status new_weight(tn_loader *loader, const tn_gguf_tensor *tensor, con
     snprintf(weight->name, sizeof weight->name, "%s", name);
     if (tensor) mark_used(loader, tensor);
     *out = weight;
-    return TN_OK;
+    return tn_progress_report(loader->progress, "loading", loader->n_weights, loader->n_weights_max);
 }
 
 // The optional one-element tensor "<name>.scale" multiplies the weight's scale.
@@ -86,9 +95,13 @@ static tn_status apply_extra_scale(tn_loader *loader, const char *name, tn_model
         return tn_fail(TN_UNSUPPORTED, "%s: tensor '%s.scale' is not a single F32 number", tn_gguf_path(loader->gguf), name);
     float factor;
     memcpy(&factor, extra->data, sizeof factor);
+    if (factor < 0) { // a negative scale gives its sign to the codes
+        weight->ternary.negate = !weight->ternary.negate;
+        factor = -factor;
+    }
     float scale = tn_fl(weight->scale * factor);
-    if (!(tn_abs_bits(factor) < TN_ABS_BITS_2P56) || !(tn_abs_bits(scale) < TN_ABS_BITS_2P56) || scale < 0)
-        return tn_fail(TN_BAD_FILE, "%s: the number in '%s.scale' is negative, infinite or not a number: the file is damaged",
+    if (!(tn_abs_bits(factor) < TN_ABS_BITS_2P56) || !(tn_abs_bits(scale) < TN_ABS_BITS_2P56))
+        return tn_fail(TN_BAD_FILE, "%s: the number in '%s.scale' is infinite or not a number: the file is damaged",
                        tn_gguf_path(loader->gguf), name);
     weight->scale = scale;
     mark_used(loader, extra);

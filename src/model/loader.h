@@ -29,6 +29,7 @@ typedef struct tn_loader {
     const tn_gguf *gguf;
     const char *arch; // general.architecture
     const tn_log *log;
+    const tn_progress *progress;
     tn_hparams hparams;
     tn_graph *graph;
     tn_model_weight *weights; // [n_weights_max], filled from the start

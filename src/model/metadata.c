@@ -1,4 +1,5 @@
 // Metadata entries as text, for people.
+#include "base/escape.h"
 #include "model/model_internal.h"
 
 #include <inttypes.h>
@@ -18,24 +19,10 @@ static void put(out_text *out, const char *text)
     if (out->capacity) out->data[out->len] = '\0';
 }
 
-// Control characters and backslashes escaped, so that a file cannot drive the terminal.
+// Escaped, so that a file cannot drive the terminal.
 static void put_escaped(out_text *out, tn_str s)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.data[i];
-        char piece[5] = {(char)c};
-        if (c == '\n') {
-            memcpy(piece, "\\n", 3);
-        } else if (c == '\t') {
-            memcpy(piece, "\\t", 3);
-        } else if (c == '\\') {
-            memcpy(piece, "\\\\", 3);
-        } else if (c < 0x20 || c == 0x7f) {
-            snprintf(piece, sizeof piece, "\\x%02x", c);
-        }
-        if (out->len + strlen(piece) + 1 > out->capacity) return;
-        put(out, piece);
-    }
+    if (out->len < out->capacity) out->len += tn_escape(s.data, s.len, out->data + out->len, out->capacity - out->len);
 }
 
 static void put_number(out_text *out, tn_gguf_type type, uint64_t u, int64_t i, double f)
@@ -160,6 +147,14 @@ size_t tn_model_metadata_count(const tn_model *model) { return tn_gguf_n_kv(tn_m
 
 tn_status tn_model_metadata(const tn_model *model, size_t index, const char **out_key, const char **out_type, char *value, size_t capacity)
 {
+    TN_REQUIRE(model);
+    TN_REQUIRE(out_key);
+    TN_REQUIRE(out_type);
+    *out_key = *out_type = NULL;
+    if (capacity) {
+        TN_REQUIRE(value);
+        value[0] = '\0';
+    }
     if (index >= tn_model_metadata_count(model)) return tn_fail(TN_INVALID_ARGUMENT, "there is no metadata entry %zu", index);
     const tn_gguf_kv *kv = tn_gguf_kv_at(tn_model_gguf(model), index);
     out_text out = {value, 0, capacity};

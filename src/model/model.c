@@ -1,5 +1,7 @@
 // Opening a model: file, tokenizer, graph; and what the public API tells of it.
 #include "base/alloc.h"
+#include "base/escape.h"
+#include "base/float_mode.h"
 #include "base/log.h"
 #include "model/loader.h"
 #include "model/model_internal.h"
@@ -24,29 +26,29 @@ const tn_tokenizer *tn_model_tokenizer(const tn_model *model) { return model->to
 void tn_model_get_info(const tn_model *model, tn_model_info *out_info) { *out_info = model->info; }
 size_t tn_model_tensor_count(const tn_model *model) { return tn_gguf_n_tensors(model->gguf); }
 
-static void copy_str(char *dst, size_t capacity, tn_str src)
-{
-    snprintf(dst, capacity, "%.*s", (int)(src.len < capacity ? src.len : capacity - 1), src.data);
-}
+// For people: text from the file cannot drive a terminal or break a line.
+static void copy_str(char *dst, size_t capacity, tn_str src) { tn_escape(src.data, src.len, dst, capacity); }
 
 // The type that most elements are stored as.
 static const char *main_type(const tn_gguf *gguf)
 {
-    const char *best = "";
-    uint64_t best_elements = 0;
+    enum { N_TYPES_MAX = 64 }; // more than the format has
+    const char *names[N_TYPES_MAX];
+    uint64_t elements[N_TYPES_MAX];
+    size_t n_types = 0, best = 0;
     for (size_t i = 0; i < tn_gguf_n_tensors(gguf); i++) {
-        const char *type = tn_gguf_tensor_at(gguf, i)->type_name;
-        if (strcmp(type, best) == 0) continue;
-        uint64_t elements = 0;
-        for (size_t k = i; k < tn_gguf_n_tensors(gguf); k++) {
-            const tn_gguf_tensor *tensor = tn_gguf_tensor_at(gguf, k);
-            if (strcmp(tensor->type_name, type) == 0) elements += tensor->n_elements;
+        const tn_gguf_tensor *tensor = tn_gguf_tensor_at(gguf, i);
+        size_t t = 0;
+        while (t < n_types && strcmp(names[t], tensor->type_name) != 0) t++;
+        if (t == N_TYPES_MAX) continue;
+        if (t == n_types) {
+            names[n_types] = tensor->type_name;
+            elements[n_types++] = 0;
         }
-        if (elements <= best_elements) continue;
-        best = type;
-        best_elements = elements;
+        elements[t] += tensor->n_elements;
+        if (elements[t] > elements[best]) best = t;
     }
-    return best;
+    return n_types ? names[best] : "";
 }
 
 static tn_status describe_file(tn_model *model)
@@ -123,12 +125,12 @@ static tn_status refuse_transformed(const tn_model *model)
     return TN_OK;
 }
 
-static tn_status build_graph(tn_model *model, const tn_log *log)
+static tn_status build_graph(tn_model *model, const tn_model_params *params)
 {
     const tn_arch *arch = tn_arch_find(model->info.architecture);
     if (!arch) return refuse_unknown_arch(model);
     TN_TRY(refuse_transformed(model));
-    tn_loader loader = {.gguf = model->gguf, .arch = model->info.architecture, .log = log};
+    tn_loader loader = {.gguf = model->gguf, .arch = model->info.architecture, .log = &params->log, .progress = &params->progress};
     tn_status status;
     size_t n_tensors = tn_gguf_n_tensors(model->gguf);
     TN_TRY_GOTO(tn_loader_read_hparams(&loader, arch));
@@ -161,6 +163,8 @@ static tn_status open_tokenizer(tn_model *model, const tn_model_params *params)
         tn_log_write(&params->log, TN_LOG_WARN, "%s: the file has no tokenizer; only token ids can be used", tn_gguf_path(model->gguf));
         return TN_OK;
     }
+    const char *path = tn_gguf_path(model->gguf);
+    if (status != TN_OK && status != TN_OUT_OF_MEMORY && !strstr(tn_error_last()->message, path)) return tn_fail_prefix("%.400s: ", path);
     return status;
 }
 
@@ -173,20 +177,21 @@ static tn_status check_vocabulary(const tn_model *model)
                    (int)n_tokens, (unsigned)model->graph->n_vocab);
 }
 
-tn_status tn_model_open(const char *path, const tn_model_params *params, tn_model **out_model)
+static tn_status open_model(const char *path, const tn_model_params *params, tn_model **out_model)
 {
-    *out_model = NULL;
     const tn_model_params defaults = TN_MODEL_PARAMS_INIT;
     if (!params) params = &defaults;
     if (params->struct_size != sizeof *params)
         return tn_fail(TN_INVALID_ARGUMENT, "tn_model_params.struct_size is wrong: use TN_MODEL_PARAMS_INIT");
+    if ((unsigned)params->load > TN_MODEL_LOAD_METADATA)
+        return tn_fail(TN_INVALID_ARGUMENT, "tn_model_params.load is %d: use a value of tn_model_load", (int)params->load);
     tn_status status;
     tn_model *model;
     TN_TRY(tn_alloc_zero(1, sizeof *model, &model));
     TN_TRY_GOTO(tn_gguf_open(path, &params->log, &model->gguf));
     TN_TRY_GOTO(describe_file(model));
     TN_TRY_GOTO(copy_names(model));
-    if (params->load == TN_MODEL_LOAD_ALL) TN_TRY_GOTO(build_graph(model, &params->log));
+    if (params->load == TN_MODEL_LOAD_ALL) TN_TRY_GOTO(build_graph(model, params));
     if (params->load != TN_MODEL_LOAD_METADATA) TN_TRY_GOTO(open_tokenizer(model, params));
     TN_TRY_GOTO(check_vocabulary(model));
     TN_TRY_GOTO(tn_gguf_check_intact(model->gguf));
@@ -194,6 +199,17 @@ tn_status tn_model_open(const char *path, const tn_model_params *params, tn_mode
     return TN_OK;
 fail:
     tn_model_close(model);
+    return status;
+}
+
+tn_status tn_model_open(const char *path, const tn_model_params *params, tn_model **out_model)
+{
+    TN_REQUIRE(out_model);
+    *out_model = NULL;
+    TN_REQUIRE(path);
+    tn_float_mode mode = tn_float_mode_enter();
+    tn_status status = open_model(path, params, out_model);
+    tn_float_mode_leave(mode);
     return status;
 }
 
@@ -214,6 +230,9 @@ void tn_model_close(tn_model *model)
 
 tn_status tn_model_tensor(const tn_model *model, size_t index, tn_tensor_info *out_info)
 {
+    TN_REQUIRE(model);
+    TN_REQUIRE(out_info);
+    *out_info = (tn_tensor_info){0};
     if (index >= tn_model_tensor_count(model)) return tn_fail(TN_INVALID_ARGUMENT, "there is no tensor %zu", index);
     const tn_gguf_tensor *tensor = tn_gguf_tensor_at(model->gguf, index);
     *out_info = (tn_tensor_info){.name = model->tensor_names[index],

@@ -60,10 +60,12 @@ static bool stop_take(stop_matcher *stop, char byte)
 
 tn_status tn_text_stream_create(const tn_tokenizer *tokenizer, const tn_text_stream_params *params, tn_text_stream **out_stream)
 {
+    TN_REQUIRE(out_stream);
     tn_status status;
     tn_text_stream *s = NULL;
     tn_text_stream_params p = TN_TEXT_STREAM_PARAMS_INIT;
     *out_stream = NULL;
+    TN_REQUIRE(tokenizer);
     if (params) {
         if (params->struct_size == 0) return tn_fail(TN_INVALID_ARGUMENT, "struct_size is 0: start from TN_TEXT_STREAM_PARAMS_INIT");
         memcpy(&p, params, params->struct_size < sizeof p ? params->struct_size : sizeof p);
@@ -137,6 +139,10 @@ static size_t held_back(const tn_text_stream *s)
 
 tn_status tn_text_stream_push(tn_text_stream *stream, int32_t token, const char **out_text, size_t *out_len, bool *out_stopped)
 {
+    TN_REQUIRE(stream);
+    TN_REQUIRE(out_text);
+    TN_REQUIRE(out_len);
+    TN_REQUIRE(out_stopped);
     size_t n_bytes;
     *out_text = "";
     *out_len = 0;
@@ -156,6 +162,9 @@ tn_status tn_text_stream_push(tn_text_stream *stream, int32_t token, const char 
 
 tn_status tn_text_stream_finish(tn_text_stream *stream, const char **out_text, size_t *out_len)
 {
+    TN_REQUIRE(stream);
+    TN_REQUIRE(out_text);
+    TN_REQUIRE(out_len);
     uint8_t mended[TN_UTF8_MENDED_MAX];
     *out_text = "";
     *out_len = 0;

@@ -94,10 +94,12 @@ static tn_status encode_text(encoder *e, const uint8_t *text, size_t len, bool p
 tn_status tn_tokenizer_encode(const tn_tokenizer *tokenizer, const char *text, size_t text_len, unsigned flags, int32_t *tokens,
                               size_t capacity, size_t *out_n)
 {
+    TN_REQUIRE(out_n);
+    *out_n = 0;
+    TN_REQUIRE(tokenizer);
     const uint8_t *bytes = (const uint8_t *)(text ? text : "");
     encoder e = {.tokenizer = tokenizer, .tokens = tokens, .capacity = capacity};
     tn_status status;
-    *out_n = 0;
     if ((!text && text_len > 0) || (!tokens && capacity > 0)) {
         return tn_fail(TN_INVALID_ARGUMENT, "%s is NULL but not empty: correct the call", text ? "the room for tokens" : "the text");
     }
@@ -122,7 +124,10 @@ static bool has_token(const tn_tokenizer *tokenizer, int32_t token) { return tok
 tn_status tn_tokenizer_decode_token(const tn_tokenizer *tokenizer, int32_t token, bool special, char *bytes, size_t capacity,
                                     size_t *out_len)
 {
+    TN_REQUIRE(out_len);
     *out_len = 0;
+    TN_REQUIRE(tokenizer);
+    if (capacity) TN_REQUIRE(bytes);
     if (!has_token(tokenizer, token)) {
         return tn_fail(TN_INVALID_ARGUMENT, "token %d of a vocabulary of %d: give one of 0 to %d", token, tokenizer->n_tokens,
                        tokenizer->n_tokens - 1);

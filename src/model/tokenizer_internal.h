@@ -19,7 +19,7 @@ typedef struct tn_bpe_vocab {
 
 // Returns owned.  Errors: UNSUPPORTED (unknown pre-tokenizer: the message lists those known), BAD_FILE, OUT_OF_MEMORY.
 tn_status tn_tokenizer_create_bpe(const tn_bpe_vocab *vocab, tn_tokenizer **out_tokenizer);
-// Reads the tokenizer.ggml.* keys (formats.md 5). `arch`: general.architecture, to infer a missing pre-tokenizer, with a warning.
+// Reads the tokenizer.ggml.* keys. `arch`: general.architecture, to infer a missing pre-tokenizer, with a warning.
 // NOT_FOUND where the file has no tokenizer; UNSUPPORTED, by name, where its kind is not read by this version.
 tn_status tn_tokenizer_create_gguf(const tn_gguf *gguf, const char *arch, const tn_log *log, tn_tokenizer **out_tokenizer);
 void tn_tokenizer_destroy(tn_tokenizer *tokenizer);

@@ -1,8 +1,8 @@
 // Unpacks Q8_0 and Q6_K blocks as the file formats define them.
 #include "ref/ref_dense_block.h"
 
-#include "format/dense.h"
 #include "base/exact_math.h"
+#include "format/dense.h"
 
 static float load_scale(const uint8_t *bytes) { return tn_fl(tn_f16_to_f32((uint16_t)(bytes[0] | (bytes[1] << 8)))); }
 

@@ -37,7 +37,9 @@ struct tn_host {
 static tn_status bind_thread(void *ctx, uint32_t thread)
 {
     const share_binding *binding = ctx;
-    if (binding->n_threads > binding->n_cores) return TN_OK; // more threads than cores: the operating system shares them out
+    // A thread for each core has its own. Fewer or more are shared out by the operating system: pinned to the first cores, two processes
+    // that take a part each would crowd there while other cores idle.
+    if (binding->n_threads != binding->n_cores) return TN_OK;
     return tn_topology_bind(binding->topology, binding->first_core + thread);
 }
 
@@ -109,6 +111,7 @@ static tn_status list_devices(tn_host *host)
 
 tn_status tn_host_open(const tn_host_params *params, tn_host **out_host)
 {
+    TN_REQUIRE(out_host);
     *out_host = NULL;
     const tn_host_params defaults = TN_HOST_PARAMS_INIT;
     if (!params) params = &defaults;
@@ -183,7 +186,9 @@ tn_status tn_host_device(tn_host *host, uint32_t index, tn_device **out_device)
 
 tn_status tn_host_device_info(const tn_host *host, uint32_t index, tn_device_info *out_info)
 {
+    TN_REQUIRE(out_info);
     memset(out_info, 0, sizeof *out_info);
+    TN_REQUIRE(host);
     if (index >= host->n_devices)
         return tn_fail(TN_INVALID_ARGUMENT, "there is no device %u: this host has %u", (unsigned)index, (unsigned)host->n_devices);
     const tn_device_desc *desc = &host->descs[index];
@@ -200,6 +205,8 @@ tn_status tn_host_device_info(const tn_host *host, uint32_t index, tn_device_inf
 
 tn_status tn_host_device_kernels(tn_host *host, uint32_t index, void (*line)(void *user, const char *kernel, bool chosen), void *user)
 {
+    TN_REQUIRE(host);
+    TN_REQUIRE(line);
     tn_device *device;
     TN_TRY(tn_host_device(host, index, &device));
     return device->backend->device_kernels(device, line, user);

@@ -7,7 +7,10 @@
 
 tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_placement_params *params, tn_placement **out_placement)
 {
+    TN_REQUIRE(out_placement);
     *out_placement = NULL;
+    TN_REQUIRE(model);
+    TN_REQUIRE(host);
     const tn_placement_params defaults = TN_PLACEMENT_PARAMS_INIT;
     if (!params) params = &defaults;
     if (params->struct_size != sizeof *params)

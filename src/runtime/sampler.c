@@ -3,6 +3,7 @@
 #include "ternion/sampler.h"
 
 #include "base/alloc.h"
+#include "base/float_mode.h"
 #include "runtime/philox.h"
 #include "runtime/sampler_math.h"
 #include "runtime/sampler_rank.h"
@@ -219,7 +220,7 @@ static int32_t draw(const tn_sampler *s, size_t n, uint32_t position)
     return c[chosen].id;
 }
 
-tn_status tn_sampler_sample(tn_sampler *sampler, const float *logits, uint32_t position, int32_t *out_token)
+static tn_status sample(tn_sampler *sampler, const float *logits, uint32_t position, int32_t *out_token)
 {
     if (out_token != NULL) *out_token = 0;
     if (sampler == NULL || logits == NULL || out_token == NULL)
@@ -243,4 +244,12 @@ tn_status tn_sampler_sample(tn_sampler *sampler, const float *logits, uint32_t p
     n = keep_min_p(sampler->candidates, n, sampler->params.min_p);
     *out_token = draw(sampler, n, position);
     return TN_OK;
+}
+
+tn_status tn_sampler_sample(tn_sampler *sampler, const float *logits, uint32_t position, int32_t *out_token)
+{
+    tn_float_mode mode = tn_float_mode_enter();
+    tn_status status = sample(sampler, logits, position, out_token);
+    tn_float_mode_leave(mode);
+    return status;
 }

@@ -159,7 +159,10 @@ fail:
 
 tn_status tn_session_create(const tn_model *model, tn_host *host, const tn_session_params *params, tn_session **out_session)
 {
+    TN_REQUIRE(out_session);
     *out_session = NULL;
+    TN_REQUIRE(model);
+    TN_REQUIRE(host);
     const tn_session_params defaults = TN_SESSION_PARAMS_INIT;
     tn_float_mode mode = tn_float_mode_enter();
     tn_status status = create(model, host, params ? params : &defaults, out_session);
@@ -195,6 +198,7 @@ static tn_status check_batch(tn_session *session, const tn_batch *batch)
 {
     const tn_session_info *info = &session->info;
     if (batch->struct_size != sizeof *batch) return tn_fail(TN_INVALID_ARGUMENT, "tn_batch.struct_size is wrong: use TN_BATCH_INIT");
+    TN_REQUIRE(batch->tokens);
     if (batch->n_tokens == 0) return tn_fail(TN_INVALID_ARGUMENT, "the batch has no tokens");
     memset(session->seq_added, 0, info->n_seqs_max * sizeof *session->seq_added);
     uint64_t n_wanted = 0;
@@ -307,6 +311,8 @@ static tn_status decode(tn_session *session, const tn_batch *batch)
 
 tn_status tn_session_decode(tn_session *session, const tn_batch *batch)
 {
+    TN_REQUIRE(session);
+    TN_REQUIRE(batch);
     tn_float_mode mode = tn_float_mode_enter();
     tn_status status = decode(session, batch);
     tn_float_mode_leave(mode);
@@ -331,6 +337,7 @@ uint32_t tn_session_seq_length(const tn_session *session, uint32_t seq)
 
 tn_status tn_session_seq_truncate(tn_session *session, uint32_t seq, uint32_t length)
 {
+    TN_REQUIRE(session);
     if (seq >= session->info.n_seqs_max || length > session->kv.lengths[seq])
         return tn_fail(TN_INVALID_ARGUMENT, "sequence %u cannot be cut to %u tokens: it does not exist or is shorter", (unsigned)seq,
                        (unsigned)length);

@@ -109,4 +109,18 @@ TEST(Bench, RefusesATestThatDoesNotFit)
     cli::expect_error(run({"bench", "-p", "0", "-n", "500", "-d", "13"}), 1, "513 positions");
 }
 
+TEST(Bench, WhatCannotBePlacedIsSaidBeforeAnythingIsPrinted)
+{
+    cli::expect_error(run({"bench", "-p", "4", "-n", "0", "--device", "gpu7"}), 1, "gpu7");
+    cli::expect_error(run({"bench", "-p", "4", "-n", "0", "-o", "json", "--device", "gpu7"}), 1, "gpu7");
+}
+
+TEST(Bench, AnArrayIsClosedEvenWhereALaterTestFails)
+{
+    cli::Run few = {{"bench", "-p", "4", "-n", "0", "-r", "1", "-t", "2,1", "-o", "json"}, "", {{"TN_CPU_DEVICES", "2"}}};
+    cli::Result result = cli::run(few);
+    EXPECT_EQ(result.status, 1);
+    EXPECT_EQ(json_array_size(cli::parse_json(result.out).get()), 1u);
+}
+
 } // namespace

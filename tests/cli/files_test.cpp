@@ -37,6 +37,40 @@ TEST(Files, WhatIsNoModelIsRefused)
     }
 }
 
+TEST(Files, WhatIsNoModelGetsTheCommandThatHelps)
+{
+    cli::Folder folder;
+    cli::write_file(folder / "empty.gguf", "");
+    cli::write_file(folder / "model.safetensors", std::string("\x40\0\0\0\0\0\0\0{\"a\":1}", 15));
+    cli::write_file(folder / "config.json", "{}");
+    cli::write_file(folder / "short.gguf", cli::read_file(cli::default_model()).substr(0, 100000));
+    EXPECT_TRUE(contains(run({"run", "-p", "a", "-m", folder / "empty.gguf"}).err, "Try: ternion run -m FILE.gguf"));
+    EXPECT_TRUE(contains(run({"run", "-p", "a", "-m", folder / "short.gguf"}).err, "Try: sha256sum "));
+    const std::string convert = "Try: ternion convert " + (folder / "");
+    EXPECT_TRUE(contains(run({"show", folder / "model.safetensors"}).err, convert + " OUT.gguf"));
+    EXPECT_TRUE(contains(run({"show", folder / ""}).err, convert + " OUT.gguf"));
+    expect_error(run({"convert", folder / "config.json", folder / "out.gguf"}), 1, "is not a folder");
+}
+
+TEST(Files, APromptThatCannotFitIsNotReadToItsEnd)
+{
+    expect_error(run({"run", "-c", "4", "-f", "/dev/zero"}), 1,
+                 "/dev/zero holds more than 256.00 KiB, the most that the context (-c) can use");
+}
+
+TEST(Files, LogitsReplaceNothingThatIsRead)
+{
+    cli::Folder folder;
+    cli::write_file(folder / "ids", "1 2");
+    cli::write_file(folder / "model.gguf", cli::read_file(cli::default_model()));
+    ASSERT_EQ(symlink((folder / "ids").c_str(), (folder / "link").c_str()), 0);
+    expect_error(run({"logits", "--tokens", folder / "ids", "-o", folder / "link"}), 2, "is the token file");
+    expect_error(run({"logits", "-f", folder / "ids", "--trace", folder / "ids"}), 2, "is the prompt file");
+    expect_error(run({"logits", "-p", "a", "-m", folder / "model.gguf", "-o", folder / "model.gguf"}), 2, "is the model file");
+    expect_error(run({"logits", "-p", "a", "-o", folder / "new", "--trace", folder / "./new"}), 2, "are one file");
+    EXPECT_EQ(cli::read_file(folder / "ids"), "1 2");
+}
+
 TEST(Files, AFullDiskIsReported)
 {
     expect_error(run({"logits", "-p", "The king", "-o", "/dev/full"}), 1, "no space is left");
@@ -59,7 +93,7 @@ TEST(Files, AWriteThatFailsLeavesNothingBehind)
     cli::Folder folder;
     cli::Run limited = {{"logits", "-p", "The king said to his daughter", "-o", folder / "rows.f32"}, "", {}};
     limited.file_size_max = 20000; // a row has 16384 bytes
-    EXPECT_EQ(cli::run(limited).status, 1);
+    expect_error(cli::run(limited), 1, "no space is left below the size that a file may have");
     EXPECT_EQ(folder.count(), 0u);
     cli::write_file(folder / "rows.f32", "before");
     EXPECT_EQ(cli::run(limited).status, 1);
@@ -83,7 +117,7 @@ TEST(Files, ConvertMakesTheDefaultModel)
     cli::Result again = run({"convert", checkpoint(), out});
     expect_error(again, 1, "exists");
     EXPECT_TRUE(contains(again.err, "--overwrite"));
-    EXPECT_EQ(run({"convert", checkpoint(), out, "--overwrite", "-q", "--type", "tq2_0"}).status, 0);
+    EXPECT_EQ(run({"convert", checkpoint(), out, "--overwrite", "-q", "--type", "TQ2_0"}).status, 0);
     EXPECT_TRUE(contains(run({"show", out}).out, "TQ2_0"));
 }
 

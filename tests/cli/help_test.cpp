@@ -87,6 +87,14 @@ TEST(Help, ShowsFlagsAsUsersOfLlamaCppKnowThem)
     EXPECT_FALSE(cli::contains(help, "--threads-batch")) << "flags that are refused are not advertised";
 }
 
+TEST(Help, OfAVerbComesInTheOtherOrderTooAndNotOfAnUnknownOne)
+{
+    EXPECT_EQ(cli::run({"--help", "run"}).out, cli::run({"run", "--help"}).out);
+    cli::expect_error(cli::run({"help", "foo"}), 2, "there is no verb 'foo'");
+    cli::expect_error(cli::run({"help", "rum"}), 2, "did you mean 'ternion run'?");
+    EXPECT_TRUE(cli::contains(cli::run({"tokenize", "--help"}).out, "  --ids "));
+}
+
 TEST(Help, WithoutAnythingTheProgramShowsItAndFails)
 {
     cli::Result result = cli::run(std::vector<std::string>{});

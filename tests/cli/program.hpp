@@ -99,7 +99,6 @@ inline void become_program(const Run &run)
     if (run.file_size_max != RLIM_INFINITY) {
         rlimit limit = {run.file_size_max, run.file_size_max};
         setrlimit(RLIMIT_FSIZE, &limit);
-        signal(SIGXFSZ, SIG_IGN); // the write fails instead
     }
     execv(argv[0], argv.data());
     _exit(127);

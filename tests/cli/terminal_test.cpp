@@ -40,6 +40,12 @@ TEST(Terminal, WithoutAPromptAStoryIsBegunAndShown)
     EXPECT_EQ(result.out, "Once upon a time" + rest + "\r\n");
 }
 
+TEST(Terminal, ADumbOneKeepsTheSummaryOffTheAnswerToo)
+{
+    cli::Result result = run_on_terminal({{"run", "-n", "3", "-s", "1"}, "", {{"TERM", "dumb"}}});
+    EXPECT_TRUE(contains(result.out, "\nprompt ")) << result.out;
+}
+
 TEST(Terminal, HeaderAndSummaryAreColouredUnlessForbidden)
 {
     const std::vector<std::string> arguments = {"run", "-n", "3", "-s", "1"};
@@ -98,6 +104,26 @@ TEST(Terminal, CtrlCEndsTheAnswerCleanly)
     EXPECT_TRUE(contains(messages, "| interrupted |")) << messages;
     EXPECT_LT(text.size(), filler.size() + 100) << "the answer went on";
     close(out[0]);
+    close(err[0]);
+}
+
+TEST(Terminal, AnIgnoredCtrlCStaysIgnored)
+{
+    signal(SIGINT, SIG_IGN);
+    int err[2];
+    ASSERT_EQ(pipe(err), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(open("/dev/null", O_WRONLY), STDOUT_FILENO);
+        dup2(err[1], STDERR_FILENO);
+        cli::become_program({{"run", "-p", "The king", "-n", "200", "-s", "1", "--ignore-eos", "-v"}, "", {}});
+    }
+    signal(SIGINT, SIG_DFL);
+    close(err[1]);
+    read_until(err[0], "sampling ");
+    kill(child, SIGINT);
+    EXPECT_TRUE(contains(read_until(err[0], "peak "), "reply 200 tokens"));
+    EXPECT_EQ(cli::exit_status(child), 0);
     close(err[0]);
 }
 

@@ -38,8 +38,11 @@ TEST(Usage, NumbersAreWholeInRangeAndNothingFollowsThem)
     expect_error(cli::run({"run", "--temp", "nan"}), 2, "--temp: 'nan' is not a number");
     expect_error(cli::run({"run", "--top-p", "1.5"}), 2, "--top-p: 1.5 is out of range");
     expect_error(cli::run({"run", "-ub", "0"}), 2, "-ub: 0 is out of range");
-    expect_error(cli::run({"run", "-ngl", "some"}), 2, "-ngl: 'some' is not a whole number (or a word of N|auto|all)");
+    expect_error(cli::run({"run", "-ngl", "some"}), 2, "-ngl: 'some' is not a whole number (words are auto|all)");
     expect_error(cli::run({"run", "-ngl", "N"}), 2, "-ngl: 'N' is not a whole number");
+    expect_error(cli::run({"run", "-t", "-1"}), 2, "-t: -1 is out of range: 0 to 1024");
+    expect_error(cli::run({"bench", "-t", "1025"}), 2, "-t: 1025 is out of range: 0 to 1024");
+    expect_error(cli::run({"run", "-p", "a", "--repeat-penalty", "0"}), 2, "--repeat-penalty: it must be above 0");
     expect_error(cli::run({"bench", "-p", "8-4"}), 2, "-p: '8-4' is neither a number nor a range");
     expect_error(cli::run({"bench", "-p", "8,"}), 2, "-p: '' is neither a number nor a range");
     expect_error(cli::run({"bench", "-pg", "8"}), 2, "-pg: '8' is not of the form PP,TG");
@@ -50,6 +53,9 @@ TEST(Usage, MissingAndSurplusValuesAreNamed)
     expect_error(cli::run({"run", "--temp"}), 2, "--temp needs a value");
     expect_error(cli::run({"run", "-qn"}), 2, "-n needs a value");
     expect_error(cli::run({"run", "--json=1"}), 2, "--json takes no value");
+    expect_error(cli::run({"run", "-n=5"}), 2, "write -n 5");
+    expect_error(cli::run({"tokenize", "-p=text"}), 2, "write -p text");
+    expect_error(cli::run({"run", "--t", "3"}), 2, "unknown flag --t: did you mean -t?");
     expect_error(cli::run({"run", "a.gguf", "b.gguf"}), 2, "unexpected argument 'b.gguf'");
     expect_error(cli::run({"run", "-m", "a.gguf", "b.gguf", "-p", "x"}), 2, "two models");
     expect_error(cli::run({"convert", "folder"}), 2, "an argument is missing: HF_DIR OUT.gguf");
@@ -70,6 +76,9 @@ TEST(Usage, TextsThatContradictEachOtherAreRefused)
     expect_error(cli::run({"logits", "-p", "a"}), 2, "nothing to write");
     expect_error(cli::run({"logits", "-p", "a", "--hash", "-o", "-"}), 2, "only one of");
     expect_error(cli::run({"logits", "-p", "a", "--tokens", "b", "--hash"}), 2, "two inputs");
+    expect_error(cli::run({"tokenize", "-p", "1", "--detokenize", "--ids"}), 2, "leave one of them out");
+    expect_error(cli::run({"convert", "folder", "-"}), 2, "not standard output");
+    expect_error(cli::run({"run", "-p", "a", "extra"}), 1, "extra: there is no such file, and an argument without a flag is the model");
     expect_error(cli::run({"run", "-p", "a", "--stop", ""}), 2, "the text is empty");
     expect_error(cli::run({"run", "-p", "a", "-l", "5*3"}), 2, "'5*3' is not of the form");
     expect_error(cli::run({"run", "-p", "a", "-l", "999999+1"}), 2, "token 999999 is not one of the model's 4096");
@@ -80,6 +89,22 @@ TEST(Usage, DevicesAndKernelsAreCheckedByName)
 {
     expect_error(cli::run({"run", "-p", "a", "-q", "--device", "gpu7"}), 1, "gpu7");
     expect_error(cli::run({"run", "-p", "a", "-q", "--cpu-isa", "sse9"}), 1, "sse9");
+    cli::Result few = cli::run(cli::Run{{"run", "-p", "a", "-q", "-t", "1"}, "", {{"TN_CPU_DEVICES", "2"}}});
+    expect_error(few, 1, "threads");
+    EXPECT_TRUE(cli::contains(few.err, "Try: ternion run -t 0")) << few.err;
+}
+
+TEST(Usage, MessagesStayOneLineAndDoNotDriveTheTerminal)
+{
+    expect_error(cli::run({"fo\no\033[31m"}), 2, "no verb 'fo\\no\\x1b[31m'");
+    expect_error(cli::run({"run", "-m", "/no/\302\233\377\303\244", "-p", "a"}), 1, "/no/\\xc2\\x9b\\xff\303\244");
+}
+
+TEST(Usage, CommandsToTryQuoteTheirPaths)
+{
+    cli::Result result = cli::run({"run", "-f", "/no/it's here; $(x)"});
+    expect_error(result, 1, "cannot read /no/it's here");
+    EXPECT_TRUE(cli::contains(result.err, "Try: ls -l '/no/it'\\''s here; $(x)'\n")) << result.err;
 }
 
 TEST(Usage, FlagsMayFollowPositionalsAndADoubleDashEndsThem)

@@ -9,10 +9,10 @@
 #include <vector>
 
 extern "C" {
+#include "base/exact_math.h"
 #include "base/status.h"
 #include "format/dense.h"
 #include "graph/graph.h"
-#include "base/exact_math.h"
 }
 
 namespace conformance

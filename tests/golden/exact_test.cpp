@@ -132,16 +132,36 @@ TEST(Golden, SegmentsMayAlternateBetweenDevices)
 }
 
 #if defined(__SSE2__)
-TEST(Golden, TheCallersFlushToZeroChangesNothingAndIsGivenBack)
+TEST(Golden, TheCallersFloatingPointModeChangesNothingAndIsGivenBack)
 {
     const uint32_t saved = _mm_getcsr();
-    _mm_setcsr(saved | 0x8040);
+    _mm_setcsr(saved | 0xe040); // flush to zero, subnormals are zeros, round toward zero
     run_result result;
     run_model(default_model(), expected().ids, {}, &result);
     const uint32_t after = _mm_getcsr();
     _mm_setcsr(saved);
-    EXPECT_EQ(after & 0x8040u, 0x8040u);
+    EXPECT_EQ(after & 0xe040u, 0xe040u);
     EXPECT_EQ(result.digest(), expected().logits);
+}
+
+TEST(Golden, SamplingDoesNotFollowTheCallersRoundingMode)
+{
+    const float logits[4] = {1.0f, 1.0f, 0.0f, 0.0f};
+    const tn_logit_bias bias = {1, 0x1p-60f}; // rounds to nothing, unless up
+    tn_sampler_params params = tn_sampler_params_default();
+    params.temperature = 0;
+    params.logit_bias = &bias;
+    params.n_logit_bias = 1;
+    tn_sampler *sampler = nullptr;
+    ASSERT_EQ(tn_sampler_create(&params, 4, &sampler), TN_OK);
+    int32_t token = -1;
+    const uint32_t saved = _mm_getcsr();
+    _mm_setcsr((saved & ~0x6000u) | 0x4000u); // up
+    const tn_status status = tn_sampler_sample(sampler, logits, 0, &token);
+    _mm_setcsr(saved);
+    EXPECT_EQ(status, TN_OK);
+    EXPECT_EQ(token, 0);
+    tn_sampler_destroy(sampler);
 }
 #endif
 

@@ -301,6 +301,45 @@ TEST(Variants, ACodeThatIsNoTernaryValueIsRefusedWhenItIsPacked)
     tn_host_close(host);
 }
 
+TEST(Variants, GainsThatAreNoOrdinaryNumbersAreRefusedWhenTheyArePacked)
+{
+    for (const float gain : {NAN, -INFINITY, std::ldexp(1.0f, 56)}) {
+        model_changes changes;
+        changes.tensors = [gain](std::vector<model_tensor> &tensors) {
+            memcpy(find_tensor(tensors, "blk.1.attn_norm.weight")->bytes.data() + 5 * 4, &gain, 4);
+        };
+        ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp("gain"), changes));
+        tn_host *host = nullptr;
+        tn_model *model = nullptr;
+        tn_session *session = nullptr;
+        ASSERT_EQ(tn_host_open(nullptr, &host), TN_OK);
+        ASSERT_EQ(tn_model_open(temp("gain").c_str(), nullptr, &model), TN_OK);
+        EXPECT_EQ(tn_session_create(model, host, nullptr, &session), TN_BAD_FILE);
+        EXPECT_NE(std::string(tn_error_last()->message).find("blk.1.attn_norm"), std::string::npos) << tn_error_last()->message;
+        tn_model_close(model);
+        tn_host_close(host);
+    }
+}
+
+TEST(Variants, ANegativeScaleTensorTurnsTheCodesAround)
+{
+    const auto ids = some_ids(20);
+    model_changes changes;
+    changes.tensors = [](std::vector<model_tensor> &tensors) {
+        auto *t = find_tensor(tensors, "blk.0.ffn_down.weight");
+        float scale;
+        auto codes = ternary_codes(*t, &scale);
+        for (auto &c : codes) c = static_cast<int8_t>(-c);
+        *t = ternary_tensor(*t, TN_DTYPE_I2_S, codes, scale);
+        const float minus_one = -1.0f;
+        model_tensor extra = {"blk.0.ffn_down.scale", TN_DTYPE_F32, {1}, std::vector<uint8_t>(4)};
+        memcpy(extra.bytes.data(), &minus_one, 4);
+        tensors.push_back(extra);
+    };
+    ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp("negative_tensor"), changes));
+    EXPECT_EQ(digest_of(temp("negative_tensor"), ids), digest_of(default_model(), ids));
+}
+
 TEST(Variants, AScaleTensorMultipliesTheMatrix)
 {
     const auto ids = some_ids(20);

@@ -154,3 +154,31 @@ TEST(Host, ImpossibleHostsAreRefused)
     EXPECT_NE(std::string(tn_error_last()->message).find("avx2"), std::string::npos);
     EXPECT_EQ(host, nullptr);
 }
+
+TEST_F(Session, NullPointersAreArgumentsLikeAnyOther)
+{
+    create(16, 1, 0);
+    EXPECT_EQ(tn_host_open(nullptr, nullptr), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_host_device_info(host, 0, nullptr), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_host_device_kernels(host, 0, nullptr, nullptr), TN_INVALID_ARGUMENT);
+    tn_model *none = nullptr;
+    EXPECT_EQ(tn_model_open(nullptr, nullptr, &none), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_model_open("x", nullptr, nullptr), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_placement_create(nullptr, host, nullptr, nullptr), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_session_create(nullptr, host, nullptr, nullptr), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_session_decode(session, nullptr), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_session_decode(nullptr, nullptr), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_session_seq_truncate(nullptr, 0, 0), TN_INVALID_ARGUMENT);
+    tn_batch batch = TN_BATCH_INIT;
+    batch.n_tokens = 5;
+    EXPECT_EQ(tn_session_decode(session, &batch), TN_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(tn_error_last()->message).find("tokens"), std::string::npos);
+    tn_text_stream *stream = nullptr;
+    size_t n = 0;
+    EXPECT_EQ(tn_text_stream_create(nullptr, nullptr, &stream), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_tokenizer_encode(nullptr, "a", 1, 0, nullptr, 0, &n), TN_INVALID_ARGUMENT);
+    tn_model_params params = TN_MODEL_PARAMS_INIT;
+    params.load = static_cast<tn_model_load>(99);
+    tn_model *other = nullptr;
+    EXPECT_EQ(tn_model_open(default_model().c_str(), &params, &other), TN_INVALID_ARGUMENT);
+}

@@ -1,5 +1,6 @@
 // ternion bench: the speed of prompts and replies, for every combination of the lists that were given.
 #include "bench_report.h"
+#include "interrupt.h"
 #include "numbers.h"
 #include "report.h"
 #include "units.h"
@@ -22,6 +23,7 @@ typedef struct bench_job {
     tn_cli_bench_report report;
     shape *shapes;
     size_t n_shapes, n_tests, n_done;
+    bool begun;                 // the report is, which then wants its end
     tn_cli_progress silent;     // only cancels after Ctrl-C: bars would disturb what is measured
     int32_t *tokens;            // [n_ctx_train], what prompts consist of
     tn_cli_bench_result result; // of the test that runs
@@ -199,6 +201,14 @@ static int describe_devices(bench_job *job)
     return 0;
 }
 
+static int begin_report(bench_job *job)
+{
+    if (job->begun) return 0;
+    job->begun = true;
+    tn_cli_interrupt_install(); // an array that was opened is closed
+    return tn_cli_bench_report_begin(&job->report);
+}
+
 // Runs all tests of one number of threads, batch and step size, which share a session.
 static int run_group(bench_job *job, int64_t n_threads, int64_t n_ubatch, int64_t n_batch)
 {
@@ -210,6 +220,7 @@ static int run_group(bench_job *job, int64_t n_threads, int64_t n_ubatch, int64_
     if (rc == 0) rc = tn_cli_engine_place(job->cli, &job->engine);
     if (rc == 0) rc = tn_cli_engine_start(job->cli, &job->engine, params);
     if (rc == 0) rc = describe_devices(job);
+    if (rc == 0) rc = begin_report(job); // what cannot be placed is said before anything is printed
     for (size_t d = 0; d < depths->n && rc == 0; d++) {
         for (size_t s = 0; s < job->n_shapes && rc == 0; s++) {
             job->result.test.n_depth = (uint32_t)depths->numbers[d];
@@ -235,7 +246,7 @@ static int run_all(bench_job *job)
     job->report.columns.ubatch = ubatches->n > 1;
     job->report.columns.gpu_layers = tn_cli_given(&job->cli->options, TN_OPT_GPU_LAYERS);
     job->report.columns.devices = tn_cli_given(&job->cli->options, TN_OPT_DEVICE);
-    int rc = tn_cli_bench_report_begin(&job->report);
+    int rc = 0;
     for (size_t t = 0; t < threads->n && rc == 0; t++) {
         for (size_t u = 0; u < ubatches->n && rc == 0; u++) {
             for (size_t b = 0; b < batches->n && rc == 0; b++) {
@@ -243,7 +254,9 @@ static int run_all(bench_job *job)
             }
         }
     }
-    return rc ? rc : tn_cli_bench_report_end(&job->report);
+    if (rc && !(job->begun && strcmp(job->report.format, "json") == 0)) return rc;
+    int end_rc = tn_cli_bench_report_end(&job->report);
+    return rc ? rc : end_rc;
 }
 
 int tn_cli_bench(tn_cli *cli)

@@ -1,4 +1,5 @@
 // ternion logits: the rows of every token, their hash, or a trace of every op.
+#include "interrupt.h"
 #include "numbers.h"
 #include "output.h"
 #include "prompt.h"
@@ -8,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <xxhash.h>
 
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -30,7 +32,7 @@ static int read_ids(tn_cli *cli, tn_cli_prompt *prompt)
     if (tn_cli_given(&cli->options, TN_OPT_PROMPT) || tn_cli_given(&cli->options, TN_OPT_FILE)) {
         return tn_cli_usage("two inputs: --tokens and -p or -f");
     }
-    int rc = tn_cli_read_file(file, &prompt->text, &prompt->len);
+    int rc = tn_cli_read_file(cli, file, TN_CLI_INPUT_MAX, "--tokens", &prompt->text, &prompt->len);
     if (rc) return rc;
     if (tn_cli_parse_ids(prompt->text, prompt->len, &prompt->tokens, &prompt->n_tokens, why, sizeof why)) return 0;
     return tn_cli_fail("ternion tokenize --ids -p TEXT", "--tokens: %s is not a list of token ids: %s", file, why);
@@ -46,11 +48,50 @@ static int check_outputs(const tn_cli *cli)
     return on_stdout > 1 ? tn_cli_usage("only one of -o -, --trace - and --hash can go to standard output") : 0;
 }
 
+// The same for two files that are not there yet: one name in one folder.
+static bool same_new_file(const char *a, const char *b)
+{
+    struct stat status[2];
+    const char *paths[] = {a, b}, *names[2];
+    for (int i = 0; i < 2; i++) {
+        char folder[4096] = ".";
+        const char *slash = strrchr(paths[i], '/');
+        names[i] = slash ? slash + 1 : paths[i];
+        if (slash) snprintf(folder, sizeof folder, "%.*s", (int)(slash - paths[i] + 1), paths[i]);
+        if (stat(folder, &status[i]) != 0) return strcmp(a, b) == 0;
+    }
+    return strcmp(names[0], names[1]) == 0 && status[0].st_dev == status[1].st_dev && status[0].st_ino == status[1].st_ino;
+}
+
+// Whether two names lead to one ordinary file.
+static bool same_file(const char *a, const char *b)
+{
+    struct stat first, second;
+    if (!a || !b || strcmp(a, "-") == 0 || strcmp(b, "-") == 0) return false;
+    bool first_exists = stat(a, &first) == 0, second_exists = stat(b, &second) == 0;
+    if (!first_exists && !second_exists) return same_new_file(a, b);
+    return first_exists && second_exists && S_ISREG(first.st_mode) && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+// No output may replace what is read, or the other output.
+static int check_files(logits_job *job)
+{
+    const tn_cli_options *o = &job->cli->options;
+    const char *outputs[] = {tn_cli_text(o, TN_OPT_OUTPUT), tn_cli_text(o, TN_OPT_TRACE)};
+    static const char *const flags[] = {"-o", "--trace"};
+    for (int i = 0; i < 2; i++) {
+        if (same_file(outputs[i], job->engine.path)) return tn_cli_usage("%s %s is the model file", flags[i], outputs[i]);
+        if (same_file(outputs[i], tn_cli_text(o, TN_OPT_FILE))) return tn_cli_usage("%s %s is the prompt file", flags[i], outputs[i]);
+        if (same_file(outputs[i], tn_cli_text(o, TN_OPT_TOKENS))) return tn_cli_usage("%s %s is the token file", flags[i], outputs[i]);
+    }
+    return same_file(outputs[0], outputs[1]) ? tn_cli_usage("-o and --trace are one file: %s", outputs[0]) : 0;
+}
+
 static int read_input(logits_job *job)
 {
     tn_cli *cli = job->cli;
     bool ids = tn_cli_given(&cli->options, TN_OPT_TOKENS);
-    int rc = ids ? read_ids(cli, &job->prompt) : tn_cli_prompt_read(cli, &job->prompt);
+    int rc = ids ? read_ids(cli, &job->prompt) : tn_cli_prompt_read(cli, &job->prompt, TN_CLI_INPUT_MAX);
     if (rc) return rc;
     if (job->prompt.from_terminal) return tn_cli_usage("there is no text: give one with -p, -f, --tokens or on standard input");
     rc = tn_cli_engine_open_model(cli, &job->engine, TN_MODEL_LOAD_ALL);
@@ -139,9 +180,13 @@ static int finish(logits_job *job)
 static int work(logits_job *job)
 {
     int rc = check_outputs(job->cli);
+    if (rc == 0) rc = tn_cli_engine_find_model(job->cli, &job->engine);
+    if (rc == 0) rc = check_files(job);
     if (rc == 0) rc = read_input(job);
     if (rc == 0) rc = open_session(job);
-    if (rc == 0) rc = open_outputs(job);
+    if (rc) return rc;
+    tn_cli_interrupt_install(); // from here on there are temporary files to remove
+    rc = open_outputs(job);
     if (rc) return rc;
     uint8_t *wanted = malloc(job->engine.session_info.n_logits_max);
     if (!wanted) return tn_cli_out_of_memory();

@@ -1,5 +1,6 @@
 // ternion run: continues a text.
 #include "generate.h"
+#include "interrupt.h"
 #include "json_out.h"
 #include "numbers.h"
 #include "output.h"
@@ -80,6 +81,7 @@ static int read_wishes(const tn_cli *cli, const tn_cli_engine *engine, wishes *w
     w->sampler.min_p = (float)tn_cli_real(o, TN_OPT_MIN_P);
     w->sampler.repeat_last_n = (int32_t)tn_cli_int(o, TN_OPT_REPEAT_LAST_N);
     w->sampler.repeat_penalty = (float)tn_cli_real(o, TN_OPT_REPEAT_PENALTY);
+    if (!(w->sampler.repeat_penalty > 0)) return tn_cli_usage("--repeat-penalty: it must be above 0; 1 is off");
     w->sampler.presence_penalty = (float)tn_cli_real(o, TN_OPT_PRESENCE_PENALTY);
     w->sampler.frequency_penalty = (float)tn_cli_real(o, TN_OPT_FREQUENCY_PENALTY);
     int rc = add_stops(cli, TN_OPT_STOP, w);
@@ -88,9 +90,10 @@ static int read_wishes(const tn_cli *cli, const tn_cli_engine *engine, wishes *w
 }
 
 // The prompt's text: as asked for, or the beginning of a story, which is then part of what is shown.
-static int read_prompt(tn_cli *cli, tn_cli_prompt *prompt)
+static int read_prompt(tn_cli *cli, const tn_cli_engine *engine, tn_cli_prompt *prompt)
 {
-    int rc = tn_cli_prompt_read(cli, prompt);
+    size_t n_ctx = tn_cli_context(cli, engine), most = TN_CLI_INPUT_MAX / TN_CLI_TOKEN_BYTES_MAX;
+    int rc = tn_cli_prompt_read(cli, prompt, TN_CLI_TOKEN_BYTES_MAX * (n_ctx < most ? n_ctx : most));
     if (rc) return rc;
     if (prompt->from_terminal) {
         prompt->text = strdup(STORY);
@@ -121,7 +124,7 @@ static void stop_reason(const tn_cli_answer *answer, uint32_t n_ctx, char *text,
     }
 }
 
-static void note_summary(const tn_cli_engine *engine, const tn_cli_prompt *prompt, const tn_cli_answer *a)
+static void note_summary(const tn_cli_engine *engine, const tn_cli_prompt *prompt, uint64_t seed, const tn_cli_answer *a)
 {
     char reason[64], prompt_time[32], first[32], reply_time[32], weights[24], kv[24], peak[24];
     stop_reason(a, engine->session_info.n_ctx, reason, sizeof reason);
@@ -131,9 +134,10 @@ static void note_summary(const tn_cli_engine *engine, const tn_cli_prompt *promp
     tn_cli_format_bytes(engine->session_info.weights_bytes, weights, sizeof weights);
     tn_cli_format_bytes(engine->session_info.kv_bytes, kv, sizeof kv);
     tn_cli_format_bytes(tn_cli_peak_rss_bytes(), peak, sizeof peak);
-    tn_cli_note("prompt %zu tokens %s %.1f t/s | first token %s | reply %zu tokens %s %.1f t/s | %s | memory %s weights + %s KV, peak %s",
+    tn_cli_note("prompt %zu tokens %s %.1f t/s | first token %s | reply %zu tokens %s %.1f t/s | %s | seed %" PRIu64
+                " | memory %s weights + %s KV, peak %s",
                 prompt->n_tokens, prompt_time, tn_cli_rate(prompt->n_tokens, a->prompt_ns), a->n_tokens ? first : "none", a->n_tokens,
-                reply_time, tn_cli_rate(a->n_decoded, a->reply_ns), reason, weights, kv, peak);
+                reply_time, tn_cli_rate(a->n_decoded, a->reply_ns), reason, seed, weights, kv, peak);
 }
 
 static json_t *json_sampling(const tn_sampler_params *s)
@@ -178,8 +182,8 @@ static int prepare(tn_cli *cli, tn_cli_engine *engine, tn_cli_prompt *prompt, wi
 {
     tn_session_params params = TN_SESSION_PARAMS_INIT;
     int rc = tn_cli_engine_find_model(cli, engine);
-    if (rc == 0) rc = read_prompt(cli, prompt);
-    if (rc == 0) rc = tn_cli_engine_open_model(cli, engine, TN_MODEL_LOAD_ALL);
+    if (rc == 0) rc = tn_cli_engine_open_model(cli, engine, TN_MODEL_LOAD_ALL); // its context bounds the text
+    if (rc == 0) rc = read_prompt(cli, engine, prompt);
     if (rc == 0) rc = tn_cli_prompt_encode(cli, engine, prompt, TN_ENCODE_ADD_SPECIAL);
     if (rc) return rc;
     if (prompt->n_tokens == 0) {
@@ -212,7 +216,7 @@ static bool one_output(void)
 static int end_line(const tn_cli *cli, const tn_cli_prompt *prompt, const tn_cli_answer *a)
 {
     bool ended = a->text_len > 0 ? a->text[a->text_len - 1] == '\n' : !shows_prompt(cli, prompt);
-    bool seen_together = cli->out.moves || (!cli->quiet && one_output());
+    bool seen_together = isatty(STDOUT_FILENO) || (!cli->quiet && one_output());
     return seen_together && !ended ? tn_cli_print("\n", 1) : 0;
 }
 
@@ -220,12 +224,13 @@ static int answer_prompt(tn_cli *cli, tn_cli_engine *engine, const tn_cli_prompt
 {
     tn_cli_generate_params params = {&w->sampler, (const char *const *)w->stops, w->n_stops, tn_cli_given(&cli->options, TN_OPT_SPECIAL),
                                      !cli->json};
+    tn_cli_interrupt_install();
     if (cli->verbosity > 0) note_sampling(&w->sampler);
     int rc = shows_prompt(cli, prompt) && !cli->json ? tn_cli_print(prompt->text, prompt->len) : 0;
     if (rc == 0) rc = tn_cli_generate(cli, engine, prompt, &params, answer);
     if (rc == 0) rc = cli->json ? print_json(engine, prompt, &w->sampler, answer) : end_line(cli, prompt, answer);
     if (rc) return rc;
-    note_summary(engine, prompt, answer);
+    note_summary(engine, prompt, w->sampler.seed, answer);
     return answer->stop == TN_CLI_STOP_INTERRUPTED ? TN_CLI_INTERRUPTED : TN_CLI_OK;
 }
 

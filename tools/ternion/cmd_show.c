@@ -1,6 +1,7 @@
 // ternion show: metadata, tensors and sizes of any GGUF file, and the model that is in it.
 #include "engine.h"
 #include "json_out.h"
+#include "plain.h"
 #include "report.h"
 #include "units.h"
 
@@ -71,16 +72,27 @@ static void shape_text(const tn_tensor_info *t, char *text, size_t capacity)
     }
 }
 
+// A line of the summary whose value comes from the file or the user.
+static void print_field(const char *label, const char *value)
+{
+    char text[4 * 4096];
+    printf("%-13s %s\n", label, tn_cli_plain(value, strlen(value), text, sizeof text));
+}
+
 static void print_summary(const show_job *job)
 {
     const tn_model_info *m = &job->engine.info;
     char size[24], count[24];
     tn_cli_format_bytes(m->file_bytes, size, sizeof size);
     tn_cli_format_count((double)m->n_params, count, sizeof count);
-    printf("file          %s\nname          %s\narchitecture  %s\nmost weights  %s\nsize          %s\nparameters    %s\n", job->engine.path,
-           m->name, m->architecture, m->type, size, count);
+    print_field("file", job->engine.path);
+    print_field("name", m->name);
+    print_field("architecture", m->architecture);
+    printf("most weights  %s\nsize          %s\nparameters    %s\n", m->type, size, count);
     if (!job->runnable) {
-        printf("runs here     no: %s\n", job->reason);
+        char reason[sizeof job->reason + 4];
+        snprintf(reason, sizeof reason, "no: %s", job->reason);
+        print_field("runs here", reason);
         return;
     }
     printf("runs here     yes\nactivation    %s\nlayers        %u\nwidth         %u, feed-forward %u\n", m->activation, m->n_layers,
@@ -88,12 +100,12 @@ static void print_summary(const show_job *job)
     printf("heads         %u of %u, key and value heads %u\nvocabulary    %u\ncontext       %u\nrope theta    %g, norm epsilon %g\n",
            m->n_heads, m->head_dim, m->n_kv_heads, m->n_vocab, m->n_ctx_train, (double)m->rope_theta, (double)m->norm_eps);
     printf("output head   %s\n", m->head_tied ? "the embedding" : "of its own");
-    if (job->engine.tokenizer) printf("tokenizer     %s\n", tn_tokenizer_pre(job->engine.tokenizer));
+    if (job->engine.tokenizer) print_field("tokenizer", tn_tokenizer_pre(job->engine.tokenizer));
 }
 
 static int print_metadata(const show_job *job)
 {
-    char value[VALUE_SHORT];
+    char value[VALUE_SHORT], name[4 * 256], text[4 * VALUE_SHORT];
     const char *key = NULL, *type = NULL;
     size_t width = 0;
     if (job->summary) printf("\nmetadata\n");
@@ -103,7 +115,8 @@ static int print_metadata(const show_job *job)
     }
     for (size_t i = 0; i < tn_model_metadata_count(job->engine.model); i++) {
         if (tn_model_metadata(job->engine.model, i, &key, &type, value, sizeof value) != TN_OK) return tn_cli_fail_status(NULL);
-        printf("%-*s %-9s %s\n", (int)width, key, type, value);
+        printf("%-*s %-9s %s\n", (int)width, tn_cli_plain(key, strlen(key), name, sizeof name), type,
+               tn_cli_plain(value, strlen(value), text, sizeof text));
     }
     return 0;
 }
@@ -122,14 +135,15 @@ static void print_totals(const totals *sums)
 
 static int print_tensors(const show_job *job)
 {
-    char shape[96];
+    char shape[96], name[4 * 256];
     tn_tensor_info t;
     if (job->summary) printf("\ntensors\n");
     printf("%-36s %-8s %-22s %12s %14s\n", "name", "type", "shape, innermost first", "bytes", "offset");
     for (size_t i = 0; i < tn_model_tensor_count(job->engine.model); i++) {
         if (tn_model_tensor(job->engine.model, i, &t) != TN_OK) return tn_cli_fail_status(NULL);
         shape_text(&t, shape, sizeof shape);
-        printf("%-36s %-8s %-22s %12" PRIu64 " %14" PRIu64 "\n", t.name, t.type, shape, t.size_bytes, t.offset_bytes);
+        printf("%-36s %-8s %-22s %12" PRIu64 " %14" PRIu64 "\n", tn_cli_plain(t.name, strlen(t.name), name, sizeof name), t.type, shape,
+               t.size_bytes, t.offset_bytes);
     }
     print_totals(&job->sums);
     return 0;

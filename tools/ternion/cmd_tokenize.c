@@ -124,7 +124,10 @@ static int detokenize(const tn_cli *cli, const tn_cli_engine *engine, const tn_c
 
 static int work(tn_cli *cli, tn_cli_engine *engine, tn_cli_prompt *prompt)
 {
-    int rc = tn_cli_prompt_read(cli, prompt);
+    if (tn_cli_given(&cli->options, TN_OPT_DETOKENIZE) && tn_cli_given(&cli->options, TN_OPT_IDS)) {
+        return tn_cli_usage("--detokenize writes text and --ids writes ids: leave one of them out");
+    }
+    int rc = tn_cli_prompt_read(cli, prompt, TN_CLI_INPUT_MAX);
     if (rc) return rc;
     if (prompt->from_terminal) return tn_cli_usage("there is no text: give one with -p, -f or on standard input");
     rc = tn_cli_engine_open_model(cli, engine, TN_MODEL_LOAD_TOKENIZER);

@@ -1,13 +1,14 @@
 // Opens what the flags ask for, and finds the model that comes with ternion.
 #include "engine.h"
 
-#include "interrupt.h"
+#include "plain.h"
 #include "report.h"
 #include "units.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DEFAULT_MODEL "ternion-tales-6m.i2_s.gguf"
@@ -39,6 +40,10 @@ int tn_cli_engine_find_model(tn_cli *cli, tn_cli_engine *engine)
     if (cli->options.n_positionals > 0) {
         if (given) return tn_cli_usage("two models: -m %s and %s", given, cli->options.positionals[0]);
         given = cli->options.positionals[0];
+        bool text_given = tn_cli_given(&cli->options, TN_OPT_PROMPT) || tn_cli_given(&cli->options, TN_OPT_FILE);
+        if (text_given && access(given, F_OK) != 0) {
+            return tn_cli_fail(NULL, "%s: there is no such file, and an argument without a flag is the model file (-m)", given);
+        }
     }
     if (!given && from_environment && *from_environment) given = from_environment;
     if (!given && find_default_model(engine->path)) return 0;
@@ -48,14 +53,42 @@ int tn_cli_engine_find_model(tn_cli *cli, tn_cli_engine *engine)
     return 0;
 }
 
+// What lies where a model was expected.
+typedef enum file_kind { FILE_GGUF, FILE_CHECKPOINT, FILE_OTHER } file_kind;
+
+// `folder`: of a checkpoint.
+static file_kind kind_of(const char *path, char folder[4096])
+{
+    struct stat status;
+    char config[4200], start[9] = {0};
+    snprintf(folder, 4096, "%s", path);
+    if (stat(path, &status) != 0) return FILE_OTHER;
+    if (!S_ISDIR(status.st_mode)) {
+        FILE *file = fopen(path, "rb");
+        size_t n = file ? fread(start, 1, sizeof start, file) : 0;
+        if (file) fclose(file);
+        if (n >= 4 && memcmp(start, "GGUF", 4) == 0) return FILE_GGUF;
+        if (n < sizeof start || start[8] != '{' || start[7] != 0) return FILE_OTHER; // safetensors: a length, then JSON
+        char *slash = strrchr(folder, '/');
+        snprintf(slash ? slash + 1 : folder, 2, "%s", slash ? "" : ".");
+        return FILE_CHECKPOINT;
+    }
+    snprintf(config, sizeof config, "%s/config.json", path);
+    return access(config, F_OK) == 0 ? FILE_CHECKPOINT : FILE_OTHER;
+}
+
 // The command that helps with a model that does not open.
 static void model_command(const tn_cli *cli, const tn_cli_engine *engine, char *command, size_t capacity)
 {
+    char word[500], folder[4096];
     tn_status status = tn_error_last()->status;
-    if (status == TN_UNSUPPORTED && cli->verb != TN_VERB_SHOW) {
-        snprintf(command, capacity, "ternion show -m %.400s", engine->path);
-    } else if (status == TN_BAD_FILE) {
-        snprintf(command, capacity, "sha256sum %.400s", engine->path);
+    file_kind kind = kind_of(engine->path, folder);
+    if (kind == FILE_CHECKPOINT) {
+        snprintf(command, capacity, "ternion convert %s OUT.gguf", tn_cli_shell_word(folder, word, sizeof word));
+    } else if (status == TN_UNSUPPORTED && cli->verb != TN_VERB_SHOW) {
+        snprintf(command, capacity, "ternion show -m %s", tn_cli_shell_word(engine->path, word, sizeof word));
+    } else if (status == TN_BAD_FILE && kind == FILE_GGUF) {
+        snprintf(command, capacity, "sha256sum %s", tn_cli_shell_word(engine->path, word, sizeof word));
     } else {
         snprintf(command, capacity, "ternion %s -m FILE.gguf", tn_cli_verb_name(cli));
     }
@@ -63,14 +96,16 @@ static void model_command(const tn_cli *cli, const tn_cli_engine *engine, char *
 
 int tn_cli_engine_open_model(tn_cli *cli, tn_cli_engine *engine, tn_model_load load)
 {
-    char command[512];
+    char command[600];
     tn_model_params params = TN_MODEL_PARAMS_INIT;
     int rc = engine->path[0] ? 0 : tn_cli_engine_find_model(cli, engine);
     if (rc) return rc;
-    tn_cli_interrupt_install(); // texts are read by now; long work begins
     params.load = load;
     params.log = tn_cli_log();
-    if (tn_model_open(engine->path, &params, &engine->model) != TN_OK) {
+    params.progress = tn_cli_progress_hook(&cli->progress);
+    tn_status status = tn_model_open(engine->path, &params, &engine->model);
+    tn_cli_progress_end(&cli->progress);
+    if (status != TN_OK) {
         model_command(cli, engine, command, sizeof command);
         return tn_cli_fail_status(command);
     }
@@ -86,7 +121,11 @@ int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_thread
     params.no_bind = tn_cli_given(&cli->options, TN_OPT_NO_BIND);
     params.cpu_isa_max = tn_cli_text(&cli->options, TN_OPT_CPU_ISA);
     params.log = tn_cli_log();
-    return tn_host_open(&params, &engine->host) == TN_OK ? 0 : tn_cli_fail_status("ternion devices");
+    if (tn_host_open(&params, &engine->host) == TN_OK) return 0;
+    char command[64];
+    bool threads = n_threads > 0 && tn_error_last()->status == TN_INVALID_ARGUMENT && strstr(tn_error_last()->message, "threads");
+    snprintf(command, sizeof command, "ternion %s -t 0", tn_cli_verb_name(cli));
+    return tn_cli_fail_status(threads ? command : "ternion devices");
 }
 
 // --device none: the first device whose backend is the CPU.

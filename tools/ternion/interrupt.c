@@ -15,6 +15,7 @@ static void on_signal(int number)
 void tn_cli_interrupt_install(void)
 {
     struct sigaction action;
+    if (sigaction(SIGINT, NULL, &action) == 0 && action.sa_handler == SIG_IGN) return; // as nohup and shells ask of background jobs
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART; // a write of the answer in progress is not lost

@@ -6,6 +6,8 @@
 #include "report.h"
 #include "suggest.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -65,11 +67,12 @@ static int dispatch(tn_cli *cli, int argc, char **argv)
         return TN_CLI_OK;
     }
     if (strcmp(first, "--list-devices") == 0) verb = TN_VERB_DEVICES;
-    if (strcmp(first, "help") == 0 && argc > 2 && find_verb(argv[2]) >= 0) {
-        tn_cli_print_verb_help((tn_cli_verb_id)find_verb(argv[2]));
-        return TN_CLI_OK;
-    }
     if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 || strcmp(first, "help") == 0) {
+        if (argc > 2 && find_verb(argv[2]) < 0) return unknown_verb(argv[2]);
+        if (argc > 2) {
+            tn_cli_print_verb_help((tn_cli_verb_id)find_verb(argv[2]));
+            return TN_CLI_OK;
+        }
         tn_cli_print_top_help();
         return argc > 1 ? TN_CLI_OK : TN_CLI_WRONG_USAGE;
     }
@@ -79,8 +82,19 @@ static int dispatch(tn_cli *cli, int argc, char **argv)
     return run_verb(cli, argc - 1, argv + 1);
 }
 
+// A standard stream that was closed stays unusable, so that no file is opened in its place.
+static void keep_standard_streams(void)
+{
+    static const int wrong_way[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+    for (int fd = 0; fd < 3; fd++) {
+        if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", wrong_way[fd]) != fd) return;
+    }
+}
+
 int main(int argc, char **argv)
 {
+    keep_standard_streams();
+    signal(SIGXFSZ, SIG_IGN); // a file that grows too large is a failed write, which cleans up
     tn_cli cli;
     memset(&cli, 0, sizeof cli);
     int rc = dispatch(&cli, argc, argv);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum {
     R = 1 << TN_VERB_RUN,
@@ -42,8 +43,11 @@ typedef struct getopt_table {
 
 void tn_cli_option_name(const tn_cli_option *option, size_t index, char *name, size_t capacity)
 {
-    // llama.cpp writes its abbreviations of up to three letters with one dash.
-    snprintf(name, capacity, "%s%s", strlen(option->names[index]) <= 3 ? "-" : "--", option->names[index]);
+    // llama.cpp writes its abbreviations with one dash: two letters, or three where the option has a longer name too.
+    size_t n = strlen(option->names[index]);
+    bool has_longer = false;
+    for (size_t i = 0; i < TN_CLI_NAMES_MAX && option->names[i]; i++) has_longer |= strlen(option->names[i]) > n;
+    snprintf(name, capacity, "%s%s", n <= 2 || (n == 3 && has_longer) ? "-" : "--", option->names[index]);
 }
 
 static void make_getopt_table(getopt_table *table, tn_cli_verb_id verb)
@@ -95,11 +99,15 @@ static int append(tn_cli_value *value, const char *text)
     return 0;
 }
 
-static bool is_choice(const char *choices, const char *word)
+// Finds a word of "a|b|c", in capitals or not, and sets the value to it. N stands for a number and is no word.
+static bool choose(const char *choices, tn_cli_value *value, const char *word)
 {
     size_t n = strlen(word);
     for (const char *c = choices; n > 0 && *c; c += strcspn(c, "|"), c += *c == '|') {
-        if (strcspn(c, "|") == n && memcmp(c, word, n) == 0 && !(n == 1 && *c == 'N')) return true;
+        if (strcspn(c, "|") != n || strncasecmp(c, word, n) != 0 || (n == 1 && *c == 'N')) continue;
+        snprintf(value->word, sizeof value->word, "%.*s", (int)n, c);
+        value->text = value->word;
+        return true;
     }
     return false;
 }
@@ -120,13 +128,13 @@ static int set_value(const tn_cli_option *option, tn_cli_value *value, const cha
         if (tn_cli_parse_real(text, (double)option->low, (double)option->high, &value->real, why, sizeof why)) return 0;
         return tn_cli_usage("%s: %s", name, why);
     case TN_CLI_CHOICE:
-        if (is_choice(option->argument, text)) return 0;
+        if (choose(option->argument, value, text)) return 0;
         return tn_cli_usage("%s: '%s' is not one of %s", name, text, option->argument);
     case TN_CLI_INT_OR_CHOICE:
-        if (is_choice(option->argument, text)) return 0;
+        if (choose(option->argument, value, text)) return 0;
         value->text = NULL;
         if (tn_cli_parse_int(text, option->low, option->high, &value->integer, why, sizeof why)) return 0;
-        return tn_cli_usage("%s: %s (or a word of %s)", name, why, option->argument);
+        return tn_cli_usage("%s: %s (words are %s)", name, why, strchr(option->argument, '|') + 1);
     case TN_CLI_NUMBERS:
         if (tn_cli_parse_numbers(text, option->low, option->high, &value->numbers, &value->n, why, sizeof why)) return 0;
         return tn_cli_usage("%s: %s", name, why);
@@ -135,13 +143,36 @@ static int set_value(const tn_cli_option *option, tn_cli_value *value, const cha
     return 0;
 }
 
+// The option of `verb` that has exactly this name, without dashes; NULL: none.
+static const tn_cli_option *own_flag(tn_cli_verb_id verb, const char *name)
+{
+    for (int row = 0; row < TN_OPT_COUNT_; row++) {
+        const tn_cli_option *option = &tn_cli_option_table[row];
+        for (size_t i = 0; (option->verbs & 1u << verb) && i < TN_CLI_NAMES_MAX && option->names[i]; i++) {
+            if (strcmp(option->names[i], name) == 0) return option;
+        }
+    }
+    return NULL;
+}
+
+// "-n=5": a flag of one letter takes its value without "=".
+static int separate_value(const char *argument)
+{
+    return tn_cli_usage("%s: a flag of one letter takes no '=': write %.2s %s", argument, argument, argument + 3);
+}
+
 // getopt reports an unknown flag and a value where none belongs ("--json=1") in the same way.
 static int unknown_flag(tn_cli_verb_id verb, const char *argument)
 {
     char name[64], other[64];
     typed_name(argument, 0, name, sizeof name);
+    const tn_cli_option *own = own_flag(verb, name + strspn(name, "-"));
+    bool one_letter = own && strlen(name + strspn(name, "-")) == 1, has_value = argument[strcspn(argument, "=")] == '=';
+    if (one_letter && strncmp(name, "--", 2) == 0) return tn_cli_usage("unknown flag %s: did you mean %s?", name, name + 1);
+    if (one_letter && own->argument[0] && has_value) return separate_value(argument);
+    if (own && !own->argument[0] && has_value) return tn_cli_usage("%s takes no value", name);
+    if (own) return tn_cli_usage("unknown flag %s", argument);
     const char *owner = tn_cli_verb_of_flag(name, verb);
-    if (owner && strcmp(owner, tn_cli_verb_table[verb].name) == 0) return tn_cli_usage("%s takes no value", name);
     if (owner) return tn_cli_usage("%s is a flag of 'ternion %s', not of '%s'", name, owner, tn_cli_verb_table[verb].name);
     if (tn_cli_suggest_flag(name, verb, other, sizeof other)) return tn_cli_usage("unknown flag %s: did you mean %s?", name, other);
     return tn_cli_usage("unknown flag %s", name);
@@ -171,6 +202,10 @@ static int parse_one(tn_cli_options *options, const getopt_table *table, tn_cli_
     if (code == ':') {
         typed_name(argument, optopt, name, sizeof name);
         return tn_cli_usage("%s needs a value", name);
+    }
+    if (code < 256 && argument[0] == '-' && argument[1] == code && argument[2] == '=' &&
+        tn_cli_option_table[table->short_to_row[code]].argument[0]) {
+        return separate_value(argument);
     }
     int row = code >= 256 ? code - 256 : table->short_to_row[code];
     typed_name(argument, code, name, sizeof name);

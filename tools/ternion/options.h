@@ -50,6 +50,7 @@ typedef struct tn_cli_value {
     const char *text;  // as given; NULL where neither given nor defaulted. For INT_OR_CHOICE the word, NULL where a number was given
     int64_t integer;   // INT and INT_OR_CHOICE
     double real;       // REAL
+    char word[16];     // CHOICE and INT_OR_CHOICE: the word as the table writes it
     const char **list; // LIST: `n` texts
     int64_t *numbers;  // NUMBERS: `n` numbers
     size_t n;

@@ -1,6 +1,7 @@
 // Output files under a temporary name, and standard output with its errors.
 #include "output.h"
 
+#include "plain.h"
 #include "report.h"
 
 #include <errno.h>
@@ -11,10 +12,17 @@
 
 static int cannot_write(const char *path, int number)
 {
-    if (number == ENOSPC) return tn_cli_fail("df -h", "cannot write %s: no space is left on its disk; free some or write elsewhere", path);
-    char command[300] = "ls -ld .";
+    const char *full = number == ENOSPC   ? "no space is left on its disk"
+                       : number == EDQUOT ? "no space is left in your quota of its disk"
+                       : number == EFBIG  ? "no space is left below the size that a file may have (ulimit -f)"
+                                          : NULL;
+    if (full) return tn_cli_fail("df -h", "cannot write %s: %s; free some or write elsewhere", path, full);
+    char command[600] = "ls -ld .", folder[4096], word[500];
     const char *slash = strrchr(path, '/');
-    if (slash) snprintf(command, sizeof command, "ls -ld %.*s", (int)(slash - path < 250 ? slash - path + 1 : 250), path);
+    if (slash && (size_t)(slash - path) + 2 < sizeof folder) {
+        snprintf(folder, sizeof folder, "%.*s", (int)(slash - path + 1), path);
+        snprintf(command, sizeof command, "ls -ld %s", tn_cli_shell_word(folder, word, sizeof word));
+    }
     return tn_cli_fail(command, "cannot write %s: %s; check the name, its folder and your rights", path, strerror(number));
 }
 

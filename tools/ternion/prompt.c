@@ -1,7 +1,9 @@
 // Reads texts, resolves escapes, makes tokens, checks that they fit.
 #include "prompt.h"
 
+#include "plain.h"
 #include "report.h"
+#include "units.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -9,14 +11,29 @@
 #include <string.h>
 #include <unistd.h>
 
-static int cannot_read(const char *path, int number)
+#define STANDARD_INPUT "standard input"
+
+static int cannot_read(const tn_cli *cli, const char *path, int number)
 {
-    char command[300];
-    snprintf(command, sizeof command, "ls -l %.250s", path);
+    char command[600], word[500];
+    if (strcmp(path, STANDARD_INPUT) == 0) {
+        snprintf(command, sizeof command, "ternion %s -p TEXT", tn_cli_verb_name(cli));
+        return tn_cli_fail(command, "cannot read standard input: %s", number == EBADF ? "it is closed" : strerror(number));
+    }
+    snprintf(command, sizeof command, "ls -l %s", tn_cli_shell_word(path, word, sizeof word));
     return tn_cli_fail(command, "cannot read %s: %s; check the name and your rights", path, strerror(number));
 }
 
-static int read_stream(FILE *stream, const char *path, char **text, size_t *len)
+static int too_long(const tn_cli *cli, const char *path, size_t max, const char *flag)
+{
+    char size[24], word[300], command[600];
+    tn_cli_format_bytes(max, size, sizeof size);
+    snprintf(command, sizeof command, "head -c %zu %s | ternion %s", max,
+             strcmp(path, STANDARD_INPUT) == 0 ? "FILE" : tn_cli_shell_word(path, word, sizeof word), tn_cli_verb_name(cli));
+    return tn_cli_fail(command, "%s holds more than %s, the most that %s can use", path, size, flag);
+}
+
+static int read_stream(const tn_cli *cli, FILE *stream, const char *path, size_t max, const char *flag, char **text, size_t *len)
 {
     size_t capacity = 4096;
     *len = 0;
@@ -24,7 +41,8 @@ static int read_stream(FILE *stream, const char *path, char **text, size_t *len)
     while (*text) {
         errno = 0;
         *len += fread(*text + *len, 1, capacity - *len, stream);
-        if (ferror(stream)) return cannot_read(path, errno);
+        if (ferror(stream)) return cannot_read(cli, path, errno);
+        if (*len > max) return too_long(cli, path, max, flag);
         if (*len < capacity) return 0;
         capacity *= 2;
         char *grown = realloc(*text, capacity);
@@ -34,14 +52,14 @@ static int read_stream(FILE *stream, const char *path, char **text, size_t *len)
     return tn_cli_out_of_memory();
 }
 
-int tn_cli_read_file(const char *path, char **text, size_t *len)
+int tn_cli_read_file(const tn_cli *cli, const char *path, size_t max, const char *flag, char **text, size_t *len)
 {
     bool standard = strcmp(path, "-") == 0;
     FILE *stream = standard ? stdin : fopen(path, "rb");
     *text = NULL;
     *len = 0;
-    if (!stream) return cannot_read(path, errno);
-    int rc = read_stream(stream, standard ? "standard input" : path, text, len);
+    if (!stream) return cannot_read(cli, path, errno);
+    int rc = read_stream(cli, stream, standard ? STANDARD_INPUT : path, max, flag, text, len);
     if (!standard) fclose(stream);
     return rc;
 }
@@ -85,7 +103,7 @@ int tn_cli_unescape(const tn_cli *cli, const char *text, char **out, size_t *len
     return 0;
 }
 
-int tn_cli_prompt_read(tn_cli *cli, tn_cli_prompt *prompt)
+int tn_cli_prompt_read(tn_cli *cli, tn_cli_prompt *prompt, size_t max)
 {
     const char *text = tn_cli_text(&cli->options, TN_OPT_PROMPT), *file = tn_cli_text(&cli->options, TN_OPT_FILE);
     if (text && file) return tn_cli_usage("two texts: -p and -f");
@@ -95,7 +113,8 @@ int tn_cli_prompt_read(tn_cli *cli, tn_cli_prompt *prompt)
         return 0;
     }
     prompt->from_file = true;
-    return tn_cli_read_file(file ? file : "-", &prompt->text, &prompt->len);
+    bool bounded_by_context = max < TN_CLI_INPUT_MAX;
+    return tn_cli_read_file(cli, file ? file : "-", max, bounded_by_context ? "the context (-c)" : "-f", &prompt->text, &prompt->len);
 }
 
 int tn_cli_prompt_encode(const tn_cli *cli, const tn_cli_engine *engine, tn_cli_prompt *prompt, unsigned flags)
@@ -127,12 +146,15 @@ uint32_t tn_cli_context(const tn_cli *cli, const tn_cli_engine *engine)
 // The command that makes a text short enough: a part of the file, a larger context, or a text of the user's own.
 static void shorten_command(const tn_cli *cli, const tn_cli_prompt *prompt, bool can_grow, uint32_t n_ctx, char *command, size_t capacity)
 {
+    char word[300];
     const char *verb = tn_cli_verb_name(cli), *file = tn_cli_text(&cli->options, TN_OPT_FILE);
+    if (file) file = tn_cli_shell_word(strcmp(file, "-") == 0 ? "FILE" : file, word, sizeof word);
     if (can_grow) {
-        snprintf(command, capacity, "ternion %s -c %zu", verb, prompt->n_tokens);
+        snprintf(command, capacity, "ternion %s %s", verb, file ? "-f " : "-p TEXT");
+        if (file) snprintf(command + strlen(command), capacity - strlen(command), "%s", file);
     } else if (prompt->from_file) {
         double part = (double)prompt->len * (double)n_ctx * 0.75 / (double)prompt->n_tokens;
-        snprintf(command, capacity, "head -c %.0f %.200s | ternion %s", part, file ? file : "FILE", verb);
+        snprintf(command, capacity, "head -c %.0f %s | ternion %s", part, file ? file : "FILE", verb);
     } else {
         snprintf(command, capacity, "ternion %s -p TEXT", verb);
     }
@@ -140,7 +162,7 @@ static void shorten_command(const tn_cli *cli, const tn_cli_prompt *prompt, bool
 
 int tn_cli_prompt_check(const tn_cli *cli, const tn_cli_engine *engine, const tn_cli_prompt *prompt, uint32_t n_ctx)
 {
-    char command[300];
+    char command[600];
     uint32_t n_model = engine->info.n_ctx_train;
     if (n_ctx > n_model) {
         snprintf(command, sizeof command, "ternion %s -c %u", tn_cli_verb_name(cli), n_model);
@@ -150,5 +172,5 @@ int tn_cli_prompt_check(const tn_cli *cli, const tn_cli_engine *engine, const tn
     bool can_grow = prompt->n_tokens <= n_model;
     shorten_command(cli, prompt, can_grow, n_ctx, command, sizeof command);
     return tn_cli_fail(command, "the prompt has %zu tokens, but the context (-c) holds %u and the model at most %u: shorten the prompt%s",
-                       prompt->n_tokens, n_ctx, n_model, can_grow ? ", or ask for a larger context" : "");
+                       prompt->n_tokens, n_ctx, n_model, can_grow ? ", or leave -c out" : "");
 }

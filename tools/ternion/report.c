@@ -3,6 +3,7 @@
 
 #include "cli.h"
 #include "interrupt.h"
+#include "plain.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,15 +14,22 @@ static tn_cli *context;
 
 void tn_cli_report_begin(tn_cli *cli) { context = cli; }
 
+enum { MESSAGE_MAX = 1400, COMMAND_MAX = 700 };
+
 static bool coloured(void) { return context && context->err.colour; }
 
 static void print_line(const char *colour, const char *label, const char *message, const char *try_command)
 {
+    char text[4 * MESSAGE_MAX], command[4 * COMMAND_MAX];
     size_t n = strlen(message);
     if (n > 0 && (message[n - 1] == '.' || message[n - 1] == '\n')) n--;
     if (context) tn_cli_progress_clear(&context->progress);
-    fprintf(stderr, "ternion: %s%s:%s %.*s", coloured() ? colour : "", label, coloured() ? "\033[0m" : "", (int)n, message);
-    if (try_command) fprintf(stderr, "%s Try: %s", n > 0 && message[n - 1] == '?' ? "" : ".", try_command);
+    fprintf(stderr, "ternion: %s%s:%s %s", coloured() ? colour : "", label, coloured() ? "\033[0m" : "",
+            tn_cli_plain(message, n, text, sizeof text));
+    if (try_command) {
+        fprintf(stderr, "%s Try: %s", n > 0 && message[n - 1] == '?' ? "" : ".",
+                tn_cli_plain(try_command, strlen(try_command), command, sizeof command));
+    }
     fputc('\n', stderr);
 }
 
@@ -33,7 +41,7 @@ static void help_command(char *command, size_t capacity)
 
 int tn_cli_fail(const char *try_command, const char *fmt, ...)
 {
-    char message[1400], command[64];
+    char message[MESSAGE_MAX], command[64];
     va_list arguments;
     va_start(arguments, fmt);
     vsnprintf(message, sizeof message, fmt, arguments);
@@ -55,7 +63,7 @@ int tn_cli_fail_status(const char *try_command)
 
 int tn_cli_usage(const char *fmt, ...)
 {
-    char message[1400], command[64];
+    char message[MESSAGE_MAX], command[64];
     va_list arguments;
     va_start(arguments, fmt);
     vsnprintf(message, sizeof message, fmt, arguments);
@@ -86,11 +94,12 @@ tn_log tn_cli_log(void)
 void tn_cli_note(const char *fmt, ...)
 {
     va_list arguments;
+    char message[2 * MESSAGE_MAX], text[8 * MESSAGE_MAX];
     if (context && context->quiet) return;
     if (context) tn_cli_progress_clear(&context->progress);
-    if (coloured()) fputs("\033[2m", stderr);
     va_start(arguments, fmt);
-    vfprintf(stderr, fmt, arguments);
+    vsnprintf(message, sizeof message, fmt, arguments);
     va_end(arguments);
-    fputs(coloured() ? "\033[0m\n" : "\n", stderr);
+    tn_cli_plain(message, strlen(message), text, sizeof text);
+    fprintf(stderr, "%s%s%s\n", coloured() ? "\033[2m" : "", text, coloured() ? "\033[0m" : "");
 }

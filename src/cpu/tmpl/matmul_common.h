@@ -2,8 +2,8 @@
 #ifndef TN_CPU_TMPL_MATMUL_COMMON_H
 #define TN_CPU_TMPL_MATMUL_COMMON_H
 
-#include "cpu/kernel.h"
 #include "base/exact_math.h"
+#include "cpu/kernel.h"
 
 #include <string.h>
 
