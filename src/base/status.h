@@ -8,8 +8,9 @@
 
 // Records a failure and returns `status`.  `fmt`: one line with the cause and the next step. Control characters of the result are escaped.
 tn_status tn_fail_at(const char *file, int line, tn_status status, int native_code, const char *fmt, ...) TN_PRINTF(5, 6);
-#define tn_fail(status, ...)                     tn_fail_at(__FILE__, __LINE__, (status), 0, __VA_ARGS__)
-#define tn_fail_native(status, native_code, ...) tn_fail_at(__FILE__, __LINE__, (status), (native_code), __VA_ARGS__)
+// Their value is `status` itself, so that analyzers see that it is not TN_OK.
+#define tn_fail(status, ...)                     (tn_fail_at(__FILE__, __LINE__, (status), 0, __VA_ARGS__), (tn_status)(status))
+#define tn_fail_native(status, native_code, ...) (tn_fail_at(__FILE__, __LINE__, (status), (native_code), __VA_ARGS__), (tn_status)(status))
 
 // Puts text before the message of the current record ("layer 3: ") and returns its status.
 tn_status tn_fail_prefix(const char *fmt, ...) TN_PRINTF(1, 2);

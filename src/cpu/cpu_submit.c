@@ -102,7 +102,9 @@ tn_status tn_cpu_op_supported(tn_device *device, const tn_graph *graph, const tn
     case TN_OP_EMBED:
     case TN_OP_NORM:
     case TN_OP_NORM_QUANT:
-    case TN_OP_MATMUL_DENSE: TN_TRY(check_dense(weight)); break;
+    case TN_OP_MATMUL_DENSE:
+        if (weight) TN_TRY(check_dense(weight));
+        break;
     case TN_OP_KV_APPEND:
     case TN_OP_ATTENTION:
         if (node->p.attention.head_dim < 2 || node->p.attention.head_dim % 2 != 0)

@@ -57,6 +57,7 @@ tn_status tn_plan_create(const tn_graph *graph, const uint32_t *devices, tn_plan
         tn_segment *last = plan->n_segments ? &plan->segments[plan->n_segments - 1] : NULL;
         if (!last || last->device != device) {
             tn_segment *next = &plan->segments[plan->n_segments++];
+            // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): allocated above, through a pointer that the analyzer does not follow
             *next = (tn_segment){.device = device, .first_node = i, .in_value = TN_NONE};
             if (last) {
                 TN_TRY_GOTO(live_value(graph, i, &next->in_value));
