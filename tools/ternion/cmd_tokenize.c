@@ -55,7 +55,7 @@ static int print_tokens(const tn_cli *cli, const tn_cli_engine *engine, const in
             continue;
         }
         int rc = token_bytes(engine, tokens[i], true, &bytes, &len);
-        if (rc == 0) {
+        if (rc == 0 && bytes) {
             printf("%6" PRId32 " -> ", tokens[i]);
             print_piece(bytes, len);
             putchar('\n');
