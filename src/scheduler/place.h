@@ -1,4 +1,4 @@
-// Which unit (embedding, each layer, head) runs on which device. For now only what the user forces; a pure function.
+// Which unit (embedding, each layer, head) runs on which device, as the user forces it. A pure function; it chooses nothing itself.
 #ifndef TN_SCHEDULER_PLACE_H
 #define TN_SCHEDULER_PLACE_H
 
