@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/float_mode.h"
 #include "base/log.h"
+#include "base/params.h"
 #include "format/dense.h"
 #include "format/gguf_write.h"
 #include "format/ternary.h"
@@ -245,11 +246,8 @@ static tn_status run(converter *c)
 static tn_status convert(const tn_convert_params *params)
 {
     tn_convert_params p = TN_CONVERT_PARAMS_INIT;
-    if (!params || params->struct_size < offsetof(tn_convert_params, type) || params->struct_size > sizeof(p)) {
-        return tn_fail(TN_INVALID_ARGUMENT,
-                       "the conversion's parameters are missing or of a newer version; initialise them with TN_CONVERT_PARAMS_INIT");
-    }
-    memcpy(&p, params, params->struct_size); // fields that the caller does not know are zero
+    TN_REQUIRE(params);
+    TN_TRY(TN_PARAMS_READ(tn_convert_params, progress, params, &p));
     if (!p.input_dir || !p.output_path) return tn_fail(TN_INVALID_ARGUMENT, "a conversion needs an input folder and an output path");
     converter c = {.params = &p};
     TN_TRY(choose_type(TERNARY_TYPES, p.type, "ternary", &c.ternary));

@@ -3,6 +3,7 @@
 #include "base/escape.h"
 #include "base/float_mode.h"
 #include "base/log.h"
+#include "base/params.h"
 #include "model/loader.h"
 #include "model/model_internal.h"
 #include "model/tokenizer_internal.h"
@@ -179,10 +180,9 @@ static tn_status check_vocabulary(const tn_model *model)
 
 static tn_status open_model(const char *path, const tn_model_params *params, tn_model **out_model)
 {
-    const tn_model_params defaults = TN_MODEL_PARAMS_INIT;
-    if (!params) params = &defaults;
-    if (params->struct_size != sizeof *params)
-        return tn_fail(TN_INVALID_ARGUMENT, "tn_model_params.struct_size is wrong: use TN_MODEL_PARAMS_INIT");
+    tn_model_params known = TN_MODEL_PARAMS_INIT;
+    TN_TRY(TN_PARAMS_READ(tn_model_params, progress, params, &known));
+    params = &known;
     if ((unsigned)params->load > TN_MODEL_LOAD_METADATA)
         return tn_fail(TN_INVALID_ARGUMENT, "tn_model_params.load is %d: use a value of tn_model_load", (int)params->load);
     tn_status status;

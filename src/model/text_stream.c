@@ -1,6 +1,7 @@
 // Generated tokens to text that may be shown: whole characters only, and nothing that may still turn out to be a stop string.
 // All decisions are made byte by byte, so that the text does not depend on where tokens were cut.
 #include "base/alloc.h"
+#include "base/params.h"
 #include "base/str.h"
 #include "model/unicode.h"
 #include "ternion/tokenizer.h"
@@ -66,10 +67,7 @@ tn_status tn_text_stream_create(const tn_tokenizer *tokenizer, const tn_text_str
     tn_text_stream_params p = TN_TEXT_STREAM_PARAMS_INIT;
     *out_stream = NULL;
     TN_REQUIRE(tokenizer);
-    if (params) {
-        if (params->struct_size == 0) return tn_fail(TN_INVALID_ARGUMENT, "struct_size is 0: start from TN_TEXT_STREAM_PARAMS_INIT");
-        memcpy(&p, params, params->struct_size < sizeof p ? params->struct_size : sizeof p);
-    }
+    TN_TRY(TN_PARAMS_READ(tn_text_stream_params, special, params, &p));
     if (!p.stops && p.n_stops > 0) return tn_fail(TN_INVALID_ARGUMENT, "%zu stop strings at NULL: correct the call", p.n_stops);
     TN_TRY_GOTO(tn_alloc_zero(1, sizeof *s, &s));
     s->tokenizer = tokenizer;

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "base/params.h"
 #include "scheduler/topology.h"
 
 #include <errno.h>
@@ -113,10 +114,9 @@ tn_status tn_host_open(const tn_host_params *params, tn_host **out_host)
 {
     TN_REQUIRE(out_host);
     *out_host = NULL;
-    const tn_host_params defaults = TN_HOST_PARAMS_INIT;
-    if (!params) params = &defaults;
-    if (params->struct_size != sizeof *params)
-        return tn_fail(TN_INVALID_ARGUMENT, "tn_host_params.struct_size is wrong: use TN_HOST_PARAMS_INIT");
+    tn_host_params known = TN_HOST_PARAMS_INIT;
+    TN_TRY(TN_PARAMS_READ(tn_host_params, log, params, &known));
+    params = &known;
     tn_status status;
     tn_host *host;
     TN_TRY(tn_alloc_zero(1, sizeof *host, &host));

@@ -1,5 +1,6 @@
 // Placements: the public face of the scheduler's choice.
 #include "base/alloc.h"
+#include "base/params.h"
 #include "model/model_internal.h"
 #include "runtime/host.h"
 #include "runtime/placement_internal.h"
@@ -11,10 +12,8 @@ tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_pla
     *out_placement = NULL;
     TN_REQUIRE(model);
     TN_REQUIRE(host);
-    const tn_placement_params defaults = TN_PLACEMENT_PARAMS_INIT;
-    if (!params) params = &defaults;
-    if (params->struct_size != sizeof *params)
-        return tn_fail(TN_INVALID_ARGUMENT, "tn_placement_params.struct_size is wrong: use TN_PLACEMENT_PARAMS_INIT");
+    tn_placement_params p = TN_PLACEMENT_PARAMS_INIT;
+    TN_TRY(TN_PARAMS_READ(tn_placement_params, n_gpu_layers, params, &p));
     const tn_graph *graph = tn_model_graph(model);
     if (!graph) return tn_fail(TN_INVALID_ARGUMENT, "the model was opened without its graph: open it with TN_MODEL_LOAD_ALL");
     uint32_t n_descs;
@@ -26,7 +25,7 @@ tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_pla
     placement->host = host;
     placement->n_layers = graph->n_layers;
     TN_TRY_GOTO(tn_alloc_zero((size_t)graph->n_layers + 2, sizeof *placement->devices, &placement->devices));
-    tn_place_request request = {params->devices, params->has_n_gpu_layers, params->n_gpu_layers};
+    tn_place_request request = {p.devices, p.has_n_gpu_layers, p.n_gpu_layers};
     TN_TRY_GOTO(tn_place_forced(&request, graph->n_layers, descs, n_descs, placement->devices));
     *out_placement = placement;
     return TN_OK;

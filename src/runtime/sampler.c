@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/float_mode.h"
+#include "base/params.h"
 #include "runtime/philox.h"
 #include "runtime/sampler_math.h"
 #include "runtime/sampler_rank.h"
@@ -57,9 +58,6 @@ static tn_status check_bias(const tn_sampler_params *p, uint32_t n_vocab)
 
 static tn_status check_params(const tn_sampler_params *p, uint32_t n_vocab)
 {
-    if (p->struct_size != sizeof *p)
-        return tn_fail(TN_INVALID_ARGUMENT, "sampler: params.struct_size is %u instead of %zu: start from tn_sampler_params_default()",
-                       p->struct_size, sizeof *p);
     if (n_vocab == 0 || n_vocab > INT32_MAX)
         return tn_fail(TN_INVALID_ARGUMENT, "sampler: n_vocab is %u, but must be from 1 to %d", n_vocab, INT32_MAX);
     TN_TRY(check_finite("temperature", p->temperature));
@@ -80,8 +78,9 @@ tn_status tn_sampler_create(const tn_sampler_params *params, uint32_t n_vocab, t
 {
     if (out_sampler == NULL) return tn_fail(TN_INVALID_ARGUMENT, "sampler: out_sampler is NULL");
     *out_sampler = NULL;
-    const tn_sampler_params defaults = tn_sampler_params_default();
-    if (params == NULL) params = &defaults;
+    tn_sampler_params known = tn_sampler_params_default();
+    TN_TRY(TN_PARAMS_READ(tn_sampler_params, n_logit_bias, params, &known));
+    params = &known;
     TN_TRY(check_params(params, n_vocab));
 
     tn_status status;

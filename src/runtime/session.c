@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/float_mode.h"
 #include "base/log.h"
+#include "base/params.h"
 #include "model/model_internal.h"
 #include "runtime/host.h"
 #include "runtime/kv_cache.h"
@@ -34,8 +35,6 @@ struct tn_session {
 
 static tn_status read_params(const tn_session_params *params, const tn_graph *graph, tn_session_info *info)
 {
-    if (params->struct_size != sizeof *params)
-        return tn_fail(TN_INVALID_ARGUMENT, "tn_session_params.struct_size is wrong: use TN_SESSION_PARAMS_INIT");
     info->n_ctx = params->n_ctx ? params->n_ctx : graph->n_ctx;
     info->n_seqs_max = params->n_seqs_max ? params->n_seqs_max : 1;
     info->n_ubatch = params->n_ubatch ? params->n_ubatch : n_ubatch_default;
@@ -163,9 +162,10 @@ tn_status tn_session_create(const tn_model *model, tn_host *host, const tn_sessi
     *out_session = NULL;
     TN_REQUIRE(model);
     TN_REQUIRE(host);
-    const tn_session_params defaults = TN_SESSION_PARAMS_INIT;
+    tn_session_params known = TN_SESSION_PARAMS_INIT;
+    TN_TRY(TN_PARAMS_READ(tn_session_params, progress, params, &known));
     tn_float_mode mode = tn_float_mode_enter();
-    tn_status status = create(model, host, params ? params : &defaults, out_session);
+    tn_status status = create(model, host, &known, out_session);
     tn_float_mode_leave(mode);
     return status;
 }
@@ -197,7 +197,6 @@ static uint32_t seq_of(const tn_batch *batch, uint32_t i) { return batch->seqs ?
 static tn_status check_batch(tn_session *session, const tn_batch *batch)
 {
     const tn_session_info *info = &session->info;
-    if (batch->struct_size != sizeof *batch) return tn_fail(TN_INVALID_ARGUMENT, "tn_batch.struct_size is wrong: use TN_BATCH_INIT");
     TN_REQUIRE(batch->tokens);
     if (batch->n_tokens == 0) return tn_fail(TN_INVALID_ARGUMENT, "the batch has no tokens");
     memset(session->seq_added, 0, info->n_seqs_max * sizeof *session->seq_added);
@@ -313,8 +312,10 @@ tn_status tn_session_decode(tn_session *session, const tn_batch *batch)
 {
     TN_REQUIRE(session);
     TN_REQUIRE(batch);
+    tn_batch known = TN_BATCH_INIT;
+    TN_TRY(TN_PARAMS_READ(tn_batch, progress, batch, &known));
     tn_float_mode mode = tn_float_mode_enter();
-    tn_status status = decode(session, batch);
+    tn_status status = decode(session, &known);
     tn_float_mode_leave(mode);
     return status;
 }
