@@ -5,6 +5,7 @@ static const tn_arch archs[] = {
     {"bitnet-b1.58", TN_GLU_RELU2, tn_arch_bitnet_build},
     {"bitnet-25", TN_GLU_RELU2, tn_arch_bitnet_build}, // the first published file of the same model
     {"bitnet", TN_GLU_SILU, tn_arch_bitnet_build},
+    {"llama", TN_GLU_SILU, tn_arch_llama_build},
 };
 
 const tn_arch *tn_arch_list(size_t *out_count)

@@ -89,6 +89,31 @@ static tn_status read_activation(tn_loader *loader, const tn_arch *arch)
     return TN_OK;
 }
 
+// Linear scaling, which is also meant by a factor without a type.
+static tn_status read_rope_scaling(tn_loader *loader)
+{
+    char name[128];
+    tn_str type = {"linear", 6};
+    float factor, other;
+    full_key(loader, "rope.scaling.type", name);
+    loader->hparams.rope_scale = 1.0;
+    if (tn_gguf_find(loader->gguf, name)) TN_TRY(tn_gguf_get_str(loader->gguf, name, &type));
+    if (tn_str_is(type, "none")) return TN_OK;
+    if (!tn_str_is(type, "linear"))
+        return tn_fail(TN_UNSUPPORTED, "%s: RoPE scaling '%.*s' is not supported; none and linear are", tn_gguf_path(loader->gguf),
+                       TN_STR_ARGS(type));
+    TN_TRY(get_f32_or(loader, "rope.scale_linear", 1.0f, &factor)); // the key's first name
+    TN_TRY(get_f32_or(loader, "rope.scaling.factor", factor, &factor));
+    if (factor == 0.0f) factor = 1.0f; // "not scaled" in some files
+    if (!(factor >= 1e-3f && factor <= 1e6f)) return bad_value(loader, "rope.scaling.factor", "is out of range");
+    TN_TRY(get_f32_or(loader, "rope.scaling.attn_factor", 1.0f, &other));
+    if (other != 1.0f)
+        return tn_fail(TN_UNSUPPORTED, "%s: '%s.rope.scaling.attn_factor' is %g, which this version does not run",
+                       tn_gguf_path(loader->gguf), loader->arch, (double)other);
+    loader->hparams.rope_scale = (double)factor;
+    return TN_OK;
+}
+
 static tn_status read_rope(tn_loader *loader)
 {
     tn_hparams *h = &loader->hparams;
@@ -100,21 +125,7 @@ static tn_status read_rope(tn_loader *loader)
     TN_TRY(get_f32_or(loader, "rope.freq_base", 10000.0f, &h->rope_theta));
     if (!(h->rope_theta >= 1.0f && h->rope_theta < 1e30f)) return bad_value(loader, "rope.freq_base", "is out of range");
 
-    char name[128];
-    full_key(loader, "rope.scaling.type", name);
-    tn_str type;
-    h->rope_scale = 1.0;
-    if (!tn_gguf_find(loader->gguf, name)) return TN_OK;
-    TN_TRY(tn_gguf_get_str(loader->gguf, name, &type));
-    if (tn_str_is(type, "none")) return TN_OK;
-    if (!tn_str_is(type, "linear"))
-        return tn_fail(TN_UNSUPPORTED, "%s: RoPE scaling '%.*s' is not supported; none and linear are", tn_gguf_path(loader->gguf),
-                       TN_STR_ARGS(type));
-    float factor;
-    TN_TRY(get_f32_or(loader, "rope.scaling.factor", 1.0f, &factor));
-    if (!(factor >= 1e-3f && factor <= 1e6f)) return bad_value(loader, "rope.scaling.factor", "is out of range");
-    h->rope_scale = (double)factor;
-    return TN_OK;
+    return read_rope_scaling(loader);
 }
 
 static tn_status read_vocabulary(tn_loader *loader)

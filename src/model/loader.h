@@ -49,6 +49,8 @@ const tn_arch *tn_arch_find(const char *name);
 const tn_arch *tn_arch_list(size_t *out_count);
 // BitNet: squared ReLU or SiLU, sub-norms before the output and down projections, RoPE in halves, head tied unless output.weight exists.
 tn_status tn_arch_bitnet_build(tn_loader *loader);
+// Llama with ternary linear layers: SiLU, no sub-norms, RoPE of neighbours, head tied unless output.weight exists.
+tn_status tn_arch_llama_build(tn_loader *loader);
 
 // Reads <arch>.* keys into loader->hparams, with every check.  Errors: BAD_FILE, UNSUPPORTED.
 tn_status tn_loader_read_hparams(tn_loader *loader, const tn_arch *arch);
@@ -59,6 +61,9 @@ tn_status tn_loader_dense(tn_loader *loader, const char *name, uint32_t n_rows, 
 tn_status tn_loader_gains(tn_loader *loader, const char *name, uint32_t n, uint32_t *out_weight);
 tn_status tn_loader_rope(tn_loader *loader, uint32_t *out_weight); // honours rope_freqs.weight
 bool tn_loader_has(const tn_loader *loader, const char *name);
+// UNSUPPORTED, by name, for what makes the file another model than its architecture's plain one: experts, biases, norms of queries and
+// keys, windows, scaled residuals and so on. Before the graph is built, so that the reason is not a missing tensor.
+tn_status tn_loader_refuse_variants(const tn_loader *loader);
 // UNSUPPORTED where the file has a tensor that the graph does not use: the answer would not be the model's.
 tn_status tn_loader_check_all_used(const tn_loader *loader);
 

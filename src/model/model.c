@@ -134,6 +134,7 @@ static tn_status build_graph(tn_model *model, const tn_model_params *params)
     tn_loader loader = {.gguf = model->gguf, .arch = model->info.architecture, .log = &params->log, .progress = &params->progress};
     tn_status status;
     size_t n_tensors = tn_gguf_n_tensors(model->gguf);
+    TN_TRY_GOTO(tn_loader_refuse_variants(&loader));
     TN_TRY_GOTO(tn_loader_read_hparams(&loader, arch));
     loader.n_weights_max = (uint32_t)n_tensors + 1; // and the RoPE table
     TN_TRY_GOTO(tn_alloc_zero(loader.n_weights_max, sizeof *loader.weights, &loader.weights));
