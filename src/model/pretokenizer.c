@@ -63,7 +63,8 @@ static size_t whitespace(const uint8_t *text, size_t len, bool newlines)
 }
 
 // (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
-static size_t scan_llama3(const uint8_t *text, size_t len)
+// with `n_digits` in place of the 3.
+static inline size_t scan_llama3_like(const uint8_t *text, size_t len, int n_digits)
 {
     size_t bytes, next_bytes;
     size_t short_word = contraction(text, len, true);
@@ -72,7 +73,7 @@ static size_t scan_llama3(const uint8_t *text, size_t len)
     if (c & TN_CHAR_LETTER) return run_end(text, len, bytes, TN_CHAR_LETTER);
     if (c & TN_CHAR_NUMBER) {
         size_t at = bytes;
-        for (int i = 1; i < 3 && at < len && class_at(text + at, len - at, &next_bytes) & TN_CHAR_NUMBER; i++) at += next_bytes;
+        for (int i = 1; i < n_digits && at < len && class_at(text + at, len - at, &next_bytes) & TN_CHAR_NUMBER; i++) at += next_bytes;
         return at;
     }
     uint8_t next = bytes < len ? class_at(text + bytes, len - bytes, &next_bytes) : 0;
@@ -83,6 +84,9 @@ static size_t scan_llama3(const uint8_t *text, size_t len)
     }
     return whitespace(text, len, true);
 }
+
+static size_t scan_llama3(const uint8_t *text, size_t len) { return scan_llama3_like(text, len, 3); }
+static size_t scan_qwen2(const uint8_t *text, size_t len) { return scan_llama3_like(text, len, 1); }
 
 // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 static size_t scan_gpt2(const uint8_t *text, size_t len)
@@ -96,20 +100,25 @@ static size_t scan_gpt2(const uint8_t *text, size_t len)
     return run_end(text, len, start + bytes, c & (TN_CHAR_LETTER | TN_CHAR_NUMBER | TN_CHAR_OTHER));
 }
 
-static bool is_default_punctuation(uint8_t first_byte, uint8_t c)
+// `symbols`: what counts beside \p{P}, one ASCII character each.
+static inline bool is_punctuation(uint8_t first_byte, uint8_t c, const char *symbols)
 {
-    return c & TN_CHAR_PUNCT || (first_byte != 0 && strchr("$+<=>^~|", first_byte) != NULL);
+    return c & TN_CHAR_PUNCT || (first_byte != 0 && strchr(symbols, first_byte) != NULL);
 }
 
-// [\p{P}\$\+<=>\^~\|]+ and the text between.
-static size_t scan_punctuation(const uint8_t *text, size_t len)
+// [\p{P}...]+ and the text between.
+static inline size_t scan_punctuation(const uint8_t *text, size_t len, const char *symbols)
 {
     size_t bytes;
-    bool inside = is_default_punctuation(text[0], class_at(text, len, &bytes));
+    bool inside = is_punctuation(text[0], class_at(text, len, &bytes), symbols);
     size_t at = bytes;
-    while (at < len && is_default_punctuation(text[at], class_at(text + at, len - at, &bytes)) == inside) at += bytes;
+    while (at < len && is_punctuation(text[at], class_at(text + at, len - at, &bytes), symbols) == inside) at += bytes;
     return at;
 }
+
+// [\p{P}\$\+<=>\^~\|]+ and [\p{P}\$\+<=>\^~\|`]+
+static size_t scan_default_punctuation(const uint8_t *text, size_t len) { return scan_punctuation(text, len, "$+<=>^~|"); }
+static size_t scan_falcon_punctuation(const uint8_t *text, size_t len) { return scan_punctuation(text, len, "$+<=>^~|`"); }
 
 // \p{N}+ and the text between.
 static size_t scan_numbers(const uint8_t *text, size_t len)
@@ -120,33 +129,41 @@ static size_t scan_numbers(const uint8_t *text, size_t len)
     return run_end(text, len, bytes, c & TN_CHAR_NUMBER ? TN_CHAR_NUMBER : others);
 }
 
-static bool three_digits(const uint8_t *text, size_t len)
+static inline bool starts_with_digits(const uint8_t *text, size_t len, size_t n)
 {
-    if (len < 3) return false;
-    for (int i = 0; i < 3; i++) {
+    if (len < n) return false;
+    for (size_t i = 0; i < n; i++) {
         if (text[i] < '0' || text[i] > '9') return false;
     }
     return true;
 }
 
-// [0-9][0-9][0-9] and the text between.
-static size_t scan_digit_triples(const uint8_t *text, size_t len)
+// [0-9]{n} and the text between.
+static inline size_t scan_digits(const uint8_t *text, size_t len, size_t n)
 {
-    if (three_digits(text, len)) return 3;
+    if (starts_with_digits(text, len, n)) return n;
     size_t at = 1;
-    while (at < len && !three_digits(text + at, len - at)) at++;
+    while (at < len && !starts_with_digits(text + at, len - at, n)) at++;
     return at;
 }
+
+static size_t scan_digit_triples(const uint8_t *text, size_t len) { return scan_digits(text, len, 3); }
+static size_t scan_single_digits(const uint8_t *text, size_t len) { return scan_digits(text, len, 1); }
 
 #define LLAMA3(name, ignore_merges, add_bos)                                                                                               \
     {                                                                                                                                      \
         name, {scan_llama3}, 1, ignore_merges, add_bos                                                                                     \
+    }
+#define QWEN2(name)                                                                                                                        \
+    {                                                                                                                                      \
+        name, {scan_qwen2}, 1, false, false                                                                                                \
     }
 #define GPT2(name)                                                                                                                         \
     {                                                                                                                                      \
         name, {scan_gpt2}, 1, false, false                                                                                                 \
     }
 
+// Of "falcon3" the sources disagree: some read it as "falcon_e". Its makers chose this one by comparing tokens; the other can be asked for.
 static const tn_pretokenizer pretokenizers[] = {
     LLAMA3("llama-bpe", true, true),
     LLAMA3("llama3", true, true),
@@ -157,11 +174,16 @@ static const tn_pretokenizer pretokenizers[] = {
     LLAMA3("lfm2", true, true),
     LLAMA3("midm-2.0", true, true),
     LLAMA3("smaug-bpe", false, false),
+    QWEN2("qwen2"),
+    QWEN2("deepseek-r1-qwen"),
+    QWEN2("kormo"),
     GPT2("gpt-2"),
     GPT2("mpt"),
     GPT2("olmo"),
     GPT2("jais"),
-    {"default", {scan_punctuation, scan_gpt2, scan_numbers, scan_digit_triples}, 4, false, false},
+    {"falcon", {scan_falcon_punctuation, scan_gpt2, scan_digit_triples}, 3, false, false},
+    {"falcon_e", {scan_falcon_punctuation, scan_gpt2, scan_single_digits}, 3, false, false},
+    {"default", {scan_default_punctuation, scan_gpt2, scan_numbers, scan_digit_triples}, 4, false, false},
 };
 
 const tn_pretokenizer *tn_pretokenizer_find(const char *name, size_t name_len)

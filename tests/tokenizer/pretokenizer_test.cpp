@@ -3,6 +3,8 @@
 #include "tokenizer/tokenizer_support.hpp"
 
 #include <cstring>
+#include <map>
+#include <set>
 
 extern "C" {
 #include "model/pretokenizer.h"
@@ -17,14 +19,25 @@ namespace
 const std::string S = "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
 const std::string GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" + S + "\\p{L}\\p{N}]+|[" + S + "]+(?![^" + S + "])";
 
-std::vector<std::string> passes_of(const std::string &pre)
+// The llama3 expression with that many digits in a piece.
+std::string llama3(const std::string &n_digits)
 {
-    if (pre == "llama-bpe") {
-        return {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^" + S + "\\p{L}\\p{N}]+[\\r\\n]*|[" + S +
-                "]*[\\r\\n]+|[" + S + "]+(?![^" + S + "])|[" + S + "]+"};
-    }
-    if (pre == "gpt-2") return {GPT2};
-    return {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"};
+    return "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{" + n_digits + "}| ?[^" + S + "\\p{L}\\p{N}]+[\\r\\n]*|[" +
+           S + "]*[\\r\\n]+|[" + S + "]+(?![^" + S + "])|[" + S + "]+";
+}
+
+// The expressions by name; of the names that mean the same one stands here for all, see Pretokenizer.NamesOfOneFamilyScanAlike.
+const std::map<std::string, std::vector<std::string>> &families()
+{
+    static const std::map<std::string, std::vector<std::string>> all = {
+        {"llama-bpe", {llama3("1,3")}},
+        {"qwen2", {llama3("1")}},
+        {"gpt-2", {GPT2}},
+        {"falcon", {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]"}},
+        {"falcon_e", {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9]"}},
+        {"default", {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
+    };
+    return all;
 }
 
 // Text with U+FFFD for each byte that belongs to no character.
@@ -59,7 +72,7 @@ class PretokenizerTest : public testing::TestWithParam<const char *>
   protected:
     PretokenizerTest() : pre_(tn_pretokenizer_find(GetParam(), strlen(GetParam())))
     {
-        for (const auto &pattern : passes_of(GetParam())) passes_.push_back(std::make_unique<Regex>(pattern));
+        for (const auto &pattern : families().at(GetParam())) passes_.push_back(std::make_unique<Regex>(pattern));
     }
     void check(const std::string &text)
     {
@@ -93,8 +106,8 @@ TEST_P(PretokenizerTest, CutsTheVocabularyCasesAsTheExpressionDoes)
 
 TEST_P(PretokenizerTest, CutsEveryShortTextOfTrickyCharactersAsTheExpressionDoes)
 {
-    const std::string alphabet[] = {"'",  "s", "L", "l", "re",       " ",        "\n",       "\r",
-                                    "\t", "7", "!", "$", "\xC5\xBF", "\xC2\xA0", "\xC3\xA9", "\xFF"};
+    const std::string alphabet[] = {"'", "s", "L", "l",        "re",       " ",        "\n",   "\r", "\t",
+                                    "7", "!", "$", "\xC5\xBF", "\xC2\xA0", "\xC3\xA9", "\xFF", "`",  "\xD9\xA3"};
     const size_t n = sizeof alphabet / sizeof alphabet[0];
     for (size_t i = 0; i < n * n * n * n; i++) {
         check(alphabet[i % n] + alphabet[i / n % n] + alphabet[i / n / n % n] + alphabet[i / n / n / n]);
@@ -167,8 +180,45 @@ TEST_P(PretokenizerTest, CutsAMegabyteOfOneCharacter)
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, PretokenizerTest, testing::Values("llama-bpe", "gpt-2", "default"),
-                         [](const auto &test) { return std::string(test.param).substr(0, 3); });
+INSTANTIATE_TEST_SUITE_P(Families, PretokenizerTest, testing::Values("llama-bpe", "qwen2", "gpt-2", "falcon", "falcon_e", "default"),
+                         [](const auto &test) {
+                             std::string name = test.param;
+                             name.erase(std::remove(name.begin(), name.end(), '-'), name.end());
+                             return name;
+                         });
+
+TEST(Pretokenizer, NamesOfOneFamilyScanAlike)
+{
+    struct Family {
+        std::vector<std::string> names;
+        bool ignore_merges, add_bos;
+    };
+    const std::vector<Family> expected = {
+        {{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "lfm2", "midm-2.0"}, true, true},
+        {{"llama-bpe", "smaug-bpe"}, true, true},
+        {{"qwen2", "deepseek-r1-qwen", "kormo"}, false, false},
+        {{"gpt-2", "mpt", "olmo", "jais"}, false, false},
+        {{"falcon"}, false, false},
+        {{"falcon_e"}, false, false},
+        {{"default"}, false, false},
+    };
+    std::set<std::string> listed;
+    for (const auto &family : expected) {
+        const tn_pretokenizer *first = tn_pretokenizer_find(family.names[0].data(), family.names[0].size());
+        ASSERT_NE(first, nullptr);
+        for (const auto &name : family.names) {
+            const tn_pretokenizer *pre = tn_pretokenizer_find(name.data(), name.size());
+            ASSERT_NE(pre, nullptr) << name;
+            EXPECT_EQ(pre->n_stages, first->n_stages) << name;
+            for (size_t i = 0; i < first->n_stages; i++) EXPECT_EQ(pre->stages[i], first->stages[i]) << name;
+            bool smaug = name == "smaug-bpe"; // the expression of Llama 3 without its other habits
+            EXPECT_EQ(pre->ignore_merges, family.ignore_merges && !smaug) << name;
+            EXPECT_EQ(pre->add_bos, family.add_bos && !smaug) << name;
+            listed.insert(name);
+        }
+    }
+    for (size_t i = 0; tn_pretokenizer_at(i); i++) EXPECT_EQ(listed.count(tn_pretokenizer_at(i)->name), 1u) << tn_pretokenizer_at(i)->name;
+}
 
 TEST(Pretokenizer, NamesAreUniqueAndUnknownOnesAreNotFound)
 {
