@@ -23,6 +23,9 @@ typedef struct tn_model_params {
     tn_model_load load;
     tn_log log;
     tn_progress progress; // of TN_MODEL_LOAD_ALL: weights looked at
+    // Pre-tokenizer to use in place of the one that the file names, "falcon_e" for example; NULL: the file's. INVALID_ARGUMENT, with the
+    // known names, where there is none of this name, and where the tokenizer is SentencePiece, which has none.
+    const char *pre_tokenizer;
 } tn_model_params;
 #define TN_MODEL_PARAMS_INIT TN_PARAMS_INIT(tn_model_params)
 

@@ -8,7 +8,11 @@
 extern "C" {
 #endif
 
-// The tokenizer of a model. Immutable; any thread.
+// The tokenizer of a model: byte-level BPE ("gpt2" in GGUF), or SentencePiece's BPE with byte fallback ("llama"). Immutable; any thread.
+//
+// SentencePiece puts a space in front of every text, and of the text behind each special token, where the model says so. It reads U+2581
+// as a space, so that this one character comes back as a space; all other bytes come back as they were, also those that are not UTF-8,
+// unless the vocabulary has no tokens for bytes (then the unknown token stands for what it lacks).
 typedef struct tn_tokenizer tn_tokenizer;
 
 enum {
@@ -31,10 +35,16 @@ typedef enum tn_token_kind {
 // call with capacity 0 asks for the size.  Errors: OUT_OF_MEMORY, INVALID_ARGUMENT (more than 2^31 tokens).
 TN_NODISCARD TN_API tn_status tn_tokenizer_encode(const tn_tokenizer *tokenizer, const char *text, size_t text_len, unsigned flags,
                                                   int32_t *tokens, size_t capacity, size_t *out_n);
-// The bytes of one token as they appear in text (a control token: its written form when `special`, else nothing).
+// The bytes of one token as they appear within a text, with the space that a SentencePiece token may begin with: what to add when a text
+// is continued (a control token: its written form when `special`, else nothing).
 // Writes at most `capacity` bytes, no terminator, and the full length.  Errors: INVALID_ARGUMENT (no such id).
 TN_NODISCARD TN_API tn_status tn_tokenizer_decode_token(const tn_tokenizer *tokenizer, int32_t token, bool special, char *bytes,
                                                         size_t capacity, size_t *out_len);
+// The bytes of a whole text from its tokens, without the spaces that encoding put in front of it and behind its special tokens: what
+// tn_tokenizer_encode was given. Writes at most `capacity` bytes, no terminator, and the full length.  Errors: INVALID_ARGUMENT (no such
+// id).
+TN_NODISCARD TN_API tn_status tn_tokenizer_decode(const tn_tokenizer *tokenizer, const int32_t *tokens, size_t n_tokens, bool special,
+                                                  char *bytes, size_t capacity, size_t *out_len);
 TN_API int32_t tn_tokenizer_n_vocab(const tn_tokenizer *tokenizer);
 TN_API tn_token_kind tn_tokenizer_kind(const tn_tokenizer *tokenizer, int32_t token);
 TN_API int32_t tn_tokenizer_bos(const tn_tokenizer *tokenizer); // TN_TOKEN_NONE where there is none
@@ -42,10 +52,11 @@ TN_API int32_t tn_tokenizer_eos(const tn_tokenizer *tokenizer);
 TN_API bool tn_tokenizer_adds_bos(const tn_tokenizer *tokenizer);
 // Whether `token` ends an answer (EOS, EOT, EOM and their relatives).
 TN_API bool tn_tokenizer_is_eog(const tn_tokenizer *tokenizer, int32_t token);
-// Name of the pre-tokenizer in use, "llama-bpe" for example.
+// Name of the pre-tokenizer in use, "llama-bpe" for example; "spm" where the tokenizer is SentencePiece, which has none.
 TN_API const char *tn_tokenizer_pre(const tn_tokenizer *tokenizer);
 
-// Turns generated tokens into text that may be shown: never half a UTF-8 character, never a part of a stop string.
+// Turns generated tokens into text that may be shown: never half a UTF-8 character, never a part of a stop string. The text continues
+// the prompt, so a first SentencePiece token keeps its space.
 typedef struct tn_text_stream tn_text_stream;
 
 typedef struct tn_text_stream_params {

@@ -2,21 +2,15 @@
 #ifndef TN_MODEL_BPE_H
 #define TN_MODEL_BPE_H
 
-#include "base/str.h"
-
-// A growing list of token ids. Zero-initialise; free `ids` with tn_free.
-typedef struct tn_id_list {
-    int32_t *ids;
-    size_t n, capacity;
-} tn_id_list;
+#include "model/merge.h"
+#include "model/piece_table.h"
 
 // What merging needs of a vocabulary. Symbols are token ids, and n_tokens + b for a byte b that no token stands for.
 // Immutable after the build; any thread.
 typedef struct tn_bpe {
     const tn_str *tokens; // [n_tokens] bytes of each; borrowed
     int32_t n_tokens;
-    struct tn_bpe_word *words; // hash table: bytes -> id
-    size_t n_word_slots;
+    tn_piece_table table;      // tokens that may come out of text
     struct tn_bpe_pair *pairs; // hash table: (left, right) -> rank, joined
     size_t n_pair_slots, n_pairs;
     int32_t byte_symbols[256];
@@ -25,9 +19,8 @@ typedef struct tn_bpe {
 // Room for merging one word at a time, kept between words. Zero-initialise; one thread.
 typedef struct tn_bpe_scratch {
     struct tn_bpe_symbol *symbols;
-    uint64_t *heap;
-    size_t symbols_capacity, heap_capacity, n_heap;
-    uint64_t n_heap_pops; // over all words: the work done, for tests
+    size_t capacity;
+    tn_merge_heap heap;
 } tn_bpe_scratch;
 
 // Prepares a vocabulary without merges. `usable[i]`: token i may come out of text (of equal ones the last wins). Borrows `tokens`.
@@ -36,8 +29,6 @@ tn_status tn_bpe_init(tn_bpe *bpe, const tn_str *tokens, const bool *usable, int
 void tn_bpe_deinit(tn_bpe *bpe);
 // The symbol of some bytes, or -1.
 int32_t tn_bpe_find_symbol(const tn_bpe *bpe, const uint8_t *bytes, size_t len);
-// The token of some bytes whose tn_bpe_hash is `hash`, or -1.
-int32_t tn_bpe_find_token(const tn_bpe *bpe, const uint8_t *bytes, size_t len, uint64_t hash);
 // Adds a merge; of two for one pair the first counts. `rank` < UINT32_MAX.  Errors: OUT_OF_MEMORY.
 tn_status tn_bpe_add_merge(tn_bpe *bpe, int32_t left, int32_t right, uint32_t rank, int32_t joined);
 // Adds every pair of symbols whose joined bytes are a token, ranked by that token's id (what tiktoken files mean).
@@ -48,9 +39,5 @@ tn_status tn_bpe_add_merges_by_id(tn_bpe *bpe, const bool *usable);
 // Errors: OUT_OF_MEMORY, INVALID_ARGUMENT (a word of 2^31 bytes or more).
 tn_status tn_bpe_encode_word(const tn_bpe *bpe, tn_bpe_scratch *scratch, const uint8_t *word, size_t len, tn_id_list *out);
 void tn_bpe_scratch_deinit(tn_bpe_scratch *scratch);
-// Appends ids.  Errors: OUT_OF_MEMORY.
-tn_status tn_id_list_append(tn_id_list *list, const int32_t *ids, size_t n);
-
-uint64_t tn_bpe_hash(const uint8_t *bytes, size_t len);
 
 #endif

@@ -160,7 +160,8 @@ fail: // what was made belongs to the model from here on, also on failure
 
 static tn_status open_tokenizer(tn_model *model, const tn_model_params *params)
 {
-    tn_status status = tn_tokenizer_create_gguf(model->gguf, model->info.architecture, &params->log, &model->tokenizer);
+    const tn_tokenizer_gguf_params options = {.arch = model->info.architecture, .pre = params->pre_tokenizer, .log = &params->log};
+    tn_status status = tn_tokenizer_create_gguf(model->gguf, &options, &model->tokenizer);
     if (status == TN_NOT_FOUND && params->load == TN_MODEL_LOAD_ALL) {
         tn_log_write(&params->log, TN_LOG_WARN, "%s: the file has no tokenizer; only token ids can be used", tn_gguf_path(model->gguf));
         return TN_OK;

@@ -6,6 +6,9 @@
 #define KEY(name)           "tokenizer.ggml." name
 #define LLAMA3_TOKENS       128256 // the size of Llama 3's vocabulary, which no other family has
 #define BPE_DEFAULT_SPECIAL 11     // BOS and EOS of byte-level BPE where the file names none (Falcon's end of text)
+#define SPM_DEFAULT_UNKNOWN 0      // and those of SentencePiece
+#define SPM_DEFAULT_BOS     1
+#define SPM_DEFAULT_EOS     2
 
 // What the keys say; the arrays are owned.
 typedef struct gguf_vocab {
@@ -13,8 +16,9 @@ typedef struct gguf_vocab {
     const tn_log *log;
     tn_str *tokens, *merges;
     int32_t *kinds;
+    float *scores;
     char *pre;
-    tn_bpe_vocab bpe;
+    tn_vocab vocab;
     int32_t ends[2]; // EOT, EOM
 } gguf_vocab;
 
@@ -40,9 +44,9 @@ static tn_status find_per_token(const gguf_vocab *v, const char *key, tn_gguf_ty
     memset(out_array, 0, sizeof *out_array);
     if (!tn_gguf_find(v->gguf, key)) return TN_OK;
     TN_TRY(tn_gguf_get_array(v->gguf, key, type, out_array));
-    if (out_array->n == (uint64_t)v->bpe.n_tokens) return TN_OK;
+    if (out_array->n == (uint64_t)v->vocab.n_tokens) return TN_OK;
     return tn_fail(TN_BAD_FILE, "%s has %llu entries for %d tokens: get another copy of %s", key, (unsigned long long)out_array->n,
-                   v->bpe.n_tokens, tn_gguf_path(v->gguf));
+                   v->vocab.n_tokens, tn_gguf_path(v->gguf));
 }
 
 static int32_t load_i32(const uint8_t *p)
@@ -53,22 +57,41 @@ static int32_t load_i32(const uint8_t *p)
     return i;
 }
 
+static tn_status read_scores(gguf_vocab *v)
+{
+    tn_gguf_array array;
+    TN_TRY(find_per_token(v, KEY("scores"), TN_GGUF_F32, &array));
+    if (v->vocab.model != TN_VOCAB_SPM) return TN_OK; // means nothing to BPE, but must fit
+    if (!array.data) {
+        return tn_fail(TN_BAD_FILE, "%s has a SentencePiece tokenizer without %s: get another copy", tn_gguf_path(v->gguf), KEY("scores"));
+    }
+    size_t n = (size_t)array.n;
+    TN_TRY(tn_alloc(n, sizeof *v->scores, &v->scores));
+    for (size_t i = 0; i < n; i++) {
+        int32_t bits = load_i32(array.data + 4 * i);
+        memcpy(&v->scores[i], &bits, sizeof bits);
+    }
+    v->vocab.scores = v->scores;
+    return TN_OK;
+}
+
 static tn_status read_tokens(gguf_vocab *v)
 {
     tn_gguf_array array;
     size_t n;
     TN_TRY(read_strings(v, KEY("tokens"), TN_VOCAB_TOKENS_MAX, &v->tokens, &n));
-    v->bpe.tokens = v->tokens;
-    v->bpe.n_tokens = (int32_t)n;
-    TN_TRY(find_per_token(v, KEY("scores"), TN_GGUF_F32, &array)); // means nothing to BPE, but must fit
+    v->vocab.tokens = v->tokens;
+    v->vocab.n_tokens = (int32_t)n;
     TN_TRY(find_per_token(v, KEY("token_type"), TN_GGUF_I32, &array));
     if (array.n > 0) {
         TN_TRY(tn_alloc(n, sizeof *v->kinds, &v->kinds));
         for (size_t i = 0; i < n; i++) v->kinds[i] = load_i32(array.data + 4 * i);
-        v->bpe.kinds = v->kinds;
+        v->vocab.kinds = v->kinds;
     }
-    TN_TRY(read_strings(v, KEY("merges"), UINT32_MAX - 1, &v->merges, &v->bpe.n_merges));
-    v->bpe.merges = v->merges;
+    TN_TRY(read_scores(v));
+    if (v->vocab.model != TN_VOCAB_BPE) return TN_OK;
+    TN_TRY(read_strings(v, KEY("merges"), UINT32_MAX - 1, &v->merges, &v->vocab.n_merges));
+    v->vocab.merges = v->merges;
     return TN_OK;
 }
 
@@ -86,22 +109,23 @@ static tn_status read_special(const gguf_vocab *v, const char *key, int32_t *out
         return tn_fail(TN_BAD_FILE, "%s is of type %s, not an integer: get another copy of %s", key, tn_gguf_type_name(kv->type),
                        tn_gguf_path(v->gguf));
     }
-    if (is_signed ? kv->value.i >= 0 && kv->value.i < v->bpe.n_tokens : kv->value.u < (uint64_t)v->bpe.n_tokens) {
+    if (is_signed ? kv->value.i >= 0 && kv->value.i < v->vocab.n_tokens : kv->value.u < (uint64_t)v->vocab.n_tokens) {
         *out_id = is_signed ? (int32_t)kv->value.i : (int32_t)kv->value.u;
     } else {
-        tn_log_write(v->log, TN_LOG_WARN, "%s is no token of the vocabulary's %d and is ignored", key, v->bpe.n_tokens);
+        tn_log_write(v->log, TN_LOG_WARN, "%s is no token of the vocabulary's %d and is ignored", key, v->vocab.n_tokens);
     }
     return TN_OK;
 }
 
-// BOS or EOS with the default of byte-level BPE. That is taken only where it is a control token: elsewhere it is an ordinary
-// one (a comma, in GPT-2's order), and every comma would end the answer.
-static tn_status read_special_or_default(const gguf_vocab *v, const char *key, int32_t *out_id)
+// BOS, EOS or the unknown token with its default in the kind of vocabulary. That of byte-level BPE is taken only where it is a
+// control token: elsewhere it is an ordinary one (a comma, in GPT-2's order), and every comma would end the answer.
+static tn_status read_special_or_default(const gguf_vocab *v, const char *key, int32_t default_id, int32_t *out_id)
 {
     bool present;
     TN_TRY(read_special(v, key, out_id, &present));
-    bool usable = v->kinds && v->bpe.n_tokens > BPE_DEFAULT_SPECIAL && v->kinds[BPE_DEFAULT_SPECIAL] == TN_TOKEN_CONTROL;
-    if (!present && usable) *out_id = BPE_DEFAULT_SPECIAL;
+    bool usable = v->vocab.n_tokens > default_id;
+    if (v->vocab.model == TN_VOCAB_BPE) usable = usable && v->kinds && v->kinds[default_id] == TN_TOKEN_CONTROL;
+    if (!present && usable) *out_id = default_id;
     return TN_OK;
 }
 
@@ -113,15 +137,19 @@ static tn_status read_flag(const gguf_vocab *v, const char *key, bool default_va
 
 static tn_status read_specials(gguf_vocab *v)
 {
-    bool present;
-    const tn_pretokenizer *pre = tn_pretokenizer_find(v->pre, strlen(v->pre));
-    TN_TRY(read_special_or_default(v, KEY("bos_token_id"), &v->bpe.bos));
-    TN_TRY(read_special_or_default(v, KEY("eos_token_id"), &v->bpe.eos));
+    bool present, spm = v->vocab.model == TN_VOCAB_SPM;
+    const tn_pretokenizer *pre = spm ? NULL : tn_pretokenizer_find(v->pre, strlen(v->pre));
+    TN_TRY(read_special_or_default(v, KEY("bos_token_id"), spm ? SPM_DEFAULT_BOS : BPE_DEFAULT_SPECIAL, &v->vocab.bos));
+    TN_TRY(read_special_or_default(v, KEY("eos_token_id"), spm ? SPM_DEFAULT_EOS : BPE_DEFAULT_SPECIAL, &v->vocab.eos));
+    v->vocab.unknown = TN_TOKEN_NONE;
+    if (spm) TN_TRY(read_special_or_default(v, KEY("unknown_token_id"), SPM_DEFAULT_UNKNOWN, &v->vocab.unknown));
     TN_TRY(read_special(v, KEY("eot_token_id"), &v->ends[0], &present));
     TN_TRY(read_special(v, KEY("eom_token_id"), &v->ends[1], &present));
-    TN_TRY(read_flag(v, KEY("add_bos_token"), pre && pre->add_bos, &v->bpe.add_bos));
-    TN_TRY(read_flag(v, KEY("add_eos_token"), false, &v->bpe.add_eos));
-    if (v->bpe.add_bos && v->bpe.bos == TN_TOKEN_NONE) {
+    TN_TRY(read_flag(v, KEY("add_bos_token"), spm || (pre && pre->add_bos), &v->vocab.add_bos));
+    TN_TRY(read_flag(v, KEY("add_eos_token"), false, &v->vocab.add_eos));
+    TN_TRY(read_flag(v, KEY("add_space_prefix"), spm, &v->vocab.add_space_prefix));
+    TN_TRY(read_flag(v, KEY("remove_extra_whitespaces"), false, &v->vocab.remove_extra_whitespaces));
+    if (v->vocab.add_bos && v->vocab.bos == TN_TOKEN_NONE) {
         tn_log_write(v->log, TN_LOG_WARN, "texts should begin with a BOS token, but the file names none: they begin without");
     }
     return TN_OK;
@@ -136,16 +164,38 @@ static tn_status read_pre(gguf_vocab *v, const char *arch)
         TN_TRY(tn_gguf_get_str(v->gguf, KEY("pre"), &name));
     } else {
         bool bitnet = arch && (strcmp(arch, "bitnet-b1.58") == 0 || strcmp(arch, "bitnet-25") == 0);
-        name = tn_str_of(bitnet || v->bpe.n_tokens == LLAMA3_TOKENS ? "llama-bpe" : "default");
+        name = tn_str_of(bitnet || v->vocab.n_tokens == LLAMA3_TOKENS ? "llama-bpe" : "default");
         tn_log_write(v->log, TN_LOG_WARN, "%s does not name its pre-tokenizer (%s); \"%s\" is taken", tn_gguf_path(v->gguf), KEY("pre"),
                      name.data);
     }
-    TN_TRY(tn_strdup(name.data, name.len, &v->pre));
-    v->bpe.pre = v->pre;
+    return tn_strdup(name.data, name.len, &v->pre);
+}
+
+// The pre-tokenizer that the caller asks for in place of the file's.
+static tn_status override_pre(gguf_vocab *v, const char *pre)
+{
+    const tn_pretokenizer *found;
+    if (v->vocab.model == TN_VOCAB_SPM) {
+        return tn_fail(TN_INVALID_ARGUMENT, "the tokenizer of %s is SentencePiece, which has no pre-tokenizer: do not ask for \"%.100s\"",
+                       tn_gguf_path(v->gguf), pre);
+    }
+    tn_status status = tn_pretokenizer_require(pre, &found);
+    if (status == TN_UNSUPPORTED) status = tn_fail(TN_INVALID_ARGUMENT, "%s", tn_error_last()->message);
+    return status == TN_OK ? tn_strdup(pre, strlen(pre), &v->pre) : status;
+}
+
+static tn_status settle_pre(gguf_vocab *v, const tn_tokenizer_gguf_params *params)
+{
+    if (params->pre) {
+        TN_TRY(override_pre(v, params->pre));
+    } else if (v->vocab.model == TN_VOCAB_BPE) {
+        TN_TRY(read_pre(v, params->arch));
+    }
+    v->vocab.pre = v->pre;
     return TN_OK;
 }
 
-static tn_status check_model(const tn_gguf *gguf)
+static tn_status read_model(const tn_gguf *gguf, tn_vocab_model *out_model)
 {
     tn_str model;
     bool named = tn_gguf_find(gguf, KEY("model")) != NULL;
@@ -153,25 +203,29 @@ static tn_status check_model(const tn_gguf *gguf)
     if (!named || tn_str_is(model, "none") || tn_str_is(model, "no_vocab")) {
         return tn_fail(TN_NOT_FOUND, "%s has no tokenizer (%s): use token ids, or a file with one", tn_gguf_path(gguf), KEY("model"));
     }
-    if (tn_str_is(model, "gpt2")) return TN_OK;
-    return tn_fail(TN_UNSUPPORTED, "%s has a tokenizer of kind \"%.*s\"%s; this version reads \"gpt2\" (byte-level BPE): use token ids",
-                   tn_gguf_path(gguf), TN_STR_ARGS(model), tn_str_is(model, "llama") ? " (SentencePiece)" : "");
+    *out_model = tn_str_is(model, "llama") ? TN_VOCAB_SPM : TN_VOCAB_BPE;
+    if (tn_str_is(model, "gpt2") || tn_str_is(model, "llama")) return TN_OK;
+    return tn_fail(TN_UNSUPPORTED,
+                   "%s has a tokenizer of kind \"%.*s\"; this version reads \"gpt2\" (byte-level BPE) and \"llama\" (SentencePiece): use "
+                   "token ids",
+                   tn_gguf_path(gguf), TN_STR_ARGS(model));
 }
 
-tn_status tn_tokenizer_create_gguf(const tn_gguf *gguf, const char *arch, const tn_log *log, tn_tokenizer **out_tokenizer)
+tn_status tn_tokenizer_create_gguf(const tn_gguf *gguf, const tn_tokenizer_gguf_params *params, tn_tokenizer **out_tokenizer)
 {
-    gguf_vocab v = {.gguf = gguf, .log = log};
+    gguf_vocab v = {.gguf = gguf, .log = params->log};
     tn_status status;
     *out_tokenizer = NULL;
-    TN_TRY(check_model(gguf));
+    TN_TRY(read_model(gguf, &v.vocab.model));
     TN_TRY_GOTO(read_tokens(&v));
-    TN_TRY_GOTO(read_pre(&v, arch));
+    TN_TRY_GOTO(settle_pre(&v, params));
     TN_TRY_GOTO(read_specials(&v));
-    status = tn_tokenizer_build(&v.bpe, v.ends, sizeof v.ends / sizeof v.ends[0], log, out_tokenizer);
+    status = tn_tokenizer_build(&v.vocab, v.ends, sizeof v.ends / sizeof v.ends[0], params->log, out_tokenizer);
 fail:
     tn_free(v.tokens);
     tn_free(v.merges);
     tn_free(v.kinds);
+    tn_free(v.scores);
     tn_free(v.pre);
     // Damage shows as a NOT_FOUND key deeper down too; to the caller the file then has a tokenizer, but a broken one.
     return status == TN_NOT_FOUND ? tn_fail(TN_BAD_FILE, "%s names a tokenizer without %s or %s: get another copy", tn_gguf_path(gguf),

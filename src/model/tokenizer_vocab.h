@@ -4,6 +4,7 @@
 
 #include "model/bpe.h"
 #include "model/pretokenizer.h"
+#include "model/spm.h"
 #include "model/tokenizer_internal.h"
 #include "model/tokenizer_special.h"
 
@@ -18,15 +19,40 @@ struct tn_tokenizer {
     int32_t n_tokens;
     int32_t bos, eos;
     bool add_bos, add_eos;
-    const tn_pretokenizer *pre;
-    tn_bpe bpe;
     tn_special_set user_defined; // cut out of every text
     tn_special_set specials;     // those and the control tokens: cut out where the caller asks for it
+    tn_vocab_model model;        // says which of the two below is there
+    struct {
+        const tn_pretokenizer *pre;
+        tn_bpe merges;
+    } bpe;
+    struct {
+        tn_spm merges;
+        bool *unused; // [n_tokens] of that kind
+    } spm;
 };
 
-// tn_tokenizer_create_bpe with what only model files know: further ids that end an answer (TN_TOKEN_NONE is skipped) and the log
+// tn_tokenizer_create with what only model files know: further ids that end an answer (TN_TOKEN_NONE is skipped) and the log
 // for warnings.
-tn_status tn_tokenizer_build(const tn_bpe_vocab *vocab, const int32_t *end_ids, size_t n_end_ids, const tn_log *log,
+tn_status tn_tokenizer_build(const tn_vocab *vocab, const int32_t *end_ids, size_t n_end_ids, const tn_log *log,
                              tn_tokenizer **out_tokenizer);
+
+// What the build does in its own way for each kind of vocabulary.
+typedef struct tn_vocab_ops {
+    // What the common checks leave open.  Errors: BAD_FILE, UNSUPPORTED.
+    tn_status (*check)(const tn_vocab *vocab);
+    // The kind of a token where the vocabulary names none.
+    uint8_t (*kind)(const tn_vocab *vocab, int32_t id);
+    // Writes the bytes that a token of this kind has in text, at most as many as its name; true where merging may make it.
+    bool (*piece)(tn_str name, uint8_t kind, char *out, size_t *out_len);
+    // Builds the tables for merging, behind all else. `mergeable`: as `piece` said.
+    tn_status (*finish)(tn_tokenizer *tokenizer, const tn_vocab *vocab, const bool *mergeable, const tn_log *log);
+    void (*destroy)(tn_tokenizer *tokenizer);
+} tn_vocab_ops;
+
+extern const tn_vocab_ops tn_vocab_bpe_ops, tn_vocab_spm_ops;
+
+// UNSUPPORTED, with the known names, where there is none of this name.
+tn_status tn_pretokenizer_require(const char *name, const tn_pretokenizer **out_pre);
 
 #endif

@@ -74,7 +74,7 @@ class Merger
         }
         return ids;
     }
-    uint64_t n_pops() const { return scratch_.n_heap_pops; }
+    uint64_t n_pops() const { return scratch_.heap.n_pops; }
 
   private:
     uint32_t rank_of(const std::string &a, const std::string &b) const

@@ -2,16 +2,18 @@
 #include "tokenizer/tokenizer_support.hpp"
 
 #include <jansson.h>
+#include <ternion/model.h>
 
 using namespace tokenizer_support;
 
 namespace
 {
 
-void check_cases(const tn_tokenizer *t, const std::string &out_name)
+// All cases of llama.cpp with the ids in the file at `out_path`, and back.
+void check_cases(const tn_tokenizer *t, const std::string &out_path)
 {
     auto texts = split(read_file(own_data("vocab-cases.inp")), "\n__ggml_vocab_test__\n");
-    auto lines = split(read_file(own_data(out_name)), "\n");
+    auto lines = split(read_file(out_path), "\n");
     ASSERT_EQ(texts.size(), 47u); // the last one, behind the last separator, is empty
     ASSERT_EQ(lines.size(), texts.size());
     for (size_t i = 0; i < texts.size(); i++) {
@@ -19,60 +21,63 @@ void check_cases(const tn_tokenizer *t, const std::string &out_name)
         std::istringstream numbers(lines[i]);
         for (int32_t id; numbers >> id;) expected.push_back(id);
         EXPECT_EQ(encode(t, texts[i]), expected) << "case " << i << ": " << testing::PrintToString(texts[i]);
-        EXPECT_EQ(decode(t, expected), texts[i]);
+        EXPECT_EQ(decode_text(t, expected), texts[i]);
     }
 }
 
-std::string base64(const std::string &text)
-{
-    const std::string digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    std::string out;
-    uint32_t bits = 0;
-    int n_bits = 0;
-    for (char c : text) {
-        size_t digit = digits.find(c);
-        if (digit == std::string::npos) break;
-        bits = bits << 6 | static_cast<uint32_t>(digit);
-        n_bits += 6;
-        if (n_bits >= 8) out.push_back(static_cast<char>(bits >> (n_bits -= 8)));
-    }
-    return out;
-}
+struct VocabFile {
+    const char *name; // as in ggml-vocab-NAME.gguf
+    const char *pre;
+    int32_t n_vocab, bos, eos;
+    bool adds_bos;
+    bool ids_are_here; // else they are read beside the vocabulary
+};
 
-TEST(TokenizerCases, Gpt2GivesTheIdsOfAll47Cases)
+void PrintTo(const VocabFile &file, std::ostream *out) { *out << file.name; }
+
+class VocabFileCases : public testing::TestWithParam<VocabFile>
 {
-    std::string path = shared_data("llama.cpp-vocab/ggml-vocab-gpt-2.gguf");
+};
+
+TEST_P(VocabFileCases, GivesTheIdsOfAll47Cases)
+{
+    const VocabFile &file = GetParam();
+    std::string path = shared_data(std::string("llama.cpp-vocab/ggml-vocab-") + file.name + ".gguf");
     if (!exists(path)) GTEST_SKIP() << path << " is absent";
-    tn_gguf *gguf = nullptr;
-    tn_tokenizer *t = nullptr;
-    ASSERT_EQ(tn_gguf_open(path.c_str(), nullptr, &gguf), TN_OK) << tn_error_last()->message;
-    tn_status status = tn_tokenizer_create_gguf(gguf, "gpt2", nullptr, &t);
-    tn_gguf_destroy(gguf); // the tokenizer keeps nothing of it
-    ASSERT_EQ(status, TN_OK) << tn_error_last()->message;
-    Tokenizer owner = owned(t);
-    EXPECT_EQ(tn_tokenizer_n_vocab(t), 50257);
-    EXPECT_EQ(tn_tokenizer_eos(t), 50256);
-    EXPECT_TRUE(tn_tokenizer_is_eog(t, 50256));
-    EXPECT_FALSE(tn_tokenizer_adds_bos(t));
-    check_cases(t, "gpt-2.out");
+    tn_model_params params = TN_MODEL_PARAMS_INIT;
+    params.load = TN_MODEL_LOAD_TOKENIZER;
+    params.log.write = [](void *, tn_log_level, const char *) {};
+    tn_model *model = nullptr;
+    ASSERT_EQ(tn_model_open(path.c_str(), &params, &model), TN_OK) << tn_error_last()->message;
+    std::unique_ptr<tn_model, void (*)(tn_model *)> owner(model, tn_model_close);
+    const tn_tokenizer *t = tn_model_tokenizer(model);
+    ASSERT_NE(t, nullptr);
+    EXPECT_EQ(tn_tokenizer_n_vocab(t), file.n_vocab);
+    EXPECT_STREQ(tn_tokenizer_pre(t), file.pre);
+    EXPECT_EQ(tn_tokenizer_bos(t), file.bos);
+    EXPECT_EQ(tn_tokenizer_eos(t), file.eos);
+    EXPECT_TRUE(tn_tokenizer_is_eog(t, file.eos));
+    EXPECT_EQ(tn_tokenizer_adds_bos(t), file.adds_bos);
+    check_cases(t, file.ids_are_here ? own_data(std::string(file.name) + ".out") : path + ".out");
 }
+
+INSTANTIATE_TEST_SUITE_P(LlamaCpp, VocabFileCases,
+                         testing::Values(VocabFile{"gpt-2", "gpt-2", 50257, 50256, 50256, false, true},
+                                         VocabFile{"falcon", "falcon", 65024, 11, 11, false, true},
+                                         VocabFile{"phi-3", "spm", 32064, 1, 32000, true, true},
+                                         VocabFile{"llama-spm", "spm", 32000, 1, 2, true, false}),
+                         [](const auto &test) {
+                             std::string name = test.param.name;
+                             name.erase(std::remove(name.begin(), name.end(), '-'), name.end());
+                             return name;
+                         });
 
 TEST(TokenizerCases, LlamaBpeGivesTheIdsOfAll47Cases)
 {
     std::string path = shared_data("tiktoken/llama3.tiktoken");
     if (!exists(path)) GTEST_SKIP() << path << " is absent";
-    Vocab v;
-    for (const auto &line : split(read_file(path), "\n")) {
-        if (line.empty()) continue;
-        ASSERT_EQ(std::stoul(line.substr(line.find(' ') + 1)), v.tokens.size());
-        v.tokens.push_back(to_alphabet(base64(line)));
-    }
-    ASSERT_EQ(v.tokens.size(), 128000u);
-    v.ranks_by_id = true;
-    v.pre = "llama-bpe";
-    v.bos = v.add("<|begin_of_text|>", TN_TOKEN_CONTROL);
-    Tokenizer t = v.make();
-    check_cases(t.get(), "llama-bpe.out");
+    Tokenizer t = tiktoken_vocab(path).make();
+    check_cases(t.get(), own_data("llama-bpe.out"));
     EXPECT_EQ(encode(t.get(), "<|begin_of_text|>Hello", TN_ENCODE_PARSE_SPECIAL), (Ids{128000, 9906}));
 }
 

@@ -151,15 +151,16 @@ struct Vocab {
         merge_texts.push_back({nullptr, 0}); // so that data() is not NULL
         std::vector<int32_t> all_kinds = kinds;
         all_kinds.resize(tokens.size(), TN_TOKEN_NORMAL);
-        tn_bpe_vocab v{};
+        tn_vocab v{};
         v.tokens = token_texts.data();
         v.kinds = kinds.empty() ? nullptr : all_kinds.data();
         v.n_tokens = static_cast<int32_t>(tokens.size());
         v.merges = ranks_by_id ? nullptr : merge_texts.data();
         v.n_merges = merges.size();
         v.pre = pre.c_str();
+        v.unknown = TN_TOKEN_NONE;
         v.bos = bos, v.eos = eos, v.add_bos = add_bos, v.add_eos = add_eos;
-        return tn_tokenizer_create_bpe(&v, out);
+        return tn_tokenizer_create(&v, out);
     }
 
     Tokenizer make() const
@@ -198,6 +199,38 @@ inline Vocab story_vocab()
     return v;
 }
 
+inline std::string base64(const std::string &text)
+{
+    const std::string digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::string out;
+    uint32_t bits = 0;
+    int n_bits = 0;
+    for (char c : text) {
+        size_t digit = digits.find(c);
+        if (digit == std::string::npos) break;
+        bits = bits << 6 | static_cast<uint32_t>(digit);
+        n_bits += 6;
+        if (n_bits >= 8) out.push_back(static_cast<char>(bits >> (n_bits -= 8)));
+    }
+    return out;
+}
+
+// Llama 3's vocabulary from a file of tiktoken's format: "base64-token rank" a line.
+inline Vocab tiktoken_vocab(const std::string &path)
+{
+    Vocab v;
+    for (const auto &line : split(read_file(path), "\n")) {
+        if (line.empty()) continue;
+        EXPECT_EQ(std::stoul(line.substr(line.find(' ') + 1)), v.tokens.size());
+        v.tokens.push_back(to_alphabet(base64(line)));
+    }
+    EXPECT_EQ(v.tokens.size(), 128000u);
+    v.ranks_by_id = true;
+    v.pre = "llama-bpe";
+    v.bos = v.add("<|begin_of_text|>", TN_TOKEN_CONTROL);
+    return v;
+}
+
 inline Ids encode(const tn_tokenizer *t, const std::string &text, unsigned flags = 0)
 {
     size_t n = 0, n_again = 0;
@@ -226,6 +259,17 @@ inline std::string decode(const tn_tokenizer *t, const Ids &ids, bool special = 
         EXPECT_TRUE(tn_tokenizer_decode_token(t, id, special, bytes, sizeof bytes, &len) == TN_OK);
         text += len <= sizeof bytes ? std::string(bytes, len) : piece(t, id, special);
     }
+    return text;
+}
+
+// The text of tokens that are a whole text.
+inline std::string decode_text(const tn_tokenizer *t, const Ids &ids, bool special = false)
+{
+    size_t len = 0, len_again = 0;
+    EXPECT_EQ(tn_tokenizer_decode(t, ids.data(), ids.size(), special, nullptr, 0, &len), TN_OK);
+    std::string text(len, '\0');
+    EXPECT_EQ(tn_tokenizer_decode(t, ids.data(), ids.size(), special, text.data(), len, &len_again), TN_OK);
+    EXPECT_EQ(len, len_again);
     return text;
 }
 
