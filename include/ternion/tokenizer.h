@@ -18,6 +18,7 @@ typedef struct tn_tokenizer tn_tokenizer;
 enum {
     TN_ENCODE_ADD_SPECIAL = 1,   // BOS and EOS as the model says
     TN_ENCODE_PARSE_SPECIAL = 2, // control tokens written out in the text become their ids; never for users' text
+    TN_ENCODE_NO_SPECIAL = 4,    // nor do user-defined tokens, which are cut out of every text else; not with the flag above
 };
 
 typedef enum tn_token_kind {

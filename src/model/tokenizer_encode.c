@@ -114,11 +114,13 @@ static tn_status start_normal(encoder *e, size_t text_len, size_t n_matches)
     return tn_alloc((size_t)bytes, 1, &e->normal);
 }
 
-static tn_status encode_text(encoder *e, const uint8_t *text, size_t len, bool parse_special)
+static tn_status encode_text(encoder *e, const uint8_t *text, size_t len, unsigned flags)
 {
     const tn_tokenizer *t = e->tokenizer;
     tn_special_matches matches = {0};
-    tn_status status = tn_special_find(parse_special ? &t->specials : &t->user_defined, text, len, &matches);
+    tn_status status = TN_OK;
+    if (!(flags & TN_ENCODE_NO_SPECIAL))
+        status = tn_special_find(flags & TN_ENCODE_PARSE_SPECIAL ? &t->specials : &t->user_defined, text, len, &matches);
     size_t at = 0;
     if (status == TN_OK) status = start_normal(e, len, matches.n);
     for (size_t i = matches.n; i-- > 0 && status == TN_OK;) {
@@ -143,13 +145,16 @@ tn_status tn_tokenizer_encode(const tn_tokenizer *tokenizer, const char *text, s
     if ((!text && text_len > 0) || (!tokens && capacity > 0)) {
         return tn_fail(TN_INVALID_ARGUMENT, "%s is NULL but not empty: correct the call", text ? "the room for tokens" : "the text");
     }
-    if (flags & ~(unsigned)(TN_ENCODE_ADD_SPECIAL | TN_ENCODE_PARSE_SPECIAL)) {
+    if (flags & ~(unsigned)(TN_ENCODE_ADD_SPECIAL | TN_ENCODE_PARSE_SPECIAL | TN_ENCODE_NO_SPECIAL)) {
         return tn_fail(TN_INVALID_ARGUMENT, "flags 0x%x for encoding are not all known: correct the call", flags);
+    }
+    if ((flags & TN_ENCODE_PARSE_SPECIAL) && (flags & TN_ENCODE_NO_SPECIAL)) {
+        return tn_fail(TN_INVALID_ARGUMENT, "encoding cannot both parse special tokens and not: correct the flags");
     }
     bool add_special = flags & TN_ENCODE_ADD_SPECIAL;
     TN_TRY_GOTO(start_cache(&e, text_len));
     if (add_special && tokenizer->add_bos) TN_TRY_GOTO(emit(&e, &tokenizer->bos, 1));
-    TN_TRY_GOTO(encode_text(&e, bytes, text_len, flags & TN_ENCODE_PARSE_SPECIAL));
+    TN_TRY_GOTO(encode_text(&e, bytes, text_len, flags));
     if (add_special && tokenizer->add_eos) TN_TRY_GOTO(emit(&e, &tokenizer->eos, 1));
     *out_n = e.n;
 fail:

@@ -244,7 +244,7 @@ TEST(Tokenizer, WrongCallsAreRefused)
     int32_t id;
     EXPECT_EQ(tn_tokenizer_encode(t.get(), nullptr, 1, 0, &id, 1, &n), TN_INVALID_ARGUMENT);
     EXPECT_EQ(tn_tokenizer_encode(t.get(), "a", 1, 0, nullptr, 1, &n), TN_INVALID_ARGUMENT);
-    EXPECT_EQ(tn_tokenizer_encode(t.get(), "a", 1, 4, &id, 1, &n), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_tokenizer_encode(t.get(), "a", 1, 8, &id, 1, &n), TN_INVALID_ARGUMENT);
     EXPECT_EQ(n, 0u);
     EXPECT_EQ(tn_tokenizer_encode(t.get(), nullptr, 0, 0, nullptr, 0, &n), TN_OK);
 }
