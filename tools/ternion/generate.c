@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // What one answer needs while it is written.
 typedef struct generation {
@@ -42,7 +43,7 @@ static int show(generation *g, const char *text, size_t len)
     a->text_len += len;
     if (!g->params->print) return 0;
     tn_cli_progress_clear(&g->cli->progress);
-    return tn_cli_print(text, len);
+    return isatty(STDOUT_FILENO) ? tn_cli_print_plain(text, len) : tn_cli_print(text, len);
 }
 
 static int keep_token(generation *g, int32_t token)
@@ -55,7 +56,7 @@ static int keep_token(generation *g, int32_t token)
     return 0;
 }
 
-// Feeds the prompt in calls of -b tokens; only its last token's logits are computed.
+// Feeds what is new of the prompt in calls of -b tokens; only its last token's logits are computed.
 static int feed_prompt(generation *g, const tn_cli_prompt *prompt)
 {
     size_t n_batch = (size_t)tn_cli_int(&g->cli->options, TN_OPT_BATCH);
@@ -63,7 +64,8 @@ static int feed_prompt(generation *g, const tn_cli_prompt *prompt)
     tn_status status = TN_OK;
     if (!wanted) return tn_cli_out_of_memory();
     wanted[prompt->n_tokens - 1] = 1;
-    for (size_t at = 0; at < prompt->n_tokens && status == TN_OK; at += n_batch) {
+    for (size_t i = 0; i < g->params->n_known && status == TN_OK; i++) status = tn_sampler_accept(g->sampler, prompt->tokens[i]);
+    for (size_t at = g->params->n_known; at < prompt->n_tokens && status == TN_OK; at += n_batch) {
         size_t n = prompt->n_tokens - at < n_batch ? prompt->n_tokens - at : n_batch;
         tn_batch batch = TN_BATCH_INIT;
         batch.n_tokens = (uint32_t)n;
@@ -154,7 +156,7 @@ int tn_cli_generate(tn_cli *cli, tn_cli_engine *engine, const tn_cli_prompt *pro
     // Rows of the embedding beyond the vocabulary are padding: no token stands for them.
     if (tn_sampler_create(params->sampler, (uint32_t)tn_tokenizer_n_vocab(engine->tokenizer), &g.sampler) != TN_OK ||
         tn_text_stream_create(engine->tokenizer, &stream, &g.stream) != TN_OK) {
-        rc = tn_cli_fail_status("ternion run --help");
+        rc = tn_cli_fail_status(NULL);
         goto end;
     }
     uint64_t begun_ns = tn_cli_now_ns();

@@ -32,7 +32,9 @@ typedef struct tn_cli_generate_params {
     const char *const *stops;
     size_t n_stops;
     bool special; // write control tokens out
-    bool print;   // stream to standard output
+    bool print;   // stream to standard output; on a terminal control characters are written out
+    // Tokens of the prompt that the session holds already: fewer than all of them. The sampler is told of them all.
+    size_t n_known;
 } tn_cli_generate_params;
 
 // Feeds the prompt and writes the answer. Returns 0 (Ctrl-C too: see `stop`), or the exit status after a message.

@@ -238,6 +238,17 @@ int tn_cli_options_parse(tn_cli_options *options, tn_cli_verb_id verb, int argc,
     return set_defaults(options, verb);
 }
 
+int tn_cli_options_set_number(tn_cli_options *options, tn_cli_verb_id verb, const char *name, const char *text)
+{
+    const tn_cli_option *option = own_flag(verb, name);
+    tn_cli_value value = {.count = 1};
+    if (!option || (option->kind != TN_CLI_INT && option->kind != TN_CLI_REAL)) return tn_cli_usage("there is no number '%s'", name);
+    int rc = set_value(option, &value, name, text);
+    value.text = NULL;
+    if (rc == 0) options->values[option - tn_cli_option_table] = value;
+    return rc;
+}
+
 void tn_cli_options_deinit(tn_cli_options *options)
 {
     for (int row = 0; row < TN_OPT_COUNT_; row++) {

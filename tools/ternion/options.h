@@ -68,6 +68,8 @@ extern const tn_cli_option tn_cli_option_table[TN_OPT_COUNT_];
 // `options` is to be deinitialised in both cases.
 int tn_cli_options_parse(tn_cli_options *options, tn_cli_verb_id verb, int argc, char **argv);
 void tn_cli_options_deinit(tn_cli_options *options);
+// Gives a number of `verb` another value, by a name without dashes. `text` is not kept. Returns 0 or the exit status after a message.
+int tn_cli_options_set_number(tn_cli_options *options, tn_cli_verb_id verb, const char *name, const char *text);
 
 static inline bool tn_cli_given(const tn_cli_options *options, tn_cli_option_id id) { return options->values[id].count > 0; }
 static inline const char *tn_cli_text(const tn_cli_options *options, tn_cli_option_id id) { return options->values[id].text; }

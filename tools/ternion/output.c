@@ -96,6 +96,22 @@ int tn_cli_print(const char *bytes, size_t n)
     return fwrite(bytes, 1, n, stdout) == n && fflush(stdout) == 0 ? 0 : cannot_write("standard output", errno);
 }
 
+int tn_cli_print_plain(const char *bytes, size_t n)
+{
+    char line[1024];
+    int rc = 0;
+    for (size_t at = 0; at < n && rc == 0;) {
+        size_t len = 0;
+        while (at + len < n && len < sizeof line / 4 - 4 && bytes[at + len] != '\n' && bytes[at + len] != '\t') len++;
+        while (at + len < n && ((unsigned char)bytes[at + len] & 0xc0) == 0x80) len++; // the rest of a character
+        tn_cli_plain(bytes + at, len, line, sizeof line);
+        rc = tn_cli_print(line, strlen(line));
+        at += len;
+        if (rc == 0 && at < n && (bytes[at] == '\n' || bytes[at] == '\t')) rc = tn_cli_print(bytes + at++, 1);
+    }
+    return rc;
+}
+
 int tn_cli_close_stdout(void)
 {
     bool failed_before = ferror(stdout) != 0; // then a message is out already, or printf lost it

@@ -21,6 +21,8 @@ void tn_cli_output_discard(tn_cli_output *output);
 
 // Writes to standard output at once.
 int tn_cli_print(const char *bytes, size_t n);
+// The same for a terminal: what would drive it is written out (\x1b), newlines and tabs stay.
+int tn_cli_print_plain(const char *bytes, size_t n);
 // Closes standard output: the last chance to learn that its disk is full.
 int tn_cli_close_stdout(void);
 
