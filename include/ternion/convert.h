@@ -20,7 +20,8 @@ typedef struct tn_convert_params {
 } tn_convert_params;
 #define TN_CONVERT_PARAMS_INIT TN_PARAMS_INIT(tn_convert_params)
 
-// Converts a BitNet checkpoint with bf16, f16 or f32 master weights. Needs memory little above the largest tensor.
+// Converts a checkpoint of a BitNet, or of a Llama with ternary weights: packed U8, or bf16, f16 or f32 master weights. Needs memory little
+// above the largest tensor.
 // Errors: IO (a full disk too), BAD_FILE, UNSUPPORTED, INVALID_ARGUMENT, OUT_OF_MEMORY, CANCELLED; nothing partial is left behind.
 TN_NODISCARD TN_API tn_status tn_convert(const tn_convert_params *params);
 

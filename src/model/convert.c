@@ -1,4 +1,4 @@
-// Converts a Hugging Face BitNet checkpoint to a GGUF file: master weights ternarised, one tensor in memory at a time.
+// Converts a Hugging Face checkpoint to a GGUF file: master weights ternarised, packed ones unpacked, one tensor in memory at a time.
 #include "ternion/convert.h"
 
 #include "base/alloc.h"
@@ -10,6 +10,7 @@
 #include "format/ternary.h"
 #include "model/hf_tokenizer.h"
 #include "model/hf_weights.h"
+#include "model/rope_table.h"
 
 #include <stdio.h>
 #include <strings.h>
@@ -85,10 +86,25 @@ static arch_key key_of(const char *arch, const char *name)
     return key;
 }
 
+static const char *arch_of(const tn_hf_config *h)
+{
+    return h->family == TN_HF_LLAMA ? "llama" : h->act == TN_HF_RELU2 ? "bitnet-b1.58" : "bitnet";
+}
+
+static tn_status write_rope(const converter *c)
+{
+    const tn_hf_config *h = &c->config;
+    const char *arch = arch_of(h);
+    TN_TRY(tn_gguf_writer_f32(c->writer, key_of(arch, "rope.freq_base").text, h->theta));
+    if (h->rope.kind != TN_HF_ROPE_LINEAR) return TN_OK; // llama3's scaling is a tensor, see write_rope_factors
+    TN_TRY(tn_gguf_writer_str(c->writer, key_of(arch, "rope.scaling.type").text, "linear"));
+    return tn_gguf_writer_f32(c->writer, key_of(arch, "rope.scaling.factor").text, h->rope.factor);
+}
+
 static tn_status write_hyperparameters(const converter *c)
 {
     const tn_hf_config *h = &c->config;
-    const char *arch = h->act == TN_HF_RELU2 ? "bitnet-b1.58" : "bitnet";
+    const char *arch = arch_of(h);
     const struct {
         const char *name;
         uint32_t value;
@@ -111,7 +127,8 @@ static tn_status write_hyperparameters(const converter *c)
         TN_TRY(tn_gguf_writer_u32(c->writer, key_of(arch, counts[i].name).text, counts[i].value));
     }
     TN_TRY(tn_gguf_writer_f32(c->writer, key_of(arch, "attention.layer_norm_rms_epsilon").text, h->eps));
-    TN_TRY(tn_gguf_writer_f32(c->writer, key_of(arch, "rope.freq_base").text, h->theta));
+    TN_TRY(write_rope(c));
+    if (h->family == TN_HF_LLAMA) return TN_OK; // its activation is part of the architecture
     return tn_gguf_writer_str(c->writer, key_of(arch, "hidden_activation").text, h->act == TN_HF_RELU2 ? "relu2" : "silu");
 }
 
@@ -125,6 +142,7 @@ static tn_status write_tokenizer(const converter *c)
     TN_TRY(tn_gguf_writer_str_array(c->writer, "tokenizer.ggml.merges", t->merges, t->n_merges));
     if (t->bos != TN_HF_ID_NONE) TN_TRY(tn_gguf_writer_u32(c->writer, "tokenizer.ggml.bos_token_id", (uint32_t)t->bos));
     if (t->eos != TN_HF_ID_NONE) TN_TRY(tn_gguf_writer_u32(c->writer, "tokenizer.ggml.eos_token_id", (uint32_t)t->eos));
+    if (c->config.pad != TN_HF_ID_NONE) TN_TRY(tn_gguf_writer_u32(c->writer, "tokenizer.ggml.padding_token_id", (uint32_t)c->config.pad));
     TN_TRY(tn_gguf_writer_bool(c->writer, "tokenizer.ggml.add_bos_token", t->add_bos));
     TN_TRY(tn_gguf_writer_bool(c->writer, "tokenizer.ggml.add_eos_token", t->add_eos));
     return t->chat_template ? tn_gguf_writer_str(c->writer, "tokenizer.chat_template", t->chat_template) : TN_OK;
@@ -154,8 +172,19 @@ static tn_status load_chunk(const converter *c, const tn_hf_weight *w, uint64_t 
 
 static size_t chunk_size(uint64_t n, uint64_t at) { return n - at < CHUNK ? (size_t)(n - at) : CHUNK; }
 
+// Ternarises elements [at, at + n) of the chunk, row by row into the rows that they have in the file.
+static void ternarise_chunk(const converter *c, const tn_hf_weight *w, uint64_t at, size_t n, float scale)
+{
+    for (size_t done = 0; done < n;) {
+        const uint64_t row = (at + done) / w->ne[0], col = (at + done) % w->ne[0];
+        const size_t part = n - done < w->ne[0] - col ? n - done : (size_t)(w->ne[0] - col);
+        tn_ternarise(c->chunk + done, part, scale, c->codes + tn_hf_file_row(w, row) * w->ne[0] + col);
+        done += part;
+    }
+}
+
 // Two passes over the weights, each half of the progress: the scale, then the codes.
-static tn_status convert_ternary(const converter *c, const tn_hf_weight *w)
+static tn_status read_master(const converter *c, const tn_hf_weight *w, float *out_scale)
 {
     const uint64_t n = w->source->n_elements, element_bytes = w->source->size_bytes / n;
     tn_absmean mean = {0, 0};
@@ -165,15 +194,33 @@ static tn_status convert_ternary(const converter *c, const tn_hf_weight *w)
         TN_TRY(load_chunk(c, w, at, part));
         tn_absmean_add(&mean, c->chunk, part);
     }
-    const float scale = tn_absmean_scale(&mean);
+    *out_scale = tn_absmean_scale(&mean);
     for (uint64_t at = 0; at < n; at += CHUNK) {
         const size_t part = chunk_size(n, at);
         TN_TRY(report(c, c->done_bytes + (n + at) * element_bytes / 2));
         TN_TRY(load_chunk(c, w, at, part));
-        tn_ternarise(c->chunk, part, scale, c->codes + at);
+        ternarise_chunk(c, w, at, part, *out_scale);
     }
+    return TN_OK;
+}
+
+static tn_status read_packed(const converter *c, const tn_hf_weight *w, float *out_scale)
+{
+    const uint64_t n_rows = w->ne[1] / 4, rows_a_report = CHUNK / w->ne[0] + 1;
+    TN_TRY(tn_hf_packed_scale(w, c->config.scaling, out_scale));
+    for (uint64_t row = 0; row < n_rows; row++) {
+        if (row % rows_a_report == 0) TN_TRY(report(c, c->done_bytes + row * w->ne[0]));
+        TN_TRY(tn_hf_unpack_row(w, row, c->codes));
+    }
+    return TN_OK;
+}
+
+static tn_status convert_ternary(const converter *c, const tn_hf_weight *w)
+{
+    float scale = 0;
     uint64_t bytes = 0;
-    TN_TRY(tn_dtype_size(c->ternary.dtype, w->ne[0], n, &bytes));
+    TN_TRY(w->scale ? read_packed(c, w, &scale) : read_master(c, w, &scale));
+    TN_TRY(tn_dtype_size(c->ternary.dtype, w->ne[0], w->ne[0] * w->ne[1], &bytes));
     TN_TRY(tn_ternary_write(c->ternary.dtype, c->codes, (uint32_t)w->ne[1], (uint32_t)w->ne[0], scale, c->packed));
     return tn_gguf_writer_data(c->writer, c->packed, bytes);
 }
@@ -192,8 +239,29 @@ static tn_status convert_dense(const converter *c, const tn_hf_weight *w)
     return TN_OK;
 }
 
+// rope_freqs.weight: what rope_type llama3 divides the frequencies by.
+static tn_status announce_rope_factors(const converter *c)
+{
+    if (c->config.rope.kind != TN_HF_ROPE_LLAMA3) return TN_OK;
+    return tn_gguf_writer_tensor(c->writer, "rope_freqs.weight", TN_DTYPE_F32, 1, (const uint64_t[]){c->config.head_dim / 2});
+}
+
+static tn_status write_rope_factors(const converter *c)
+{
+    const tn_hf_config *h = &c->config;
+    if (h->rope.kind != TN_HF_ROPE_LLAMA3) return TN_OK;
+    float *factors = NULL;
+    TN_TRY(tn_alloc(h->head_dim / 2, sizeof(*factors), &factors));
+    const tn_rope_llama3 scaling = {(double)h->rope.factor, (double)h->rope.low, (double)h->rope.high, (double)h->rope.old_context};
+    tn_rope_llama3_factors((double)h->theta, h->head_dim, &scaling, factors);
+    const tn_status status = tn_gguf_writer_data(c->writer, factors, h->head_dim / 2 * sizeof(*factors));
+    tn_free(factors);
+    return status;
+}
+
 static tn_status convert_weights(converter *c)
 {
+    TN_TRY(write_rope_factors(c));
     for (size_t i = 0; i < c->n_weights; i++) {
         const tn_hf_weight *w = &c->weights[i];
         const tn_status status = w->role == TN_HF_TERNARY ? convert_ternary(c, w) : convert_dense(c, w);
@@ -211,14 +279,16 @@ static tn_status convert_weights(converter *c)
 static tn_status announce(converter *c)
 {
     uint64_t codes = 1, packed = (uint64_t)CHUNK * 4;
+    TN_TRY(announce_rope_factors(c));
     for (size_t i = 0; i < c->n_weights; i++) {
         const tn_hf_weight *w = &c->weights[i];
         TN_TRY(tn_gguf_writer_tensor(c->writer, w->name, dtype_of(c, w->role), w->n_dims, w->ne));
         c->total_bytes += w->source->size_bytes;
         if (w->role != TN_HF_TERNARY) continue;
+        const uint64_t n = w->ne[0] * w->ne[1]; // both below 2^32
         uint64_t bytes = 0;
-        TN_TRY(tn_dtype_size(c->ternary.dtype, w->ne[0], w->source->n_elements, &bytes));
-        if (w->source->n_elements > codes) codes = w->source->n_elements;
+        TN_TRY(tn_dtype_size(c->ternary.dtype, w->ne[0], n, &bytes));
+        if (n > codes) codes = n;
         if (bytes > packed) packed = bytes;
     }
     TN_TRY(tn_alloc(CHUNK, sizeof(*c->chunk), &c->chunk));

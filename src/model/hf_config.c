@@ -1,4 +1,4 @@
-// Reads and judges config.json of a BitNet checkpoint.
+// Reads and judges config.json of a checkpoint with ternary weights.
 #include "model/hf_config.h"
 
 #include "format/json.h"
@@ -19,7 +19,8 @@ typedef struct reader {
 
 static tn_status fail_unsupported(const reader *r, const char *what)
 {
-    return tn_fail(TN_UNSUPPORTED, "'%s': %s; BitNet b1.58 checkpoints with master weights are converted by this version", r->path, what);
+    return tn_fail(TN_UNSUPPORTED, "'%s': %s; checkpoints with ternary weights and int8 activations are converted by this version", r->path,
+                   what);
 }
 
 // ---- values ----
@@ -70,18 +71,25 @@ static tn_status get_token_id(const reader *r, const char *key, uint32_t n_vocab
 
 // ---- what is refused ----
 
-// 1bitLLM's first checkpoints say model_type llama with their own architecture name.
-static tn_status check_architecture(const reader *r)
+// 1bitLLM's first checkpoints say model_type llama with their own architecture name. A Llama is one by its model_type too, whatever name
+// its makers gave the architecture.
+static tn_status read_family(const reader *r, tn_hf_config *c)
 {
     tn_str arch = {"", 0}, type = {"", 0};
     const bool has_arch = tn_json_str(tn_json_at(tn_json_get(r->root, "architectures"), 0), &arch);
     const bool has_type = tn_json_str(tn_json_get(r->root, "model_type"), &type);
-    const bool arch_fits = tn_str_is(arch, "BitNetForCausalLM") || tn_str_is(arch, "BitnetForCausalLM");
-    if (arch_fits && (!has_type || tn_str_is(type, "bitnet") || tn_str_is(type, "llama"))) return TN_OK;
+    const bool is_bitnet = tn_str_is(arch, "BitNetForCausalLM") || tn_str_is(arch, "BitnetForCausalLM");
+    const bool is_llama = tn_str_is(arch, "LlamaForCausalLM") || tn_str_is(arch, "FalconForCausalLM");
+    c->family = TN_HF_BITNET;
+    if (is_bitnet && (!has_type || tn_str_is(type, "bitnet") || tn_str_is(type, "llama"))) return TN_OK;
     if (!has_arch && tn_str_is(type, "bitnet")) return TN_OK;
+    c->family = TN_HF_LLAMA;
+    if ((is_llama || !has_arch) && tn_str_is(type, "llama")) return TN_OK;
+    if (tn_str_is(arch, "LlamaForCausalLM") && !has_type) return TN_OK;
     return tn_fail(TN_UNSUPPORTED,
-                   "'%s': architecture '%.*s' with model_type '%.*s' is not converted by this version; BitNetForCausalLM is", r->path,
-                   TN_STR_ARGS(arch), TN_STR_ARGS(type));
+                   "'%s': architecture '%.*s' with model_type '%.*s' is not converted by this version; BitNetForCausalLM and "
+                   "LlamaForCausalLM are",
+                   r->path, TN_STR_ARGS(arch), TN_STR_ARGS(type));
 }
 
 static bool has_text(const tn_json *object, const char *key, const char *text)
@@ -90,24 +98,76 @@ static bool has_text(const tn_json *object, const char *key, const char *text)
     return tn_json_str(tn_json_get(object, key), &v) && tn_str_is(v, text);
 }
 
-// Scaled RoPE; a scaling that changes nothing passes. `key` names the object in messages.
-static tn_status check_rope(const reader *r, const char *key)
+// A number of a RoPE object that must be there.
+static tn_status get_rope_number(const reader *r, const char *object, const tn_json *rope, const char *key, float *out)
+{
+    double v = 0;
+    if (tn_json_f64(tn_json_get(rope, key), &v) && v >= 1e-3 && v <= 1e9) {
+        *out = (float)v;
+        return TN_OK;
+    }
+    return tn_fail(TN_BAD_FILE, "'%s': %s has no %s that is a positive number; get another copy of the checkpoint", r->path, object, key);
+}
+
+static tn_status read_llama3(const reader *r, const char *object, const tn_json *rope, tn_hf_rope_scaling *out)
+{
+    TN_TRY(get_rope_number(r, object, rope, "low_freq_factor", &out->low));
+    TN_TRY(get_rope_number(r, object, rope, "high_freq_factor", &out->high));
+    TN_TRY(get_rope_number(r, object, rope, "original_max_position_embeddings", &out->old_context));
+    if (out->high > out->low) return TN_OK;
+    return tn_fail(TN_BAD_FILE, "'%s': %s.high_freq_factor is not above low_freq_factor; get another copy of the checkpoint", r->path,
+                   object);
+}
+
+// Scaled RoPE, from the object `key` of the root.
+static tn_status read_rope(const reader *r, const char *key, tn_hf_config *c)
 {
     const tn_json *rope = tn_json_get(r->root, key);
     if (tn_json_absent(rope)) return TN_OK;
     tn_str type = {"default", 7};
-    double factor = 1;
     if (!tn_json_str(tn_json_get(rope, "rope_type"), &type)) tn_json_str(tn_json_get(rope, "type"), &type);
-    const bool has_factor = tn_json_f64(tn_json_get(rope, "factor"), &factor);
-    if (tn_str_is(type, "default") || (tn_str_is(type, "linear") && has_factor && factor == 1)) return TN_OK;
-    return tn_fail(TN_UNSUPPORTED, "'%s': %s asks for RoPE of type '%.*s', which this version does not convert; only unscaled RoPE is",
-                   r->path, key, TN_STR_ARGS(type));
+    if (tn_str_is(type, "default") || tn_str_is(type, "none")) return TN_OK;
+    if (tn_str_is(type, "linear")) {
+        c->rope.kind = TN_HF_ROPE_LINEAR;
+        return get_rope_number(r, key, rope, "factor", &c->rope.factor);
+    }
+    if (tn_str_is(type, "llama3") && c->family == TN_HF_LLAMA) {
+        c->rope.kind = TN_HF_ROPE_LLAMA3;
+        TN_TRY(get_rope_number(r, key, rope, "factor", &c->rope.factor));
+        return read_llama3(r, key, rope, &c->rope);
+    }
+    return tn_fail(TN_UNSUPPORTED, "'%s': %s asks for RoPE of type '%.*s', which this version does not convert; default, linear%s are",
+                   r->path, key, TN_STR_ARGS(type), c->family == TN_HF_LLAMA ? " and llama3" : "");
 }
 
-static tn_status check_quantization(const reader *r)
+// Entries that name no linear layer, as they are spelt.
+static bool is_never_ternary(tn_str module)
+{
+    static const char *const names[] = {"lm_head", "model.embed_tokens", "embed_tokens", "model.norm", "norm"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (tn_str_is(module, names[i])) return true;
+    }
+    return false;
+}
+
+// transformers takes a missing linear_class for bitlinear.
+static tn_status read_linear_class(const reader *r, const tn_json *q, tn_hf_config *c)
+{
+    tn_str name = {"bitlinear", 9};
+    tn_json_str(tn_json_get(q, "linear_class"), &name);
+    c->scaling = tn_str_is(name, "autobitlinear") ? TN_HF_SCALING_MULTIPLY : TN_HF_SCALING_DIVIDE;
+    if (c->scaling == TN_HF_SCALING_MULTIPLY || tn_str_is(name, "bitlinear")) return TN_OK;
+    return tn_fail(TN_UNSUPPORTED, "'%s': quantization_config.linear_class '%.*s' is not known here; bitlinear and autobitlinear are",
+                   r->path, TN_STR_ARGS(name));
+}
+
+static tn_status read_quantization(const reader *r, tn_hf_config *c)
 {
     const tn_json *q = tn_json_get(r->root, "quantization_config");
-    if (tn_json_absent(q)) return TN_OK;
+    if (tn_json_absent(q)) {
+        if (c->family == TN_HF_BITNET) return TN_OK; // master weights, whose rule is the family's
+        return fail_unsupported(r, "a Llama without quantization_config has ordinary weights, which ternary ones would not stand for");
+    }
     if (!has_text(q, "quant_method", "bitnet")) return fail_unsupported(r, "quantization_config.quant_method is not bitnet");
     if (tn_json_is_true(tn_json_get(q, "use_rms_norm"))) {
         return fail_unsupported(r, "quantization_config.use_rms_norm puts a norm before every linear layer, which is not converted yet");
@@ -115,15 +175,14 @@ static tn_status check_quantization(const reader *r)
     const tn_json *kept = tn_json_get(q, "modules_to_not_convert");
     for (size_t i = 0; i < tn_json_size(kept); i++) {
         tn_str module = {"", 0};
-        if (tn_json_str(tn_json_at(kept, i), &module) && (tn_str_is(module, "lm_head") || tn_str_is(module, "model.embed_tokens")))
-            continue;
+        if (tn_json_str(tn_json_at(kept, i), &module) && is_never_ternary(module)) continue;
         return tn_fail(TN_UNSUPPORTED, "'%s': modules_to_not_convert names '%.*s': linear layers that are not ternary are not converted",
                        r->path, TN_STR_ARGS(module));
     }
-    return TN_OK;
+    return read_linear_class(r, q, c);
 }
 
-static tn_status check_features(const reader *r)
+static tn_status read_features(const reader *r, tn_hf_config *c)
 {
     static const char *const flags[] = {"attention_bias", "mlp_bias", "use_bias", "attention_out_bias"};
     for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
@@ -139,9 +198,9 @@ static tn_status check_features(const reader *r)
     if (tn_json_u64(tn_json_get(r->root, "input_bits"), &bits) && bits != 8) {
         return fail_unsupported(r, "input_bits is not 8, so its activations are not int8");
     }
-    TN_TRY(check_rope(r, "rope_scaling"));
-    TN_TRY(check_rope(r, "rope_parameters"));
-    return check_quantization(r);
+    TN_TRY(read_rope(r, "rope_scaling", c));
+    TN_TRY(read_rope(r, "rope_parameters", c));
+    return read_quantization(r, c);
 }
 
 // ---- reading ----
@@ -172,7 +231,9 @@ static tn_status read_rest(const reader *r, tn_hf_config *c)
 {
     tn_str act = {"", 0};
     tn_json_str(tn_json_get(r->root, "hidden_act"), &act);
-    if (tn_str_is(act, "relu2")) {
+    if (tn_str_is(act, "relu2") && c->family == TN_HF_LLAMA) {
+        return fail_unsupported(r, "hidden_act is relu2, but GGUF files of architecture llama mean silu");
+    } else if (tn_str_is(act, "relu2")) {
         c->act = TN_HF_RELU2;
     } else if (tn_str_is(act, "silu")) {
         c->act = TN_HF_SILU;
@@ -181,10 +242,13 @@ static tn_status read_rest(const reader *r, tn_hf_config *c)
     }
     const tn_json *theta = tn_json_get(r->root, "rope_theta");
     if (tn_json_absent(theta)) theta = tn_json_get(tn_json_get(r->root, "rope_parameters"), "rope_theta");
-    TN_TRY(get_positive(r, theta, "rope_theta", &c->theta));
+    c->theta = 10000.0f; // transformers' own default for a Llama
+    if (!tn_json_absent(theta) || c->family != TN_HF_LLAMA) TN_TRY(get_positive(r, theta, "rope_theta", &c->theta));
     TN_TRY(get_positive(r, tn_json_get(r->root, "rms_norm_eps"), "rms_norm_eps", &c->eps));
     TN_TRY(get_token_id(r, "bos_token_id", c->n_vocab, &c->bos));
     TN_TRY(get_token_id(r, "eos_token_id", c->n_vocab, &c->eos));
+    uint64_t pad = 0; // no model depends on it, and some files say -1
+    c->pad = tn_json_u64(tn_json_get(r->root, "pad_token_id"), &pad) && pad < c->n_vocab ? (int32_t)pad : TN_HF_ID_NONE;
     const tn_json *tie = tn_json_get(r->root, "tie_word_embeddings");
     c->tie = !tn_json_is_bool(tie) ? TN_HF_TIE_UNSAID : tn_json_is_true(tie) ? TN_HF_TIED : TN_HF_UNTIED;
     return TN_OK;
@@ -220,9 +284,9 @@ tn_status tn_hf_config_read(const char *dir, tn_hf_config *out)
     TN_TRY_GOTO(tn_text_printf(&path, "%s/config.json", dir));
     TN_TRY_GOTO(tn_json_open(path.data, MAX_JSON_BYTES, &root));
     const reader r = {path.data, root};
-    TN_TRY_GOTO(check_architecture(&r));
+    TN_TRY_GOTO(read_family(&r, out));
     TN_TRY_GOTO(read_shape(&r, out));
-    TN_TRY_GOTO(check_features(&r));
+    TN_TRY_GOTO(read_features(&r, out));
     TN_TRY_GOTO(read_rest(&r, out));
     read_name(&r, dir, out);
 fail:

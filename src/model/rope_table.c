@@ -114,6 +114,20 @@ void tn_rope_inverse_frequencies(double theta, double scale, const float *factor
     }
 }
 
+void tn_rope_llama3_factors(double theta, uint32_t head_dim, const tn_rope_llama3 *scaling, float *factors)
+{
+    const double two_pi = 6.283185307179586;
+    dd ln_theta = dd_ln(theta);
+    for (uint32_t i = 0; i < head_dim / 2; i++) {
+        double wavelength = two_pi * dd_exp(dd_div(dd_mul(ln_theta, dd_of(2.0 * i)), dd_of(head_dim))).hi;
+        double s = (scaling->old_context / wavelength - scaling->low) / (scaling->high - scaling->low);
+        double factor = 1 / ((1 - s) / scaling->factor + s);
+        if (wavelength < scaling->old_context / scaling->high) factor = 1;
+        if (wavelength > scaling->old_context / scaling->low) factor = scaling->factor;
+        factors[i] = (float)factor;
+    }
+}
+
 // pi/2 in pieces of 32 bits, 160 bits in all: the remainder keeps 100 bits for angles below 2^30.
 static const double pi_half_pieces[] = {0x1.921fb544p+0, 0x1.0b4611a6p-34, 0x1.3198a2ep-69, 0x1.b839a252p-104, 0x1.27044532p-142};
 

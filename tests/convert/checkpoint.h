@@ -1,4 +1,5 @@
-// A tiny BitNet checkpoint made from a seed, that a test may change before it is written as a Hugging Face folder.
+// A tiny checkpoint made from a seed, a BitNet unless it is told otherwise, that a test may change before it is written as a Hugging Face
+// folder.
 #ifndef TN_TESTS_CHECKPOINT_H
 #define TN_TESTS_CHECKPOINT_H
 
@@ -14,6 +15,7 @@
 struct CheckpointTensor {
     std::vector<uint64_t> shape;
     std::vector<float> values; // exact in bf16, f16 and f32
+    std::string dtype = {};    // empty: the file's; "U8": values are bytes
 };
 
 class Checkpoint
@@ -22,7 +24,8 @@ class Checkpoint
     static constexpr uint64_t LAYERS = 2, EMBD = 256, FF = 512, HEADS = 4, KV = 2, HEAD_DIM = 128, VOCAB = 40;
 
     std::map<std::string, CheckpointTensor> tensors;
-    std::map<std::string, std::string> config; // key -> JSON text of its value
+    std::map<std::string, std::vector<int8_t>> codes; // of packed matrices, row by row
+    std::map<std::string, std::string> config;        // key -> JSON text of its value
     std::string regex = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}| "
                         "?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"; // as JSON text
     std::string merges = "[[\"\u0120\",\"a\"],[\"b\",\"c\"]]";
@@ -85,6 +88,51 @@ class Checkpoint
         }
         tensors[name] = std::move(t);
     }
+    // The same shapes as a Llama of `linear_class` (empty: unsaid), with a head of its own; still master weights.
+    void become_llama(const std::string &linear_class = "")
+    {
+        config["architectures"] = "[\"LlamaForCausalLM\"]";
+        config["model_type"] = "\"llama\"";
+        config["hidden_act"] = "\"silu\"";
+        config["tie_word_embeddings"] = "false";
+        quantized_by(linear_class);
+        for (uint64_t i = 0; i < LAYERS; i++) {
+            tensors.erase("model.layers." + std::to_string(i) + ".self_attn.attn_sub_norm.weight");
+            tensors.erase("model.layers." + std::to_string(i) + ".mlp.ffn_sub_norm.weight");
+        }
+        add("lm_head.weight", {VOCAB, EMBD});
+    }
+    void quantized_by(const std::string &linear_class)
+    {
+        config["quantization_config"] = "{\"quant_method\":\"bitnet\"" +
+                                        (linear_class.empty() ? "" : ",\"linear_class\":\"" + linear_class + "\"") +
+                                        ",\"modules_to_not_convert\":[\"lm_head\"]}";
+    }
+    // Random codes in place of the master weights of every linear layer: byte (r, k) holds rows r, n/4 + r, 2n/4 + r and 3n/4 + r, lowest
+    // bits first. Beside each is a weight_scale around `scale`, of bf16's precision.
+    void pack(float scale)
+    {
+        for (auto &[name, t] : tensors) {
+            if (name.find("_proj.weight") == std::string::npos) continue;
+            const uint64_t n = t.shape[0], k = t.shape[1];
+            std::vector<int8_t> &matrix = codes[name];
+            matrix.resize(n * k);
+            for (auto &c : matrix) c = static_cast<int8_t>(static_cast<int>(rng_() >> 8) % 3 - 1);
+            t = {{n / 4, k}, std::vector<float>(n / 4 * k), "U8"};
+            for (uint64_t i = 0; i < n * k; i++) {
+                const uint64_t row = i / k, field = row / (n / 4);
+                t.values[row % (n / 4) * k + i % k] += static_cast<float>((matrix[i] + 1) << (2 * field));
+            }
+        }
+        for (const auto &[name, matrix] : codes) {
+            float value = scale * (0.75f + static_cast<float>(rng_() % 128) / 256.0f);
+            uint32_t bits;
+            std::memcpy(&bits, &value, 4);
+            bits &= 0xffff0000u;
+            std::memcpy(&value, &bits, 4);
+            tensors[name + "_scale"] = {{1}, {value}, ""};
+        }
+    }
     void rename(const std::string &from, const std::string &to)
     {
         tensors[to] = std::move(tensors.at(from));
@@ -113,10 +161,11 @@ class Checkpoint
         std::string header, data;
         for (const auto &[name, t] : all) {
             const size_t begin = data.size();
-            for (float v : t.values) put(data, v, dtype);
+            const std::string type = t.dtype.empty() ? dtype : t.dtype;
+            for (float v : t.values) put(data, v, type);
             std::string shape;
             for (uint64_t d : t.shape) shape += (shape.empty() ? "" : ",") + std::to_string(d);
-            header += (header.empty() ? "\"" : ",\"") + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":[" + shape +
+            header += (header.empty() ? "\"" : ",\"") + name + "\":{\"dtype\":\"" + type + "\",\"shape\":[" + shape +
                       "],\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(data.size()) + "]}";
         }
         header = "{" + header + "}";
@@ -167,6 +216,7 @@ class Checkpoint
         uint32_t bits;
         std::memcpy(&bits, &v, 4);
         const auto byte = [&data](uint32_t b) { data += static_cast<char>(b & 255); };
+        if (dtype == "U8") return byte(static_cast<uint32_t>(v));
         if (dtype == "F32") {
             for (int i = 0; i < 4; i++) byte(bits >> (8 * i));
             return;

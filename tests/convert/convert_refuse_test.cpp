@@ -35,7 +35,9 @@ const Refusal REFUSALS[] = {
     {"OtherModelType", set("model_type", "\"qwen3\""), TN_UNSUPPORTED, "'qwen3'"},
     {"ScaledRope", set("rope_scaling", "{\"rope_type\":\"llama3\",\"factor\":8.0}"), TN_UNSUPPORTED,
      "rope_scaling asks for RoPE of type 'llama3'"},
-    {"LinearRope", set("rope_scaling", "{\"type\":\"linear\",\"factor\":2.0}"), TN_UNSUPPORTED, "type 'linear'"},
+    {"LinearRopeWithoutFactor", set("rope_scaling", "{\"type\":\"linear\"}"), TN_BAD_FILE, "rope_scaling has no factor"},
+    {"UnknownLinearClass", set("quantization_config", "{\"quant_method\":\"bitnet\",\"linear_class\":\"bit\"}"), TN_UNSUPPORTED,
+     "linear_class 'bit'"},
     {"YarnParameters", set("rope_parameters", "{\"rope_type\":\"yarn\",\"rope_theta\":1e4}"), TN_UNSUPPORTED, "rope_parameters"},
     {"NormInLinear", set("quantization_config", "{\"quant_method\":\"bitnet\",\"use_rms_norm\":true}"), TN_UNSUPPORTED, "use_rms_norm"},
     {"OtherQuantisation", set("quantization_config", "{\"quant_method\":\"gptq\"}"), TN_UNSUPPORTED, "quant_method"},
@@ -70,7 +72,8 @@ const Refusal REFUSALS[] = {
      TN_UNSUPPORTED, "'model.layers.2.mlp.up_proj.weight' is not part"},
     {"BiasTensor", [](Checkpoint &c) { c.add("model.layers.0.self_attn.q_proj.bias", {512}); }, TN_UNSUPPORTED,
      "'model.layers.0.self_attn.q_proj.bias'"},
-    {"WeightScale", [](Checkpoint &c) { c.add("model.layers.0.self_attn.q_proj.weight_scale", {1}); }, TN_UNSUPPORTED, "packed U8 weights"},
+    {"WeightScale", [](Checkpoint &c) { c.add("model.layers.0.self_attn.q_proj.weight_scale", {1}); }, TN_UNSUPPORTED,
+     "'model.layers.0.self_attn.q_proj.weight_scale' is not part"},
     {"NanWeight", [](Checkpoint &c) { c.tensors.at("model.layers.1.mlp.down_proj.weight").values[3 * 512 + 7] = std::nanf(""); },
      TN_BAD_FILE, "'model.layers.1.mlp.down_proj.weight': row 3 column 7"},
     {"InfiniteNorm", [](Checkpoint &c) { c.tensors.at("model.norm.weight").values[9] = INFINITY; }, TN_BAD_FILE,
@@ -144,23 +147,6 @@ tn_status convert(const TempFolder &in, const TempFolder &out, const char *type 
     p.type = type;
     p.embd = embd;
     return tn_convert(&p);
-}
-
-TEST(ConvertRefuses, PackedWeightsByName)
-{
-    TempFolder in, out;
-    const Checkpoint c;
-    c.write(in);
-    std::string bytes = in.read("model.safetensors");
-    // The bytes stay; only the first projection's type and shape change to what a packed checkpoint says.
-    const std::string from = "\"model.layers.0.mlp.down_proj.weight\":{\"dtype\":\"BF16\",\"shape\":[256,512]",
-                      to = "\"model.layers.0.mlp.down_proj.weight\":{\"dtype\":\"U8\",  \"shape\":[512,512]";
-    const size_t at = bytes.find(from);
-    ASSERT_NE(std::string::npos, at);
-    in.write("model.safetensors", bytes.replace(at, from.size(), to));
-    EXPECT_EQ(TN_UNSUPPORTED, convert(in, out));
-    EXPECT_NE(std::string::npos, last_message().find("packed U8 weights, which a later version will convert")) << last_message();
-    EXPECT_NE(std::string::npos, last_message().find("model.layers.0.mlp.down_proj.weight")) << last_message();
 }
 
 // Rows of 384 fit I2_S (128) but neither TQ type (256), and an embedding of 384 no Q6_K.
