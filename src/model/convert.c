@@ -132,19 +132,27 @@ static tn_status write_hyperparameters(const converter *c)
     return tn_gguf_writer_str(c->writer, key_of(arch, "hidden_activation").text, h->act == TN_HF_RELU2 ? "relu2" : "silu");
 }
 
+static tn_status write_token_id(const converter *c, const char *key, int32_t id)
+{
+    return id == TN_HF_ID_NONE ? TN_OK : tn_gguf_writer_u32(c->writer, key, (uint32_t)id);
+}
+
 static tn_status write_tokenizer(const converter *c)
 {
     const tn_hf_tokenizer *t = &c->tokenizer;
-    TN_TRY(tn_gguf_writer_str(c->writer, "tokenizer.ggml.model", "gpt2"));
+    TN_TRY(tn_gguf_writer_str(c->writer, "tokenizer.ggml.model", t->model));
     TN_TRY(tn_gguf_writer_str(c->writer, "tokenizer.ggml.pre", t->pre));
     TN_TRY(tn_gguf_writer_str_array(c->writer, "tokenizer.ggml.tokens", t->tokens, t->n_tokens));
+    if (t->scores) TN_TRY(tn_gguf_writer_f32_array(c->writer, "tokenizer.ggml.scores", t->scores, t->n_tokens));
     TN_TRY(tn_gguf_writer_i32_array(c->writer, "tokenizer.ggml.token_type", t->kinds, t->n_tokens));
-    TN_TRY(tn_gguf_writer_str_array(c->writer, "tokenizer.ggml.merges", t->merges, t->n_merges));
-    if (t->bos != TN_HF_ID_NONE) TN_TRY(tn_gguf_writer_u32(c->writer, "tokenizer.ggml.bos_token_id", (uint32_t)t->bos));
-    if (t->eos != TN_HF_ID_NONE) TN_TRY(tn_gguf_writer_u32(c->writer, "tokenizer.ggml.eos_token_id", (uint32_t)t->eos));
-    if (c->config.pad != TN_HF_ID_NONE) TN_TRY(tn_gguf_writer_u32(c->writer, "tokenizer.ggml.padding_token_id", (uint32_t)c->config.pad));
+    if (!t->scores) TN_TRY(tn_gguf_writer_str_array(c->writer, "tokenizer.ggml.merges", t->merges, t->n_merges));
+    TN_TRY(write_token_id(c, "tokenizer.ggml.bos_token_id", t->bos));
+    TN_TRY(write_token_id(c, "tokenizer.ggml.eos_token_id", t->eos));
+    TN_TRY(write_token_id(c, "tokenizer.ggml.unknown_token_id", t->unk));
+    TN_TRY(write_token_id(c, "tokenizer.ggml.padding_token_id", c->config.pad));
     TN_TRY(tn_gguf_writer_bool(c->writer, "tokenizer.ggml.add_bos_token", t->add_bos));
     TN_TRY(tn_gguf_writer_bool(c->writer, "tokenizer.ggml.add_eos_token", t->add_eos));
+    if (t->scores) TN_TRY(tn_gguf_writer_bool(c->writer, "tokenizer.ggml.add_space_prefix", t->add_space_prefix));
     return t->chat_template ? tn_gguf_writer_str(c->writer, "tokenizer.chat_template", t->chat_template) : TN_OK;
 }
 
