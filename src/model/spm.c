@@ -67,38 +67,45 @@ void tn_spm_deinit(tn_spm *spm)
     memset(spm, 0, sizeof *spm);
 }
 
-// Copies text with U+2581 as spaces. Returns the bytes written.
-static size_t copy_with_spaces(const uint8_t *text, size_t len, uint8_t *out)
+// Copies text without spaces at its begin and with one for several. Returns the bytes written.
+static size_t copy_trimmed(const uint8_t *text, size_t len, uint8_t *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] != ' ' || (n > 0 && out[n - 1] != ' ')) out[n++] = text[i];
+    }
+    return n;
+}
+
+// Makes spaces of U+2581, in place. Returns the bytes that are left.
+static size_t replace_marks(uint8_t *text, size_t len)
 {
     size_t n = 0;
     for (size_t at = 0; at < len;) {
         const uint8_t *mark = memchr(text + at, 0xE2, len - at);
         size_t plain = mark ? (size_t)(mark - (text + at)) : len - at;
-        memcpy(out + n, text + at, plain);
+        if (n != at) memmove(text + n, text + at, plain);
         at += plain;
         n += plain;
         if (!mark) break;
         bool is_space = len - at >= 3 && text[at + 1] == 0x96 && text[at + 2] == 0x81;
-        out[n++] = is_space ? ' ' : 0xE2;
+        text[n++] = is_space ? ' ' : 0xE2;
         at += is_space ? 3 : 1;
     }
     return n;
 }
 
-static size_t trim_spaces(uint8_t *text, size_t len)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] != ' ' || (n > 0 && text[n - 1] != ' ')) text[n++] = text[i];
-    }
-    return n > 0 && text[n - 1] == ' ' ? n - 1 : n;
-}
-
+// As SentencePiece has it, U+2581 counts as a space at the end of a trimmed text, but not at its begin or within.
 size_t tn_spm_normalize(const tn_spm *spm, const uint8_t *text, size_t len, uint8_t *out)
 {
     uint8_t *begin = out + spm->add_prefix;
-    size_t n = copy_with_spaces(text, len, begin);
-    if (spm->trim) n = trim_spaces(begin, n);
+    size_t n = len;
+    if (spm->trim)
+        n = copy_trimmed(text, len, begin);
+    else
+        memcpy(begin, text, len);
+    n = replace_marks(begin, n);
+    while (spm->trim && n > 0 && begin[n - 1] == ' ') n--;
     if (n == 0 || !spm->add_prefix) return n;
     out[0] = ' ';
     return n + 1;

@@ -57,6 +57,24 @@ TEST(Tokenize, RefusesWhatIsNoId)
     cli::expect_error(run({"tokenize", "--detokenize", "-p", "1 4096"}), 1, "4096");
 }
 
+TEST(Tokenize, TakesAnotherPretokenizerWhereAsked)
+{
+    auto ids = [](const char *pre) { return run({"tokenize", "--ids", "-p", "I'D <<<x", "--pre-tokenizer", pre}).out; };
+    EXPECT_EQ(ids("llama-bpe"), run({"tokenize", "--ids", "-p", "I'D <<<x"}).out); // the model's own
+    EXPECT_EQ(ids("smaug-bpe"), ids("qwen2"));
+    EXPECT_NE(ids("falcon_e"), ids("llama-bpe"));
+    EXPECT_EQ(cli::text_of(cli::parse_json(run({"tokenize", "--json", "-p", "a", "--pre-tokenizer", "falcon"}).out).get(), "pre"),
+              "falcon");
+    const std::vector<std::vector<std::string>> commands = {{"run", "-p", "a"}, {"tokenize", "-p", "a"}, {"logits", "-p", "a", "--hash"}};
+    for (std::vector<std::string> command : commands) {
+        command.insert(command.end(), {"--pre-tokenizer", "falcon9"});
+        cli::Result wrong = run(command);
+        cli::expect_error(wrong, 1, "pre-tokenizer \"falcon9\" is not known");
+        EXPECT_TRUE(contains(wrong.err, "llama-bpe, ") && contains(wrong.err, "falcon_e") && contains(wrong.err, "qwen2")) << wrong.err;
+    }
+    cli::expect_error(run({"show", "--pre-tokenizer", "falcon9"}), 1, "pre-tokenizer \"falcon9\" is not known");
+}
+
 TEST(Show, TellsWhatTheModelIs)
 {
     cli::Result result = run({"show"});

@@ -126,14 +126,16 @@ inline std::string to_alphabet(const std::string &bytes)
     return out;
 }
 
-// A vocabulary that owns its texts. Tokens are given in the alphabet, as files have them.
+// A vocabulary that owns its texts. Tokens are given as files have them: in the alphabet (BPE), or with U+2581 (SPM).
 struct Vocab {
+    tn_vocab_model model = TN_VOCAB_BPE;
     std::vector<std::string> tokens, merges;
     std::vector<int32_t> kinds; // empty: all normal
+    std::vector<float> scores;  // SPM
     bool ranks_by_id = false;
     std::string pre = "gpt-2";
-    int32_t bos = TN_TOKEN_NONE, eos = TN_TOKEN_NONE;
-    bool add_bos = false, add_eos = false;
+    int32_t bos = TN_TOKEN_NONE, eos = TN_TOKEN_NONE, unknown = TN_TOKEN_NONE;
+    bool add_bos = false, add_eos = false, add_space_prefix = false, remove_extra_whitespaces = false;
 
     int32_t add(const std::string &text, tn_token_kind kind)
     {
@@ -152,13 +154,18 @@ struct Vocab {
         std::vector<int32_t> all_kinds = kinds;
         all_kinds.resize(tokens.size(), TN_TOKEN_NORMAL);
         tn_vocab v{};
+        v.model = model;
         v.tokens = token_texts.data();
         v.kinds = kinds.empty() ? nullptr : all_kinds.data();
         v.n_tokens = static_cast<int32_t>(tokens.size());
         v.merges = ranks_by_id ? nullptr : merge_texts.data();
         v.n_merges = merges.size();
         v.pre = pre.c_str();
-        v.unknown = TN_TOKEN_NONE;
+        v.unknown = unknown;
+        std::vector<float> all_scores = scores;
+        all_scores.resize(tokens.size(), 0.0f);
+        v.scores = model == TN_VOCAB_SPM ? all_scores.data() : nullptr;
+        v.add_space_prefix = add_space_prefix, v.remove_extra_whitespaces = remove_extra_whitespaces;
         v.bos = bos, v.eos = eos, v.add_bos = add_bos, v.add_eos = add_eos;
         return tn_tokenizer_create(&v, out);
     }

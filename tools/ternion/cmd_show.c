@@ -232,7 +232,10 @@ static int open_file(show_job *job)
     if (rc) return rc;
     params.load = TN_MODEL_LOAD_ALL;
     params.log = tn_cli_log();
-    job->runnable = tn_model_open(job->engine.path, &params, &job->engine.model) == TN_OK;
+    params.pre_tokenizer = tn_cli_text(&job->cli->options, TN_OPT_PRE_TOKENIZER);
+    tn_status status = tn_model_open(job->engine.path, &params, &job->engine.model);
+    job->runnable = status == TN_OK;
+    if (status == TN_INVALID_ARGUMENT) return tn_cli_fail_status("ternion show"); // the flag is wrong, not the file
     if (!job->runnable) {
         snprintf(job->reason, sizeof job->reason, "%s", tn_error_last()->message);
         return tn_cli_engine_open_model(job->cli, &job->engine, TN_MODEL_LOAD_METADATA);

@@ -87,26 +87,20 @@ static int print_json(const tn_cli_engine *engine, const int32_t *tokens, size_t
 
 static int print_text(const tn_cli *cli, const tn_cli_engine *engine, const int32_t *tokens, size_t n)
 {
-    json_t *text = NULL;
-    char *all = NULL;
-    size_t all_len = 0;
-    FILE *stream = open_memstream(&all, &all_len);
-    int rc = stream ? 0 : tn_cli_out_of_memory();
-    for (size_t i = 0; i < n && rc == 0; i++) {
-        char *bytes = NULL;
-        size_t len = 0;
-        rc = token_bytes(engine, tokens[i], tn_cli_given(&cli->options, TN_OPT_SPECIAL), &bytes, &len);
-        if (rc == 0) fwrite(bytes, 1, len, stream);
-        free(bytes);
+    bool special = tn_cli_given(&cli->options, TN_OPT_SPECIAL);
+    size_t len = 0;
+    if (tn_tokenizer_decode(engine->tokenizer, tokens, n, special, NULL, 0, &len) != TN_OK) return tn_cli_fail_status(NULL);
+    char *text = malloc(len + 1);
+    if (!text) return tn_cli_out_of_memory();
+    int rc;
+    if (tn_tokenizer_decode(engine->tokenizer, tokens, n, special, text, len, &len) != TN_OK) {
+        rc = tn_cli_fail_status(NULL);
+    } else if (cli->json) {
+        rc = tn_cli_json_print(json_pack("{s:I, s:o}", "n_tokens", (json_int_t)n, "text", tn_cli_json_text(text, len)));
+    } else {
+        rc = tn_cli_print(text, len);
     }
-    if (stream && fclose(stream) != 0 && rc == 0) rc = tn_cli_out_of_memory();
-    if (rc == 0 && cli->json) {
-        text = tn_cli_json_text(all, all_len);
-        rc = tn_cli_json_print(json_pack("{s:I, s:o}", "n_tokens", (json_int_t)n, "text", text));
-    } else if (rc == 0) {
-        rc = tn_cli_print(all, all_len);
-    }
-    free(all);
+    free(text);
     return rc;
 }
 

@@ -83,7 +83,10 @@ static void model_command(const tn_cli *cli, const tn_cli_engine *engine, char *
     char word[500], folder[4096];
     tn_status status = tn_error_last()->status;
     file_kind kind = kind_of(engine->path, folder);
-    if (kind == FILE_CHECKPOINT) {
+    bool refused_flag = status == TN_INVALID_ARGUMENT && tn_cli_given(&cli->options, TN_OPT_PRE_TOKENIZER);
+    if (refused_flag) {
+        snprintf(command, capacity, "ternion show -m %s", tn_cli_shell_word(engine->path, word, sizeof word));
+    } else if (kind == FILE_CHECKPOINT) {
         snprintf(command, capacity, "ternion convert %s OUT.gguf", tn_cli_shell_word(folder, word, sizeof word));
     } else if (status == TN_UNSUPPORTED && cli->verb != TN_VERB_SHOW) {
         snprintf(command, capacity, "ternion show -m %s", tn_cli_shell_word(engine->path, word, sizeof word));
@@ -103,6 +106,7 @@ int tn_cli_engine_open_model(tn_cli *cli, tn_cli_engine *engine, tn_model_load l
     params.load = load;
     params.log = tn_cli_log();
     params.progress = tn_cli_progress_hook(&cli->progress);
+    params.pre_tokenizer = tn_cli_text(&cli->options, TN_OPT_PRE_TOKENIZER);
     tn_status status = tn_model_open(engine->path, &params, &engine->model);
     tn_cli_progress_end(&cli->progress);
     if (status != TN_OK) {
