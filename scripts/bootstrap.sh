@@ -5,8 +5,8 @@ set -euo pipefail
 
 # What is asked for -> the package that has it.  cmd: a program; pc: a pkg-config module; rt: clang's sanitizer and fuzzer runtimes.
 build="cmd:gcc=gcc cmd:g++=g++ cmd:cmake=cmake cmd:make=make cmd:ninja=ninja-build cmd:pkg-config=pkg-config
-       pc:hwloc=libhwloc-dev pc:jansson=libjansson-dev pc:libxxhash=libxxhash-dev pc:libutf8proc=libutf8proc-dev"
-test="$build cmd:python3=python3 cmd:nm=binutils cmd:xz=xz-utils pc:gtest_main=libgtest-dev pc:libpcre2-8=libpcre2-dev"
+       pc:hwloc=libhwloc-dev pc:jansson=libjansson-dev pc:libxxhash=libxxhash-dev pc:libutf8proc=libutf8proc-dev pc:libedit=libedit-dev"
+test="$build cmd:python3=python3 cmd:nm=binutils cmd:xz=xz-utils cmd:tmux=tmux pc:gtest_main=libgtest-dev pc:libpcre2-8=libpcre2-dev"
 bench="pc:benchmark=libbenchmark-dev"
 lint="cmd:clang-format=clang-format cmd:python3=python3"
 check="cmd:clang=clang cmd:clang-tidy=clang-tidy rt:asan=libclang-rt-14-dev"

@@ -97,6 +97,7 @@ void tn_cli_print_top_help(void)
            "Examples:\n"
            "  ternion run                                   tell a story with the model that comes with ternion\n"
            "  ternion run -m model.gguf -p \"Once upon\" -n 64\n"
+           "  ternion chat -m model.gguf\n"
            "  ternion show model.gguf\n"
            "  ternion bench -m model.gguf\n\n"
            "Environment:\n"

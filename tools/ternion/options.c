@@ -14,13 +14,14 @@
 
 enum {
     R = 1 << TN_VERB_RUN,
+    H = 1 << TN_VERB_CHAT,
     S = 1 << TN_VERB_SHOW,
     T = 1 << TN_VERB_TOKENIZE,
     D = 1 << TN_VERB_DEVICES,
     C = 1 << TN_VERB_CONVERT,
     B = 1 << TN_VERB_BENCH,
     L = 1 << TN_VERB_LOGITS,
-    ALL = R | S | T | D | C | B | L,
+    ALL = R | H | S | T | D | C | B | L,
 };
 
 #define TN_NAMES(...)                                                                                                                      \

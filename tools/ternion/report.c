@@ -91,15 +91,28 @@ tn_log tn_cli_log(void)
     return (tn_log){write_log, NULL, verbosity == 0 ? TN_LOG_WARN : verbosity == 1 ? TN_LOG_INFO : TN_LOG_DEBUG};
 }
 
+static void print_note(const char *fmt, va_list arguments)
+{
+    char message[2 * MESSAGE_MAX], text[8 * MESSAGE_MAX];
+    if (context) tn_cli_progress_clear(&context->progress);
+    vsnprintf(message, sizeof message, fmt, arguments);
+    tn_cli_plain(message, strlen(message), text, sizeof text);
+    fprintf(stderr, "%s%s%s\n", coloured() ? "\033[2m" : "", text, coloured() ? "\033[0m" : "");
+}
+
 void tn_cli_note(const char *fmt, ...)
 {
     va_list arguments;
-    char message[2 * MESSAGE_MAX], text[8 * MESSAGE_MAX];
     if (context && context->quiet) return;
-    if (context) tn_cli_progress_clear(&context->progress);
     va_start(arguments, fmt);
-    vsnprintf(message, sizeof message, fmt, arguments);
+    print_note(fmt, arguments);
     va_end(arguments);
-    tn_cli_plain(message, strlen(message), text, sizeof text);
-    fprintf(stderr, "%s%s%s\n", coloured() ? "\033[2m" : "", text, coloured() ? "\033[0m" : "");
+}
+
+void tn_cli_tell(const char *fmt, ...)
+{
+    va_list arguments;
+    va_start(arguments, fmt);
+    print_note(fmt, arguments);
+    va_end(arguments);
 }

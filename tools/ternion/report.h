@@ -21,5 +21,7 @@ tn_log tn_cli_log(void);
 
 // Prints a line of header or summary on standard error, unless -q.
 void tn_cli_note(const char *fmt, ...) TN_PRINTF(1, 2);
+// The same for what was asked for: -q does not silence it.
+void tn_cli_tell(const char *fmt, ...) TN_PRINTF(1, 2);
 
 #endif
