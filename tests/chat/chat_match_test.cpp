@@ -1,5 +1,8 @@
 // Which templates are taken for which family, and which are refused.
 #include "chat_support.hpp"
+#include "support/gguf_builder.hpp"
+
+#include <unistd.h>
 
 namespace
 {
@@ -135,6 +138,46 @@ TEST(ChatMatch, AnyBytesAreRead)
         const tn_chat_template *found = nullptr;
         EXPECT_EQ(tn_chat_template_match(exact.empty() ? "" : exact.data(), exact.size(), &found), TN_UNSUPPORTED);
     }
+}
+
+// What tn_chat_template_detect says of a file with these keys.
+template <typename Add> tn_status detect(Add add, std::string *out_name)
+{
+    tn_test::GgufBuilder builder;
+    builder.kv("general.architecture", "llama");
+    add(builder);
+    const std::string path = testing::TempDir() + "/ternion-chat-" + std::to_string(getpid()) + ".gguf";
+    tn_test::write_file(path, builder.build());
+    tn_model_params params = TN_MODEL_PARAMS_INIT;
+    params.load = TN_MODEL_LOAD_METADATA;
+    tn_model *model = nullptr;
+    EXPECT_EQ(tn_model_open(path.c_str(), &params, &model), TN_OK) << tn_error_last()->message;
+    const tn_chat_template *found = nullptr;
+    tn_status status = tn_chat_template_detect(model, &found);
+    *out_name = found ? tn_chat_template_name(found) : "";
+    tn_model_close(model);
+    std::remove(path.c_str());
+    return status;
+}
+
+TEST(ChatMatch, TheFilesOwnTemplateIsFound)
+{
+    std::string name;
+    const std::string chatml = own("chatml"), bitnet = own("bitnet");
+    using Builder = tn_test::GgufBuilder;
+    EXPECT_EQ(detect([&](Builder &b) { b.kv("tokenizer.chat_template", chatml); }, &name), TN_OK);
+    EXPECT_EQ(name, "chatml");
+    EXPECT_EQ(detect([&](Builder &b) { b.kv("tokenizer.chat_template.default", bitnet); }, &name), TN_OK);
+    EXPECT_EQ(name, "bitnet");
+    EXPECT_EQ(detect([&](Builder &b) { b.kv("tokenizer.chat_template.default", bitnet).kv("tokenizer.chat_template", chatml); }, &name),
+              TN_OK);
+    EXPECT_EQ(name, "chatml");
+    EXPECT_EQ(detect([&](Builder &b) { b.kv("tokenizer.chat_template.tool_use", chatml); }, &name), TN_NOT_FOUND);
+    EXPECT_EQ(detect([&](Builder &) {}, &name), TN_NOT_FOUND);
+    EXPECT_NE(std::string(tn_error_last()->message).find("base model"), std::string::npos);
+    EXPECT_EQ(detect([&](Builder &b) { b.kv("tokenizer.chat_template", "hello"); }, &name), TN_UNSUPPORTED);
+    EXPECT_EQ(detect([&](Builder &b) { b.kv<uint32_t>("tokenizer.chat_template", 7); }, &name), TN_BAD_FILE);
+    EXPECT_EQ(name, "");
 }
 
 TEST(ChatMatch, NamesAreFoundAndOthersListed)
