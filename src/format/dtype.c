@@ -5,6 +5,9 @@
 #include "format/file_type.h"
 
 #include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
 
 #define TN_I2_S_TAIL_BYTES 32
 
@@ -28,6 +31,21 @@ const tn_dtype_info *tn_dtype_get(tn_dtype dtype)
 {
     if ((unsigned)dtype > TN_DTYPE_OTHER) return &tn_dtypes[TN_DTYPE_NONE];
     return &tn_dtypes[dtype];
+}
+
+tn_status tn_dtype_parse(const char *name, tn_dtype *out_dtype)
+{
+    *out_dtype = TN_DTYPE_NONE;
+    char known[512] = "";
+    for (tn_dtype d = TN_DTYPE_NONE + 1; d < TN_DTYPE_OTHER; d++) {
+        const size_t used = strlen(known);
+        if (strcasecmp(name, tn_dtypes[d].name) == 0) {
+            *out_dtype = d;
+            return TN_OK;
+        }
+        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", tn_dtypes[d].name);
+    }
+    return tn_fail(TN_INVALID_ARGUMENT, "there is no tensor type '%.100s' here; there are %s", name, known);
 }
 
 tn_status tn_dtype_size(tn_dtype dtype, uint64_t ne0, uint64_t n, uint64_t *out_bytes)

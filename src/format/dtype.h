@@ -28,6 +28,8 @@ typedef struct tn_dtype_info {
 
 // Never NULL; for TN_DTYPE_NONE and TN_DTYPE_OTHER block sizes are 0.   Threads: any.
 const tn_dtype_info *tn_dtype_get(tn_dtype dtype);
+// The type of this name, in capitals or not.  Errors: INVALID_ARGUMENT (the message lists the names).
+tn_status tn_dtype_parse(const char *name, tn_dtype *out_dtype);
 // Bytes of a tensor of `dtype` with rows of ne0 elements, n elements in all (I2_S: with its tail).
 // Errors: BAD_FILE (ne0 not a multiple of the block, overflow), UNSUPPORTED for NONE and OTHER.
 tn_status tn_dtype_size(tn_dtype dtype, uint64_t ne0, uint64_t n, uint64_t *out_bytes);

@@ -204,6 +204,13 @@ tn_status tn_gguf_writer_u32(tn_gguf_writer *writer, const char *key, uint32_t v
     return end_kv(writer);
 }
 
+tn_status tn_gguf_writer_u64(tn_gguf_writer *writer, const char *key, uint64_t value)
+{
+    TN_TRY(begin_kv(writer, key, TN_GGUF_U64));
+    TN_TRY(put_u64(&writer->meta, value));
+    return end_kv(writer);
+}
+
 tn_status tn_gguf_writer_f32(tn_gguf_writer *writer, const char *key, float value)
 {
     TN_TRY(begin_kv(writer, key, TN_GGUF_F32));

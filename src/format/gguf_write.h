@@ -13,6 +13,7 @@ tn_status tn_gguf_writer_create(const char *path, bool overwrite, tn_gguf_writer
 void tn_gguf_writer_destroy(tn_gguf_writer *writer);
 // Metadata; before the first tensor's data. Copied.
 tn_status tn_gguf_writer_u32(tn_gguf_writer *writer, const char *key, uint32_t value);
+tn_status tn_gguf_writer_u64(tn_gguf_writer *writer, const char *key, uint64_t value);
 tn_status tn_gguf_writer_f32(tn_gguf_writer *writer, const char *key, float value);
 tn_status tn_gguf_writer_bool(tn_gguf_writer *writer, const char *key, bool value);
 tn_status tn_gguf_writer_str(tn_gguf_writer *writer, const char *key, const char *value);

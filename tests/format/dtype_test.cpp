@@ -95,4 +95,23 @@ TEST(FileType, OnlyReusedIdsAreAmbiguous)
     EXPECT_EQ(tn_file_type_find(40, TN_DIALECT_BITNET), nullptr);
 }
 
+TEST(Dtype, ParsesEveryNameInAnyCase)
+{
+    for (int d = TN_DTYPE_NONE + 1; d < TN_DTYPE_OTHER; d++) {
+        std::string name = tn_dtype_get(static_cast<tn_dtype>(d))->name;
+        tn_dtype parsed = TN_DTYPE_NONE;
+        EXPECT_EQ(tn_dtype_parse(name.c_str(), &parsed), TN_OK);
+        EXPECT_EQ(parsed, d);
+        for (char &c : name) c = static_cast<char>(tolower(c));
+        EXPECT_EQ(tn_dtype_parse(name.c_str(), &parsed), TN_OK);
+        EXPECT_EQ(parsed, d);
+    }
+    for (const char *name : {"", "none", "other", "q8", "f16 "}) {
+        tn_dtype parsed = TN_DTYPE_F32;
+        EXPECT_EQ(tn_dtype_parse(name, &parsed), TN_INVALID_ARGUMENT) << name;
+        EXPECT_EQ(parsed, TN_DTYPE_NONE);
+        EXPECT_NE(std::string(tn_error_last()->message).find("F32, F16, BF16"), std::string::npos);
+    }
+}
+
 } // namespace
