@@ -10,6 +10,7 @@
 #include "ternion/placement.h"
 #include "ternion/sampler.h"
 #include "ternion/session.h"
+#include "ternion/synth.h"
 #include "ternion/tokenizer.h"
 
 #endif
