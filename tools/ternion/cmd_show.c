@@ -79,14 +79,30 @@ static void print_field(const char *label, const char *value)
     printf("%-13s %s\n", label, tn_cli_plain(value, strlen(value), text, sizeof text));
 }
 
+// Finds the seed that ternion synth leaves in the models that it makes. False: not such a model.
+static bool find_synthetic_seed(const show_job *job, char *seed, size_t capacity)
+{
+    const char *key = NULL, *type = NULL;
+    for (size_t i = 0; i < tn_model_metadata_count(job->engine.model); i++) {
+        if (tn_model_metadata(job->engine.model, i, &key, &type, seed, capacity) != TN_OK) return false;
+        if (strcmp(key, "ternion.synthetic.seed") == 0) return true;
+    }
+    return false;
+}
+
 static void print_summary(const show_job *job)
 {
     const tn_model_info *m = &job->engine.info;
+    char seed[24], line[64];
     char size[24], count[24];
     tn_cli_format_bytes(m->file_bytes, size, sizeof size);
     tn_cli_format_count((double)m->n_params, count, sizeof count);
     print_field("file", job->engine.path);
     print_field("name", m->name);
+    if (find_synthetic_seed(job, seed, sizeof seed)) {
+        snprintf(line, sizeof line, "random weights, seed %s", seed);
+        print_field("synthetic", line);
+    }
     print_field("architecture", m->architecture);
     printf("most weights  %s\nsize          %s\nparameters    %s\n", m->type, size, count);
     if (!job->runnable) {
@@ -153,6 +169,8 @@ static json_t *json_summary(const show_job *job)
 {
     const tn_model_info *m = &job->engine.info;
     json_t *model = tn_cli_json_model(job->engine.path, m);
+    char seed[24];
+    json_object_set_new(model, "synthetic", json_boolean(find_synthetic_seed(job, seed, sizeof seed)));
     json_object_set_new(model, "runs_here", json_boolean(job->runnable));
     if (!job->runnable) {
         json_object_set_new(model, "reason", tn_cli_json_text(job->reason, strlen(job->reason)));

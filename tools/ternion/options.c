@@ -19,9 +19,10 @@ enum {
     T = 1 << TN_VERB_TOKENIZE,
     D = 1 << TN_VERB_DEVICES,
     C = 1 << TN_VERB_CONVERT,
+    Y = 1 << TN_VERB_SYNTH,
     B = 1 << TN_VERB_BENCH,
     L = 1 << TN_VERB_LOGITS,
-    ALL = R | H | S | T | D | C | B | L,
+    ALL = R | H | S | T | D | C | Y | B | L,
 };
 
 #define TN_NAMES(...)                                                                                                                      \
