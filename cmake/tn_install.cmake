@@ -1,4 +1,5 @@
-# What "cmake --install" puts where: headers, both libraries, the CMake package, the .pc file, the program and its default model.
+# What "cmake --install" puts where: headers, both libraries, the CMake package, the .pc file, the program with its manual pages,
+# completions and default model.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -27,4 +28,16 @@ if(TARGET ternion_tool)
   install(TARGETS ternion_tool RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/models/ DESTINATION ${CMAKE_INSTALL_DATADIR}/ternion/models
     FILES_MATCHING PATTERN "*.gguf" PATTERN "README.md")
+
+  get_property(pages GLOBAL PROPERTY TN_PAGES)
+  if(pages)
+    get_property(completions GLOBAL PROPERTY TN_COMPLETIONS)
+    list(GET completions 0 bash)
+    list(GET completions 1 zsh)
+    list(GET completions 2 fish)
+    install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+    install(FILES ${bash} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME ternion)
+    install(FILES ${zsh} DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+    install(FILES ${fish} DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+  endif()
 endif()

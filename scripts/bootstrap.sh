@@ -9,7 +9,8 @@ build="cmd:gcc=gcc cmd:g++=g++ cmd:cmake=cmake cmd:make=make cmd:ninja=ninja-bui
 test="$build cmd:python3=python3 cmd:nm=binutils cmd:xz=xz-utils cmd:tmux=tmux pc:gtest_main=libgtest-dev pc:libpcre2-8=libpcre2-dev"
 bench="pc:benchmark=libbenchmark-dev"
 lint="cmd:clang-format=clang-format cmd:python3=python3"
-check="cmd:clang=clang cmd:clang-tidy=clang-tidy rt:asan=libclang-rt-14-dev"
+check="cmd:clang=clang cmd:clang-tidy=clang-tidy rt:asan=libclang-rt-14-dev
+       cmd:groff=groff cmd:mandoc=mandoc cmd:zsh=zsh cmd:fish=fish"
 
 needs=""
 for set in "${@:-test}"; do

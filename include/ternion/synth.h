@@ -37,6 +37,8 @@ typedef struct tn_synth_params {
 // Errors: UNSUPPORTED (a type that the shape does not allow: the message says which do), INVALID_ARGUMENT (shape, type or size), IO (a
 // full disk too), OUT_OF_MEMORY, CANCELLED; nothing partial is left behind.
 TN_NODISCARD TN_API tn_status tn_synth(const tn_synth_params *params);
+// Name of shape `index`; NULL past the last.   Threads: any.
+TN_API const char *tn_synth_shape_name(size_t index);
 
 #ifdef __cplusplus
 }

@@ -30,6 +30,8 @@ static const tn_synth_shape shapes[] = {
 
 enum { MATRICES_A_LAYER = 7 };
 
+const char *tn_synth_shape_name(size_t index) { return index < sizeof shapes / sizeof shapes[0] ? shapes[index].name : NULL; }
+
 // ---- sizes ----
 
 static tn_status find_shape(const char *name, tn_synth_shape *out)

@@ -4,7 +4,7 @@
 namespace
 {
 
-const std::vector<std::string> verbs = {"run", "chat", "show", "tokenize", "devices", "convert", "bench", "logits"};
+const std::vector<std::string> verbs = {"run", "chat", "show", "tokenize", "devices", "convert", "synth", "bench", "logits"};
 
 TEST(Help, TheTopHelpNamesEveryVerb)
 {

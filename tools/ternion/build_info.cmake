@@ -1,6 +1,7 @@
-# Writes build_info.h: the commit that the program was made from. Run at every build; touches the file only where it changes.
+# Writes build_info.h: the commit, and its date, that the program was made from. Run at every build; touches the file only where it changes.
 set(commit unknown)
 set(number 0)
+set(date "")
 find_program(GIT git)
 if(GIT AND EXISTS ${SOURCE_DIR}/.git)
   execute_process(COMMAND ${GIT} -C ${SOURCE_DIR} rev-parse --short=9 HEAD OUTPUT_VARIABLE out RESULT_VARIABLE failed
@@ -13,6 +14,11 @@ if(GIT AND EXISTS ${SOURCE_DIR}/.git)
   if(NOT failed)
     set(number ${out})
   endif()
+  execute_process(COMMAND ${GIT} -C ${SOURCE_DIR} log -1 --format=%cs OUTPUT_VARIABLE out RESULT_VARIABLE failed
+                  OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+  if(NOT failed)
+    set(date ${out})
+  endif()
 endif()
 set(text "// The commit that the program was made from; written by build_info.cmake.
 #ifndef TERNION_TOOL_BUILD_INFO_H
@@ -20,6 +26,7 @@ set(text "// The commit that the program was made from; written by build_info.cm
 
 #define TN_BUILD_COMMIT \"${commit}\"
 #define TN_BUILD_NUMBER ${number}
+#define TN_BUILD_DATE   \"${date}\" // empty where unknown
 
 #endif
 ")

@@ -6,6 +6,31 @@
 #include <stdio.h>
 #include <string.h>
 
+const char *const tn_cli_groups[] = {"Model", "Text", "Reply", "Sampling", "Tests", "Execution", "Output", NULL};
+
+const tn_cli_variable tn_cli_environment[] = {
+    {"TERNION_MODEL", "model file where -m is not given"},
+    {"TN_CPU_MASK", "highest level of CPU kernels: scalar, avx2, avx512vnni"},
+    {"TN_CPU_DEVICES", "number of CPU devices that share the cores"},
+    {"NO_COLOR", "no colours"},
+    {NULL, NULL},
+};
+
+const tn_cli_variable tn_cli_top_options[] = {
+    {"VERB --help", "the flags of a verb"},
+    {"--list-devices", "the same as ternion devices"},
+    {"--version", "the version"},
+    {"--completion-bash", "a completion script; also --completion-zsh, --completion-fish"},
+    {"--man [VERB]", "a manual page, in roff"},
+    {NULL, NULL},
+};
+
+const char tn_cli_top_examples[] = "ternion run                                   tell a story with the model that comes with ternion\n"
+                                   "ternion run -m model.gguf -p \"Once upon\" -n 64\n"
+                                   "ternion chat -m model.gguf\n"
+                                   "ternion show model.gguf\n"
+                                   "ternion bench -m model.gguf";
+
 #define COLUMN 36 // where the explanations begin
 #define WIDTH  110
 
@@ -68,19 +93,18 @@ static void print_group(tn_cli_verb_id verb, const char *group)
 
 void tn_cli_print_verb_help(tn_cli_verb_id verb)
 {
-    static const char *const groups[] = {"Model", "Text", "Reply", "Sampling", "Tests", "Execution", "Output"};
     const tn_cli_verb *v = &tn_cli_verb_table[verb];
     printf("usage: ternion %s %s%s[flags]\n\n%s\n", v->name, v->positionals, v->positionals[0] ? " " : "", v->summary);
     if (v->notes[0]) {
         printf("\n");
         print_lines(v->notes);
     }
-    for (size_t g = 0; g < sizeof groups / sizeof groups[0]; g++) {
+    for (const char *const *group = tn_cli_groups; *group; group++) {
         bool used = false;
         for (int row = 0; row < TN_OPT_COUNT_; row++) {
-            used |= (tn_cli_option_table[row].verbs & 1u << verb) && strcmp(tn_cli_option_table[row].group, groups[g]) == 0;
+            used |= (tn_cli_option_table[row].verbs & 1u << verb) && strcmp(tn_cli_option_table[row].group, *group) == 0;
         }
-        if (used) print_group(verb, groups[g]);
+        if (used) print_group(verb, *group);
     }
     printf("\nExamples:\n");
     print_lines(v->examples);
@@ -91,19 +115,11 @@ void tn_cli_print_top_help(void)
     printf("usage: ternion VERB [flags]\n\n"
            "Runs ternary (1.58-bit) language models, with the same bits on every device.\n\nVerbs:\n");
     for (int v = 0; v < TN_VERB_COUNT_; v++) printf("  %-10s %s\n", tn_cli_verb_table[v].name, tn_cli_verb_table[v].summary);
-    printf("\n  ternion VERB --help    the flags of a verb\n"
-           "  ternion --list-devices the same as ternion devices\n"
-           "  ternion --version      the version\n\n"
-           "Examples:\n"
-           "  ternion run                                   tell a story with the model that comes with ternion\n"
-           "  ternion run -m model.gguf -p \"Once upon\" -n 64\n"
-           "  ternion chat -m model.gguf\n"
-           "  ternion show model.gguf\n"
-           "  ternion bench -m model.gguf\n\n"
-           "Environment:\n"
-           "  TERNION_MODEL   model file where -m is not given\n"
-           "  TN_CPU_MASK     highest level of CPU kernels: scalar, avx2, avx512vnni\n"
-           "  TN_CPU_DEVICES  number of CPU devices that share the cores\n"
-           "  NO_COLOR        no colours\n\n"
-           "Exit status: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C.\n");
+    printf("\n");
+    for (const tn_cli_variable *o = tn_cli_top_options; o->name; o++) printf("  ternion %-18s %s\n", o->name, o->meaning);
+    printf("\nExamples:\n");
+    print_lines(tn_cli_top_examples);
+    printf("\nEnvironment:\n");
+    for (const tn_cli_variable *v = tn_cli_environment; v->name; v++) printf("  %-15s %s\n", v->name, v->meaning);
+    printf("\nExit status: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C.\n");
 }

@@ -1,7 +1,9 @@
 // The ternion program: chooses the verb, reads its flags, runs it.
 #include "build_info.h"
 #include "cli.h"
+#include "completion.h"
 #include "help.h"
+#include "man.h"
 #include "output.h"
 #include "report.h"
 #include "suggest.h"
@@ -58,6 +60,24 @@ static int run_verb(tn_cli *cli, int argc, char **argv)
     return tn_cli_verb_table[cli->verb].run(cli);
 }
 
+// The texts that are made at the build for others to install: completions and manual pages. -1: another argument.
+static int print_installed_text(int argc, char **argv)
+{
+    static const char completion[] = "--completion-";
+    if (strncmp(argv[1], completion, strlen(completion)) == 0) {
+        const char *shell = argv[1] + strlen(completion);
+        return tn_cli_print_completion(shell) ? TN_CLI_OK
+                                              : tn_cli_usage("there is no completion for '%s': bash, zsh and fish have one", shell);
+    }
+    if (strcmp(argv[1], "--man") != 0) return -1;
+    if (argc > 2 && find_verb(argv[2]) < 0) return unknown_verb(argv[2]);
+    if (argc > 2)
+        tn_cli_print_verb_man((tn_cli_verb_id)find_verb(argv[2]));
+    else
+        tn_cli_print_top_man();
+    return TN_CLI_OK;
+}
+
 static int dispatch(tn_cli *cli, int argc, char **argv)
 {
     const char *first = argc > 1 ? argv[1] : "--help";
@@ -76,7 +96,10 @@ static int dispatch(tn_cli *cli, int argc, char **argv)
         tn_cli_print_top_help();
         return argc > 1 ? TN_CLI_OK : TN_CLI_WRONG_USAGE;
     }
-    if (verb < 0) return unknown_verb(first);
+    if (verb < 0) {
+        int rc = print_installed_text(argc, argv);
+        return rc >= 0 ? rc : unknown_verb(first);
+    }
     cli->verb = (tn_cli_verb_id)verb;
     tn_cli_report_begin(cli);
     return run_verb(cli, argc - 1, argv + 1);
