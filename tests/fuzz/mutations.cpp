@@ -464,13 +464,18 @@ std::string change_scale(ModelFile &file, Rng &rng)
 {
     if (file.tensors.empty()) return "";
     Tensor &t = rng.of(file.tensors);
-    if (t.data.size() < 64) return "";
+    if (t.data.size() < 4) return "";
     const uint16_t halves[] = {0x7C00, 0xFC00, 0x7E00, 0x7BFF, 0x8000, 0xBC00, 1, 0x3C00, 0xFFFF, 0};
     const float floats[] = {HUGE_VALF, -HUGE_VALF, __builtin_nanf(""), 1e-45f, -0.5f, 3e38f, 7.2e16f, 0.0f, -0.0f, 1.0f};
     const size_t block_sizes[] = {13, 16, 18, 32, 34, 54, 66, 110, 144, 210};
     const size_t block = rng.of(block_sizes), nth = rng.below(t.data.size() / block + 1) * block;
-    const size_t places[] = {
-        0, t.data.size() - 4, t.data.size() - 32, nth, nth >= 2 ? nth - 2 : nth, nth >= 4 ? nth - 4 : nth, rng.below(t.data.size() - 4)};
+    const size_t places[] = {0,
+                             t.data.size() - 4,
+                             t.data.size() < 32 ? 0 : t.data.size() - 32,
+                             nth,
+                             nth >= 2 ? nth - 2 : nth,
+                             nth >= 4 ? nth - 4 : nth,
+                             rng.below(t.data.size() - 3)};
     const size_t at = std::min(rng.of(places), t.data.size() - 4);
     if (rng.one_in(2))
         patch<uint16_t>(t.data, at, rng.of(halves));
