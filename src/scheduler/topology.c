@@ -17,6 +17,8 @@ typedef struct core_entry {
     hwloc_const_cpuset_t cpuset; // borrowed from the topology
 } core_entry;
 
+static const size_t hwloc_bytes_max = (size_t)4 << 20;
+
 struct tn_topology {
     hwloc_topology_t hwloc;
     uint32_t n_cores, core_quota;
@@ -31,8 +33,19 @@ static tn_status hwloc_failed(const char *what)
     return tn_fail_native(error == ENOMEM ? TN_OUT_OF_MEMORY : TN_INTERNAL, error, "hwloc: %s: %s", what, strerror(error));
 }
 
+// hwloc does not look whether it got its memory, and crashes where it did not: so it is only called where there is more than the
+// largest machines take.
+static tn_status check_memory(void)
+{
+    void *probe;
+    TN_TRY(tn_alloc(hwloc_bytes_max, 1, &probe));
+    tn_free(probe);
+    return TN_OK;
+}
+
 static tn_status load(tn_topology *topology, const char *synthetic)
 {
+    TN_TRY(check_memory());
     if (hwloc_topology_init(&topology->hwloc) != 0) {
         topology->hwloc = NULL;
         return hwloc_failed("cannot start");
