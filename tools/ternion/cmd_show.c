@@ -252,6 +252,7 @@ static int open_file(show_job *job)
     params.log = tn_cli_log();
     params.pre_tokenizer = tn_cli_text(&job->cli->options, TN_OPT_PRE_TOKENIZER);
     tn_status status = tn_model_open(job->engine.path, &params, &job->engine.model);
+    if (status == TN_OUT_OF_MEMORY) return tn_cli_fail_status(NULL); // says nothing about the file
     job->runnable = status == TN_OK;
     if (status == TN_INVALID_ARGUMENT) return tn_cli_fail_status("ternion show"); // the flag is wrong, not the file
     if (!job->runnable) {
