@@ -199,19 +199,26 @@ int tn_cli_bench_report_add(tn_cli_bench_report *report, const tn_cli_bench_resu
         return tn_cli_out_of_memory();
     }
     json_t *fields = result_fields(report, result, &m, !csv);
+    bool complete = fields && tn_cli_json_complete();
+    if (!complete) {
+        free(m.rates);
+        json_decref(fields);
+        return tn_cli_out_of_memory();
+    }
     if (strcmp(report->format, "md") == 0) {
         print_row(report, result, &m);
     } else if (csv) {
         print_csv(report, fields);
     } else {
         char *text = json_dumps(fields, (lines ? 0 : JSON_INDENT(2)) | JSON_REAL_PRECISION(12));
-        printf("%s%s%s", !lines && report->n_results ? ",\n" : "", text ? text : "", lines ? "\n" : "");
+        if (text) printf("%s%s%s", !lines && report->n_results ? ",\n" : "", text, lines ? "\n" : "");
+        complete = text != NULL;
         free(text);
     }
     free(m.rates);
     json_decref(fields);
     report->n_results++;
-    return tn_cli_print("", 0);
+    return complete ? tn_cli_print("", 0) : tn_cli_out_of_memory();
 }
 
 int tn_cli_bench_report_end(tn_cli_bench_report *report)

@@ -8,6 +8,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Whether jansson missed memory for any part: its calls that put one value into another pass a failure on as a value left out.
+static bool incomplete;
+
+static void *allocate(size_t n)
+{
+    void *memory = malloc(n);
+    if (!memory) incomplete = true;
+    return memory;
+}
+
+void tn_cli_json_begin(void)
+{
+    incomplete = false;
+    json_set_alloc_funcs(allocate, free);
+}
+
+bool tn_cli_json_complete(void) { return !incomplete; }
+
 // Length of the UTF-8 character at `s`, 0 where there is none.
 static size_t character_length(const unsigned char *s, size_t n)
 {
@@ -25,7 +43,7 @@ static size_t character_length(const unsigned char *s, size_t n)
 json_t *tn_cli_json_text(const char *bytes, size_t n)
 {
     const unsigned char *in = (const unsigned char *)bytes;
-    char *clean = malloc(3 * n + 1);
+    char *clean = allocate(3 * n + 1);
     size_t len = 0;
     if (!clean) return NULL;
     for (size_t at = 0; at < n;) {
@@ -55,7 +73,7 @@ json_t *tn_cli_json_model(const char *path, const tn_model_info *info)
 
 int tn_cli_json_print(json_t *object)
 {
-    char *text = object ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) : NULL;
+    char *text = object && tn_cli_json_complete() ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) : NULL;
     json_decref(object);
     if (!text) return tn_cli_out_of_memory();
     int rc = tn_cli_print(text, strlen(text));

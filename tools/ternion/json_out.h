@@ -5,7 +5,12 @@
 #include "ternion/model.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 
+// Once, before the first value is made: watches jansson's memory, so that tn_cli_json_complete can tell.
+void tn_cli_json_begin(void);
+// False where memory was missing for any value made so far: it may have been left out of the value that should hold it.
+bool tn_cli_json_complete(void);
 // A string of any bytes: what is not UTF-8 becomes U+FFFD. NULL without memory.
 json_t *tn_cli_json_text(const char *bytes, size_t n);
 // The double that prints like `value` does with as many digits as f32 has: 0.8 and not 0.800000011920929.

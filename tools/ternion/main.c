@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "completion.h"
 #include "help.h"
+#include "json_out.h"
 #include "man.h"
 #include "output.h"
 #include "report.h"
@@ -117,6 +118,7 @@ static void keep_standard_streams(void)
 int main(int argc, char **argv)
 {
     keep_standard_streams();
+    tn_cli_json_begin();
     signal(SIGXFSZ, SIG_IGN); // a file that grows too large is a failed write, which cleans up
     tn_cli cli;
     memset(&cli, 0, sizeof cli);
