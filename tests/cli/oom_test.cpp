@@ -1,0 +1,123 @@
+// The program with its 1st, 2nd, 3rd ... allocation failing, once and from there on: it ends by itself, says so in one line, and what it
+// printed or wrote is whole or not there. With TN_OOM_ALL set every allocation is tried, else a sample of them.
+#include "convert/checkpoint.h"
+#include "program.hpp"
+#include "support/seed_models.hpp"
+
+namespace
+{
+
+struct Command {
+    std::string name;
+    std::vector<std::string> arguments;
+    std::string output; // file that it writes, "": none
+};
+
+const bool all = std::getenv("TN_OOM_ALL") != nullptr;
+
+// After 1: the next index to try. Every one of the first, then ever fewer.
+long after(long nth) { return all || nth < 40 ? nth + 1 : nth + 1 + nth / 12; }
+
+std::vector<std::string> lines_of(const std::string &text)
+{
+    std::vector<std::string> lines;
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);) lines.push_back(line);
+    return lines;
+}
+
+// One error and nothing that is no message.
+void expect_one_error(const cli::Result &result)
+{
+    size_t errors = 0;
+    for (const auto &line : lines_of(result.err)) {
+        if (line.rfind("ternion: error: ", 0) == 0)
+            errors++;
+        else
+            EXPECT_EQ(line.rfind("ternion: warning: ", 0), 0u) << line;
+    }
+    EXPECT_EQ(errors, 1u) << result.err;
+}
+
+cli::Result run_failing(const Command &command, long nth, bool forever, const std::string &mark)
+{
+    cli::Run run{command.arguments, "", {{"TN_FAIL_NTH", std::to_string(nth)}, {"TN_FAIL_MARK", mark}}};
+    if (forever) run.environment.push_back({"TN_FAIL_FOREVER", "1"});
+    if (std::strlen(TN_FAIL_LIBRARY)) run.environment.push_back({"LD_PRELOAD", TN_FAIL_LIBRARY});
+    return cli::run(run);
+}
+
+void fail_each(const Command &command, const cli::Folder &folder)
+{
+    const std::string mark = folder / "mark";
+    const cli::Result whole = cli::run(command.arguments);
+    ASSERT_EQ(whole.status, 0) << whole.err;
+    const std::string written = command.output.empty() ? "" : cli::read_file(command.output);
+    if (!command.output.empty()) unlink(command.output.c_str());
+    const size_t n_files = folder.count();
+    long tried = 0, refused = 0;
+    for (bool forever : {false, true}) {
+        for (long nth = 1;; nth = after(nth)) {
+            SCOPED_TRACE(command.name + ", allocation " + std::to_string(nth) + (forever ? " and all after it" : ""));
+            const cli::Result result = run_failing(command, nth, forever, mark);
+            const bool failed = cli::exists(mark);
+            unlink(mark.c_str());
+            tried++;
+            ASSERT_TRUE(result.status == 0 || result.status == 1) << result.status << ": " << result.err;
+            if (result.status == 0) {
+                ASSERT_EQ(result.out, whole.out);
+                if (!command.output.empty()) {
+                    ASSERT_TRUE(cli::read_file(command.output) == written);
+                }
+            } else {
+                refused++;
+                ASSERT_NO_FATAL_FAILURE(expect_one_error(result));
+                ASSERT_EQ(whole.out.compare(0, result.out.size(), result.out), 0)
+                    << result.out; // a beginning, where text is shown as it comes
+            }
+            if (!command.output.empty()) unlink(command.output.c_str());
+            ASSERT_EQ(folder.count(), n_files);
+            if (testing::Test::HasFailure()) return;
+            if (!failed) break; // no allocation was left to fail
+        }
+    }
+    printf("%s: %ld runs, %ld of them ended with an error\n", command.name.c_str(), tried, refused);
+    EXPECT_GT(refused, 20);
+}
+
+class ProgramOutOfMemory : public testing::Test
+{
+  protected:
+    // A tiny model that this version runs.
+    std::string model()
+    {
+        for (const auto &seed : tn_test::make_seed_models()) {
+            if (seed.parts.size() > 1) continue;
+            const std::string path = tn_test::write_seed_model(folder_ / "", {seed.parts[0].build()});
+            if (cli::run({"run", "-m", path, "-p", "on a", "-n", "1", "-q", "-t", "1"}).status == 0) return path;
+        }
+        return "";
+    }
+    cli::Folder folder_;
+};
+
+TEST_F(ProgramOutOfMemory, Run)
+{
+    fail_each({"run", {"run", "-m", model(), "-p", "on a", "-n", "4", "--temp", "0", "-q", "-t", "1"}, ""}, folder_);
+}
+
+TEST_F(ProgramOutOfMemory, Show) { fail_each({"show", {"show", "-m", model()}, ""}, folder_); }
+
+TEST_F(ProgramOutOfMemory, ShowJson) { fail_each({"show --json", {"show", "-m", model(), "--json"}, ""}, folder_); }
+
+TEST_F(ProgramOutOfMemory, Tokenize) { fail_each({"tokenize", {"tokenize", "-m", model(), "-p", "on a <|user|> caf\u00e9"}, ""}, folder_); }
+
+TEST_F(ProgramOutOfMemory, Convert)
+{
+    const TempFolder checkpoint;
+    Checkpoint().write(checkpoint, "BF16", 2);
+    const std::string out = folder_ / "out.gguf";
+    fail_each({"convert", {"convert", checkpoint.path(), out, "-q"}, out}, folder_);
+}
+
+} // namespace
