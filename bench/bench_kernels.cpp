@@ -272,7 +272,7 @@ int main(int argc, char **argv)
     uint32_t n;
     const tn_kernel_row *rows = tn_cpu_kernel_rows(&n);
     for (uint32_t i = 0; i < n; i++) {
-        if (rows[i].isa <= tn_isa_detect()) add_row(rows[i]);
+        if (tn_isa_set_has(tn_isa_available(), rows[i].isa)) add_row(rows[i]);
     }
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;

@@ -39,9 +39,10 @@ function(tn_add_kernels folder flags)
   set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS "${flags}")
 endfunction()
 
-# tn_add_test(<name> LABELS <labels> SOURCES <files> [LIBS <libs>] [TIMEOUT <s>]): a GoogleTest program over the library's insides.
+# tn_add_test(<name> LABELS <labels> SOURCES <files> [LIBS <libs>] [TIMEOUT <s>] [ARGS <arguments>]): a GoogleTest program over the library's
+# insides.
 function(tn_add_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "LABELS;SOURCES;LIBS;DEFINITIONS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT" "LABELS;SOURCES;LIBS;DEFINITIONS;ARGS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ternion_static tn_flags PkgConfig::TN_GTEST ${ARG_LIBS})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
@@ -52,6 +53,6 @@ function(tn_add_test name)
   if(TN_SANITIZE MATCHES "thread") # many times slower, above all with more threads than cores
     math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * 6")
   endif()
-  add_test(NAME ${name} COMMAND ${name})
+  add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
 endfunction()

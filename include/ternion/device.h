@@ -16,7 +16,7 @@ typedef struct tn_host_params {
     uint32_t n_threads;      // CPU threads over all CPU devices; 0: one per core that this process may use
     uint32_t n_cpu_devices;  // 0: environment TN_CPU_DEVICES, else 1. Each gets its share of the cores
     bool no_bind;            // true: leave the placement of threads to the operating system
-    const char *cpu_isa_max; // "scalar", "avx2", "avx512vnni"; NULL: environment TN_CPU_MASK, else no limit
+    const char *cpu_isa_max; // highest level: "avx2", on ARM "neon" (README.md lists them); NULL: environment TN_CPU_MASK, else no limit
     tn_log log;
 } tn_host_params;
 #define TN_HOST_PARAMS_INIT TN_PARAMS_INIT(tn_host_params)
@@ -25,7 +25,7 @@ typedef struct tn_device_info {
     char name[32];         // "cpu0": what --device takes
     char backend[16];      // "cpu", "cuda", "vulkan"
     char description[128]; // product name
-    char isa[32];          // kernels in use: "scalar", "avx2", "avx512vnni"
+    char isa[32];          // highest level of the kernels in use: "scalar", "avx512vnni", "i8mm"
     uint32_t n_threads;    // 0 where the notion does not apply
     uint64_t memory_bytes; // total memory that the device may use
     uint64_t memory_free_bytes;

@@ -30,16 +30,16 @@ static tn_status share_of(const tn_backend_host *host, uint32_t index, const tn_
     return TN_OK;
 }
 
-// The highest level that the CPU has and the host allows.
-static tn_status isa_of(const tn_backend_host *host, tn_isa *out_isa)
+// The levels that the CPU has and the host allows.
+static tn_status levels_of(const tn_backend_host *host, tn_isa_set *out_levels)
 {
-    tn_isa isa = tn_isa_detect();
+    tn_isa_set levels = tn_isa_available();
     if (host->cpu_isa_max) {
         tn_isa max;
         TN_TRY(tn_isa_parse(host->cpu_isa_max, &max));
-        if (max < isa) isa = max;
+        levels = tn_isa_set_up_to(levels, max);
     }
-    *out_isa = isa;
+    *out_levels = levels;
     return TN_OK;
 }
 
@@ -90,12 +90,12 @@ static tn_status device_describe(const tn_backend_host *host, uint32_t index, tn
 {
     *out_desc = (tn_device_desc){0};
     const tn_cpu_share *share = NULL;
-    tn_isa isa;
+    tn_isa_set levels;
     TN_TRY(share_of(host, index, &share));
-    TN_TRY(isa_of(host, &isa));
+    TN_TRY(levels_of(host, &levels));
     snprintf(out_desc->name, sizeof out_desc->name, "cpu%u", (unsigned)index);
     describe_processor(out_desc->description, sizeof out_desc->description);
-    snprintf(out_desc->isa, sizeof out_desc->isa, "%s", tn_isa_name(isa));
+    snprintf(out_desc->isa, sizeof out_desc->isa, "%s", tn_isa_name(tn_isa_set_highest(levels)));
     out_desc->n_threads = share->n_threads;
     out_desc->memory_bytes = memory_total(share);
     out_desc->memory_free_bytes = memory_free(out_desc->memory_bytes * host->n_cpu_shares) / host->n_cpu_shares;
@@ -122,15 +122,14 @@ static tn_status device_open(const tn_backend_host *host, uint32_t index, tn_dev
     *out_device = NULL;
     tn_status status;
     const tn_cpu_share *share = NULL;
-    tn_isa isa;
+    tn_isa_set levels;
     TN_TRY(share_of(host, index, &share));
-    TN_TRY(isa_of(host, &isa));
+    TN_TRY(levels_of(host, &levels));
     tn_cpu_device *device;
     TN_TRY(tn_alloc_zero(1, sizeof *device, &device));
     device->base.backend = &tn_cpu_backend_table;
-    device->isa = isa;
     snprintf(device->name, sizeof device->name, "cpu%u", (unsigned)index);
-    tn_cpu_dispatch(isa, &device->kernels);
+    tn_cpu_dispatch(levels, &device->kernels);
     TN_TRY_GOTO(tn_cpu_pool_create(share, device->name, &host->log, &device->pool));
     TN_TRY_GOTO(tn_cpu_pool_run(device->pool, selftest_job, &device->kernels));
     *out_device = &device->base;

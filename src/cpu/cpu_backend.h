@@ -8,7 +8,6 @@
 typedef struct tn_cpu_device {
     tn_device base;
     char name[32];
-    tn_isa isa;
     tn_cpu_kernels kernels;
     tn_cpu_pool *pool; // owned
 } tn_cpu_device;

@@ -27,11 +27,12 @@ static void set_slot(tn_cpu_kernels *kernels, const tn_kernel_row *row)
     }
 }
 
-// Level by level, so that a slot keeps the best kernel at or below isa_max; of two rows of one level the later wins.
-void tn_cpu_dispatch(tn_isa isa_max, tn_cpu_kernels *out)
+// Level by level, so that a slot keeps the best kernel of these levels; of two rows of one level the later wins.
+void tn_cpu_dispatch(tn_isa_set levels, tn_cpu_kernels *out)
 {
     memset(out, 0, sizeof *out);
-    for (unsigned isa = TN_ISA_SCALAR; isa <= (unsigned)isa_max && isa < TN_ISA_COUNT_; isa++) {
+    for (unsigned isa = TN_ISA_SCALAR; isa < TN_ISA_COUNT_; isa++) {
+        if (!tn_isa_set_has(levels, (tn_isa)isa)) continue;
         for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
             if ((unsigned)rows[i].isa == isa) set_slot(out, &rows[i]);
         }

@@ -3,9 +3,7 @@
 #define TN_CPU_KERNEL_H
 
 #include "backend/backend.h"
-
-// ISA levels, ascending. A kernel of a level runs where the CPU has that level's features.
-typedef enum tn_isa { TN_ISA_SCALAR, TN_ISA_AVX2, TN_ISA_AVX512VNNI, TN_ISA_COUNT_ } tn_isa;
+#include "cpu/isa.h"
 
 // Layout T2_16: panels of 16 rows. A panel is a run of 64-byte blocks, one for each 16 columns (the last is padded): bits 2p, 2p+1 of byte
 // 4r + j hold code t+1 of row r, column 4p + j of the block (p, j = 0..3). Padding rows and columns hold code 1. After the panels' codes
@@ -129,7 +127,8 @@ TN_KERNEL_SLOTS(TN_SLOT_TYPEDEF)
 #undef TN_SLOT_TYPEDEF
 
 // kernels.inc: rows TN_KERNEL(slot, weights, activations, ISA, MR, NR, K_BLOCK, function), read by these prototypes, dispatch, tests and
-// benches. ISA is the enum's name without TN_ISA_. A kernel that is not in the list does not exist.
+// benches. ISA is the enum's name without TN_ISA_. A kernel that is not in the list does not exist; those of other processors are left out
+// there, and nowhere else.
 #define TN_KERNEL(slot, weights, acts, isa, MR, NR, K_BLOCK, function) tn_slot_##slot##_fn function;
 #include "cpu/kernels.inc"
 #undef TN_KERNEL
@@ -144,9 +143,6 @@ typedef struct tn_kernel_row {
 } tn_kernel_row;
 const tn_kernel_row *tn_cpu_kernel_rows(uint32_t *out_count);
 
-const char *tn_isa_name(tn_isa isa);                       // "avx512vnni"
-tn_status tn_isa_parse(const char *name, tn_isa *out_isa); // INVALID_ARGUMENT: lists the names
-tn_isa tn_isa_detect(void);                                // highest level of this CPU and operating system
-void tn_cpu_dispatch(tn_isa isa_max, tn_cpu_kernels *out); // fills upwards from scalar
+void tn_cpu_dispatch(tn_isa_set levels, tn_cpu_kernels *out); // fills upwards from scalar, by these levels alone
 
 #endif

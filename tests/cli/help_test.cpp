@@ -1,5 +1,6 @@
 // Help texts come from one table and cover every verb.
 #include "program.hpp"
+#include "support/isa_levels.hpp"
 
 namespace
 {
@@ -31,6 +32,16 @@ TEST(Help, ComesEvenWhereAnArgumentIsMissing)
 {
     EXPECT_EQ(cli::run({"convert", "--help"}).status, 0);
     EXPECT_EQ(cli::run({"logits", "-h"}).status, 0);
+}
+
+TEST(Help, NamesEveryLevelOfKernels)
+{
+    const std::string top = cli::run({"--help"}).out, run = cli::run({"run", "--help"}).out;
+    for (unsigned isa = 0; isa < TN_ISA_COUNT_; isa++) {
+        const std::string name = tn_isa_name(static_cast<tn_isa>(isa));
+        EXPECT_TRUE(cli::contains(top, name)) << name;
+        EXPECT_TRUE(cli::contains(run, name)) << name;
+    }
 }
 
 TEST(Help, LinesAreShortAndEndWithoutBlanks)

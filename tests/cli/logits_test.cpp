@@ -1,5 +1,6 @@
 // ternion logits: rows, hash and trace agree with each other and with the library.
 #include "program.hpp"
+#include "support/isa_levels.hpp"
 
 #include <ternion/ternion.h>
 #include <xxhash.h>
@@ -69,8 +70,7 @@ TEST(Logits, TheHashIsThatOfTheRowsWhateverTheChunksThreadsAndKernels)
     for (const char *n : {"1", "3", "17"}) EXPECT_EQ(run({"logits", "-p", text, "--hash", "-ub", n}).out, expected) << n;
     EXPECT_EQ(run({"logits", "-p", text, "--hash", "-t", "1"}).out, expected);
     EXPECT_EQ(run({"logits", "-p", text, "--hash", "-t", "2"}).out, expected);
-    for (const char *mask : {"scalar", "avx2", "avx512vnni"})
-        EXPECT_EQ(run({"logits", "-p", text, "--hash", "--cpu-isa", mask}).out, expected);
+    for (const std::string &mask : tn_test::isa_levels()) EXPECT_EQ(run({"logits", "-p", text, "--hash", "--cpu-isa", mask}).out, expected);
     EXPECT_EQ(run(cli::Run{{"logits", "-p", text, "--hash", "--device", "cpu0,cpu1"}, "", {{"TN_CPU_DEVICES", "2"}}}).out, expected);
     EXPECT_EQ(run(cli::Run{{"logits", "-p", text, "-o", "-"}, "", {}}).out, rows);
     EXPECT_NE(run({"logits", "-p", text + ".", "--hash"}).out, expected);

@@ -1,5 +1,6 @@
 // ternion run: the answer, its reasons to end, and what stays the same whatever the machine.
 #include "program.hpp"
+#include "support/isa_levels.hpp"
 
 #include <ternion/ternion.h>
 
@@ -66,7 +67,7 @@ TEST(Run, TheSameSeedGivesTheSameTextOnAnyThreadsAndKernels)
     EXPECT_EQ(answer({"-s", "7", "-t", "2"}), expected);
     EXPECT_EQ(answer({"-s", "7", "-ub", "3", "-b", "5"}), expected);
     EXPECT_EQ(answer({"-s", "7", "--device", "cpu0,cpu1"}, {{"TN_CPU_DEVICES", "2"}}), expected);
-    for (const char *mask : {"scalar", "avx2", "avx512vnni"}) {
+    for (const std::string &mask : tn_test::isa_levels()) {
         EXPECT_EQ(answer({"-s", "7"}, {{"TN_CPU_MASK", mask}}), expected) << mask;
         EXPECT_EQ(answer({"-s", "7", "--cpu-isa", mask}), expected) << mask;
     }

@@ -1,6 +1,7 @@
 // One suite for every registered backend, bit by bit against src/ref: every case of *_cases.cpp on every device.
 #include "conformance/cases.h"
 #include "conformance/expectations.h"
+#include "support/isa_levels.hpp"
 
 #include <gtest/gtest.h>
 
@@ -30,10 +31,10 @@ std::vector<Target> all_targets()
                 targets.push_back({best.name, backends[b], d, 0, ""});
                 continue;
             }
-            for (const char *isa : {"scalar", "avx2", "avx512vnni"}) {
-                host.cpu_isa_max = isa;
+            for (const std::string &isa : tn_test::isa_levels()) {
+                host.cpu_isa_max = isa.c_str();
                 tn_device_desc desc;
-                if (backends[b]->device_describe(&host, d, &desc) != TN_OK || strcmp(desc.isa, isa) != 0) continue;
+                if (backends[b]->device_describe(&host, d, &desc) != TN_OK || desc.isa != isa) continue;
                 for (uint32_t n_threads : {1u, 3u})
                     targets.push_back(
                         {std::string(desc.name) + "_" + isa + "_" + std::to_string(n_threads), backends[b], d, n_threads, isa});

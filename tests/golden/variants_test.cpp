@@ -1,5 +1,6 @@
 // Changed copies of the default model: other types with the same values, silu, poison, damage. What must stay equal stays equal; the rest
 // is refused.
+#include "support/isa_levels.hpp"
 #include "support/rewrite_model.hpp"
 #include "support/run_model.hpp"
 
@@ -98,7 +99,7 @@ TEST(Variants, QuantisedHeadsHaveTheContractsBitsOnEveryIsaAndSplit)
         ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), path, changes));
         const golden g = read_golden("embd_" + name + ".golden");
         ASSERT_GE(g.ids.size(), 140u);
-        for (const char *isa : {"scalar", "avx2", "avx512vnni"}) {
+        for (const std::string &isa : isa_levels()) {
             run_options options;
             options.isa = isa;
             EXPECT_EQ(digest_of(path, g.ids, options), g.logits) << isa;
@@ -127,7 +128,7 @@ TEST(Variants, TheSiluModelHasTheContractsBits)
         ASSERT_EQ(tn_gguf_writer_str(writer, "bitnet-b1.58.hidden_activation", "silu"), TN_OK);
     };
     ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp("silu_key"), by_key));
-    for (const char *isa : {"scalar", "avx2", "avx512vnni"}) {
+    for (const std::string &isa : isa_levels()) {
         run_options options;
         options.isa = isa;
         EXPECT_EQ(digest_of(temp("silu_key"), g.ids, options), g.logits) << isa;

@@ -1,8 +1,12 @@
 // The list of kernels, the levels, and which kernel each level gets.
 #include "matmul_fixture.h"
 
+#include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <set>
+#include <sstream>
 
 namespace
 {
@@ -16,20 +20,30 @@ std::map<tn_kernel_slot, void (*)(void)> slots_of(const tn_cpu_kernels &kernels)
     return slots;
 }
 
-TEST(Dispatch, GivesEverySlotTheHighestKernelAtOrBelowTheLevel)
+std::string names_of(tn_isa_set levels)
+{
+    std::string names;
+    for (unsigned isa = 0; isa < TN_ISA_COUNT_; isa++) {
+        if (tn_isa_set_has(levels, static_cast<tn_isa>(isa))) names += std::string(" ") + tn_isa_name(static_cast<tn_isa>(isa));
+    }
+    return names;
+}
+
+// Every set that a processor could have, those with holes too: one with AVX512-VNNI may lack AVX-VNNI.
+TEST(Dispatch, GivesEverySlotTheHighestKernelOfTheLevels)
 {
     uint32_t n;
     const tn_kernel_row *rows = tn_cpu_kernel_rows(&n);
-    for (unsigned isa = 0; isa < TN_ISA_COUNT_; isa++) {
+    for (tn_isa_set levels = 1; levels < 1u << TN_ISA_COUNT_; levels += 2) {
         tn_cpu_kernels kernels;
-        tn_cpu_dispatch(static_cast<tn_isa>(isa), &kernels);
+        tn_cpu_dispatch(levels, &kernels);
         for (auto [slot, function] : slots_of(kernels)) {
             const tn_kernel_row *best = nullptr;
             for (uint32_t i = 0; i < n; i++) {
-                if (rows[i].slot == slot && rows[i].isa <= static_cast<tn_isa>(isa) && (!best || rows[i].isa >= best->isa)) best = &rows[i];
+                if (rows[i].slot == slot && tn_isa_set_has(levels, rows[i].isa) && (!best || rows[i].isa >= best->isa)) best = &rows[i];
             }
             ASSERT_NE(best, nullptr) << "slot " << slot << " has no scalar kernel";
-            EXPECT_EQ(function, best->function) << best->name << " at level " << tn_isa_name(static_cast<tn_isa>(isa));
+            EXPECT_EQ(function, best->function) << best->name << " of levels" << names_of(levels);
         }
     }
 }
@@ -62,23 +76,53 @@ TEST(Isa, NamesAndParsesEveryLevel)
 
 TEST(Isa, RefusesUnknownLevelsAndListsTheKnownOnes)
 {
-    tn_isa parsed = TN_ISA_AVX2;
-    for (const char *name : {"", "AVX2", "avx", "avx512"}) EXPECT_EQ(tn_isa_parse(name, &parsed), TN_INVALID_ARGUMENT) << name;
+    tn_isa parsed = static_cast<tn_isa>(TN_ISA_COUNT_ - 1);
+    for (const char *name : {"", "AVX2", "avx", "avx512", "NEON", "sve"})
+        EXPECT_EQ(tn_isa_parse(name, &parsed), TN_INVALID_ARGUMENT) << name;
     EXPECT_EQ(parsed, TN_ISA_SCALAR);
     for (unsigned isa = 0; isa < TN_ISA_COUNT_; isa++) {
         EXPECT_NE(std::string(tn_error_last()->message).find(tn_isa_name(static_cast<tn_isa>(isa))), std::string::npos);
     }
 }
 
-#if defined(__x86_64__)
-TEST(Isa, DetectsWhatTheCompilersRuntimeDetects)
+TEST(Isa, SetsAreCutAtALevelAndKnowTheirHighest)
 {
-    __builtin_cpu_init();
-    const bool avx2 = __builtin_cpu_supports("avx2");
-    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
-    EXPECT_EQ(tn_isa_detect(), avx512 ? TN_ISA_AVX512VNNI : avx2 ? TN_ISA_AVX2 : TN_ISA_SCALAR);
+    const tn_isa last = static_cast<tn_isa>(TN_ISA_COUNT_ - 1), second = static_cast<tn_isa>(1);
+    const tn_isa_set holed = 1u << TN_ISA_SCALAR | 1u << last;
+    EXPECT_EQ(tn_isa_set_up_to(holed, last), holed);
+    EXPECT_EQ(tn_isa_set_highest(holed), last);
+    EXPECT_EQ(tn_isa_set_up_to(holed, second), 1u << TN_ISA_SCALAR);
+    EXPECT_EQ(tn_isa_set_highest(tn_isa_set_up_to(holed, second)), TN_ISA_SCALAR);
+    EXPECT_FALSE(tn_isa_set_has(holed, second));
 }
+
+// Levels by the line of features in /proc/cpuinfo, which the kernel writes.
+TEST(Isa, FindsWhatTheOperatingSystemLists)
+{
+    std::ifstream file("/proc/cpuinfo");
+    std::set<std::string> features;
+    for (std::string line; features.empty() && std::getline(file, line);) {
+        if (line.rfind("flags", 0) != 0 && line.rfind("Features", 0) != 0) continue;
+        std::istringstream words(line.substr(line.find(':') + 1));
+        features.insert(std::istream_iterator<std::string>(words), {});
+    }
+    if (features.empty()) GTEST_SKIP() << "/proc/cpuinfo lists no features here";
+    const auto has = [&](std::initializer_list<const char *> names) {
+        return std::all_of(names.begin(), names.end(), [&](const char *name) { return features.count(name) != 0; });
+    };
+    tn_isa_set expected = 1u << TN_ISA_SCALAR;
+#if defined(__x86_64__)
+    const bool avx2 = has({"avx", "f16c", "avx2"});
+    if (avx2) expected |= 1u << TN_ISA_AVX2;
+    if (avx2 && has({"avx_vnni"})) expected |= 1u << TN_ISA_AVXVNNI;
+    if (avx2 && has({"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512_vnni"})) expected |= 1u << TN_ISA_AVX512VNNI;
+#else
+    if (!has({"asimd"})) GTEST_SKIP() << "/proc/cpuinfo is another machine's: an emulator runs this";
+    expected |= 1u << TN_ISA_NEON;
+    if (has({"asimddp"})) expected |= 1u << TN_ISA_DOTPROD;
+    if (has({"asimddp", "i8mm"})) expected |= 1u << TN_ISA_I8MM;
 #endif
+    EXPECT_EQ(names_of(tn_isa_available()), names_of(expected));
+}
 
 } // namespace

@@ -1,4 +1,4 @@
-// What kernel tests of matrices share: a seeded generator, packed weights from made-up sources, guarded outputs, MXCSR modes.
+// What kernel tests of matrices share: a seeded generator, packed weights from made-up sources, guarded outputs, floating-point modes.
 #ifndef TN_TESTS_KERNELS_MATMUL_FIXTURE_H
 #define TN_TESTS_KERNELS_MATMUL_FIXTURE_H
 
@@ -163,7 +163,7 @@ class Output
     std::vector<uint32_t> absmax_;
 };
 
-// Runs `f` with subnormals flushed on the way in and out (MXCSR FTZ and DAZ) where the CPU can.
+// Runs `f` with subnormals flushed on the way in and out (FTZ and DAZ of MXCSR, FZ of FPCR).
 template <typename F> void with_flush_to_zero(F f)
 {
 #if defined(__x86_64__)
@@ -172,7 +172,11 @@ template <typename F> void with_flush_to_zero(F f)
     f();
     _mm_setcsr(before);
 #else
+    uint64_t before;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
+    __asm__ volatile("msr fpcr, %0" : : "r"(before | UINT64_C(1) << 24) : "memory");
     f();
+    __asm__ volatile("msr fpcr, %0" : : "r"(before) : "memory");
 #endif
 }
 
@@ -193,6 +197,6 @@ inline std::string row_name(const ::testing::TestParamInfo<tn_kernel_row> &info)
 } // namespace tn_test
 
 #define TN_SKIP_WITHOUT_ISA(row)                                                                                                           \
-    if ((row).isa > tn_isa_detect()) GTEST_SKIP() << "this CPU lacks " << tn_isa_name((row).isa)
+    if (!tn_isa_set_has(tn_isa_available(), (row).isa)) GTEST_SKIP() << "this CPU lacks " << tn_isa_name((row).isa)
 
 #endif

@@ -151,7 +151,7 @@ TEST(Host, ImpossibleHostsAreRefused)
     params = TN_HOST_PARAMS_INIT;
     params.cpu_isa_max = "avx9000";
     EXPECT_EQ(tn_host_open(&params, &host), TN_INVALID_ARGUMENT);
-    EXPECT_NE(std::string(tn_error_last()->message).find("avx2"), std::string::npos);
+    EXPECT_NE(std::string(tn_error_last()->message).find("scalar"), std::string::npos);
     EXPECT_EQ(host, nullptr);
 }
 

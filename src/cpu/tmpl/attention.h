@@ -48,7 +48,7 @@ TN_INLINE void dot_tile(const int16_t *m, size_t row_lanes, uint32_t n_rows, con
         const int16_t *lanes = m + row * row_lanes * 2;
         TN_UNROLL
         for (int s = 0; s < S; s++) {
-            tn_i32s strip = tn_i_load_pairs(lanes + (size_t)s * STRIP * 2);
+            tn_pairs strip = tn_i_load_pairs(lanes + (size_t)s * STRIP * 2);
             TN_UNROLL
             for (int h = 0; h < H; h++) sums[h][s] = tn_i_dot_pair(sums[h][s], strip, pairs + (size_t)h * pairs_stride + 2 * row);
         }

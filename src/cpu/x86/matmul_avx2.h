@@ -1,4 +1,4 @@
-// The vocabulary of the AVX2 matmul kernels. Included only by files compiled for that level.
+// The vocabulary of the AVX2 and AVX-VNNI matmul kernels. Included only by files compiled for these levels.
 #ifndef TN_CPU_X86_MATMUL_AVX2_H
 #define TN_CPU_X86_MATMUL_AVX2_H
 
@@ -35,6 +35,13 @@ TN_K_INLINE void tn_store_ps256(float *y, uint32_t n, __m256 z, uint32_t *absmax
 TN_K_INLINE __m256i tn_load256(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
 // Four activations in every 32-bit lane.
 TN_K_INLINE __m256i tn_x4_256(const int8_t *x) { return _mm256_set1_epi32(tn_k_load_i32(x)); }
+// Rows n .. n+7 of a ternary product, n may be past the end: the sum of (code t+1) * q less the sum of q, scaled and stored.
+TN_K_INLINE void tn_ternary_finish256(const tn_k_matmul_ternary_args *a, uint32_t m, uint32_t n, __m256i acc)
+{
+    const __m256 scale = tn_fl_ps256(_mm256_mul_ps(_mm256_set1_ps(a->x_scale[m]), _mm256_loadu_ps(a->w_scale + n)));
+    const __m256 sum = _mm256_cvtepi32_ps(_mm256_sub_epi32(acc, _mm256_set1_epi32(a->x_sum[m])));
+    if (n < a->N) tn_store_ps256(a->y + m * a->y_stride + n, a->N - n, _mm256_mul_ps(sum, scale), &a->y_absmax[m]);
+}
 // Keeps an integer sum as it is written: gcc turns chains of additions into trees with all products first, which spills the 16 registers
 // (ternary, 8 tokens: 230 against 290 Gop/s on Zen 4).
 TN_K_INLINE __m256i tn_pin256(__m256i v)

@@ -4,13 +4,6 @@
 // A 16-bit lane gains at most 2 codes * 2 * 127 = 508 from one vpmaddubsw and 4 of them from a block: 16 blocks reach 32512 < 2^15.
 enum { TOKENS = 4, WIDEN_BLOCKS = 16 };
 
-TN_K_INLINE void finish(const tn_k_matmul_ternary_args *a, uint32_t m, uint32_t n, __m256i acc)
-{
-    const __m256 scale = tn_fl_ps256(_mm256_mul_ps(_mm256_set1_ps(a->x_scale[m]), _mm256_loadu_ps(a->w_scale + n)));
-    const __m256 sum = _mm256_cvtepi32_ps(_mm256_sub_epi32(acc, _mm256_set1_epi32(a->x_sum[m])));
-    if (n < a->N) tn_store_ps256(a->y + m * a->y_stride + n, a->N - n, _mm256_mul_ps(sum, scale), &a->y_absmax[m]);
-}
-
 // sum += pairs of codes * x.
 TN_K_INLINE void add_pairs(__m256i *sum, __m256i codes, __m256i x4)
 {
@@ -62,8 +55,8 @@ TN_K_INLINE void tile(const tn_k_matmul_ternary_args *a, uint32_t m0, uint32_t n
     }
     TN_K_UNROLL
     for (unsigned m = 0; m < MR; m++) {
-        finish(a, m0 + m, n0, acc[m][0]);
-        finish(a, m0 + m, n0 + 8, acc[m][1]);
+        tn_ternary_finish256(a, m0 + m, n0, acc[m][0]);
+        tn_ternary_finish256(a, m0 + m, n0 + 8, acc[m][1]);
     }
 }
 

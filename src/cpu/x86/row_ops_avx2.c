@@ -1,4 +1,5 @@
 // Row kernels for AVX2: tmpl/row_ops.h over this ISA's vocabulary.
+#include "cpu/x86/dot_avx2.h"
 #include "cpu/x86/simd_avx2.h"
 
 #define TN_K(op) tn_k_##op##__avx2

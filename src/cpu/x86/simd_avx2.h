@@ -1,5 +1,5 @@
-// The vocabulary of the row kernels for AVX2. A strip is 32 elements: the lanes of SUM, in four vectors.
-// Every function does to each element what its name says in IEEE f32 or int32, no more: no fused multiply-add.
+// The vocabulary of the row kernels for AVX2 and AVX-VNNI: included after the dot products of the level. A strip is 32 elements: the lanes
+// of SUM, in four vectors. Every function does to each element what its name says in IEEE f32 or int32, no more: no fused multiply-add.
 #ifndef TN_CPU_X86_SIMD_AVX2_H
 #define TN_CPU_X86_SIMD_AVX2_H
 
@@ -200,18 +200,19 @@ TN_INLINE uint32_t tn_i_max_all_u(tn_i32s x)
 }
 
 // 32 pairs of int16, and a pair for all lanes: acc + p[0]*pair[0] + p[1]*pair[1] in every lane.
-TN_INLINE tn_i32s tn_i_load_pairs(const int16_t *p) { return tn_i_load((const int32_t *)(const void *)p); }
+typedef tn_i32s tn_pairs;
+TN_INLINE tn_pairs tn_i_load_pairs(const int16_t *p) { return tn_i_load((const int32_t *)(const void *)p); }
 TN_INLINE __m256i tn_v_pair(const int16_t *pair)
 {
     int32_t both;
     memcpy(&both, pair, sizeof both);
     return _mm256_set1_epi32(both);
 }
-TN_INLINE tn_i32s tn_i_dot_pair(tn_i32s acc, tn_i32s pairs, const int16_t *pair)
+TN_INLINE tn_i32s tn_i_dot_pair(tn_i32s acc, tn_pairs pairs, const int16_t *pair)
 {
     __m256i v = tn_v_pair(pair);
-    return (tn_i32s){_mm256_add_epi32(acc.a, _mm256_madd_epi16(pairs.a, v)), _mm256_add_epi32(acc.b, _mm256_madd_epi16(pairs.b, v)),
-                     _mm256_add_epi32(acc.c, _mm256_madd_epi16(pairs.c, v)), _mm256_add_epi32(acc.d, _mm256_madd_epi16(pairs.d, v))};
+    return (tn_i32s){tn_dot_pairs256(acc.a, pairs.a, v), tn_dot_pairs256(acc.b, pairs.b, v), tn_dot_pairs256(acc.c, pairs.c, v),
+                     tn_dot_pairs256(acc.d, pairs.d, v)};
 }
 
 #endif

@@ -147,8 +147,9 @@ TN_INLINE int32_t tn_i_max_all(tn_i32s x) { return _mm512_reduce_max_epi32(_mm51
 TN_INLINE uint32_t tn_i_max_all_u(tn_i32s x) { return _mm512_reduce_max_epu32(_mm512_max_epu32(x.a, x.b)); }
 
 // 32 pairs of int16, and a pair for all lanes: acc + p[0]*pair[0] + p[1]*pair[1] in every lane.
-TN_INLINE tn_i32s tn_i_load_pairs(const int16_t *p) { return (tn_i32s){_mm512_loadu_si512(p), _mm512_loadu_si512(p + 32)}; }
-TN_INLINE tn_i32s tn_i_dot_pair(tn_i32s acc, tn_i32s pairs, const int16_t *pair)
+typedef tn_i32s tn_pairs;
+TN_INLINE tn_pairs tn_i_load_pairs(const int16_t *p) { return (tn_i32s){_mm512_loadu_si512(p), _mm512_loadu_si512(p + 32)}; }
+TN_INLINE tn_i32s tn_i_dot_pair(tn_i32s acc, tn_pairs pairs, const int16_t *pair)
 {
     int32_t both;
     memcpy(&both, pair, sizeof both);

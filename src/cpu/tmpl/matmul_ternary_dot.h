@@ -1,0 +1,92 @@
+// Ternary matmul over T2_16 for levels that add four products of bytes to a 32-bit lane in one instruction, written once. Every weight
+// vector is unpacked once for all tokens of a tile. The including file defines before it
+//   TN_T_ROWS                  rows of a vector (16, 8 or 4); TN_T_VECS: vectors of a tile (ROWS * VECS a multiple of 16); TN_T_TOKENS
+//   tn_codes, tn_sums, tn_x16  a vector of bytes, of int32, and 16 activations of a token, with tn_codes_load, tn_codes_low2 (bits 0-1 of
+//                              each byte), tn_codes_next (bits 2.. come to 0..), tn_sums_zero, tn_x16_load
+//   tn_sums_dot(acc, codes, x, i)                 adds codes times activations 4i .. 4i+3
+//   ternary_finish(args, m, n, acc)               scales and stores rows n .. n+ROWS-1 of token m, n may be past the end
+//   ternary_one_token(args, m, n, NV)             a tile of one token
+#ifndef TN_CPU_TMPL_MATMUL_TERNARY_DOT_H
+#define TN_CPU_TMPL_MATMUL_TERNARY_DOT_H
+
+// Where vector v of a tile is, from the tile's first panel on.
+TN_K_INLINE size_t ternary_vec_offset(size_t panel_bytes, const unsigned v)
+{
+    return v * TN_T_ROWS / TN_T2_ROWS * panel_bytes + v * TN_T_ROWS % TN_T2_ROWS * 4u;
+}
+
+// MR tokens from m0 times NV vectors from row n0.
+TN_K_INLINE void ternary_tile(const tn_k_matmul_ternary_args *a, uint32_t m0, uint32_t n0, const unsigned MR, const unsigned NV)
+{
+    const size_t panel_bytes = (size_t)a->n_blocks * TN_T2_BLOCK_BYTES, x_stride = a->x_stride;
+    const uint8_t *w = a->w + n0 / TN_T2_ROWS * panel_bytes;
+    const int8_t *x = a->x + m0 * x_stride;
+    tn_sums acc[TN_T_TOKENS][TN_T_VECS];
+    TN_K_UNROLL
+    for (unsigned m = 0; m < MR; m++) {
+        TN_K_UNROLL
+        for (unsigned v = 0; v < NV; v++) acc[m][v] = tn_sums_zero();
+    }
+    for (uint32_t b = 0; b < a->n_blocks; b++, w += TN_T2_BLOCK_BYTES, x += TN_T2_COLS) {
+        tn_codes packed[TN_T_VECS];
+        tn_x16 x16[TN_T_TOKENS];
+        TN_K_UNROLL
+        for (unsigned v = 0; v < NV; v++) packed[v] = tn_codes_load(w + ternary_vec_offset(panel_bytes, v));
+        TN_K_UNROLL
+        for (unsigned m = 0; m < MR; m++) x16[m] = tn_x16_load(x + m * x_stride);
+        TN_K_UNROLL
+        for (unsigned i = 0; i < 4; i++) {
+            tn_codes codes[TN_T_VECS];
+            TN_K_UNROLL
+            for (unsigned v = 0; v < NV; v++) {
+                codes[v] = tn_codes_low2(packed[v]);
+                packed[v] = tn_codes_next(packed[v]);
+            }
+            TN_K_UNROLL
+            for (unsigned m = 0; m < MR; m++) {
+                TN_K_UNROLL
+                for (unsigned v = 0; v < NV; v++) acc[m][v] = tn_sums_dot(acc[m][v], codes[v], x16[m], i);
+            }
+        }
+    }
+    TN_K_UNROLL
+    for (unsigned m = 0; m < MR; m++) {
+        TN_K_UNROLL
+        for (unsigned v = 0; v < NV; v++) ternary_finish(a, m0 + m, n0 + v * TN_T_ROWS, acc[m][v]);
+    }
+}
+
+// `tokens` (1 to 8, at most TN_T_TOKENS) from m0.
+TN_K_INLINE void ternary_tokens(const tn_k_matmul_ternary_args *a, uint32_t m0, uint32_t tokens, uint32_t n0, const unsigned NV)
+{
+    switch (tokens) {
+    case 1: ternary_one_token(a, m0, n0, NV); break;
+    case 2: ternary_tile(a, m0, n0, 2, NV); break;
+    case 3: ternary_tile(a, m0, n0, 3, NV); break;
+#if TN_T_TOKENS > 4
+    case 4: ternary_tile(a, m0, n0, 4, NV); break;
+    case 5: ternary_tile(a, m0, n0, 5, NV); break;
+    case 6: ternary_tile(a, m0, n0, 6, NV); break;
+    case 7: ternary_tile(a, m0, n0, 7, NV); break;
+#endif
+    default: ternary_tile(a, m0, n0, TN_T_TOKENS, NV); break;
+    }
+}
+
+TN_K_INLINE void ternary_rows(const tn_k_matmul_ternary_args *args)
+{
+    const uint32_t tile_rows = TN_T_ROWS * TN_T_VECS;
+    for (uint32_t n = 0; n < args->N; n += tile_rows) {
+        const bool one_panel = tile_rows > TN_T2_ROWS && args->N - n <= TN_T2_ROWS;
+        for (uint32_t m = 0; m < args->M; m += TN_T_TOKENS) {
+            const uint32_t tokens = args->M - m < TN_T_TOKENS ? args->M - m : TN_T_TOKENS;
+            if (one_panel) {
+                ternary_tokens(args, m, tokens, n, TN_T2_ROWS / TN_T_ROWS);
+            } else {
+                ternary_tokens(args, m, tokens, n, TN_T_VECS);
+            }
+        }
+    }
+}
+
+#endif
