@@ -9,7 +9,8 @@ import re
 import subprocess
 import sys
 
-FUSED = re.compile(r"^(?:vfn?m(?:add|sub)\w*|fn?m(?:add|sub)|fml[as]l?2?|bfml\w+|vfm[as]\w*)$")
+# x86-64, then AArch64: the steps of its reciprocals and its matrix products are fused too.
+FUSED = re.compile(r"^(?:vfn?m(?:add|sub)\w*|fn?m(?:add|sub)|fml[as](?:l[bt]?2?)?|fcmla|fmmla|bfml\w+|bfdot|bfmmla|frecps|frsqrts|vfm[as]\w*)$")
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.+)>:$")
 
 

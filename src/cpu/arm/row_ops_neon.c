@@ -1,0 +1,5 @@
+// Row kernels for NEON: tmpl/row_ops.h over this ISA's vocabulary.
+#include "cpu/arm/simd_neon.h"
+
+#define TN_K(op) tn_k_##op##__neon
+#include "cpu/tmpl/row_ops.h"
