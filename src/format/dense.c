@@ -1,7 +1,6 @@
-// Dense tensor types to f32 and back: integer conversions of 16-bit floats, Q8_0 and Q6_K with their quantisers.
-#include "format/dense.h"
-
-#include <string.h>
+// Dense tensor types to f32 and back: integer conversions of 16-bit floats, Q8_0 and Q6_K with their quantisers, and which file has the
+// rest.
+#include "format/dense_internal.h"
 
 enum {
     Q8_BLOCK = 32,
@@ -9,28 +8,14 @@ enum {
     Q6_BLOCK = 256,
     Q6_BYTES = 210, // ql[128], qh[64], scales i8[16], f16 d
     Q6_SUB = 16,    // elements that share an i8 scale
-    Q6_STEPS = 9,   // scales tried on each side of the plain one
 };
 
-static uint32_t bits_of(float f)
-{
-    uint32_t u;
-    memcpy(&u, &f, sizeof(u));
-    return u;
-}
 static float float_of(uint32_t u)
 {
     float f;
     memcpy(&f, &u, sizeof(f));
     return f;
 }
-static uint16_t load_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
-static void store_u16(uint8_t *p, uint16_t v)
-{
-    p[0] = (uint8_t)(v & 0xff);
-    p[1] = (uint8_t)(v >> 8);
-}
-static bool is_finite(float f) { return (bits_of(f) & 0x7fffffffu) < 0x7f800000u; }
 
 // ---- 16-bit floats ----
 
@@ -49,7 +34,7 @@ float tn_f16_to_f32(uint16_t h)
 
 uint16_t tn_f32_to_f16(float f)
 {
-    const uint32_t u = bits_of(f), sign = u >> 16 & 0x8000u, a = u & 0x7fffffffu;
+    const uint32_t u = tn_dense_bits(f), sign = u >> 16 & 0x8000u, a = u & 0x7fffffffu;
     if (a > 0x7f800000u) return (uint16_t)(sign | 0x7e00u | (a >> 13 & 0x1ffu)); // NaN stays NaN
     if (a >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u);                     // 65520 and above round to infinity
     if (a >= 0x38800000u) {                                                      // normal: a carry may move into the exponent, rightly
@@ -68,7 +53,7 @@ float tn_bf16_to_f32(uint16_t b) { return float_of((uint32_t)b << 16); }
 
 static uint16_t f32_to_bf16(float f)
 {
-    const uint32_t u = bits_of(f);
+    const uint32_t u = tn_dense_bits(f);
     return (uint16_t)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
 
@@ -78,7 +63,7 @@ static void q8_0_to_f32(const uint8_t *src, size_t n, float *dst)
 {
     for (size_t b = 0; b < n / Q8_BLOCK; b++) {
         const uint8_t *s = src + b * Q8_BYTES;
-        const float d = tn_f16_to_f32(load_u16(s));
+        const float d = tn_f16_to_f32(tn_dense_load_u16(s));
         for (size_t j = 0; j < Q8_BLOCK; j++) dst[b * Q8_BLOCK + j] = d * (float)(int8_t)s[2 + j];
     }
 }
@@ -100,7 +85,7 @@ static void q6_k_to_f32(const uint8_t *src, size_t n, float *dst)
 {
     for (size_t b = 0; b < n / Q6_BLOCK; b++) {
         const uint8_t *ql = src + b * Q6_BYTES, *qh = ql + 128, *scales = ql + 192;
-        const float d = tn_f16_to_f32(load_u16(ql + 208));
+        const float d = tn_f16_to_f32(tn_dense_load_u16(ql + 208));
         for (size_t e = 0; e < Q6_BLOCK; e++) {
             const q6_place at = q6_at(e);
             const int q = (int)((ql[at.ql] >> at.ql_shift & 15u) | (qh[at.qh] >> at.qh_shift & 3u) << 4) - 32;
@@ -115,25 +100,26 @@ void tn_dense_to_f32(tn_dtype dtype, const void *src, size_t n, float *dst)
     switch (dtype) {
     case TN_DTYPE_F32: memcpy(dst, s, n * 4); break;
     case TN_DTYPE_F16:
-        for (size_t i = 0; i < n; i++) dst[i] = tn_f16_to_f32(load_u16(s + 2 * i));
+        for (size_t i = 0; i < n; i++) dst[i] = tn_f16_to_f32(tn_dense_load_u16(s + 2 * i));
         break;
     case TN_DTYPE_BF16:
-        for (size_t i = 0; i < n; i++) dst[i] = tn_bf16_to_f32(load_u16(s + 2 * i));
+        for (size_t i = 0; i < n; i++) dst[i] = tn_bf16_to_f32(tn_dense_load_u16(s + 2 * i));
         break;
     case TN_DTYPE_Q8_0: q8_0_to_f32(s, n, dst); break;
     case TN_DTYPE_Q6_K: q6_k_to_f32(s, n, dst); break;
+    case TN_DTYPE_Q4_0:
+    case TN_DTYPE_Q4_1:
+    case TN_DTYPE_Q5_0:
+    case TN_DTYPE_Q5_1: tn_dense_small_to_f32(dtype, s, n, dst); break;
+    case TN_DTYPE_Q4_K:
+    case TN_DTYPE_Q5_K: tn_dense_k_to_f32(dtype, s, n, dst); break;
     default: memset(dst, 0xff, n * 4); break; // NaN: a caller's bug shows as poison, never as plausible numbers
     }
 }
 
 // ---- from f32 ----
 
-// Nearest integer, ties to even, of |x| < 2^21, by the place of the f32 mantissa's last bit.
-static int round_even(float x) { return (int)((x + 0x1.8p23f) - 0x1.8p23f); }
-
-static int clamp(int v, int low, int high) { return v < low ? low : v > high ? high : v; }
-
-static tn_status fail_too_large(size_t i, float v, const char *type)
+tn_status tn_dense_fail_too_large(size_t i, float v, const char *type)
 {
     return tn_fail(TN_INVALID_ARGUMENT, "value %zu is %g, too large for %s; choose a type with more range", i, (double)v, type);
 }
@@ -143,8 +129,8 @@ static tn_status to_16_bits(tn_dtype dtype, const float *src, size_t n, uint8_t 
     const bool bf16 = dtype == TN_DTYPE_BF16;
     for (size_t i = 0; i < n; i++) {
         const uint16_t v = bf16 ? f32_to_bf16(src[i]) : tn_f32_to_f16(src[i]);
-        if ((v & 0x7fff) >= (bf16 ? 0x7f80 : 0x7c00)) return fail_too_large(i, src[i], tn_dtype_get(dtype)->name);
-        store_u16(dst + 2 * i, v);
+        if ((v & 0x7fff) >= (bf16 ? 0x7f80 : 0x7c00)) return tn_dense_fail_too_large(i, src[i], tn_dtype_get(dtype)->name);
+        tn_dense_store_u16(dst + 2 * i, v);
     }
     return TN_OK;
 }
@@ -161,57 +147,19 @@ static tn_status to_q8_0(const float *src, size_t n, uint8_t *dst)
             if (a > amax) amax = a;
         }
         const uint16_t d16 = tn_f32_to_f16(amax / 127.0f);
-        if (d16 >= 0x7c00) return fail_too_large(b * Q8_BLOCK, amax, "Q8_0");
+        if (d16 >= 0x7c00) return tn_dense_fail_too_large(b * Q8_BLOCK, amax, "Q8_0");
         const float d = tn_f16_to_f32(d16);
-        store_u16(o, d16);
-        for (size_t j = 0; j < Q8_BLOCK; j++) o[2 + j] = d16 == 0 ? 0 : (uint8_t)clamp(round_even(x[j] / d), -127, 127);
+        tn_dense_store_u16(o, d16);
+        for (size_t j = 0; j < Q8_BLOCK; j++) o[2 + j] = d16 == 0 ? 0 : (uint8_t)tn_dense_clamp(tn_dense_round_even(x[j] / d), -127, 127);
     }
     return TN_OK;
-}
-
-// Sums that judge a scale: with codes q the best scale is sum(xq)/sum(qq) and it takes sum(xq)^2/sum(qq) off the squared error.
-typedef struct q6_fit {
-    float xq, qq;
-} q6_fit;
-
-static q6_fit q6_try(const float *x, float inverse)
-{
-    q6_fit fit = {0, 0};
-    for (size_t j = 0; j < Q6_SUB; j++) {
-        const float q = (float)clamp(round_even(x[j] * inverse), -32, 31);
-        fit.xq += x[j] * q;
-        fit.qq += q * q;
-    }
-    return fit;
-}
-
-// The scale of 16 values with the least squared error among those that put the largest value near code -32 (whose range is one longer
-// than that of +31): 19 divisors from -29.3 to -34.7 in steps of 0.3, each followed by the least-squares scale for the codes it gives.
-// Values are first divided by the largest so that the sums cannot overflow.
-static float q6_sub_scale(const float *x)
-{
-    float peak = 0, unit[Q6_SUB];
-    for (size_t j = 0; j < Q6_SUB; j++) {
-        if ((x[j] < 0 ? -x[j] : x[j]) > (peak < 0 ? -peak : peak)) peak = x[j];
-    }
-    if (peak == 0) return 0;
-    for (size_t j = 0; j < Q6_SUB; j++) unit[j] = x[j] / peak;
-    float best = 0, gain = -1;
-    for (int step = -Q6_STEPS; step <= Q6_STEPS; step++) {
-        const q6_fit fit = q6_try(unit, -(32.0f + 0.3f * (float)step));
-        if (fit.qq > 0 && fit.xq * fit.xq > gain * fit.qq) {
-            gain = (fit.xq * fit.xq) / fit.qq;
-            best = fit.xq / fit.qq;
-        }
-    }
-    return best * peak;
 }
 
 static float q6_error(const float *x, float scale)
 {
     float error = 0;
     for (size_t j = 0; j < Q6_SUB; j++) {
-        const float q = scale == 0 ? 0 : (float)clamp(round_even(x[j] / scale), -32, 31);
+        const float q = scale == 0 ? 0 : (float)tn_dense_clamp(tn_dense_round_even(x[j] / scale), -32, 31);
         error += (x[j] - scale * q) * (x[j] - scale * q);
     }
     return error;
@@ -220,11 +168,11 @@ static float q6_error(const float *x, float scale)
 // The i8 scale of a sub-block: the rounded one or a neighbour, whichever is best once d is fixed.
 static int q6_scale_code(const float *x, float d, float wanted)
 {
-    const int centre = round_even(wanted / d);
-    int best = clamp(centre, -128, 127);
+    const int centre = tn_dense_round_even(wanted / d);
+    int best = tn_dense_clamp(centre, -128, 127);
     float error = q6_error(x, d * (float)best);
     for (int delta = -1; delta <= 1; delta += 2) {
-        const int code = clamp(centre + delta, -128, 127);
+        const int code = tn_dense_clamp(centre + delta, -128, 127);
         const float e = q6_error(x, d * (float)code);
         if (e < error) {
             error = e;
@@ -238,21 +186,21 @@ static tn_status to_q6_k_block(const float *x, size_t place, uint8_t *o)
 {
     float scales[Q6_BLOCK / Q6_SUB], widest = 0;
     for (size_t s = 0; s < Q6_BLOCK / Q6_SUB; s++) {
-        scales[s] = q6_sub_scale(x + s * Q6_SUB);
+        scales[s] = tn_dense_fit_symmetric(x + s * Q6_SUB, Q6_SUB, 32, 0.3f);
         if ((scales[s] < 0 ? -scales[s] : scales[s]) > (widest < 0 ? -widest : widest)) widest = scales[s];
     }
     const uint16_t d16 = tn_f32_to_f16(widest / -128.0f); // the widest scale becomes code -128
-    if ((d16 & 0x7fff) >= 0x7c00) return fail_too_large(place, widest, "Q6_K");
+    if ((d16 & 0x7fff) >= 0x7c00) return tn_dense_fail_too_large(place, widest, "Q6_K");
     const float d = tn_f16_to_f32(d16);
     memset(o, 0, Q6_BYTES);
-    store_u16(o + 208, d16);
+    tn_dense_store_u16(o + 208, d16);
     for (size_t s = 0; s < Q6_BLOCK / Q6_SUB; s++) {
         const int code = d == 0 ? 0 : q6_scale_code(x + s * Q6_SUB, d, scales[s]);
         const float scale = d * (float)code;
         o[192 + s] = (uint8_t)code;
         for (size_t j = 0; j < Q6_SUB; j++) {
             const q6_place at = q6_at(s * Q6_SUB + j);
-            const unsigned q = (unsigned)((scale == 0 ? 0 : clamp(round_even(x[s * Q6_SUB + j] / scale), -32, 31)) + 32);
+            const unsigned q = (unsigned)((scale == 0 ? 0 : tn_dense_clamp(tn_dense_round_even(x[s * Q6_SUB + j] / scale), -32, 31)) + 32);
             o[at.ql] = (uint8_t)(o[at.ql] | (q & 15u) << at.ql_shift);
             o[128 + at.qh] = (uint8_t)(o[128 + at.qh] | q >> 4 << at.qh_shift);
         }
@@ -260,25 +208,34 @@ static tn_status to_q6_k_block(const float *x, size_t place, uint8_t *o)
     return TN_OK;
 }
 
+static tn_status to_q6_k(const float *src, size_t n, uint8_t *dst)
+{
+    for (size_t b = 0; b < n / Q6_BLOCK; b++) TN_TRY(to_q6_k_block(src + b * Q6_BLOCK, b * Q6_BLOCK, dst + b * Q6_BYTES));
+    return TN_OK;
+}
+
 tn_status tn_dense_from_f32(tn_dtype dtype, const float *src, size_t n, void *dst)
 {
     const tn_dtype_info *info = tn_dtype_get(dtype);
+    char names[TN_DTYPE_NAMES_BYTES];
     if (info->class_ != TN_CLASS_DENSE)
-        return tn_fail(TN_UNSUPPORTED, "type %s is not written; use F32, F16, BF16, Q8_0 or Q6_K", info->name);
+        return tn_fail(TN_UNSUPPORTED, "type %s is not a dense type; use one of %s", info->name, tn_dtype_names(TN_CLASS_DENSE, names));
     if (n % info->block_elements != 0) {
         return tn_fail(TN_INVALID_ARGUMENT, "%s needs a multiple of %u values; there are %zu", info->name, (unsigned)info->block_elements,
                        n);
     }
     for (size_t i = 0; i < n; i++) {
-        if (!is_finite(src[i])) return tn_fail(TN_INVALID_ARGUMENT, "value %zu is %g; only finite values can be stored", i, (double)src[i]);
+        if (!tn_dense_is_finite(src[i]))
+            return tn_fail(TN_INVALID_ARGUMENT, "value %zu is %g; only finite values can be stored", i, (double)src[i]);
     }
     switch (dtype) {
     case TN_DTYPE_F32: memcpy(dst, src, n * 4); return TN_OK;
     case TN_DTYPE_F16:
     case TN_DTYPE_BF16: return to_16_bits(dtype, src, n, dst);
     case TN_DTYPE_Q8_0: return to_q8_0(src, n, dst);
-    default: break;
+    case TN_DTYPE_Q6_K: return to_q6_k(src, n, dst);
+    case TN_DTYPE_Q4_K:
+    case TN_DTYPE_Q5_K: return tn_dense_k_from_f32(dtype, src, n, dst);
+    default: return tn_dense_small_from_f32(dtype, src, n, dst);
     }
-    for (size_t b = 0; b < n / Q6_BLOCK; b++) TN_TRY(to_q6_k_block(src + b * Q6_BLOCK, b * Q6_BLOCK, (uint8_t *)dst + b * Q6_BYTES));
-    return TN_OK;
 }

@@ -519,11 +519,11 @@ static tn_status place_tensor(parser *p, tn_gguf_tensor *tensor, unsigned dialec
         return FAIL(in, at, TN_BAD_FILE, "%llu elements in rows of %llu do not fill blocks of type %s, or overflow: " ANOTHER_COPY,
                     (unsigned long long)tensor->n_elements, ne0, type->name);
     }
-    if (type->dtype == TN_DTYPE_I2_S && ne0 % type->block_elements != 0) {
+    if (type->size_rule == TN_SIZE_TAIL && ne0 % type->block_elements != 0) {
         return FAIL(in, at, TN_UNSUPPORTED,
-                    "rows of %llu weights are not whole blocks of %u, and writers of I2_S disagree on what such rows look like: use a file "
+                    "rows of %llu weights are not whole blocks of %u, and writers of %s disagree on what such rows look like: use a file "
                     "of this model in another type",
-                    ne0, type->block_elements);
+                    ne0, type->block_elements, type->name);
     }
     if (tensor->size_bytes > p->data_bytes - tensor->offset_bytes) {
         return FAIL(in, at, TN_BAD_FILE, "its %llu bytes at offset %llu end after the %llu bytes of data in the file: " ANOTHER_COPY,

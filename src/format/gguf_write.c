@@ -258,18 +258,16 @@ tn_status tn_gguf_writer_f32_array(tn_gguf_writer *writer, const char *key, cons
 // The id of a type in files. I2_S has the number of bitnet.cpp's files.
 static tn_status file_type_id(tn_dtype dtype, uint32_t *out_id)
 {
-    switch (dtype) {
-    case TN_DTYPE_F32: *out_id = 0; return TN_OK;
-    case TN_DTYPE_F16: *out_id = 1; return TN_OK;
-    case TN_DTYPE_Q8_0: *out_id = 8; return TN_OK;
-    case TN_DTYPE_Q6_K: *out_id = 14; return TN_OK;
-    case TN_DTYPE_BF16: *out_id = 30; return TN_OK;
-    case TN_DTYPE_TQ1_0: *out_id = 34; return TN_OK;
-    case TN_DTYPE_TQ2_0: *out_id = 35; return TN_OK;
-    case TN_DTYPE_I2_S: *out_id = 36; return TN_OK;
-    default: break;
-    }
-    return tn_fail(TN_UNSUPPORTED, "tensors of type %s are not written", tn_dtype_get(dtype)->name);
+    static const uint16_t ids[TN_DTYPE_OTHER] = {
+        [TN_DTYPE_F32] = 0,      [TN_DTYPE_F16] = 1,         [TN_DTYPE_BF16] = 30,  [TN_DTYPE_Q8_0] = 8,   [TN_DTYPE_Q6_K] = 14,
+        [TN_DTYPE_Q5_K] = 13,    [TN_DTYPE_Q4_K] = 12,       [TN_DTYPE_Q5_1] = 7,   [TN_DTYPE_Q5_0] = 6,   [TN_DTYPE_Q4_1] = 3,
+        [TN_DTYPE_Q4_0] = 2,     [TN_DTYPE_I2_S] = 36,       [TN_DTYPE_TQ1_0] = 34, [TN_DTYPE_TQ2_0] = 35, [TN_DTYPE_IQ1_BN] = 134,
+        [TN_DTYPE_IQ2_BN] = 135, [TN_DTYPE_IQ2_BN_R4] = 335, [TN_DTYPE_TL1] = 38,   [TN_DTYPE_TL2] = 39,
+    };
+    if (dtype == TN_DTYPE_NONE || (unsigned)dtype >= TN_DTYPE_OTHER)
+        return tn_fail(TN_UNSUPPORTED, "tensors of type %s are not written", tn_dtype_get(dtype)->name);
+    *out_id = ids[dtype];
+    return TN_OK;
 }
 
 static tn_status check_tensor(const tn_gguf_writer *writer, const char *name, uint32_t n_dims, const uint64_t *ne, uint64_t *out_n)

@@ -1,135 +1,83 @@
-// Reads and writes the ternary tensor types I2_S (x86 byte order), TQ1_0 and TQ2_0; absmean ternarisation of master weights.
-#include "format/ternary.h"
-
+// Ternary tensors of files: what can be opened, their scales, rows and where a bad code lies; absmean ternarisation of master weights.
 #include "format/dense.h"
+#include "format/ternary_internal.h"
 
-enum {
-    I2S_BLOCK = 128, // elements of an I2_S block: 32 bytes, element j in byte j % 32, bits 6 - 2 (j / 32)
-    I2S_BYTES = 32,
-    I2S_TAIL = 32, // bytes after the codes: the scale as f32, then zeros
-    TQ_BLOCK = 256,
-    TQ1_BYTES = 54, // 48 bytes of five digits, 4 of four, f16 scale
-    TQ2_BYTES = 66, // 64 bytes of four codes, f16 scale
-};
-
-#define PLACE(t) (int)((t)->name_len < 200 ? (t)->name_len : 200), (t)->name
-
-static const uint8_t POW3[5] = {1, 3, 9, 27, 81};
-
-static uint16_t load_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
+#define NAME_MAX_SHOWN 200
+#define PLACE(t)       (int)((t)->name_len < NAME_MAX_SHOWN ? (t)->name_len : NAME_MAX_SHOWN), (t)->name
+#define ANOTHER_COPY   "get another copy of the file"
 
 // FL of docs/design/0001-numerics.md: what is below 2^-50 counts as zero.
 static float flush(float z) { return (z < 0 ? -z : z) < 0x1p-50f ? 0.0f : z; }
 
-static size_t block_bytes(tn_dtype dtype) { return dtype == TN_DTYPE_TQ1_0 ? TQ1_BYTES : TQ2_BYTES; }
+static bool is_bn(tn_dtype dtype) { return dtype == TN_DTYPE_IQ1_BN || dtype == TN_DTYPE_IQ2_BN || dtype == TN_DTYPE_IQ2_BN_R4; }
+static bool is_tl(tn_dtype dtype) { return dtype == TN_DTYPE_TL1 || dtype == TN_DTYPE_TL2; }
+static bool is_tq(tn_dtype dtype) { return dtype == TN_DTYPE_TQ1_0 || dtype == TN_DTYPE_TQ2_0; }
 
-// ---- one block or run of blocks to codes -1, 0, +1 (times sign); the OR of all invalid codes seen is returned ----
+// ---- options ----
 
-// n codes of I2_S, n a multiple of 128.
-static unsigned i2s_unpack(const uint8_t *src, size_t n, int sign, int8_t *codes)
+static const struct {
+    const char *name;
+    uint32_t block; // elements: element j in byte j % (block / 4), bits 6 - 2 (j / (block / 4)); rows4: four rows to a byte
+} i2s_layouts[] = {[TN_I2S_X86] = {"x86", 128}, [TN_I2S_ARM] = {"arm", 64}, [TN_I2S_ROWS4] = {"rows4", 4}, [TN_I2S_SEQ] = {"seq", 4}};
+
+uint32_t tn_i2s_block(tn_i2s_layout layout) { return i2s_layouts[layout].block; }
+
+tn_status tn_i2s_layout_parse(const char *name, tn_i2s_layout *out_layout)
 {
-    unsigned bad = 0;
-    for (size_t b = 0; b < n / I2S_BLOCK; b++) {
-        const uint8_t *s = src + b * I2S_BYTES;
-        int8_t *c = codes + b * I2S_BLOCK;
-        for (size_t m = 0; m < I2S_BYTES; m++) {
-            const unsigned v = s[m];
-            bad |= v & v >> 1 & 0x55u;
-            c[m] = (int8_t)(sign * ((int)(v >> 6) - 1));
-            c[m + 32] = (int8_t)(sign * ((int)(v >> 4 & 3) - 1));
-            c[m + 64] = (int8_t)(sign * ((int)(v >> 2 & 3) - 1));
-            c[m + 96] = (int8_t)(sign * ((int)(v & 3) - 1));
-        }
+    *out_layout = TN_I2S_X86;
+    if (name == NULL) return TN_OK;
+    for (size_t i = 0; i < sizeof i2s_layouts / sizeof i2s_layouts[0]; i++) {
+        if (strcmp(name, i2s_layouts[i].name) != 0) continue;
+        *out_layout = (tn_i2s_layout)i;
+        return TN_OK;
     }
-    return bad;
+    return tn_fail(TN_INVALID_ARGUMENT, "there is no I2_S layout '%.100s'; there are x86 (the usual one), arm, rows4 and seq", name);
 }
 
-static unsigned tq2_unpack(const uint8_t *src, size_t n, int sign, int8_t *codes)
+// Takes over what of the options concerns t's type, and checks that its shape allows it. Messages name no tensor.
+static tn_status apply_options(tn_ternary_tensor *t, const tn_ternary_options *options)
 {
-    unsigned bad = 0;
-    for (size_t b = 0; b < n / TQ_BLOCK; b++) {
-        for (size_t h = 0; h < 2; h++) {
-            const uint8_t *s = src + b * TQ2_BYTES + h * 32;
-            int8_t *c = codes + b * TQ_BLOCK + h * 128;
-            for (size_t m = 0; m < 32; m++) {
-                const unsigned v = s[m];
-                bad |= v & v >> 1 & 0x55u;
-                c[m] = (int8_t)(sign * ((int)(v & 3) - 1));
-                c[m + 32] = (int8_t)(sign * ((int)(v >> 2 & 3) - 1));
-                c[m + 64] = (int8_t)(sign * ((int)(v >> 4 & 3) - 1));
-                c[m + 96] = (int8_t)(sign * ((int)(v >> 6) - 1));
-            }
-        }
+    const tn_ternary_options defaults = {0};
+    if (options == NULL) options = &defaults;
+    if (is_tl(t->dtype)) return tn_tl_choose_tiles(t, options->tl_preset);
+    const bool rows4 = t->dtype == TN_DTYPE_IQ2_BN_R4 || (t->dtype == TN_DTYPE_I2_S && options->i2s_layout == TN_I2S_ROWS4);
+    if (rows4 && t->n_rows % 4 != 0) {
+        return tn_fail(TN_UNSUPPORTED, "%s stores rows by fours, and there are %u; use another type or layout",
+                       tn_dtype_get(t->dtype)->name, (unsigned)t->n_rows);
     }
-    return bad;
-}
-
-// Digit `k` of the base-3 fraction in `byte`, most significant first. Every byte gives valid digits.
-static int tq1_digit(uint8_t byte, size_t k)
-{
-    const unsigned shifted = (unsigned)byte * POW3[k] & 0xffu;
-    return (int)(shifted * 3 >> 8);
-}
-
-static void tq1_unpack(const uint8_t *src, size_t n, int sign, int8_t *codes)
-{
-    for (size_t b = 0; b < n / TQ_BLOCK; b++) {
-        const uint8_t *s = src + b * TQ1_BYTES;
-        int8_t *c = codes + b * TQ_BLOCK;
-        for (size_t k = 0; k < 5; k++) {
-            for (size_t m = 0; m < 32; m++) c[k * 32 + m] = (int8_t)(sign * (tq1_digit(s[m], k) - 1));
-        }
-        for (size_t k = 0; k < 5; k++) {
-            for (size_t m = 0; m < 16; m++) c[160 + k * 16 + m] = (int8_t)(sign * (tq1_digit(s[32 + m], k) - 1));
-        }
-        for (size_t k = 0; k < 4; k++) {
-            for (size_t m = 0; m < 4; m++) c[240 + k * 4 + m] = (int8_t)(sign * (tq1_digit(s[48 + m], k) - 1));
-        }
-    }
+    if (t->dtype != TN_DTYPE_I2_S) return TN_OK;
+    t->i2s_layout = options->i2s_layout;
+    const uint32_t block = tn_i2s_block(t->i2s_layout);
+    if (t->n_cols % block == 0) return TN_OK;
+    return tn_fail(TN_UNSUPPORTED,
+                   "rows of %u weights are not whole blocks of the %u of I2_S in %s order%s; otherwise use another type of this model",
+                   (unsigned)t->n_cols, (unsigned)block, i2s_layouts[t->i2s_layout].name,
+                   t->i2s_layout == TN_I2S_X86 ? ": a program built for ARM wrote such a file, choose that order (--i2s-layout arm)" : "");
 }
 
 // ---- opening ----
 
-static tn_status check_scale(const tn_ternary_tensor *t, float scale, uint64_t block)
+// `what` and `index` say where in the tensor the scale stands.
+static tn_status check_scale(const tn_ternary_tensor *t, float scale, const char *what, uint64_t index)
 {
     const float a = scale < 0 ? -scale : scale;
     if (a < 0x1p56f) return TN_OK; // false for NaN
-    return tn_fail(TN_BAD_FILE, "tensor '%.*s': the scale of block %llu is %g, which no weight can have; get another copy of the file",
-                   PLACE(t), (unsigned long long)block, (double)scale);
-}
-
-static bool tq_block_is_zero(tn_dtype dtype, const uint8_t *block)
-{
-    if (dtype == TN_DTYPE_TQ2_0) {
-        for (size_t i = 0; i < 64; i++) {
-            if (block[i] != 0x55) return false;
-        }
-        return true;
-    }
-    // 0x80 is the one byte whose five digits are all 1; of the last four bytes only four digits count.
-    for (size_t i = 0; i < 48; i++) {
-        if (block[i] != 0x80) return false;
-    }
-    for (size_t i = 48; i < 52; i++) {
-        for (size_t k = 0; k < 4; k++) {
-            if (tq1_digit(block[i], k) != 1) return false;
-        }
-    }
-    return true;
+    return tn_fail(TN_BAD_FILE, "tensor '%.*s': the scale of %s %llu is %g, which no weight can have; " ANOTHER_COPY, PLACE(t), what,
+                   (unsigned long long)index, (double)scale);
 }
 
 // The scale that all blocks with a non-zero code share; 0 where no block has one.
 static tn_status tq_scale(const tn_ternary_tensor *t, float *out_scale)
 {
-    const size_t bytes = block_bytes(t->dtype);
-    const uint64_t n_blocks = (uint64_t)t->n_rows * t->n_cols / TQ_BLOCK;
+    const size_t bytes = tn_dtype_get(t->dtype)->block_bytes;
+    const uint64_t n_blocks = (uint64_t)t->n_rows * t->n_cols / tn_dtype_get(t->dtype)->block_elements;
     uint64_t first = n_blocks;
     float scale = 0;
     for (uint64_t b = 0; b < n_blocks; b++) {
         const uint8_t *block = t->data + b * bytes;
-        const float d = tn_f16_to_f32(load_u16(block + bytes - 2));
-        TN_TRY(check_scale(t, d, b));
-        if ((first != n_blocks && d == scale) || tq_block_is_zero(t->dtype, block)) continue;
+        const float d = tn_f16_to_f32(tn_ternary_load_u16(block + bytes - 2));
+        TN_TRY(check_scale(t, d, "block", b));
+        if ((first != n_blocks && d == scale) || tn_tq_block_is_zero(t->dtype, block)) continue;
         if (first == n_blocks) {
             first = b;
             scale = d;
@@ -170,12 +118,29 @@ static tn_status check_shape(const tn_gguf_tensor *tensor)
     return TN_OK;
 }
 
-tn_status tn_ternary_open(const tn_gguf_tensor *tensor, tn_ternary_tensor *out)
+// The scale of a type that has one a tensor, in its tail.
+static tn_status tail_scale(const tn_ternary_tensor *t, float *out_scale)
+{
+    const uint32_t tail = tn_dtype_get(t->dtype)->tail_bytes;
+    memcpy(out_scale, t->data + t->size_bytes - tail, sizeof(*out_scale));
+    const float a = *out_scale < 0 ? -*out_scale : *out_scale;
+    if (a < 0x1p56f) return TN_OK; // false for NaN
+    return tn_fail(TN_BAD_FILE, "tensor '%.*s': its scale is %g, which no weight can have; " ANOTHER_COPY, PLACE(t), (double)*out_scale);
+}
+
+static tn_status check_row_scales(const tn_ternary_tensor *t)
+{
+    for (uint32_t r = 0; r < t->n_rows; r++) TN_TRY(check_scale(t, tn_bn_row_scale(t, r), "row", r));
+    return TN_OK;
+}
+
+tn_status tn_ternary_open_as(const tn_gguf_tensor *tensor, const tn_ternary_options *options, tn_ternary_tensor *out)
 {
     memset(out, 0, sizeof(*out));
     if (tn_dtype_get(tensor->dtype)->class_ != TN_CLASS_TERNARY) {
-        return tn_fail(TN_UNSUPPORTED, "tensor '%.*s': type %s is not ternary; ternary weights are read from I2_S, TQ1_0 and TQ2_0",
-                       TN_STR_ARGS(tensor->name), tensor->type_name ? tensor->type_name : tn_dtype_get(tensor->dtype)->name);
+        char names[TN_DTYPE_NAMES_BYTES];
+        return tn_fail(TN_UNSUPPORTED, "tensor '%.*s': type %s is not ternary; ternary weights are read from %s", TN_STR_ARGS(tensor->name),
+                       tensor->type_name ? tensor->type_name : tn_dtype_get(tensor->dtype)->name, tn_dtype_names(TN_CLASS_TERNARY, names));
     }
     TN_TRY(check_shape(tensor));
     tn_ternary_tensor t = {
@@ -183,15 +148,17 @@ tn_status tn_ternary_open(const tn_gguf_tensor *tensor, tn_ternary_tensor *out)
         .n_rows = (uint32_t)(tensor->n_dims > 1 ? tensor->ne[1] : 1),
         .n_cols = (uint32_t)tensor->ne[0],
         .data = tensor->data,
+        .size_bytes = tensor->size_bytes,
+        .row_scales = is_bn(tensor->dtype),
         .name = tensor->name.data,
         .name_len = tensor->name.len,
     };
+    if (apply_options(&t, options) != TN_OK) return tn_fail_prefix("tensor '%.*s': ", PLACE(&t));
     float scale = 0;
-    if (t.dtype == TN_DTYPE_I2_S) {
-        memcpy(&scale, t.data + (uint64_t)t.n_rows * t.n_cols / 4, sizeof(scale));
-        TN_TRY(check_scale(&t, scale, 0));
+    if (t.row_scales) {
+        TN_TRY(check_row_scales(&t));
     } else {
-        TN_TRY(tq_scale(&t, &scale));
+        TN_TRY(is_tq(t.dtype) ? tq_scale(&t, &scale) : tail_scale(&t, &scale));
     }
     t.negate = scale < 0;
     t.scale = flush(t.negate ? -scale : scale);
@@ -199,16 +166,27 @@ tn_status tn_ternary_open(const tn_gguf_tensor *tensor, tn_ternary_tensor *out)
     return TN_OK;
 }
 
+tn_status tn_ternary_open(const tn_gguf_tensor *tensor, tn_ternary_tensor *out) { return tn_ternary_open_as(tensor, NULL, out); }
+
+void tn_ternary_row_scales(const tn_ternary_tensor *tensor, float *scales)
+{
+    for (uint32_t r = 0; r < tensor->n_rows; r++) {
+        const float scale = tensor->row_scales ? tn_bn_row_scale(tensor, r) : tensor->scale;
+        scales[r] = flush(scale < 0 ? -scale : scale);
+    }
+}
+
 // ---- reading rows ----
 
-static tn_status fail_code_3(const tn_ternary_tensor *t, uint32_t row, uint32_t n, const int8_t *codes, int sign)
+static tn_status fail_bad_code(const tn_ternary_tensor *t, uint32_t row, uint32_t n, const int8_t *codes)
 {
+    const char *what = is_tl(t->dtype) ? "an index that stands for no ternary values" : "code 3, which is no ternary value";
     for (uint32_t r = 0; r < n; r++) {
         for (uint32_t c = 0; c < t->n_cols; c++) {
-            if (codes[(size_t)r * t->n_cols + c] * sign != 2) continue;
-            return tn_fail(TN_BAD_FILE,
-                           "tensor '%.*s': row %u column %u has code 3, which is no ternary value; get another copy of the file", PLACE(t),
-                           (unsigned)(row + r), (unsigned)c);
+            const int8_t code = codes[(size_t)r * t->n_cols + c];
+            if (code != TN_TERNARY_INVALID && code != -TN_TERNARY_INVALID) continue;
+            return tn_fail(TN_BAD_FILE, "tensor '%.*s': row %u column %u has %s; " ANOTHER_COPY, PLACE(t), (unsigned)(row + r), (unsigned)c,
+                           what);
         }
     }
     return tn_fail(TN_INTERNAL, "tensor '%.*s': an invalid code was seen but not found; please report it", PLACE(t));
@@ -220,101 +198,75 @@ tn_status tn_ternary_read_rows(const tn_ternary_tensor *tensor, uint32_t row, ui
         return tn_fail(TN_INVALID_ARGUMENT, "tensor '%.*s': rows %u to %llu asked for where it has %u", PLACE(tensor), (unsigned)row,
                        (unsigned long long)row + n, (unsigned)tensor->n_rows);
     }
-    const size_t count = (size_t)n * tensor->n_cols, start = (size_t)row * tensor->n_cols;
-    const int sign = tensor->negate ? -1 : 1;
-    unsigned bad = 0;
+    unsigned bad;
     if (tensor->dtype == TN_DTYPE_I2_S) {
-        bad = i2s_unpack(tensor->data + start / 4, count, sign, codes);
-    } else if (tensor->dtype == TN_DTYPE_TQ2_0) {
-        bad = tq2_unpack(tensor->data + start / TQ_BLOCK * TQ2_BYTES, count, sign, codes);
+        bad = tn_i2s_read(tensor, row, n, codes);
+    } else if (is_tq(tensor->dtype)) {
+        bad = tn_tq_read(tensor, row, n, codes);
+    } else if (is_bn(tensor->dtype)) {
+        bad = tn_bn_read(tensor, row, n, codes);
     } else {
-        tq1_unpack(tensor->data + start / TQ_BLOCK * TQ1_BYTES, count, sign, codes);
+        bad = tn_tl_read(tensor, row, n, codes);
     }
-    return bad == 0 ? TN_OK : fail_code_3(tensor, row, n, codes, sign);
+    return bad == 0 ? TN_OK : fail_bad_code(tensor, row, n, codes);
 }
 
 // ---- writing ----
 
-static void i2s_pack(const int8_t *codes, size_t n, float scale, uint8_t *out)
+static tn_status check_codes(const int8_t *codes, size_t n, uint32_t n_cols)
 {
-    for (size_t b = 0; b < n / I2S_BLOCK; b++) {
-        const int8_t *c = codes + b * I2S_BLOCK;
-        uint8_t *o = out + b * I2S_BYTES;
-        for (size_t m = 0; m < I2S_BYTES; m++) {
-            o[m] = (uint8_t)((c[m] + 1) << 6 | (c[m + 32] + 1) << 4 | (c[m + 64] + 1) << 2 | (c[m + 96] + 1));
-        }
+    for (size_t i = 0; i < n; i++) {
+        if (codes[i] >= -1 && codes[i] <= 1) continue;
+        return tn_fail(TN_INVALID_ARGUMENT, "row %zu column %zu has value %d; ternary values are -1, 0 and 1", i / n_cols, i % n_cols,
+                       codes[i]);
     }
-    memset(out + n / 4, 0, I2S_TAIL);
-    memcpy(out + n / 4, &scale, sizeof(scale));
+    return TN_OK;
 }
 
-static void tq2_pack(const int8_t *codes, size_t n, uint16_t d, uint8_t *out)
+static tn_status check_scale_fits(tn_dtype dtype, float scale)
 {
-    for (size_t b = 0; b < n / TQ_BLOCK; b++) {
-        uint8_t *o = out + b * TQ2_BYTES;
-        for (size_t h = 0; h < 2; h++) {
-            const int8_t *c = codes + b * TQ_BLOCK + h * 128;
-            for (size_t m = 0; m < 32; m++) {
-                o[h * 32 + m] = (uint8_t)((c[m] + 1) | (c[m + 32] + 1) << 2 | (c[m + 64] + 1) << 4 | (c[m + 96] + 1) << 6);
-            }
-        }
-        o[64] = (uint8_t)(d & 0xff);
-        o[65] = (uint8_t)(d >> 8);
-    }
+    const uint16_t d = tn_f32_to_f16(scale);
+    const float magnitude = scale < 0 ? -scale : scale;
+    if (!(magnitude < 0x1p56f)) return tn_fail(TN_INVALID_ARGUMENT, "the scale %g is not one that weights can have", (double)scale);
+    const bool half = is_tq(dtype) || dtype == TN_DTYPE_IQ1_BN;
+    if (!half || ((d & 0x7fff) < 0x7c00 && ((d & 0x7fff) != 0 || magnitude == 0))) return TN_OK;
+    return tn_fail(TN_INVALID_ARGUMENT, "the scale %g is outside the range of f16, which %s stores; use I2_S", (double)scale,
+                   tn_dtype_get(dtype)->name);
 }
 
-// Up to five digits, `stride` apart, as the fraction that tq1_digit reads back; missing ones count as digit 0.
-static uint8_t tq1_byte(const int8_t *codes, size_t stride, size_t n_digits)
-{
-    unsigned v = 0;
-    for (size_t k = 0; k < 5; k++) v = v * 3 + (k < n_digits ? (unsigned)(codes[k * stride] + 1) : 0);
-    return (uint8_t)((v * 256 + 242) / 243);
-}
-
-static void tq1_pack(const int8_t *codes, size_t n, uint16_t d, uint8_t *out)
-{
-    for (size_t b = 0; b < n / TQ_BLOCK; b++) {
-        const int8_t *c = codes + b * TQ_BLOCK;
-        uint8_t *o = out + b * TQ1_BYTES;
-        for (size_t m = 0; m < 32; m++) o[m] = tq1_byte(c + m, 32, 5);
-        for (size_t m = 0; m < 16; m++) o[32 + m] = tq1_byte(c + 160 + m, 16, 5);
-        for (size_t m = 0; m < 4; m++) o[48 + m] = tq1_byte(c + 240 + m, 4, 4);
-        o[52] = (uint8_t)(d & 0xff);
-        o[53] = (uint8_t)(d >> 8);
-    }
-}
-
-tn_status tn_ternary_write(tn_dtype dtype, const int8_t *codes, uint32_t n_rows, uint32_t n_cols, float scale, uint8_t *out)
+tn_status tn_ternary_write_as(tn_dtype dtype, const tn_ternary_options *options, const int8_t *codes, uint32_t n_rows, uint32_t n_cols,
+                              float scale, uint8_t *out)
 {
     const tn_dtype_info *info = tn_dtype_get(dtype);
-    const size_t n = (size_t)n_rows * n_cols;
-    if (info->class_ != TN_CLASS_TERNARY)
-        return tn_fail(TN_INVALID_ARGUMENT, "type %s is not ternary; use I2_S, TQ1_0 or TQ2_0", info->name);
+    if (info->class_ != TN_CLASS_TERNARY) {
+        char names[TN_DTYPE_NAMES_BYTES];
+        return tn_fail(TN_INVALID_ARGUMENT, "type %s is not ternary; use one of %s", info->name, tn_dtype_names(TN_CLASS_TERNARY, names));
+    }
     if (n_rows == 0 || n_cols == 0 || n_cols % info->block_elements != 0) {
         return tn_fail(TN_INVALID_ARGUMENT, "%s needs rows of a multiple of %u values; these have %u", info->name,
                        (unsigned)info->block_elements, (unsigned)n_cols);
     }
-    for (size_t i = 0; i < n; i++) {
-        if (codes[i] < -1 || codes[i] > 1) {
-            return tn_fail(TN_INVALID_ARGUMENT, "row %zu column %zu has value %d; ternary values are -1, 0 and 1", i / n_cols, i % n_cols,
-                           codes[i]);
-        }
-    }
-    const uint16_t d = tn_f32_to_f16(scale);
-    const float magnitude = scale < 0 ? -scale : scale;
-    if (!(magnitude < 0x1p56f)) return tn_fail(TN_INVALID_ARGUMENT, "the scale %g is not one that weights can have", (double)scale);
-    if (dtype != TN_DTYPE_I2_S && ((d & 0x7fff) >= 0x7c00 || ((d & 0x7fff) == 0 && magnitude > 0))) {
-        return tn_fail(TN_INVALID_ARGUMENT, "the scale %g is outside the range of f16, which %s stores; use I2_S", (double)scale,
-                       info->name);
-    }
+    const size_t n = (size_t)n_rows * n_cols;
+    tn_ternary_tensor t = {.dtype = dtype, .n_rows = n_rows, .n_cols = n_cols};
+    TN_TRY(tn_dtype_size(dtype, n_cols, n, &t.size_bytes));
+    TN_TRY(apply_options(&t, options));
+    TN_TRY(check_codes(codes, n, n_cols));
+    TN_TRY(check_scale_fits(dtype, scale));
     if (dtype == TN_DTYPE_I2_S) {
-        i2s_pack(codes, n, scale, out);
-    } else if (dtype == TN_DTYPE_TQ2_0) {
-        tq2_pack(codes, n, d, out);
+        tn_i2s_write(&t, codes, scale, out);
+    } else if (is_tq(dtype)) {
+        tn_tq_write(&t, codes, scale, out);
+    } else if (is_bn(dtype)) {
+        tn_bn_write(&t, codes, scale, out);
     } else {
-        tq1_pack(codes, n, d, out);
+        tn_tl_write(&t, codes, scale, out);
     }
     return TN_OK;
+}
+
+tn_status tn_ternary_write(tn_dtype dtype, const int8_t *codes, uint32_t n_rows, uint32_t n_cols, float scale, uint8_t *out)
+{
+    return tn_ternary_write_as(dtype, NULL, codes, n_rows, n_cols, scale, out);
 }
 
 // ---- master weights ----

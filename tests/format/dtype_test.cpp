@@ -16,13 +16,29 @@ TEST(Dtype, TheTableHasEachTypesNameClassAndBlock)
         tn_dtype dtype;
         const char *name;
         tn_dtype_class class_;
-        uint32_t elements, bytes;
+        uint32_t elements, bytes, row, tail;
     } rows[] = {
-        {TN_DTYPE_NONE, "none", TN_CLASS_OTHER, 0, 0},        {TN_DTYPE_F32, "F32", TN_CLASS_DENSE, 1, 4},
-        {TN_DTYPE_F16, "F16", TN_CLASS_DENSE, 1, 2},          {TN_DTYPE_BF16, "BF16", TN_CLASS_DENSE, 1, 2},
-        {TN_DTYPE_Q8_0, "Q8_0", TN_CLASS_DENSE, 32, 34},      {TN_DTYPE_Q6_K, "Q6_K", TN_CLASS_DENSE, 256, 210},
-        {TN_DTYPE_I2_S, "I2_S", TN_CLASS_TERNARY, 128, 32},   {TN_DTYPE_TQ1_0, "TQ1_0", TN_CLASS_TERNARY, 256, 54},
-        {TN_DTYPE_TQ2_0, "TQ2_0", TN_CLASS_TERNARY, 256, 66}, {TN_DTYPE_OTHER, "other", TN_CLASS_OTHER, 0, 0},
+        {TN_DTYPE_NONE, "none", TN_CLASS_OTHER, 0, 0, 0, 0},
+        {TN_DTYPE_F32, "F32", TN_CLASS_DENSE, 1, 4, 0, 0},
+        {TN_DTYPE_F16, "F16", TN_CLASS_DENSE, 1, 2, 0, 0},
+        {TN_DTYPE_BF16, "BF16", TN_CLASS_DENSE, 1, 2, 0, 0},
+        {TN_DTYPE_Q8_0, "Q8_0", TN_CLASS_DENSE, 32, 2 + 32, 0, 0},
+        {TN_DTYPE_Q6_K, "Q6_K", TN_CLASS_DENSE, 256, 128 + 64 + 16 + 2, 0, 0},
+        {TN_DTYPE_Q5_K, "Q5_K", TN_CLASS_DENSE, 256, 2 + 2 + 12 + 32 + 128, 0, 0},
+        {TN_DTYPE_Q4_K, "Q4_K", TN_CLASS_DENSE, 256, 2 + 2 + 12 + 128, 0, 0},
+        {TN_DTYPE_Q5_1, "Q5_1", TN_CLASS_DENSE, 32, 2 + 2 + 4 + 16, 0, 0},
+        {TN_DTYPE_Q5_0, "Q5_0", TN_CLASS_DENSE, 32, 2 + 4 + 16, 0, 0},
+        {TN_DTYPE_Q4_1, "Q4_1", TN_CLASS_DENSE, 32, 2 + 2 + 16, 0, 0},
+        {TN_DTYPE_Q4_0, "Q4_0", TN_CLASS_DENSE, 32, 2 + 16, 0, 0},
+        {TN_DTYPE_I2_S, "I2_S", TN_CLASS_TERNARY, 64, 16, 0, 32},
+        {TN_DTYPE_TQ1_0, "TQ1_0", TN_CLASS_TERNARY, 256, 48 + 4 + 2, 0, 0},
+        {TN_DTYPE_TQ2_0, "TQ2_0", TN_CLASS_TERNARY, 256, 64 + 2, 0, 0},
+        {TN_DTYPE_IQ1_BN, "IQ1_BN", TN_CLASS_TERNARY, 64, 12 + 1, 2, 0},
+        {TN_DTYPE_IQ2_BN, "IQ2_BN", TN_CLASS_TERNARY, 64, 16, 4, 0},
+        {TN_DTYPE_IQ2_BN_R4, "IQ2_BN_R4", TN_CLASS_TERNARY, 64, 16, 4, 0},
+        {TN_DTYPE_TL1, "TL1", TN_CLASS_TERNARY, 4, 1, 0, 32},
+        {TN_DTYPE_TL2, "TL2", TN_CLASS_TERNARY, 1, 0, 0, 32},
+        {TN_DTYPE_OTHER, "other", TN_CLASS_OTHER, 0, 0, 0, 0},
     };
     for (const auto &row : rows) {
         const tn_dtype_info *info = tn_dtype_get(row.dtype);
@@ -31,6 +47,8 @@ TEST(Dtype, TheTableHasEachTypesNameClassAndBlock)
         EXPECT_EQ(info->class_, row.class_) << row.name;
         EXPECT_EQ(info->block_elements, row.elements) << row.name;
         EXPECT_EQ(info->block_bytes, row.bytes) << row.name;
+        EXPECT_EQ(info->row_bytes_extra, row.row) << row.name;
+        EXPECT_EQ(info->tail_bytes, row.tail) << row.name;
     }
     EXPECT_EQ(tn_dtype_get(static_cast<tn_dtype>(77))->dtype, TN_DTYPE_NONE);
     EXPECT_EQ(tn_dtype_get(static_cast<tn_dtype>(-1))->dtype, TN_DTYPE_NONE);
@@ -47,7 +65,16 @@ TEST(Dtype, SizesAreThoseOfTheFormats)
     EXPECT_EQ(bytes, 409632u); // a tensor of a published model
     EXPECT_EQ(tn_dtype_size(TN_DTYPE_TQ1_0, 512, 1024, &bytes), TN_OK);
     EXPECT_EQ(bytes, 216u);
+    EXPECT_EQ(tn_dtype_size(TN_DTYPE_IQ1_BN, 8640, 8640 * 3200, &bytes), TN_OK);
+    EXPECT_EQ(bytes, 3200u * (2 + 13 * 135));
+    EXPECT_EQ(tn_dtype_size(TN_DTYPE_IQ2_BN, 3200, 3200 * 8, &bytes), TN_OK);
+    EXPECT_EQ(bytes, 8u * (4 + 3200 / 4));
+    EXPECT_EQ(tn_dtype_size(TN_DTYPE_TL1, 3200, 3200 * 8640, &bytes), TN_OK);
+    EXPECT_EQ(bytes, 3200u * 8640 / 4 + 32);
+    EXPECT_EQ(tn_dtype_size(TN_DTYPE_TL2, 4096, UINT64_C(4096) * 14336, &bytes), TN_OK);
+    EXPECT_EQ(bytes, 12386336u);
     EXPECT_EQ(tn_dtype_row_bytes(TN_DTYPE_TQ2_0, 512), 132u);
+    EXPECT_EQ(tn_dtype_row_bytes(TN_DTYPE_IQ1_BN, 3200), 2u + 13 * 50);
     EXPECT_EQ(tn_dtype_row_bytes(TN_DTYPE_F16, 7), 14u);
 }
 
@@ -63,11 +90,22 @@ TEST(Dtype, ImpossibleShapesAreRefused)
     EXPECT_EQ(tn_dtype_size(TN_DTYPE_OTHER, 1, 1, &bytes), TN_UNSUPPORTED);
 }
 
+TEST(Dtype, NamesOfAClassAreAllOfThemInOneLine)
+{
+    char names[TN_DTYPE_NAMES_BYTES];
+    EXPECT_STREQ(tn_dtype_names(TN_CLASS_DENSE, names), "F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q4_K, Q5_1, Q5_0, Q4_1, Q4_0");
+    EXPECT_STREQ(tn_dtype_names(TN_CLASS_TERNARY, names), "I2_S, TQ1_0, TQ2_0, IQ1_BN, IQ2_BN, IQ2_BN_R4, TL1, TL2");
+}
+
 TEST(Dtype, SizesThatOverflowAreRefused)
 {
     uint64_t bytes = 1;
     EXPECT_EQ(tn_dtype_size(TN_DTYPE_F32, UINT64_C(1) << 62, UINT64_C(1) << 62, &bytes), TN_BAD_FILE);
     EXPECT_EQ(bytes, 0u);
+    EXPECT_EQ(tn_dtype_size(TN_DTYPE_TL2, UINT64_C(15) << 60, UINT64_C(15) << 60, &bytes), TN_BAD_FILE);
+    EXPECT_EQ(tn_dtype_size(TN_DTYPE_TL2, 128, 128 * 4, &bytes), TN_BAD_FILE) << "narrower than the part in pairs";
+    EXPECT_EQ(tn_dtype_size(TN_DTYPE_IQ2_BN, 64, UINT64_MAX / 64 * 64, &bytes), TN_OK);
+    EXPECT_EQ(bytes, UINT64_MAX / 64 * 20);
     EXPECT_EQ(tn_dtype_size(TN_DTYPE_F32, (UINT64_C(1) << 62) - 1, (UINT64_C(1) << 62) - 1, &bytes), TN_OK);
     EXPECT_EQ(bytes, UINT64_MAX - 3);
 }
@@ -79,7 +117,7 @@ TEST(FileType, SizeRulesCountRowsAndTails)
     EXPECT_EQ(bytes, 3u * (2 + 2 * 13)); // a scale in each row
     ASSERT_TRUE(tn_file_type_size(tn_file_type_find(36, TN_DIALECT_BITNET), 64, 128, &bytes));
     EXPECT_EQ(bytes, 64u); // blocks over the tensor, one tail
-    EXPECT_FALSE(tn_file_type_size(tn_file_type_find(36, TN_DIALECT_BITNET), 64, 64, &bytes));
+    EXPECT_FALSE(tn_file_type_size(tn_file_type_find(36, TN_DIALECT_BITNET), 32, 32, &bytes));
     EXPECT_FALSE(tn_file_type_size(tn_file_type_find(0, TN_DIALECT_ALL), 0, 0, &bytes));
     EXPECT_FALSE(tn_file_type_size(tn_file_type_find(0, TN_DIALECT_ALL), 4, 6, &bytes));
     EXPECT_FALSE(tn_file_type_size(tn_file_type_find(28, TN_DIALECT_ALL), UINT64_C(1) << 61, UINT64_C(1) << 61, &bytes));

@@ -21,16 +21,16 @@ struct Row {
 const Row kRows[] = {
     {0, "F32", TN_DTYPE_F32, 1, 4},
     {1, "F16", TN_DTYPE_F16, 1, 2},
-    {2, "Q4_0", TN_DTYPE_OTHER, 32, 2 + 16},
-    {3, "Q4_1", TN_DTYPE_OTHER, 32, 2 + 2 + 16},
-    {6, "Q5_0", TN_DTYPE_OTHER, 32, 2 + 4 + 16},
-    {7, "Q5_1", TN_DTYPE_OTHER, 32, 2 + 2 + 4 + 16},
+    {2, "Q4_0", TN_DTYPE_Q4_0, 32, 2 + 16},
+    {3, "Q4_1", TN_DTYPE_Q4_1, 32, 2 + 2 + 16},
+    {6, "Q5_0", TN_DTYPE_Q5_0, 32, 2 + 4 + 16},
+    {7, "Q5_1", TN_DTYPE_Q5_1, 32, 2 + 2 + 4 + 16},
     {8, "Q8_0", TN_DTYPE_Q8_0, 32, 2 + 32},
     {9, "Q8_1", TN_DTYPE_OTHER, 32, 2 + 2 + 32},
     {10, "Q2_K", TN_DTYPE_OTHER, 256, 16 + 64 + 2 + 2},
     {11, "Q3_K", TN_DTYPE_OTHER, 256, 32 + 64 + 12 + 2},
-    {12, "Q4_K", TN_DTYPE_OTHER, 256, 2 + 2 + 12 + 128},
-    {13, "Q5_K", TN_DTYPE_OTHER, 256, 2 + 2 + 12 + 32 + 128},
+    {12, "Q4_K", TN_DTYPE_Q4_K, 256, 2 + 2 + 12 + 128},
+    {13, "Q5_K", TN_DTYPE_Q5_K, 256, 2 + 2 + 12 + 32 + 128},
     {14, "Q6_K", TN_DTYPE_Q6_K, 256, 128 + 64 + 16 + 2},
     {15, "Q8_K", TN_DTYPE_OTHER, 256, 4 + 256 + 16 * 2},
     {16, "IQ2_XXS", TN_DTYPE_OTHER, 256, 2 + 64},
@@ -54,11 +54,11 @@ const Row kRows[] = {
     {40, "NVFP4", TN_DTYPE_OTHER, 64, 4 + 32},
     {41, "Q1_0", TN_DTYPE_OTHER, 128, 2 + 16},
     {42, "Q2_0", TN_DTYPE_OTHER, 64, 2 + 16},
-    {134, "IQ1_BN", TN_DTYPE_OTHER, 64, 2 + 13},
-    {135, "IQ2_BN", TN_DTYPE_OTHER, 64, 4 + 16},
+    {134, "IQ1_BN", TN_DTYPE_IQ1_BN, 64, 2 + 13},
+    {135, "IQ2_BN", TN_DTYPE_IQ2_BN, 64, 4 + 16},
     {142, "PQ2_0", TN_DTYPE_OTHER, 128, 2 + 32},
     {143, "PTQ1_0", TN_DTYPE_OTHER, 128, 24 + 2 + 2},
-    {335, "IQ2_BN_R4", TN_DTYPE_OTHER, 64, 4 + 16},
+    {335, "IQ2_BN_R4", TN_DTYPE_IQ2_BN_R4, 64, 4 + 16},
 };
 
 TEST(GgufTypes, EachIdHasItsNameAndSize)
@@ -114,8 +114,8 @@ TEST(GgufTypes, Id36IsTheRetiredTypeWhereTheSizesSayThat)
 TEST(GgufTypes, I2SWithRowsThatAreNotWholeBlocksIsRefused)
 {
     GgufBuilder b;
-    b.kv("general.architecture", "bitnet").tensor("w", {192, 4}, 36, 192 * 4 / 4 + 32);
-    expect_refused(b.build(), TN_UNSUPPORTED, {"tensor \"w\"", "rows of 192 weights", "128", "another type"});
+    b.kv("general.architecture", "bitnet").tensor("w", {96, 4}, 36, 96 * 4 / 4 + 32);
+    expect_refused(b.build(), TN_UNSUPPORTED, {"tensor \"w\"", "rows of 96 weights", "64", "another type"});
 }
 
 TEST(GgufTypes, I2SThatIsCutShortIsRefusedWithBothSizes)
@@ -168,7 +168,29 @@ TEST(GgufTypes, Ids38And39AreTheForksTableTypesWhereTheSizesSayIt)
     EXPECT_STREQ(tn_gguf_tensor_at(g, 0)->type_name, "TL1");
     EXPECT_STREQ(tn_gguf_tensor_at(g, 1)->type_name, "TL2");
     EXPECT_EQ(tn_gguf_tensor_at(g, 1)->size_bytes, tl2);
-    EXPECT_EQ(tn_gguf_tensor_at(g, 1)->dtype, TN_DTYPE_OTHER);
+    EXPECT_EQ(tn_gguf_tensor_at(g, 0)->dtype, TN_DTYPE_TL1);
+    EXPECT_EQ(tn_gguf_tensor_at(g, 1)->dtype, TN_DTYPE_TL2);
+}
+
+// The fork's converter leaves the tail out of the weight and writes it as a tensor of its own that the infos do not list: the same bytes.
+TEST(GgufTypes, Tl2WhoseTailTheForksWriterWroteByItselfIsRead)
+{
+    const size_t n = ((1536 - 256) * 256 / 3 * 5 / 8 + 256 * 256 / 2 * 4 / 8 + 31) / 32 * 32;
+    GgufBuilder b;
+    b.kv("general.architecture", "bitnet").tensor("w", {1536, 256}, 39, n + 32).tensor("v", {1536, 256}, 39, n + 32 + 32);
+    b.tensor<float>("end", {1}, 0, {1}); // "v" has one scale more after its tail
+    const Gguf g = parse(b.build());
+    ASSERT_EQ(g.status, TN_OK) << g.message;
+    EXPECT_EQ(tn_gguf_tensor_at(g, 0)->dtype, TN_DTYPE_TL2);
+    EXPECT_EQ(tn_gguf_tensor_at(g, 0)->size_bytes, n + 32);
+    EXPECT_EQ(tn_gguf_tensor_at(g, 1)->size_bytes, n + 32);
+}
+
+TEST(GgufTypes, Tl1WithRowsThatAreNotWholeBytesIsRefused)
+{
+    GgufBuilder b;
+    b.kv("general.architecture", "bitnet").tensor("w", {6, 4}, 38, 6 + 32);
+    expect_refused(b.build(), TN_UNSUPPORTED, {"tensor \"w\"", "rows of 6 weights", "TL1", "another type"});
 }
 
 TEST(GgufTypes, Tl2OfAPublishedShapeHasThePublishedSize)

@@ -141,8 +141,12 @@ TEST(GgufWriter, GivesEveryTypeItsIdAndSize)
         tn_dtype dtype;
         unsigned id;
         size_t bytes; // of 2 x 256 values
-    } types[] = {{TN_DTYPE_F32, 0, 2048},  {TN_DTYPE_F16, 1, 1024},       {TN_DTYPE_BF16, 30, 1024}, {TN_DTYPE_Q8_0, 8, 544},
-                 {TN_DTYPE_Q6_K, 14, 420}, {TN_DTYPE_I2_S, 36, 128 + 32}, {TN_DTYPE_TQ1_0, 34, 108}, {TN_DTYPE_TQ2_0, 35, 132}};
+    } types[] = {
+        {TN_DTYPE_F32, 0, 2048},        {TN_DTYPE_F16, 1, 1024},        {TN_DTYPE_BF16, 30, 1024},        {TN_DTYPE_Q8_0, 8, 544},
+        {TN_DTYPE_Q6_K, 14, 420},       {TN_DTYPE_I2_S, 36, 128 + 32},  {TN_DTYPE_TQ1_0, 34, 108},        {TN_DTYPE_TQ2_0, 35, 132},
+        {TN_DTYPE_Q4_0, 2, 288},        {TN_DTYPE_Q4_1, 3, 320},        {TN_DTYPE_Q5_0, 6, 352},          {TN_DTYPE_Q5_1, 7, 384},
+        {TN_DTYPE_Q4_K, 12, 288},       {TN_DTYPE_Q5_K, 13, 352},       {TN_DTYPE_TL1, 38, 128 + 32},     {TN_DTYPE_TL2, 39, 128 + 32},
+        {TN_DTYPE_IQ1_BN, 134, 2 * 54}, {TN_DTYPE_IQ2_BN, 135, 2 * 68}, {TN_DTYPE_IQ2_BN_R4, 335, 2 * 68}};
     for (const auto &type : types) {
         TempFolder folder;
         Writer w = create(folder.at("a.gguf"));

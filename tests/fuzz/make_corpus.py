@@ -156,7 +156,7 @@ def bad():
     yield "name_empty", gguf([], [info("", [8], 0, 0)], one)
     yield "name_twice", gguf([], [info("w", [8], 0, 0), info("w", [8], 0, 32)], bytes(64))
     yield "i2_s_cut", with_tensors([("w", [128, 4], 36, 128)], [BITNET])
-    yield "i2_s_rows", with_tensors([("w", [192, 4], 36, 224)], [BITNET])
+    yield "i2_s_rows", with_tensors([("w", [96, 4], 36, 128)], [BITNET])
     yield "mixed_families", with_tensors([("a", [128, 2], 36, 96), ("b", [256, 2], 42, 144), ("n", [1], 0, 4)])
 
 
