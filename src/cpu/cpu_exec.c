@@ -8,6 +8,8 @@
 
 // Tokens a call of a matmul kernel: their codes stay in the second-level cache while the worker's panels pass.
 #define TOKEN_BLOCK 64u
+// Rows that are dequantised at a time: enough for the f32 kernels' tiles, few enough to stay in the first-level cache.
+#define DEQUANT_ROWS 4u
 
 typedef struct exec {
     tn_cpu_program *program;
@@ -49,8 +51,14 @@ static void clear_code_padding(const tn_cpu_value *value, uint32_t row)
 
 static void embed(const exec *e, const tn_cpu_task *task, uint32_t row)
 {
-    uint32_t token = (uint32_t)e->step->tokens[row];
-    uint32_t absmax = task->kernel.embed(task->w.data, task->w.stride_bytes, token, task->out->width, f32_row(task->out, row));
+    uint32_t token = (uint32_t)e->step->tokens[row], absmax;
+    float *y = f32_row(task->out, row);
+    if (task->dequant) {
+        task->dequant(task->w.data + task->w.stride_bytes * token, task->out->width, y);
+        absmax = tn_ref_absmax_bits(y, task->out->width);
+    } else {
+        absmax = task->kernel.embed(task->w.data, task->w.stride_bytes, token, task->out->width, y);
+    }
     check_poison(e, task, task->out->rows, row, absmax);
 }
 
@@ -159,8 +167,13 @@ static void kv_append(const exec *e, const tn_cpu_task *task, uint32_t row)
 
 static size_t round64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 
-size_t tn_cpu_exec_scratch_bytes(const tn_node *node)
+// Bytes from one dequantised row to the next, as f32 kernels want them.
+static size_t dequant_stride(const tn_cpu_task *task) { return round64(task->w.n_cols * sizeof(float)); }
+
+size_t tn_cpu_exec_scratch_bytes(const tn_cpu_task *task)
 {
+    const tn_node *node = task->op;
+    if (task->kind == TN_CPU_TASK_MATMUL_DENSE) return task->dequant ? DEQUANT_ROWS * dequant_stride(task) : 0;
     const size_t head_dim = node->p.attention.head_dim;
     if (node->op == TN_OP_KV_APPEND) return round64(2 * head_dim * sizeof(int16_t));
     if (node->op != TN_OP_ATTENTION) return 0;
@@ -235,7 +248,23 @@ static void ternary_tile(const tn_cpu_kernels *kernels, const tn_cpu_task *task,
     kernels->matmul_ternary(&args);
 }
 
-static void dense_tile(const tn_cpu_task *task, tile *t)
+// A few rows of the tile at a time go through f32, which is what is multiplied: the weights in memory stay as small as the file's.
+static void dequantised_rows(const exec *e, const tn_cpu_task *task, const tn_k_matmul_dense_args *tile_args)
+{
+    tn_k_matmul_dense_args args = *tile_args;
+    args.w = e->scratch;
+    args.w_stride = dequant_stride(task);
+    for (uint32_t n = 0; n < tile_args->N; n += args.N) {
+        args.N = tile_args->N - n < DEQUANT_ROWS ? tile_args->N - n : DEQUANT_ROWS;
+        for (uint32_t i = 0; i < args.N; i++) {
+            task->dequant(tile_args->w + tile_args->w_stride * (n + i), args.K, (float *)(void *)(e->scratch + args.w_stride * i));
+        }
+        args.y = tile_args->y + n;
+        task->kernel.dense(&args);
+    }
+}
+
+static void dense_tile(const exec *e, const tn_cpu_task *task, tile *t)
 {
     const tn_cpu_value *x = task->in[0];
     tn_k_matmul_dense_args args = {
@@ -258,7 +287,11 @@ static void dense_tile(const tn_cpu_task *task, tile *t)
         args.xq_sum = x->sums + (size_t)t->first_row * x->n_groups;
         args.xq_groups = x->n_groups;
     }
-    task->kernel.dense(&args);
+    if (task->dequant) {
+        dequantised_rows(e, task, &args);
+    } else {
+        task->kernel.dense(&args);
+    }
 }
 
 // Shares tiles of (panels, tokens). With at least as many panels as workers each worker keeps its own panels for all tokens, so that the
@@ -268,7 +301,7 @@ static void matmul(const exec *e, const tn_cpu_task *task)
     const uint32_t M = n_rows(e, task->out->rows), N = task->out->width;
     const uint32_t n_panels = (N - 1) / TN_T2_ROWS + 1, n_blocks = M / TOKEN_BLOCK + (M % TOKEN_BLOCK != 0);
     const uint32_t n_chunks = n_panels < e->n_threads ? n_panels : e->n_threads;
-    const bool in_panels = task->kind == TN_CPU_TASK_MATMUL_TERNARY || task->w.dtype == TN_DTYPE_Q8_0;
+    const bool in_panels = task->w.layout != TN_CPU_LAYOUT_ROWS;
     const uint64_t n_tiles = (uint64_t)n_chunks * n_blocks, end = n_tiles * (e->thread + 1) / e->n_threads;
     for (uint64_t i = n_tiles * e->thread / e->n_threads; i < end; i++) {
         const uint64_t chunk = i / n_blocks;
@@ -281,7 +314,7 @@ static void matmul(const exec *e, const tn_cpu_task *task)
         if (task->kind == TN_CPU_TASK_MATMUL_TERNARY) {
             ternary_tile(e->kernels, task, &t);
         } else {
-            dense_tile(task, &t);
+            dense_tile(e, task, &t);
         }
         for (uint32_t m = 0; m < t.M; m++) check_poison(e, task, task->out->rows, t.first_row + m, t.absmax[m]);
     }

@@ -208,6 +208,7 @@ static tn_k_embed_fn *embed_kernel(const tn_cpu_kernels *kernels, tn_dtype dtype
     case TN_DTYPE_F32: return kernels->embed_f32;
     case TN_DTYPE_F16: return kernels->embed_f16;
     case TN_DTYPE_BF16: return kernels->embed_bf16;
+    case TN_DTYPE_Q4_0: // has the same layout
     case TN_DTYPE_Q8_0: return kernels->embed_q8_0;
     case TN_DTYPE_Q6_K: return kernels->embed_q6_k;
     default: return NULL;
@@ -220,14 +221,31 @@ static tn_k_matmul_dense_fn *dense_kernel(const tn_cpu_kernels *kernels, tn_dtyp
     case TN_DTYPE_F32: return kernels->matmul_f32;
     case TN_DTYPE_F16: return kernels->matmul_f16;
     case TN_DTYPE_BF16: return kernels->matmul_bf16;
+    case TN_DTYPE_Q4_0:
     case TN_DTYPE_Q8_0: return kernels->matmul_q8_0;
     case TN_DTYPE_Q6_K: return kernels->matmul_q6_k;
+    default: return kernels->matmul_f32; // of dequantised rows
+    }
+}
+
+// NULL: the type has kernels of its own.
+static tn_k_dequant_fn *dequant_kernel(const tn_cpu_kernels *kernels, tn_dtype dtype)
+{
+    switch (dtype) {
+    case TN_DTYPE_Q4_1: return kernels->dequant_q4_1;
+    case TN_DTYPE_Q5_0: return kernels->dequant_q5_0;
+    case TN_DTYPE_Q5_1: return kernels->dequant_q5_1;
+    case TN_DTYPE_Q4_K: return kernels->dequant_q4_k;
+    case TN_DTYPE_Q5_K: return kernels->dequant_q5_k;
     default: return NULL;
     }
 }
 
 // Elements a group of the quantised inputs that a dense type wants; 0: it takes f32.
-static uint32_t dense_group(tn_dtype dtype) { return dtype == TN_DTYPE_Q8_0 ? 32 : dtype == TN_DTYPE_Q6_K ? 256 : 0; }
+static uint32_t dense_group(tn_dtype dtype)
+{
+    return dtype == TN_DTYPE_Q8_0 || dtype == TN_DTYPE_Q4_0 ? 32 : dtype == TN_DTYPE_Q6_K ? 256 : 0;
+}
 
 // Puts the grouped quantisation of the input before a dense matmul, as a value of its own.
 static tn_status add_quant_group(compiler *c, tn_cpu_task *matmul, uint32_t group)
@@ -264,10 +282,12 @@ static tn_status choose(compiler *c, tn_cpu_task *task)
     switch (task->op->op) {
     case TN_OP_EMBED:
         task->kernel.embed = embed_kernel(kernels, task->w.dtype);
+        task->dequant = dequant_kernel(kernels, task->w.dtype);
         program->reads_tokens = true;
         return TN_OK;
     case TN_OP_MATMUL_DENSE: {
         task->kernel.dense = dense_kernel(kernels, task->w.dtype);
+        task->dequant = dequant_kernel(kernels, task->w.dtype);
         uint32_t group = dense_group(task->w.dtype);
         return group ? add_quant_group(c, task, group) : TN_OK;
     }
@@ -308,7 +328,7 @@ static tn_status add_node(compiler *c, uint32_t index)
     TN_TRY(add_task(c, &task));
     if (node->out != TN_NONE) TN_TRY(add_taps(c, node->out, index));
 
-    size_t scratch = tn_cpu_exec_scratch_bytes(node);
+    size_t scratch = tn_cpu_exec_scratch_bytes(&task);
     if (scratch > program->thread_scratch_bytes) program->thread_scratch_bytes = scratch;
     for (uint32_t i = 0; i < 2; i++) {
         if (node->in[i] != TN_NONE && c->last_use[node->in[i]] == index) mark_dead(c, node->in[i]);

@@ -53,6 +53,7 @@ typedef struct tn_cpu_task {
         tn_k_matmul_dense_fn *dense;
         tn_k_glu_fn *glu;
     } kernel;
+    tn_k_dequant_fn *dequant; // EMBED, MATMUL_DENSE: rows pass through f32 first (dense: of f32 rows); else NULL
 } tn_cpu_task;
 
 typedef struct tn_cpu_program {
@@ -83,8 +84,8 @@ typedef struct tn_cpu_program {
 
 // Runs the program's tasks; a tn_cpu_job_fn.
 tn_status tn_cpu_program_run(void *program, uint32_t thread, uint32_t n_threads);
-// Scratch that one thread needs for a node, 0 where none.
-size_t tn_cpu_exec_scratch_bytes(const tn_node *node);
+// Scratch that one thread needs for a task, 0 where none.
+size_t tn_cpu_exec_scratch_bytes(const tn_cpu_task *task);
 // Puts one position into a KV block: codes k and v [head_dim] with their scales.
 void tn_cpu_kv_store(uint8_t *block, uint32_t head_dim, uint32_t position, const int16_t *k, float k_scale, const int16_t *v,
                      float v_scale);

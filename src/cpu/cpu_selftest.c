@@ -229,6 +229,13 @@ static void fill_dense(bench *b, tn_dtype dtype, size_t n_bytes)
         }
         case TN_DTYPE_BF16: put_u16(b->dense + at, random_bits(b, 7, 8, 120)); break;
         case TN_DTYPE_Q6_K: put_u16(b->dense + at + block_bytes - 2, random_bits(b, 10, 5, 4)); break; // the scale comes last
+        case TN_DTYPE_Q4_1:
+        case TN_DTYPE_Q5_1:
+        case TN_DTYPE_Q4_K:
+        case TN_DTYPE_Q5_K: // a second number
+            put_u16(b->dense + at + 2, random_bits(b, 10, 5, 6));
+            put_u16(b->dense + at, random_bits(b, 10, 5, 4));
+            break;
         default: put_u16(b->dense + at, random_bits(b, 10, 5, 8)); break;
         }
     }
@@ -321,6 +328,26 @@ static tn_status test_attention(bench *b)
     return TN_OK;
 }
 
+// Rows that pass through f32: with their own kernels, for which look-ups are the definition.
+static tn_status test_dequant(bench *b)
+{
+    static const struct {
+        tn_dtype dtype;
+        tn_kernel_slot slot;
+    } cases[] = {{TN_DTYPE_Q4_1, TN_SLOT_dequant_q4_1},
+                 {TN_DTYPE_Q5_0, TN_SLOT_dequant_q5_0},
+                 {TN_DTYPE_Q5_1, TN_SLOT_dequant_q5_1},
+                 {TN_DTYPE_Q4_K, TN_SLOT_dequant_q4_k},
+                 {TN_DTYPE_Q5_K, TN_SLOT_dequant_q5_k}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fill_dense(b, cases[i].dtype, tn_dtype_row_bytes(cases[i].dtype, GROUP_K));
+        tn_ref_embed(cases[i].dtype, b->dense, GROUP_K, b->want);
+        ((tn_k_dequant_fn *)tn_cpu_kernel_chosen(b->kernels, cases[i].slot))(b->dense, GROUP_K, b->y);
+        TN_TRY(verdict(b, cases[i].slot, same_floats(b, GROUP_K)));
+    }
+    return TN_OK;
+}
+
 static tn_status run_all(bench *b)
 {
     static const dense_case cases[] = {
@@ -328,6 +355,7 @@ static tn_status run_all(bench *b)
         {TN_DTYPE_F16, 333, 0, TN_SLOT_matmul_f16, TN_SLOT_embed_f16},
         {TN_DTYPE_BF16, 333, 0, TN_SLOT_matmul_bf16, TN_SLOT_embed_bf16},
         {TN_DTYPE_Q8_0, 288, 32, TN_SLOT_matmul_q8_0, TN_SLOT_embed_q8_0},
+        {TN_DTYPE_Q4_0, 288, 32, TN_SLOT_matmul_q8_0, TN_SLOT_embed_q8_0},
         {TN_DTYPE_Q6_K, 512, 256, TN_SLOT_matmul_q6_k, TN_SLOT_embed_q6_k},
     };
     fill_inputs(b);
@@ -335,6 +363,7 @@ static tn_status run_all(bench *b)
     TN_TRY(test_row_ops(b));
     TN_TRY(test_ternary(b));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) TN_TRY(test_dense(b, &cases[i]));
+    TN_TRY(test_dequant(b));
     return test_attention(b);
 }
 

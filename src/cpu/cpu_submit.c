@@ -74,24 +74,16 @@ tn_status tn_cpu_program_submit(tn_program *base, const tn_submit *submit, tn_fe
     return tn_cpu_pool_submit(pool, &program->job, out_fence);
 }
 
-// Dense types have kernels for products and look-ups; gains are looked up once.
-static tn_status check_dense(const tn_weight_source *source)
+// Every dense type has a way to its products and look-ups. Gains are looked up once, by kernels that types without one do not have.
+static tn_status check_dense(const tn_weight_source *source, bool gains)
 {
-    switch (source->dtype) {
-    case TN_DTYPE_F32:
-    case TN_DTYPE_F16:
-    case TN_DTYPE_BF16: return TN_OK;
-    case TN_DTYPE_Q8_0:
-    case TN_DTYPE_Q6_K: {
-        uint32_t block = source->dtype == TN_DTYPE_Q8_0 ? 32 : 256;
-        if (source->n_cols % block == 0) return TN_OK;
-        return tn_fail(TN_UNSUPPORTED, "%s: rows of %u elements are no whole blocks of %s", source->name, (unsigned)source->n_cols,
-                       tn_dtype_get(source->dtype)->name);
-    }
-    default:
-        return tn_fail(TN_UNSUPPORTED, "%s: the CPU has no kernel for dense weights of type %s", source->name,
-                       tn_dtype_get(source->dtype)->name);
-    }
+    const tn_dtype_info *type = tn_dtype_get(source->dtype);
+    if (type->class_ != TN_CLASS_DENSE)
+        return tn_fail(TN_UNSUPPORTED, "%s: the CPU has no kernel for dense weights of type %s", source->name, type->name);
+    if (gains && type->block_elements > 1)
+        return tn_fail(TN_UNSUPPORTED, "%s: the CPU takes gains as F32, F16 or BF16, not as %s", source->name, type->name);
+    if (source->n_cols % type->block_elements == 0) return TN_OK;
+    return tn_fail(TN_UNSUPPORTED, "%s: rows of %u elements are no whole blocks of %s", source->name, (unsigned)source->n_cols, type->name);
 }
 
 tn_status tn_cpu_op_supported(tn_device *device, const tn_graph *graph, const tn_node *node)
@@ -103,7 +95,7 @@ tn_status tn_cpu_op_supported(tn_device *device, const tn_graph *graph, const tn
     case TN_OP_NORM:
     case TN_OP_NORM_QUANT:
     case TN_OP_MATMUL_DENSE:
-        if (weight) TN_TRY(check_dense(weight));
+        if (weight) TN_TRY(check_dense(weight, node->op == TN_OP_NORM || node->op == TN_OP_NORM_QUANT));
         break;
     case TN_OP_KV_APPEND:
     case TN_OP_ATTENTION:

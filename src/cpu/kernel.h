@@ -14,8 +14,9 @@
 // Layout Q8_16 (q8_0): panels of 16 rows; for each 32 columns 16 f32 scales (FL applied), then 8 groups of 64 bytes: byte 4r + j of group g
 // holds code + 128 (unsigned) of row r, column 4g + j. Padding rows: scale 0, code 128.
 #define TN_Q8_BLOCK_BYTES (64u + 512u)
+// q4_0 is packed so too: it is q8_0 with codes -8..7.
 // f32, f16, bf16: rows as in the file (FL applied), each padded to a multiple of 64 bytes. q6_k: rows as in the file (210-byte blocks,
-// scales below 2^-50: 0).
+// scales below 2^-50: 0). q4_1, q5_0, q5_1, q4_k, q5_k: rows as in the file.
 
 // Quantised activations: codes [rows][stride] with zeros from K up to the next multiple of 64; stride a multiple of 64 bytes.
 #define TN_Q8_PAD 64u
@@ -75,6 +76,8 @@ typedef void tn_k_matmul_ternary_fn(const tn_k_matmul_ternary_args *args);
 typedef void tn_k_matmul_dense_fn(const tn_k_matmul_dense_args *args);
 typedef uint32_t tn_k_embed_fn(const uint8_t *w, size_t w_stride, uint32_t row, uint32_t n,
                                float *y); // w: packed; stride as in matmul_dense
+// A row of n elements (whole blocks) in file form, dequantised, FL'd.
+typedef void tn_k_dequant_fn(const uint8_t *row, uint32_t n, float *y);
 typedef uint32_t tn_k_rope_fn(const float *x, const float *table_row, uint32_t n_heads, uint32_t head_dim, tn_rope_pairs pairs, float *y);
 typedef void tn_k_quant_head_fn(const float *x, uint32_t n, int32_t A, int16_t *codes, float *scale);
 typedef uint32_t tn_k_attention_fn(const tn_k_attention_args *args);
@@ -99,6 +102,11 @@ typedef uint32_t tn_k_add_fn(const float *a, const float *b, uint32_t n, float *
     X(embed_bf16, tn_k_embed_fn) \
     X(embed_q8_0, tn_k_embed_fn) \
     X(embed_q6_k, tn_k_embed_fn) \
+    X(dequant_q4_1, tn_k_dequant_fn) \
+    X(dequant_q5_0, tn_k_dequant_fn) \
+    X(dequant_q5_1, tn_k_dequant_fn) \
+    X(dequant_q4_k, tn_k_dequant_fn) \
+    X(dequant_q5_k, tn_k_dequant_fn) \
     X(rope, tn_k_rope_fn) \
     X(quant_head, tn_k_quant_head_fn) \
     X(attention, tn_k_attention_fn) \

@@ -9,7 +9,7 @@
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files and packed weights are little-endian");
 
-enum { GROUP_ROWS = 16, ALIGNMENT = 64, Q8_0_BYTES = 34, Q8_0_ELEMENTS = 32 };
+enum { GROUP_ROWS = 16, ALIGNMENT = 64, Q8_0_BYTES = 34, Q4_0_BYTES = 18, Q8_0_ELEMENTS = 32 };
 
 // Sizes of a packed weight, all from its source. pack_layout has checked that none overflows.
 typedef struct shape {
@@ -34,7 +34,9 @@ static bool shape_rows(const tn_weight_source *source, shape *s)
 {
     s->layout = TN_CPU_LAYOUT_ROWS;
     s->stride_bytes = s->source_row_bytes;
-    if (source->dtype != TN_DTYPE_Q6_K && !tn_ckd_round_up(s->source_row_bytes, ALIGNMENT, &s->stride_bytes)) return false;
+    // Rows of blocks lie as close as in the file; kernels of element types read whole vectors.
+    const bool blocks = tn_dtype_get(source->dtype)->block_elements > 1;
+    if (!blocks && !tn_ckd_round_up(s->source_row_bytes, ALIGNMENT, &s->stride_bytes)) return false;
     if (!tn_ckd_mul(s->stride_bytes, source->n_rows, &s->size_bytes)) return false;
     return tn_ckd_round_up(s->size_bytes, ALIGNMENT, &s->size_bytes);
 }
@@ -49,7 +51,7 @@ static bool shape_of(const tn_weight_source *source, shape *s)
         return shape_panels(TN_T2_BLOCK_BYTES, (cols + TN_T2_COLS - 1) / TN_T2_COLS, groups, groups * GROUP_ROWS * sizeof(float), s);
     }
     s->source_row_bytes = tn_dtype_row_bytes(source->dtype, cols);
-    if (source->dtype == TN_DTYPE_Q8_0) {
+    if (source->dtype == TN_DTYPE_Q8_0 || source->dtype == TN_DTYPE_Q4_0) {
         s->layout = TN_CPU_LAYOUT_Q8_16;
         return shape_panels(TN_Q8_BLOCK_BYTES, cols / Q8_0_ELEMENTS, groups, 0, s);
     }
@@ -66,9 +68,9 @@ tn_status tn_cpu_pack_layout(const tn_weight_source *source, tn_weight_layout *o
     }
     if (source->kind != TN_WEIGHT_TERNARY) {
         if (type->class_ != TN_CLASS_DENSE || (source->kind == TN_WEIGHT_TABLE && source->dtype != TN_DTYPE_F32)) {
-            return tn_fail(TN_UNSUPPORTED,
-                           "%.200s is %s, which the CPU does not take in this place: convert it to F32, F16, BF16, Q8_0 or Q6_K",
-                           source->name, type->name);
+            char names[TN_DTYPE_NAMES_BYTES];
+            return tn_fail(TN_UNSUPPORTED, "%.200s is %s, which the CPU does not take in this place: convert it to one of %s", source->name,
+                           type->name, tn_dtype_names(TN_CLASS_DENSE, names));
         }
         if (source->n_cols % type->block_elements != 0) {
             return tn_fail(TN_BAD_FILE,
@@ -92,7 +94,8 @@ void tn_cpu_pack_view(const tn_weight_source *source, const uint8_t *packed, tn_
     assert(fits);
     (void)fits;
     *out_weight =
-        (tn_cpu_weight){.data = packed,
+        (tn_cpu_weight){.layout = s.layout,
+                        .data = packed,
                         .stride_bytes = s.stride_bytes,
                         .scales = s.layout == TN_CPU_LAYOUT_T2_16 ? (const float *)(const void *)(packed + s.scales_offset) : NULL,
                         .dtype = source->dtype,
@@ -149,19 +152,28 @@ static void pack_ternary(const tn_weight_source *source, const shape *s, uint32_
     memcpy(packed + s->scales_offset + row0 * sizeof(float), scales, sizeof scales);
 }
 
+// Elements 4g .. 4g+3 of a Q8_0 or Q4_0 block as code + 128, a byte each.
+static uint32_t q8_codes(tn_dtype dtype, const uint8_t *block, uint32_t g)
+{
+    uint32_t codes;
+    memcpy(&codes, block + 2 + 4 * (dtype == TN_DTYPE_Q4_0 ? g % 4 : g), sizeof codes);
+    if (dtype == TN_DTYPE_Q8_0) return codes ^ 0x80808080u;
+    // Low nibbles are elements 0-15, high ones 16-31; a code is its nibble - 8.
+    return (codes >> (g < 4 ? 0 : 4) & 0x0f0f0f0fu) + 0x78787878u;
+}
+
 static void pack_q8(const tn_weight_source *source, const shape *s, uint32_t row0, uint32_t rows, uint8_t *packed, const uint8_t *src)
 {
+    const size_t block_bytes = source->dtype == TN_DTYPE_Q8_0 ? Q8_0_BYTES : Q4_0_BYTES;
     uint8_t *panel = packed + row0 / GROUP_ROWS * s->stride_bytes;
     for (uint32_t b = 0; b < source->n_cols / Q8_0_ELEMENTS; b++, panel += TN_Q8_BLOCK_BYTES) {
         float scales[GROUP_ROWS] = {0};
         memset(panel + 64, 128, TN_Q8_BLOCK_BYTES - 64);
         for (uint32_t r = 0; r < rows; r++) {
-            const uint8_t *block = src + r * s->source_row_bytes + (size_t)b * Q8_0_BYTES;
+            const uint8_t *block = src + r * s->source_row_bytes + b * block_bytes;
             scales[r] = tn_fl(tn_widen_f16(tn_load_u16(block)));
             for (uint32_t g = 0; g < 8; g++) {
-                uint32_t codes;
-                memcpy(&codes, block + 2 + 4 * g, sizeof codes);
-                codes ^= 0x80808080u; // code + 128 of every byte
+                const uint32_t codes = q8_codes(source->dtype, block, g);
                 memcpy(panel + 64 + 64 * g + 4 * r, &codes, sizeof codes);
             }
         }
@@ -181,7 +193,7 @@ static void fl_bf16(uint8_t *row, uint32_t n)
     for (uint32_t i = 0; i < n; i++) v[i] = (v[i] & 0x7fffu) < (TN_ABS_BITS_2M50 >> 16) ? 0 : v[i];
 }
 
-// f16 needs no FL, nor do the f16 scales of q6_k: their smallest subnormal is 2^-24. A table is taken as it is.
+// f16 needs no FL, nor do the f16 scales of blocks: their smallest subnormal is 2^-24. A table is taken as it is.
 static void pack_rows(const tn_weight_source *source, const shape *s, uint32_t row0, uint32_t rows, uint8_t *packed, const uint8_t *src)
 {
     for (uint32_t r = 0; r < rows; r++) {

@@ -8,6 +8,7 @@ typedef enum tn_cpu_layout { TN_CPU_LAYOUT_T2_16 = 1, TN_CPU_LAYOUT_Q8_16, TN_CP
 
 // A packed weight as kernels take it. Borrows the packed bytes.
 typedef struct tn_cpu_weight {
+    tn_cpu_layout layout;
     const uint8_t *data; // first panel or row
     size_t stride_bytes; // T2_16, Q8_16: a panel of 16 rows; ROWS: a row
     const float *scales; // T2_16: one a row; else NULL

@@ -27,8 +27,8 @@ void tn_ref_quant_group(const float *x, uint32_t n, uint32_t group, int8_t *q, f
 // One row of activations q [K] times w [N][K] of -1, 0, +1: y [N].  scales: 1 (TENSOR) or N (ROW).
 uint32_t tn_ref_matmul_ternary(const int8_t *q, float x_scale, const int8_t *w, tn_scale_kind scale_kind, const float *scales, uint32_t N,
                                uint32_t K, float *y);
-// One row of activations x [K] times dense rows of `dtype` in file form [N]: y [N]. All dense types (F32 F16 BF16 by DOT_ROW; Q8_0, Q6_K by
-// QUANT + GSUM).
+// One row of activations x [K] times dense rows of `dtype` in file form [N]: y [N]. All dense types (Q8_0, Q4_0, Q6_K by QUANT + GSUM; the
+// others, dequantised, by DOT_ROW).
 uint32_t tn_ref_matmul_dense(const float *x, tn_dtype dtype, const void *w, uint32_t N, uint32_t K, float *y);
 // A row of `dtype` in file form, dequantised, FL'd.
 uint32_t tn_ref_embed(tn_dtype dtype, const void *row, uint32_t n, float *y);

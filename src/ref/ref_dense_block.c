@@ -1,4 +1,4 @@
-// Unpacks Q8_0 and Q6_K blocks as the file formats define them.
+// Unpacks Q8_0, Q4_0 and Q6_K blocks as the file formats define them.
 #include "ref/ref_dense_block.h"
 
 #include "base/exact_math.h"
@@ -9,6 +9,15 @@ static float load_scale(const uint8_t *bytes) { return tn_fl(tn_f16_to_f32((uint
 float tn_ref_q8_0_unpack(const uint8_t *block, int8_t codes[32])
 {
     memcpy(codes, block + 2, TN_REF_Q8_0_ELEMENTS);
+    return load_scale(block);
+}
+
+float tn_ref_q4_0_unpack(const uint8_t *block, int8_t codes[32])
+{
+    for (uint32_t i = 0; i < TN_REF_Q8_0_ELEMENTS / 2; i++) {
+        codes[i] = (int8_t)((block[2 + i] & 15) - 8);
+        codes[i + TN_REF_Q8_0_ELEMENTS / 2] = (int8_t)((block[2 + i] >> 4) - 8);
+    }
     return load_scale(block);
 }
 

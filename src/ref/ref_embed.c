@@ -21,6 +21,15 @@ static void embed_q6_k(const uint8_t *row, uint32_t n, float *y)
     }
 }
 
+static void embed_q4_0(const uint8_t *row, uint32_t n, float *y)
+{
+    int8_t codes[TN_REF_Q8_0_ELEMENTS];
+    for (uint32_t start = 0; start < n; start += TN_REF_Q8_0_ELEMENTS) {
+        float d = tn_ref_q4_0_unpack(row + (size_t)(start / TN_REF_Q8_0_ELEMENTS) * TN_REF_Q4_0_BYTES, codes);
+        for (uint32_t i = 0; i < TN_REF_Q8_0_ELEMENTS; i++) y[start + i] = tn_fl(d * (float)codes[i]);
+    }
+}
+
 uint32_t tn_ref_embed(tn_dtype dtype, const void *row, uint32_t n, float *y)
 {
     const uint8_t *bytes = row;
@@ -28,15 +37,11 @@ uint32_t tn_ref_embed(tn_dtype dtype, const void *row, uint32_t n, float *y)
         embed_q8_0(bytes, n, y);
     } else if (dtype == TN_DTYPE_Q6_K) {
         embed_q6_k(bytes, n, y);
-    } else if (dtype == TN_DTYPE_F32) {
-        memcpy(y, bytes, n * sizeof *y);
-        for (uint32_t i = 0; i < n; i++) y[i] = tn_fl(y[i]);
+    } else if (dtype == TN_DTYPE_Q4_0) {
+        embed_q4_0(bytes, n, y);
     } else {
-        for (uint32_t i = 0; i < n; i++) {
-            uint16_t h;
-            memcpy(&h, bytes + 2 * (size_t)i, sizeof h);
-            y[i] = tn_fl(dtype == TN_DTYPE_F16 ? tn_f16_to_f32(h) : tn_bf16_to_f32(h));
-        }
+        tn_dense_to_f32(dtype, bytes, n, y); // by the format's formula
+        for (uint32_t i = 0; i < n; i++) y[i] = tn_fl(y[i]);
     }
     return tn_ref_absmax_bits(y, n);
 }

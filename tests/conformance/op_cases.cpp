@@ -74,11 +74,14 @@ Result embed_of(const Target &target, tn_dtype dtype, uint32_t width)
     return same_rows(std::string("embed ") + tn_dtype_get(dtype)->name, program.run(step), want);
 }
 
+constexpr tn_dtype kDenseTypes[] = {TN_DTYPE_F32,  TN_DTYPE_F16,  TN_DTYPE_BF16, TN_DTYPE_Q8_0, TN_DTYPE_Q6_K, TN_DTYPE_Q5_K,
+                                    TN_DTYPE_Q4_K, TN_DTYPE_Q5_1, TN_DTYPE_Q5_0, TN_DTYPE_Q4_1, TN_DTYPE_Q4_0};
+
 Result embed_every_type(const Target &target)
 {
     for (uint32_t width : {32u, 96u, 256u, 512u}) {
-        for (tn_dtype dtype : {TN_DTYPE_F32, TN_DTYPE_F16, TN_DTYPE_BF16, TN_DTYPE_Q8_0, TN_DTYPE_Q6_K}) {
-            if (dtype == TN_DTYPE_Q6_K && width % 256 != 0) continue;
+        for (tn_dtype dtype : kDenseTypes) {
+            if (width % tn_dtype_get(dtype)->block_elements != 0) continue;
             CHECK_RESULT(embed_of(target, dtype, width));
         }
     }
@@ -120,7 +123,7 @@ Result tiny_inputs(const Target &target)
 
 Result dense(const Target &target)
 {
-    for (tn_dtype dtype : {TN_DTYPE_F32, TN_DTYPE_F16, TN_DTYPE_BF16, TN_DTYPE_Q8_0, TN_DTYPE_Q6_K}) {
+    for (tn_dtype dtype : kDenseTypes) {
         const uint32_t block = tn_dtype_get(dtype)->block_elements;
         for (uint32_t width : {5u, 96u, 256u, 301u, 512u, 800u}) {
             if (width % block != 0) continue;

@@ -17,6 +17,11 @@ tn_dtype dtype_of(tn_kernel_slot slot)
     case TN_SLOT_embed_bf16: return TN_DTYPE_BF16;
     case TN_SLOT_matmul_q8_0:
     case TN_SLOT_embed_q8_0: return TN_DTYPE_Q8_0;
+    case TN_SLOT_dequant_q4_1: return TN_DTYPE_Q4_1;
+    case TN_SLOT_dequant_q5_0: return TN_DTYPE_Q5_0;
+    case TN_SLOT_dequant_q5_1: return TN_DTYPE_Q5_1;
+    case TN_SLOT_dequant_q4_k: return TN_DTYPE_Q4_K;
+    case TN_SLOT_dequant_q5_k: return TN_DTYPE_Q5_K;
     default: return TN_DTYPE_Q6_K;
     }
 }
@@ -402,6 +407,47 @@ TEST_P(Embed, EqualsTheReferenceForEveryRowWithAndWithoutFlushToZero)
 INSTANTIATE_TEST_SUITE_P(Kernels, Embed,
                          ::testing::ValuesIn(rows_of({TN_SLOT_embed_f32, TN_SLOT_embed_f16, TN_SLOT_embed_bf16, TN_SLOT_embed_q8_0,
                                                       TN_SLOT_embed_q6_k})),
+                         row_name);
+
+class Dequant : public ::testing::TestWithParam<tn_kernel_row>
+{
+};
+
+TEST_P(Dequant, EqualsTheReferenceForEveryScaleWithAndWithoutFlushToZero)
+{
+    const tn_kernel_row row = GetParam();
+    TN_SKIP_WITHOUT_ISA(row);
+    const tn_dtype dtype = dtype_of(row.slot);
+    const tn_dtype_info *info = tn_dtype_get(dtype);
+    auto *kernel = reinterpret_cast<tn_k_dequant_fn *>(row.function);
+    const bool offset = dtype != TN_DTYPE_Q5_0;
+    for (uint32_t blocks : {1u, 2u, 3u, 9u}) {
+        for (Fill fill : fills) {
+            SCOPED_TRACE(seed_hint() + " blocks " + std::to_string(blocks) + " fill " + std::to_string(static_cast<int>(fill)));
+            Random random(blocks * 10 + static_cast<uint64_t>(fill));
+            const uint32_t K = blocks * info->block_elements;
+            Bytes bytes(size_t{blocks} * info->block_bytes); // ends where the row ends: a sanitizer sees reads past it
+            for (size_t i = 0; i < bytes.size(); i++)
+                bytes.data()[i] = static_cast<uint8_t>(fill == Fill::extreme_codes ? (random.range(0, 1) ? 0xff : 0) : random.bits());
+            for (uint32_t b = 0; b < blocks; b++) {
+                put16(bytes.data() + size_t{b} * info->block_bytes, block_scale(fill, random));
+                if (offset) put16(bytes.data() + size_t{b} * info->block_bytes + 2, block_scale(fill, random));
+            }
+            std::vector<float> expected(K);
+            tn_ref_embed(dtype, bytes.data(), K, expected.data());
+            Output normal(1, K), flushed(1, K);
+            kernel(bytes.data(), K, normal.y());
+            with_flush_to_zero([&] { kernel(bytes.data(), K, flushed.y()); });
+            ASSERT_EQ(std::memcmp(normal.row(0), expected.data(), K * sizeof(float)), 0);
+            ASSERT_EQ(std::memcmp(flushed.row(0), expected.data(), K * sizeof(float)), 0) << "with FTZ and DAZ";
+            ASSERT_EQ(normal.broken_mark(), -1);
+        }
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, Dequant,
+                         ::testing::ValuesIn(rows_of({TN_SLOT_dequant_q4_1, TN_SLOT_dequant_q5_0, TN_SLOT_dequant_q5_1,
+                                                      TN_SLOT_dequant_q4_k, TN_SLOT_dequant_q5_k})),
                          row_name);
 
 } // namespace

@@ -107,6 +107,29 @@ TEST(Pack, PutsQ8CodesAndScalesWhereTheLayoutSays)
     }
 }
 
+// A Q4_0 weight is the Q8_0 weight whose codes are its nibbles minus 8: packed they are the same bytes.
+TEST(Pack, PacksQ4AsTheQ8OfTheSameValues)
+{
+    for (uint32_t N : {1u, 16u, 19u}) {
+        const uint32_t K = 96, blocks = N * K / 32;
+        Random random(N);
+        std::vector<uint8_t> q4(size_t{blocks} * 18), q8(size_t{blocks} * 34);
+        for (uint32_t b = 0; b < blocks; b++) {
+            uint8_t *from = q4.data() + size_t{b} * 18, *to = q8.data() + size_t{b} * 34;
+            for (uint32_t i = 0; i < 18; i++) from[i] = static_cast<uint8_t>(i == 1 ? random.bits() & 0x83 : random.bits());
+            std::memcpy(to, from, 2);
+            for (uint32_t j = 0; j < 32; j++) {
+                const int nibble = j < 16 ? from[2 + j] & 15 : from[2 + j - 16] >> 4;
+                to[2 + j] = static_cast<uint8_t>(nibble - 8);
+            }
+        }
+        const Weight small(TN_WEIGHT_DENSE, TN_DTYPE_Q4_0, N, K, q4), wide(TN_WEIGHT_DENSE, TN_DTYPE_Q8_0, N, K, q8);
+        tn_weight_layout small_layout, wide_layout;
+        EXPECT_EQ(pack(small.source(), &small_layout), pack(wide.source(), &wide_layout)) << seed_hint();
+        EXPECT_EQ(small_layout.layout_id, static_cast<uint32_t>(TN_CPU_LAYOUT_Q8_16));
+    }
+}
+
 TEST(Pack, PadsFloatRowsAndFlushesSmallWeights)
 {
     for (tn_dtype dtype : {TN_DTYPE_F32, TN_DTYPE_F16, TN_DTYPE_BF16}) {
@@ -144,16 +167,20 @@ TEST(Pack, PadsFloatRowsAndFlushesSmallWeights)
     }
 }
 
-TEST(Pack, LeavesQ6KRowsAndTablesAsTheyAre)
+TEST(Pack, LeavesRowsOfBlocksAndTablesAsTheyAre)
 {
     Random random(3);
-    std::vector<uint8_t> rows(5 * 2 * 210);
-    for (auto &v : rows) v = static_cast<uint8_t>(random.bits());
-    const Weight weight(TN_WEIGHT_DENSE, TN_DTYPE_Q6_K, 5, 512, rows);
     tn_weight_layout layout;
-    auto packed = pack(weight.source(), &layout);
-    EXPECT_EQ(std::memcmp(packed.data(), rows.data(), rows.size()), 0) << seed_hint();
-    EXPECT_EQ(layout.size_bytes, (rows.size() + 63) / 64 * 64);
+    std::vector<uint8_t> packed;
+    for (tn_dtype dtype : {TN_DTYPE_Q6_K, TN_DTYPE_Q5_K, TN_DTYPE_Q4_K, TN_DTYPE_Q5_1, TN_DTYPE_Q5_0, TN_DTYPE_Q4_1}) {
+        std::vector<uint8_t> rows(5 * tn_dtype_row_bytes(dtype, 512));
+        for (auto &v : rows) v = static_cast<uint8_t>(random.bits());
+        const Weight weight(TN_WEIGHT_DENSE, dtype, 5, 512, rows);
+        packed = pack(weight.source(), &layout);
+        EXPECT_EQ(std::memcmp(packed.data(), rows.data(), rows.size()), 0) << seed_hint();
+        EXPECT_EQ(layout.size_bytes, (rows.size() + 63) / 64 * 64);
+        EXPECT_EQ(layout.layout_id, static_cast<uint32_t>(TN_CPU_LAYOUT_ROWS));
+    }
 
     const float tiny = 0x1p-60f;
     std::vector<uint8_t> table(2 * 16 * 4);
