@@ -12,9 +12,10 @@ typedef struct tn_convert_params {
     uint32_t struct_size;
     const char *input_dir;   // Hugging Face folder: config.json, tokenizer.json, model.safetensors or its shards
     const char *output_path; // GGUF file; written under a temporary name beside it, then renamed
-    const char *type;        // "i2_s" (default where NULL), "tq1_0", "tq2_0": ternary weights
-    const char *embd;        // "f16" (default where NULL), "q8_0", "q6_k": embedding and head
-    bool overwrite;          // false: an existing output file is an error
+    const char *type;        // "i2_s" (default where NULL), "tq1_0", "tq2_0", "iq1_bn", "iq2_bn": ternary weights
+    const char
+        *embd; // "f16" (default where NULL), "f32", "bf16", "q8_0", "q6_k", "q5_k", "q4_k", "q5_1", "q5_0", "q4_1", "q4_0": embedding, head
+    bool overwrite; // false: an existing output file is an error
     tn_log log;
     tn_progress progress;
 } tn_convert_params;

@@ -26,6 +26,12 @@ typedef struct tn_model_params {
     // Pre-tokenizer to use in place of the one that the file names, "falcon_e" for example; NULL: the file's. INVALID_ARGUMENT, with the
     // known names, where there is none of this name, and where the tokenizer is SentencePiece, which has none.
     const char *pre_tokenizer;
+    // What files do not say. Order of the codes in I2_S tensors: "x86" (default where NULL, and that of published files), "arm" (made by a
+    // program built for ARM), "rows4" or "seq" (made by unusual builds). A wrong choice gives a model that writes nonsense.
+    const char *i2s_layout;
+    // Which kernel preset of bitnet.cpp TL1 and TL2 tensors were made with: "bitnet_b1_58-large", "bitnet_b1_58-3B", "Llama3-8B-1.58", or
+    // for TL1 also "Llama3-8B-1.58-setup". NULL: files with such tensors are refused.
+    const char *tl_preset;
 } tn_model_params;
 #define TN_MODEL_PARAMS_INIT TN_PARAMS_INIT(tn_model_params)
 

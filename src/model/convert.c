@@ -24,8 +24,15 @@ typedef struct target_type {
     uint32_t file_type; // general.file_type
 } target_type;
 
-static const target_type TERNARY_TYPES[] = {{"i2_s", TN_DTYPE_I2_S, 40}, {"tq1_0", TN_DTYPE_TQ1_0, 36}, {"tq2_0", TN_DTYPE_TQ2_0, 37}};
-static const target_type DENSE_TYPES[] = {{"f16", TN_DTYPE_F16, 0}, {"q8_0", TN_DTYPE_Q8_0, 0}, {"q6_k", TN_DTYPE_Q6_K, 0}};
+// The first is the default; an empty row ends a list.
+static const target_type TERNARY_TYPES[] = {{"i2_s", TN_DTYPE_I2_S, 40},      {"tq1_0", TN_DTYPE_TQ1_0, 36},
+                                            {"tq2_0", TN_DTYPE_TQ2_0, 37},    {"iq1_bn", TN_DTYPE_IQ1_BN, 136},
+                                            {"iq2_bn", TN_DTYPE_IQ2_BN, 137}, {NULL, TN_DTYPE_NONE, 0}};
+static const target_type DENSE_TYPES[] = {
+    {"f16", TN_DTYPE_F16, 0},   {"f32", TN_DTYPE_F32, 0},   {"bf16", TN_DTYPE_BF16, 0}, {"q8_0", TN_DTYPE_Q8_0, 0},
+    {"q6_k", TN_DTYPE_Q6_K, 0}, {"q5_k", TN_DTYPE_Q5_K, 0}, {"q4_k", TN_DTYPE_Q4_K, 0}, {"q5_1", TN_DTYPE_Q5_1, 0},
+    {"q5_0", TN_DTYPE_Q5_0, 0}, {"q4_1", TN_DTYPE_Q4_1, 0}, {"q4_0", TN_DTYPE_Q4_0, 0}, {NULL, TN_DTYPE_NONE, 0},
+};
 
 typedef struct converter {
     const tn_convert_params *params;
@@ -46,13 +53,15 @@ typedef struct converter {
 
 static tn_status choose_type(const target_type *list, const char *name, const char *what, target_type *out)
 {
-    for (size_t i = 0; i < 3; i++) {
+    char known[128] = "";
+    size_t at = 0;
+    for (size_t i = 0; list[i].name; i++) {
+        at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", list[i].name);
         if (name && strcasecmp(name, list[i].name) != 0) continue;
-        *out = list[i]; // the first is the default
+        *out = list[i];
         return TN_OK;
     }
-    return tn_fail(TN_INVALID_ARGUMENT, "%s type '%.100s' is not known; %s, %s and %s are", what, name, list[0].name, list[1].name,
-                   list[2].name);
+    return tn_fail(TN_INVALID_ARGUMENT, "%s type '%.100s' is not known; there are %s", what, name, known);
 }
 
 static tn_dtype dtype_of(const converter *c, tn_hf_role role)
@@ -65,9 +74,10 @@ static tn_status check_blocks(const converter *c)
     for (size_t i = 0; i < c->n_weights; i++) {
         const tn_hf_weight *w = &c->weights[i];
         const tn_dtype_info *info = tn_dtype_get(dtype_of(c, w->role));
-        if (w->ne[0] % info->block_elements == 0) continue;
+        const uint32_t block = info->dtype == TN_DTYPE_I2_S ? tn_i2s_block(TN_I2S_X86) : info->block_elements;
+        if (w->ne[0] % block == 0) continue;
         return tn_fail(TN_UNSUPPORTED, "tensor '%s' has rows of %llu values, and %s needs a multiple of %u; choose another type (%s)",
-                       w->name, (unsigned long long)w->ne[0], info->name, (unsigned)info->block_elements,
+                       w->name, (unsigned long long)w->ne[0], info->name, (unsigned)block,
                        w->role == TN_HF_DENSE ? "f16 takes any length" : "i2_s needs a multiple of 128");
     }
     return TN_OK;

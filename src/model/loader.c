@@ -86,48 +86,74 @@ static tn_status new_weight(tn_loader *loader, const tn_gguf_tensor *tensor, con
     return tn_progress_report(loader->progress, "loading", loader->n_weights, loader->n_weights_max);
 }
 
-// The optional one-element tensor "<name>.scale" multiplies the weight's scale.
-static tn_status apply_extra_scale(tn_loader *loader, const char *name, tn_model_weight *weight)
+// The optional one-element tensor "<name>.scale" multiplies the weight's scale, or that of each of its rows. 1 where there is none.
+static tn_status read_extra_scale(tn_loader *loader, const char *name, float *out_factor)
 {
+    *out_factor = 1;
     const tn_gguf_tensor *extra = find(loader, name, ".scale");
     if (!extra) return TN_OK;
     if (extra->n_elements != 1 || extra->dtype != TN_DTYPE_F32)
         return tn_fail(TN_UNSUPPORTED, "%s: tensor '%s.scale' is not a single F32 number", tn_gguf_path(loader->gguf), name);
     float factor;
     memcpy(&factor, extra->data, sizeof factor);
+    if (!(tn_abs_bits(factor) < TN_ABS_BITS_2P56))
+        return tn_fail(TN_BAD_FILE, "%s: the number in '%s.scale' is infinite or not a number: the file is damaged",
+                       tn_gguf_path(loader->gguf), name);
+    mark_used(loader, extra);
+    *out_factor = factor;
+    return TN_OK;
+}
+
+static tn_status load_scales(tn_loader *loader, const char *name, tn_model_weight *weight)
+{
+    float factor;
+    TN_TRY(read_extra_scale(loader, name, &factor));
     if (factor < 0) { // a negative scale gives its sign to the codes
         weight->ternary.negate = !weight->ternary.negate;
         factor = -factor;
     }
-    float scale = tn_fl(weight->scale * factor);
-    if (!(tn_abs_bits(factor) < TN_ABS_BITS_2P56) || !(tn_abs_bits(scale) < TN_ABS_BITS_2P56))
-        return tn_fail(TN_BAD_FILE, "%s: the number in '%s.scale' is infinite or not a number: the file is damaged",
-                       tn_gguf_path(loader->gguf), name);
-    weight->scale = scale;
-    mark_used(loader, extra);
+    uint32_t n = 1;
+    float *scales = &weight->scale;
+    weight->scale = weight->ternary.scale;
+    if (weight->ternary.row_scales) {
+        n = weight->ternary.n_rows;
+        TN_TRY(tn_alloc(n, sizeof *weight->row_scales, &weight->row_scales));
+        scales = weight->row_scales;
+        tn_ternary_row_scales(&weight->ternary, scales);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        scales[i] = tn_fl(scales[i] * factor);
+        if (tn_abs_bits(scales[i]) < TN_ABS_BITS_2P56) continue;
+        return tn_fail(TN_BAD_FILE, "%s: a scale of '%s' times the number in '%s.scale' is not below 2^56: the file is damaged",
+                       tn_gguf_path(loader->gguf), name, name);
+    }
     return TN_OK;
+}
+
+static tn_status refuse_type(const tn_loader *loader, const tn_gguf_tensor *tensor, tn_dtype_class class_)
+{
+    char names[TN_DTYPE_NAMES_BYTES];
+    return tn_fail(TN_UNSUPPORTED, "%s: tensor '%.*s' is of type %s, which is not a %s type that this version runs: use a file with %s",
+                   tn_gguf_path(loader->gguf), TN_STR_ARGS(tensor->name), tensor->type_name,
+                   class_ == TN_CLASS_TERNARY ? "ternary" : "dense", tn_dtype_names(class_, names));
 }
 
 tn_status tn_loader_ternary(tn_loader *loader, const char *name, uint32_t n_rows, uint32_t n_cols, uint32_t *out_weight)
 {
     const tn_gguf_tensor *tensor = find(loader, name, ".weight");
     if (!tensor) return missing(loader, name);
-    if (tn_dtype_get(tensor->dtype)->class_ != TN_CLASS_TERNARY)
-        return tn_fail(TN_UNSUPPORTED,
-                       "%s: tensor '%.*s' is of type %s, which is not a ternary type that this version runs (I2_S, TQ1_0, TQ2_0)",
-                       tn_gguf_path(loader->gguf), TN_STR_ARGS(tensor->name), tensor->type_name);
+    if (tn_dtype_get(tensor->dtype)->class_ != TN_CLASS_TERNARY) return refuse_type(loader, tensor, TN_CLASS_TERNARY);
     TN_TRY(check_shape(loader, tensor, n_rows, n_cols));
     tn_model_weight *weight;
     TN_TRY(new_weight(loader, tensor, name, &weight));
-    TN_TRY(tn_ternary_open(tensor, &weight->ternary));
-    weight->scale = weight->ternary.scale;
-    TN_TRY(apply_extra_scale(loader, name, weight));
+    if (tn_ternary_open_as(tensor, &loader->ternary, &weight->ternary) != TN_OK) return tn_fail_prefix("%s: ", tn_gguf_path(loader->gguf));
+    TN_TRY(load_scales(loader, name, weight));
     tn_weight_source source = {.name = weight->name,
                                .kind = TN_WEIGHT_TERNARY,
                                .n_rows = n_rows,
                                .n_cols = n_cols,
-                               .scale_kind = TN_SCALE_TENSOR,
-                               .scales = &weight->scale,
+                               .scale_kind = weight->row_scales ? TN_SCALE_ROW : TN_SCALE_TENSOR,
+                               .scales = weight->row_scales ? weight->row_scales : &weight->scale,
                                .read_rows = read_ternary_rows,
                                .ctx = weight};
     return tn_graph_add_weight(loader->graph, &source, out_weight);
@@ -137,10 +163,7 @@ tn_status tn_loader_dense(tn_loader *loader, const char *name, uint32_t n_rows, 
 {
     const tn_gguf_tensor *tensor = find(loader, name, ".weight");
     if (!tensor) return missing(loader, name);
-    if (tn_dtype_get(tensor->dtype)->class_ != TN_CLASS_DENSE)
-        return tn_fail(TN_UNSUPPORTED,
-                       "%s: tensor '%.*s' is of type %s, which is not a dense type that this version reads (F32, F16, BF16, Q8_0, Q6_K)",
-                       tn_gguf_path(loader->gguf), TN_STR_ARGS(tensor->name), tensor->type_name);
+    if (tn_dtype_get(tensor->dtype)->class_ != TN_CLASS_DENSE) return refuse_type(loader, tensor, TN_CLASS_DENSE);
     TN_TRY(check_shape(loader, tensor, n_rows, n_cols));
     tn_model_weight *weight;
     TN_TRY(new_weight(loader, tensor, name, &weight));

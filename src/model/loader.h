@@ -19,7 +19,8 @@ typedef struct tn_model_weight {
     const tn_gguf *gguf;
     const tn_gguf_tensor *tensor; // NULL for the RoPE table
     tn_ternary_tensor ternary;
-    float scale;           // what the source's `scales` points to
+    float scale;           // what the source's `scales` points to,
+    float *row_scales;     // or this, where each row has a scale: owned, [n_rows]
     const double *inverse; // RoPE: inverse frequencies [n_cols/2]
     char name[64];
 } tn_model_weight;
@@ -30,6 +31,7 @@ typedef struct tn_loader {
     const char *arch; // general.architecture
     const tn_log *log;
     const tn_progress *progress;
+    tn_ternary_options ternary; // what the file does not say of its types
     tn_hparams hparams;
     tn_graph *graph;
     tn_model_weight *weights; // [n_weights_max], filled from the start

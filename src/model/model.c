@@ -126,17 +126,21 @@ static tn_status refuse_transformed(const tn_model *model)
     return TN_OK;
 }
 
-static tn_status build_graph(tn_model *model, const tn_model_params *params)
+// A weight for each tensor of the file, and the RoPE table.
+static uint32_t n_weights_max(const tn_model *model) { return (uint32_t)tn_gguf_n_tensors(model->gguf) + 1; }
+
+static tn_status build_graph(tn_model *model, const tn_model_params *params, const tn_ternary_options *ternary)
 {
     const tn_arch *arch = tn_arch_find(model->info.architecture);
     if (!arch) return refuse_unknown_arch(model);
     TN_TRY(refuse_transformed(model));
-    tn_loader loader = {.gguf = model->gguf, .arch = model->info.architecture, .log = &params->log, .progress = &params->progress};
+    tn_loader loader = {
+        .gguf = model->gguf, .arch = model->info.architecture, .log = &params->log, .progress = &params->progress, .ternary = *ternary};
     tn_status status;
     size_t n_tensors = tn_gguf_n_tensors(model->gguf);
     TN_TRY_GOTO(tn_loader_refuse_variants(&loader));
     TN_TRY_GOTO(tn_loader_read_hparams(&loader, arch));
-    loader.n_weights_max = (uint32_t)n_tensors + 1; // and the RoPE table
+    loader.n_weights_max = n_weights_max(model);
     TN_TRY_GOTO(tn_alloc_zero(loader.n_weights_max, sizeof *loader.weights, &loader.weights));
     TN_TRY_GOTO(tn_alloc_zero(n_tensors, 1, &loader.used));
     TN_TRY_GOTO(tn_graph_create(&loader.graph));
@@ -187,13 +191,16 @@ static tn_status open_model(const char *path, const tn_model_params *params, tn_
     params = &known;
     if ((unsigned)params->load > TN_MODEL_LOAD_METADATA)
         return tn_fail(TN_INVALID_ARGUMENT, "tn_model_params.load is %d: use a value of tn_model_load", (int)params->load);
+    tn_ternary_options ternary;
+    TN_TRY(tn_i2s_layout_parse(params->i2s_layout, &ternary.i2s_layout));
+    TN_TRY(tn_tl_preset_find(params->tl_preset, &ternary.tl_preset));
     tn_status status;
     tn_model *model;
     TN_TRY(tn_alloc_zero(1, sizeof *model, &model));
     TN_TRY_GOTO(tn_gguf_open(path, &params->log, &model->gguf));
     TN_TRY_GOTO(describe_file(model));
     TN_TRY_GOTO(copy_names(model));
-    if (params->load == TN_MODEL_LOAD_ALL) TN_TRY_GOTO(build_graph(model, params));
+    if (params->load == TN_MODEL_LOAD_ALL) TN_TRY_GOTO(build_graph(model, params, &ternary));
     if (params->load != TN_MODEL_LOAD_METADATA) TN_TRY_GOTO(open_tokenizer(model, params));
     TN_TRY_GOTO(check_vocabulary(model));
     TN_TRY_GOTO(tn_gguf_check_intact(model->gguf));
@@ -220,6 +227,7 @@ void tn_model_close(tn_model *model)
     if (!model) return;
     tn_tokenizer_destroy(model->tokenizer);
     tn_graph_destroy(model->graph);
+    for (size_t i = 0; model->weights && i < n_weights_max(model); i++) tn_free(model->weights[i].row_scales);
     tn_free(model->weights);
     tn_free(model->inverse);
     for (size_t i = 0; model->tensor_names && i < tn_gguf_n_tensors(model->gguf); i++) tn_free(model->tensor_names[i]);

@@ -5,6 +5,7 @@
 #include "support/run_model.hpp"
 
 #include <cmath>
+#include <random>
 #include <unistd.h>
 
 using namespace tn_test;
@@ -36,13 +37,13 @@ tn_status open_status(const std::string &path)
 }
 
 // All ternary tensors as `dtype`, scales rounded to f16 so that every type can hold them.
-void retype(std::vector<model_tensor> &tensors, tn_dtype dtype)
+void retype(std::vector<model_tensor> &tensors, tn_dtype dtype, const tn_ternary_options &options = {})
 {
     for (auto &t : tensors) {
         if (!is_ternary(t)) continue;
         float scale;
         const auto codes = ternary_codes(t, &scale);
-        t = ternary_tensor(t, dtype, codes, tn_f16_to_f32(tn_f32_to_f16(scale)));
+        t = ternary_tensor(t, dtype, codes, tn_f16_to_f32(tn_f32_to_f16(scale)), options);
     }
 }
 
@@ -52,16 +53,167 @@ TEST(Variants, FileTypesThatHoldTheSameValuesHaveTheSameBits)
 {
     const auto ids = some_ids(140);
     std::vector<std::string> digests;
-    for (const tn_dtype dtype : {TN_DTYPE_I2_S, TN_DTYPE_TQ1_0, TN_DTYPE_TQ2_0}) {
+    for (const tn_dtype dtype : {TN_DTYPE_I2_S, TN_DTYPE_TQ1_0, TN_DTYPE_TQ2_0, TN_DTYPE_IQ1_BN, TN_DTYPE_IQ2_BN, TN_DTYPE_IQ2_BN_R4}) {
         model_changes changes;
         changes.tensors = [dtype](std::vector<model_tensor> &tensors) { retype(tensors, dtype); };
         const std::string path = temp(tn_dtype_get(dtype)->name);
         ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), path, changes));
         digests.push_back(digest_of(path, ids));
     }
+    for (size_t i = 1; i < digests.size(); i++) EXPECT_EQ(digests[0], digests[i]) << i;
+    EXPECT_NE(digests[0], digest_of(default_model(), ids)); // rounding the scales did change something: the comparison can fail
+}
+
+TEST(Variants, EveryOrderOfI2SGivesTheSameBitsWhereItIsNamed)
+{
+    const auto ids = some_ids(40);
+    const std::string as_it_is = digest_of(default_model(), ids);
+    for (const char *layout : {"arm", "rows4", "seq"}) {
+        SCOPED_TRACE(layout);
+        tn_ternary_options order = {};
+        ASSERT_EQ(tn_i2s_layout_parse(layout, &order.i2s_layout), TN_OK);
+        model_changes changes;
+        changes.tensors = [order](std::vector<model_tensor> &tensors) {
+            for (auto &t : tensors) {
+                if (!is_ternary(t)) continue;
+                float scale;
+                const auto codes = ternary_codes(t, &scale);
+                t = ternary_tensor(t, TN_DTYPE_I2_S, codes, scale, order);
+            }
+        };
+        const std::string path = temp(std::string("i2s_") + layout);
+        ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), path, changes));
+        run_options options;
+        options.i2s_layout = layout;
+        EXPECT_EQ(digest_of(path, ids, options), as_it_is);
+        EXPECT_NE(digest_of(path, ids), as_it_is); // unnamed it is another model, and nothing in the file could tell
+    }
+}
+
+// Row r of every matrix: its scale times 1, 2, 4 or 8 and every third row negative, exact in f16, so that all three types hold it.
+void give_rows_scales(std::vector<model_tensor> &tensors, tn_dtype dtype)
+{
+    for (auto &t : tensors) {
+        if (!is_ternary(t)) continue;
+        float scale;
+        const auto codes = ternary_codes(t, &scale);
+        scale = tn_f16_to_f32(tn_f32_to_f16(scale));
+        t = ternary_tensor(t, dtype, codes, scale);
+        const size_t n_rows = t.ne[1], group_bytes = dtype == TN_DTYPE_IQ2_BN_R4 ? 16 + t.ne[0] : t.bytes.size() / n_rows;
+        for (size_t r = 0; r < n_rows; r++) {
+            const float own = std::ldexp(r % 3 == 0 ? -scale : scale, static_cast<int>(r % 4) - 2);
+            const uint16_t half = tn_f32_to_f16(own);
+            uint8_t *at = t.bytes.data() + (dtype == TN_DTYPE_IQ2_BN_R4 ? r / 4 * group_bytes + r % 4 * 4 : r * group_bytes);
+            if (dtype == TN_DTYPE_IQ1_BN) memcpy(at, &half, 2);
+            if (dtype != TN_DTYPE_IQ1_BN) memcpy(at, &own, 4);
+        }
+    }
+    const float extra = -1.5f;
+    model_tensor companion = {"blk.1.ffn_up.scale", TN_DTYPE_F32, {1}, std::vector<uint8_t>(4)};
+    memcpy(companion.bytes.data(), &extra, 4);
+    tensors.push_back(companion);
+}
+
+TEST(Variants, ScalesOfRowsHaveTheContractsBitsOnEveryIsaAndInEveryType)
+{
+    const golden g = read_golden("row_scales.golden");
+    ASSERT_GE(g.ids.size(), 140u);
+    for (const tn_dtype dtype : {TN_DTYPE_IQ1_BN, TN_DTYPE_IQ2_BN, TN_DTYPE_IQ2_BN_R4}) {
+        SCOPED_TRACE(tn_dtype_get(dtype)->name);
+        model_changes changes;
+        changes.tensors = [dtype](std::vector<model_tensor> &tensors) { give_rows_scales(tensors, dtype); };
+        const std::string path = temp(std::string("rows_") + tn_dtype_get(dtype)->name);
+        ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), path, changes));
+        for (const char *isa : {"scalar", "avx2", "avx512vnni"}) {
+            run_options options;
+            options.isa = isa;
+            EXPECT_EQ(digest_of(path, g.ids, options), g.logits) << isa;
+        }
+    }
+}
+
+// One layer in the shapes of bitnet_b1_58-large, whose tiles are known.
+void make_large_layer(std::vector<model_tensor> &tensors, tn_dtype dtype, const tn_ternary_options &options)
+{
+    std::mt19937 random(7);
+    const auto floats = [](const std::string &name, uint64_t n) {
+        const std::vector<float> ones(n, 1.0f);
+        model_tensor t = {name, TN_DTYPE_F32, {n}, std::vector<uint8_t>(4 * n)};
+        memcpy(t.bytes.data(), ones.data(), 4 * n);
+        return t;
+    };
+    const uint64_t n_vocab = find_tensor(tensors, "token_embd.weight")->ne[1];
+    tensors.clear();
+    model_tensor embd = {"token_embd.weight", TN_DTYPE_Q4_0, {1536, n_vocab}, std::vector<uint8_t>(1536 * n_vocab / 32 * 18)};
+    for (size_t i = 0; i < embd.bytes.size(); i++) embd.bytes[i] = static_cast<uint8_t>(i % 18 == 1 ? 0x2c : random());
+    tensors.push_back(embd);
+    struct {
+        const char *name;
+        uint64_t rows, cols;
+    } const matrices[] = {{"attn_q", 1536, 1536},   {"attn_k", 1536, 1536}, {"attn_v", 1536, 1536},  {"attn_output", 1536, 1536},
+                          {"ffn_gate", 4096, 1536}, {"ffn_up", 4096, 1536}, {"ffn_down", 1536, 4096}};
+    for (const auto &m : matrices) {
+        std::vector<int8_t> codes(m.rows * m.cols);
+        for (auto &c : codes) c = static_cast<int8_t>(static_cast<int>(random() % 3) - 1);
+        model_tensor like = {std::string("blk.0.") + m.name + ".weight", dtype, {m.cols, m.rows}, {}};
+        tensors.push_back(ternary_tensor(like, dtype, codes, 0.03f, options));
+    }
+    for (const auto &[name, n] :
+         {std::pair<const char *, uint64_t>{"attn_norm", 1536}, {"attn_sub_norm", 1536}, {"ffn_norm", 1536}, {"ffn_sub_norm", 4096}})
+        tensors.push_back(floats(std::string("blk.0.") + name + ".weight", n));
+    tensors.push_back(floats("output_norm.weight", 1536));
+}
+
+TEST(Variants, TableTypesHaveTheBitsOfI2SWhereTheirPresetIsNamed)
+{
+    const auto ids = some_ids(6);
+    tn_ternary_options options = {};
+    ASSERT_EQ(tn_tl_preset_find("bitnet_b1_58-large", &options.tl_preset), TN_OK);
+    std::vector<std::string> digests;
+    for (const tn_dtype dtype : {TN_DTYPE_I2_S, TN_DTYPE_TL1, TN_DTYPE_TL2}) {
+        SCOPED_TRACE(tn_dtype_get(dtype)->name);
+        model_changes changes;
+        const std::string arch = "bitnet-b1.58";
+        const std::vector<std::pair<std::string, uint32_t>> keys = {
+            {".embedding_length", 1536},     {".feed_forward_length", 4096},   {".block_count", 1},
+            {".attention.head_count", 24},   {".attention.head_count_kv", 24}, {".attention.key_length", 64},
+            {".attention.value_length", 64}, {".rope.dimension_count", 64}};
+        for (const auto &key : keys) changes.dropped_keys.push_back(arch + key.first);
+        changes.more_keys = [=](tn_gguf_writer *w) {
+            for (const auto &key : keys) ASSERT_EQ(tn_gguf_writer_u32(w, (arch + key.first).c_str(), key.second), TN_OK);
+        };
+        changes.tensors = [=](std::vector<model_tensor> &tensors) { make_large_layer(tensors, dtype, options); };
+        const std::string path = temp(std::string("large_") + tn_dtype_get(dtype)->name);
+        ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), path, changes));
+        run_options run;
+        run.tl_preset = dtype == TN_DTYPE_I2_S ? nullptr : "bitnet_b1_58-large";
+        digests.push_back(digest_of(path, ids, run));
+        if (dtype == TN_DTYPE_I2_S) continue;
+        EXPECT_EQ(open_status(path), TN_UNSUPPORTED);
+        EXPECT_NE(std::string(tn_error_last()->message).find("--tl-preset"), std::string::npos) << tn_error_last()->message;
+        tn_model_params wrong = TN_MODEL_PARAMS_INIT;
+        wrong.tl_preset = "bitnet_b1_58-3B";
+        tn_model *model = nullptr;
+        EXPECT_EQ(tn_model_open(path.c_str(), &wrong, &model), TN_UNSUPPORTED);
+        EXPECT_NE(std::string(tn_error_last()->message).find("has no"), std::string::npos) << tn_error_last()->message;
+        std::remove(path.c_str());
+    }
     EXPECT_EQ(digests[0], digests[1]);
     EXPECT_EQ(digests[0], digests[2]);
-    EXPECT_NE(digests[0], digest_of(default_model(), ids)); // rounding the scales did change something: the comparison can fail
+}
+
+TEST(Variants, NamesOfOrdersAndPresetsAreChecked)
+{
+    tn_model *model = nullptr;
+    tn_model_params params = TN_MODEL_PARAMS_INIT;
+    params.i2s_layout = "big";
+    EXPECT_EQ(tn_model_open(default_model().c_str(), &params, &model), TN_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(tn_error_last()->message).find("arm"), std::string::npos) << tn_error_last()->message;
+    params.i2s_layout = nullptr;
+    params.tl_preset = "small";
+    EXPECT_EQ(tn_model_open(default_model().c_str(), &params, &model), TN_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(tn_error_last()->message).find("Llama3-8B-1.58"), std::string::npos) << tn_error_last()->message;
+    EXPECT_EQ(model, nullptr);
 }
 
 TEST(Variants, EmbeddingsThatHoldTheSameValuesHaveTheSameBits)
@@ -86,8 +238,15 @@ TEST(Variants, EmbeddingsThatHoldTheSameValuesHaveTheSameBits)
 
 TEST(Variants, QuantisedHeadsHaveTheContractsBitsOnEveryIsaAndSplit)
 {
-    for (const auto &[name, dtype] :
-         {std::pair<std::string, tn_dtype>{"q8_0", TN_DTYPE_Q8_0}, {"q6_k", TN_DTYPE_Q6_K}, {"bf16", TN_DTYPE_BF16}}) {
+    for (const auto &[name, dtype] : {std::pair<std::string, tn_dtype>{"q8_0", TN_DTYPE_Q8_0},
+                                      {"q6_k", TN_DTYPE_Q6_K},
+                                      {"bf16", TN_DTYPE_BF16},
+                                      {"q5_k", TN_DTYPE_Q5_K},
+                                      {"q4_k", TN_DTYPE_Q4_K},
+                                      {"q5_1", TN_DTYPE_Q5_1},
+                                      {"q5_0", TN_DTYPE_Q5_0},
+                                      {"q4_1", TN_DTYPE_Q4_1},
+                                      {"q4_0", TN_DTYPE_Q4_0}}) {
         SCOPED_TRACE(name);
         model_changes changes;
         const tn_dtype type = dtype;

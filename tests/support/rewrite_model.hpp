@@ -113,14 +113,15 @@ inline std::vector<int8_t> ternary_codes(const model_tensor &t, float *scale)
     return codes;
 }
 
-inline model_tensor ternary_tensor(const model_tensor &like, tn_dtype dtype, const std::vector<int8_t> &codes, float scale)
+inline model_tensor ternary_tensor(const model_tensor &like, tn_dtype dtype, const std::vector<int8_t> &codes, float scale,
+                                   const tn_ternary_options &options = {})
 {
     model_tensor out = {like.name, dtype, like.ne, {}};
     uint64_t bytes = 0;
     EXPECT_EQ(tn_dtype_size(dtype, like.ne[0], like.ne[0] * like.ne[1], &bytes), TN_OK);
     out.bytes.resize(bytes);
-    EXPECT_EQ(tn_ternary_write(dtype, codes.data(), static_cast<uint32_t>(like.ne[1]), static_cast<uint32_t>(like.ne[0]), scale,
-                               out.bytes.data()),
+    EXPECT_EQ(tn_ternary_write_as(dtype, &options, codes.data(), static_cast<uint32_t>(like.ne[1]), static_cast<uint32_t>(like.ne[0]),
+                                  scale, out.bytes.data()),
               TN_OK);
     return out;
 }

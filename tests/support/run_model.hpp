@@ -45,6 +45,7 @@ struct run_options {
     std::string devices;
     int32_t n_gpu_layers = -2; // -2: not given
     bool traced = false;
+    const char *i2s_layout = nullptr, *tl_preset = nullptr;
 };
 
 struct run_result {
@@ -74,7 +75,10 @@ inline void run_model(const std::string &path, const std::vector<int32_t> &ids, 
     tn_host *host = nullptr;
     ASSERT_EQ(tn_host_open(&host_params, &host), TN_OK) << tn_error_last()->message;
     tn_model *model = nullptr;
-    ASSERT_EQ(tn_model_open(path.c_str(), nullptr, &model), TN_OK) << tn_error_last()->message;
+    tn_model_params model_params = TN_MODEL_PARAMS_INIT;
+    model_params.i2s_layout = options.i2s_layout;
+    model_params.tl_preset = options.tl_preset;
+    ASSERT_EQ(tn_model_open(path.c_str(), &model_params, &model), TN_OK) << tn_error_last()->message;
     tn_placement_params placement_params = TN_PLACEMENT_PARAMS_INIT;
     placement_params.devices = options.devices.empty() ? nullptr : options.devices.c_str();
     placement_params.has_n_gpu_layers = options.n_gpu_layers != -2;

@@ -249,8 +249,7 @@ static int open_file(show_job *job)
     int rc = tn_cli_engine_find_model(job->cli, &job->engine);
     if (rc) return rc;
     params.load = TN_MODEL_LOAD_ALL;
-    params.log = tn_cli_log();
-    params.pre_tokenizer = tn_cli_text(&job->cli->options, TN_OPT_PRE_TOKENIZER);
+    tn_cli_engine_model_params(job->cli, &params);
     tn_status status = tn_model_open(job->engine.path, &params, &job->engine.model);
     if (status == TN_OUT_OF_MEMORY) return tn_cli_fail_status(NULL); // says nothing about the file
     job->runnable = status == TN_OK;

@@ -97,6 +97,14 @@ static void model_command(const tn_cli *cli, const tn_cli_engine *engine, char *
     }
 }
 
+void tn_cli_engine_model_params(const tn_cli *cli, tn_model_params *params)
+{
+    params->log = tn_cli_log();
+    params->pre_tokenizer = tn_cli_text(&cli->options, TN_OPT_PRE_TOKENIZER);
+    params->i2s_layout = tn_cli_text(&cli->options, TN_OPT_I2S_LAYOUT);
+    params->tl_preset = tn_cli_text(&cli->options, TN_OPT_TL_PRESET);
+}
+
 int tn_cli_engine_open_model(tn_cli *cli, tn_cli_engine *engine, tn_model_load load)
 {
     char command[600];
@@ -104,9 +112,8 @@ int tn_cli_engine_open_model(tn_cli *cli, tn_cli_engine *engine, tn_model_load l
     int rc = engine->path[0] ? 0 : tn_cli_engine_find_model(cli, engine);
     if (rc) return rc;
     params.load = load;
-    params.log = tn_cli_log();
+    tn_cli_engine_model_params(cli, &params);
     params.progress = tn_cli_progress_hook(&cli->progress);
-    params.pre_tokenizer = tn_cli_text(&cli->options, TN_OPT_PRE_TOKENIZER);
     tn_status status = tn_model_open(engine->path, &params, &engine->model);
     tn_cli_progress_end(&cli->progress);
     if (status != TN_OK) {

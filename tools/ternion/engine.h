@@ -16,8 +16,9 @@ typedef struct tn_cli_engine {
     tn_session_info session_info;
 } tn_cli_engine;
 
-// Each returns 0 or the exit status after a message.
-int tn_cli_engine_find_model(tn_cli *cli, tn_cli_engine *engine); // sets `path`
+// Those that return int return 0 or the exit status after a message.
+int tn_cli_engine_find_model(tn_cli *cli, tn_cli_engine *engine);            // sets `path`
+void tn_cli_engine_model_params(const tn_cli *cli, tn_model_params *params); // what flags say of reading a file, and the log
 int tn_cli_engine_open_model(tn_cli *cli, tn_cli_engine *engine, tn_model_load load);
 int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_threads);
 int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine);
