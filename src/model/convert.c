@@ -61,7 +61,7 @@ static tn_status choose_type(const target_type *list, const char *name, const ch
         *out = list[i];
         return TN_OK;
     }
-    return tn_fail(TN_INVALID_ARGUMENT, "%s type '%.100s' is not known; there are %s", what, name, known);
+    return tn_fail(TN_INVALID_ARGUMENT, "%s type '%.100s' is not known; %s are", what, name, known);
 }
 
 static tn_dtype dtype_of(const converter *c, tn_hf_role role)

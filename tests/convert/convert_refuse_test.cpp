@@ -108,8 +108,9 @@ const Refusal REFUSALS[] = {
     {"MergeWithoutSpace", [](Checkpoint &c) { c.merges = "[\"a b\",\"bc\"]"; }, TN_BAD_FILE, "merge 1"},
     {"MergeOfThree", [](Checkpoint &c) { c.merges = "[\"a b c\"]"; }, TN_BAD_FILE, "merge 0"},
     // the call
-    {"UnknownType", [](Checkpoint &) {}, TN_INVALID_ARGUMENT, "'q4_0' is not known; i2_s, tq1_0 and tq2_0 are", "q4_0"},
-    {"UnknownEmbedding", [](Checkpoint &) {}, TN_INVALID_ARGUMENT, "'f64' is not known; f16, q8_0 and q6_k are", nullptr, "f64"},
+    {"UnknownType", [](Checkpoint &) {}, TN_INVALID_ARGUMENT, "'q4_0' is not known; i2_s, tq1_0, tq2_0, iq1_bn, iq2_bn are", "q4_0"},
+    {"UnknownEmbedding", [](Checkpoint &) {}, TN_INVALID_ARGUMENT,
+     "'f64' is not known; f16, f32, bf16, q8_0, q6_k, q5_k, q4_k, q5_1, q5_0, q4_1, q4_0 are", nullptr, "f64"},
 };
 
 class Refusals : public testing::TestWithParam<Refusal>

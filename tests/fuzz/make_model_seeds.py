@@ -19,9 +19,9 @@ def kv(key, kind, value):
     return text(key) + struct.pack("<I", kind) + body
 
 
-def model(embd_type, arch, pre=True):
+def model(embd_type, arch, pre=True, width=128, ternary="i2_s"):
     rnd = random.Random(1)
-    width, vocab = 128, 32
+    vocab = 32
     tokens = list("abcdefghijklmnopqrstuvw") + ["\u0120", "\u010a", "1", "2", "on", "\u0120a", "<|user|>", "<|begin|>", "<|end_of_text|>"]
     kinds = [1] * 29 + [4, 3, 3]
     assert len(tokens) == vocab == len(kinds)
@@ -42,11 +42,34 @@ def model(embd_type, arch, pre=True):
 
     half = lambda n: b"".join(struct.pack("<e", rnd.uniform(-1, 1)) for _ in range(n))
     q8 = lambda n: b"".join(struct.pack("<e", 0.01) + bytes(rnd.randrange(256) for _ in range(32)) for _ in range(n // 32))
+    # Blocks of random bytes but for their f16 numbers, which come first: id, elements, bytes, numbers.
+    small = {"q4_0": (2, 32, 18, 1), "q4_1": (3, 32, 20, 2), "q5_0": (6, 32, 22, 1), "q5_1": (7, 32, 24, 2), "q4_k": (12, 256, 144, 2), "q5_k": (13, 256, 176, 2)}
+
+    def blocks(n, elements, size, numbers):
+        one = lambda: struct.pack(f"<{numbers}e", *([0.01] * numbers)) + bytes(rnd.randrange(256) for _ in range(size - 2 * numbers))
+        return b"".join(one() for _ in range(n // elements))
+
+    # Rows with scales of their own, of both signs.
+    def iq1_bn(n_in, n_out):
+        return b"".join(struct.pack("<e", rnd.choice((0.05, -0.04))) + bytes(rnd.randrange(256) for _ in range(n_in // 64 * 13)) for _ in range(n_out))
+
+    def iq2_bn(n_in, n_out):
+        codes = lambda n: bytes(sum(rnd.choice((0, 1, 2)) << s for s in (0, 2, 4, 6)) for _ in range(n))
+        return b"".join(struct.pack("<f", rnd.choice((0.05, -0.04))) + codes(n_in // 4) for _ in range(n_out))
+
+    def iq2_bn_r4(n_in, n_out):
+        codes = lambda n: bytes(sum(rnd.choice((0, 1, 2)) << s for s in (0, 2, 4, 6)) for _ in range(n))
+        return b"".join(struct.pack("<4f", 0.05, -0.04, 0.03, 0.05) + codes(n_in) for _ in range(n_out // 4))
+
+    ternaries = {"i2_s": (36, lambda n_in, n_out: i2s(n_in * n_out)), "iq1_bn": (134, iq1_bn), "iq2_bn": (135, iq2_bn), "iq2_bn_r4": (335, iq2_bn_r4)}
     ones = lambda n: struct.pack(f"<{n}f", *([1.0] * n))
-    tensors = [("token_embd.weight", (width, vocab), *((1, half(width * vocab)) if embd_type == "f16" else (8, q8(width * vocab))))]
-    for name, n_out in (("attn_q", 128), ("attn_k", 64), ("attn_v", 64), ("attn_output", 128), ("ffn_gate", 128), ("ffn_up", 128), ("ffn_down", 128)):
-        tensors.append((f"blk.0.{name}.weight", (width, n_out), 36, i2s(width * n_out)))
-    tensors += [(f"blk.0.{name}.weight", (width,), 0, ones(width)) for name in ("attn_norm", "attn_sub_norm", "ffn_norm", "ffn_sub_norm")]
+    tensors = [("token_embd.weight", (width, vocab), *((1, half(width * vocab)) if embd_type == "f16" else (8, q8(width * vocab)) if embd_type == "q8_0"
+                                                    else (small[embd_type][0], blocks(width * vocab, *small[embd_type][1:]))))]
+    ternary_id, ternary_bytes = ternaries[ternary]
+    for name, n_in, n_out in (("attn_q", width, 128), ("attn_k", width, 64), ("attn_v", width, 64), ("attn_output", 128, width), ("ffn_gate", width, width),
+                              ("ffn_up", width, width), ("ffn_down", width, width)):
+        tensors.append((f"blk.0.{name}.weight", (n_in, n_out), ternary_id, ternary_bytes(n_in, n_out)))
+    tensors += [(f"blk.0.{name}.weight", (n,), 0, ones(n)) for name, n in (("attn_norm", width), ("attn_sub_norm", 128), ("ffn_norm", width), ("ffn_sub_norm", width))]
     tensors.append(("output_norm.weight", (width,), 0, ones(width)))
     infos, data = b"", b""
     for name, dims, kind, body in tensors:
@@ -58,7 +81,10 @@ def model(embd_type, arch, pre=True):
 
 def main():
     os.makedirs(sys.argv[1], exist_ok=True)
-    for name, seed in (("relu2_f16", model("f16", "bitnet-b1.58")), ("silu_q8_0", model("q8_0", "bitnet")), ("no_pre", model("q8_0", "bitnet-25", False))):
+    for name, seed in (("relu2_f16", model("f16", "bitnet-b1.58")), ("silu_q8_0", model("q8_0", "bitnet")), ("no_pre", model("q8_0", "bitnet-25", False)),
+                       ("q4_0_iq1_bn", model("q4_0", "bitnet", ternary="iq1_bn")), ("q5_1_iq2_bn", model("q5_1", "bitnet-25", ternary="iq2_bn")),
+                       ("q5_0_iq2_bn_r4", model("q5_0", "bitnet", ternary="iq2_bn_r4")), ("q4_1", model("q4_1", "bitnet")),
+                       ("q4_k", model("q4_k", "bitnet", width=256)), ("q5_k", model("q5_k", "bitnet", width=256))):
         with open(os.path.join(sys.argv[1], name), "wb") as f:
             f.write(seed)
 
