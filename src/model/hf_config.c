@@ -10,6 +10,7 @@ enum {
     MAX_JSON_BYTES = 1 << 24,
     MAX_LAYERS = 1024,
     MAX_DIM = 1 << 24,
+    FACTOR_MAX = 1000000, // of RoPE's frequencies
 };
 
 typedef struct reader {
@@ -98,22 +99,23 @@ static bool has_text(const tn_json *object, const char *key, const char *text)
     return tn_json_str(tn_json_get(object, key), &v) && tn_str_is(v, text);
 }
 
-// A number of a RoPE object that must be there.
-static tn_status get_rope_number(const reader *r, const char *object, const tn_json *rope, const char *key, float *out)
+// A number of a RoPE object that must be there. Factors have the range that files may have.
+static tn_status get_rope_number(const reader *r, const char *object, const tn_json *rope, const char *key, double max, float *out)
 {
     double v = 0;
-    if (tn_json_f64(tn_json_get(rope, key), &v) && v >= 1e-3 && v <= 1e9) {
+    if (tn_json_f64(tn_json_get(rope, key), &v) && v >= 1e-3 && v <= max) {
         *out = (float)v;
         return TN_OK;
     }
-    return tn_fail(TN_BAD_FILE, "'%s': %s has no %s that is a positive number; get another copy of the checkpoint", r->path, object, key);
+    return tn_fail(TN_BAD_FILE, "'%s': %s has no %s that is a number from 0.001 to %.0f; get another copy of the checkpoint", r->path,
+                   object, key, max);
 }
 
 static tn_status read_llama3(const reader *r, const char *object, const tn_json *rope, tn_hf_rope_scaling *out)
 {
-    TN_TRY(get_rope_number(r, object, rope, "low_freq_factor", &out->low));
-    TN_TRY(get_rope_number(r, object, rope, "high_freq_factor", &out->high));
-    TN_TRY(get_rope_number(r, object, rope, "original_max_position_embeddings", &out->old_context));
+    TN_TRY(get_rope_number(r, object, rope, "low_freq_factor", FACTOR_MAX, &out->low));
+    TN_TRY(get_rope_number(r, object, rope, "high_freq_factor", FACTOR_MAX, &out->high));
+    TN_TRY(get_rope_number(r, object, rope, "original_max_position_embeddings", INT32_MAX, &out->old_context));
     if (out->high > out->low) return TN_OK;
     return tn_fail(TN_BAD_FILE, "'%s': %s.high_freq_factor is not above low_freq_factor; get another copy of the checkpoint", r->path,
                    object);
@@ -129,11 +131,11 @@ static tn_status read_rope(const reader *r, const char *key, tn_hf_config *c)
     if (tn_str_is(type, "default") || tn_str_is(type, "none")) return TN_OK;
     if (tn_str_is(type, "linear")) {
         c->rope.kind = TN_HF_ROPE_LINEAR;
-        return get_rope_number(r, key, rope, "factor", &c->rope.factor);
+        return get_rope_number(r, key, rope, "factor", FACTOR_MAX, &c->rope.factor);
     }
     if (tn_str_is(type, "llama3") && c->family == TN_HF_LLAMA) {
         c->rope.kind = TN_HF_ROPE_LLAMA3;
-        TN_TRY(get_rope_number(r, key, rope, "factor", &c->rope.factor));
+        TN_TRY(get_rope_number(r, key, rope, "factor", FACTOR_MAX, &c->rope.factor));
         return read_llama3(r, key, rope, &c->rope);
     }
     return tn_fail(TN_UNSUPPORTED, "'%s': %s asks for RoPE of type '%.*s', which this version does not convert; default, linear%s are",

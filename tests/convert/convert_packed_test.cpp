@@ -271,6 +271,20 @@ TEST(ConvertLlama, FactorsOfLlama3HaveTheirKnownValues)
     }
 }
 
+TEST(ConvertLlama, ThetaHasItsFamilysDefault)
+{
+    Checkpoint c;
+    c.become_llama();
+    c.config.erase("rope_theta");
+    c.config["pad_token_id"] = "-1"; // as the first Llamas' files say
+    TempFolder folder;
+    const Gguf g = converted(c, folder);
+    float f = 0;
+    EXPECT_EQ(TN_OK, tn_gguf_get_f32(g.get(), "llama.rope.freq_base", &f));
+    EXPECT_EQ(10000.0f, f);
+    EXPECT_EQ(nullptr, tn_gguf_find(g.get(), "tokenizer.ggml.padding_token_id"));
+}
+
 TEST(ConvertLlama, WritesScaledRope)
 {
     const std::string llama3 = "{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,\"original_max_"
@@ -343,6 +357,8 @@ const Refusal REFUSALS[] = {
          c.config["rope_scaling"] = "{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4}";
      },
      TN_BAD_FILE, "original_max_position_embeddings"},
+    {"HugeFactor", [](Checkpoint &c) { c.config["rope_scaling"] = "{\"type\":\"linear\",\"factor\":1e7}"; }, TN_BAD_FILE,
+     "rope_scaling has no factor that is a number from 0.001 to 1000000"},
     {"Llama3WithoutRamp",
      [](Checkpoint &c) {
          c.config["rope_scaling"] = "{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,\"high_freq_factor\":4,"
