@@ -159,7 +159,7 @@ static tn_status write_tokenizer(const converter *c)
     TN_TRY(write_token_id(c, "tokenizer.ggml.bos_token_id", t->bos));
     TN_TRY(write_token_id(c, "tokenizer.ggml.eos_token_id", t->eos));
     TN_TRY(write_token_id(c, "tokenizer.ggml.unknown_token_id", t->unk));
-    TN_TRY(write_token_id(c, "tokenizer.ggml.padding_token_id", c->config.pad));
+    TN_TRY(write_token_id(c, "tokenizer.ggml.padding_token_id", t->pad));
     TN_TRY(tn_gguf_writer_bool(c->writer, "tokenizer.ggml.add_bos_token", t->add_bos));
     TN_TRY(tn_gguf_writer_bool(c->writer, "tokenizer.ggml.add_eos_token", t->add_eos));
     if (t->scores) TN_TRY(tn_gguf_writer_bool(c->writer, "tokenizer.ggml.add_space_prefix", t->add_space_prefix));

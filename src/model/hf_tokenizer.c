@@ -269,6 +269,7 @@ static tn_status read_specials(const tn_hf_source *s, const tn_json *config, tn_
 {
     if (t->bos == TN_HF_ID_NONE) t->bos = named_id(t, config, "bos_token");
     if (t->eos == TN_HF_ID_NONE) t->eos = named_id(t, config, "eos_token");
+    if (t->pad == TN_HF_ID_NONE) t->pad = named_id(t, config, "pad_token");
     const tn_json *processor = tn_json_get(s->root, "post_processor");
     if (tn_hf_is_text(processor, "type", "Sequence")) {
         const tn_json *steps = tn_json_get(processor, "processors");
@@ -396,6 +397,7 @@ tn_status tn_hf_tokenizer_read(const char *dir, const tn_hf_config *config, cons
     out->n_tokens = config->n_vocab;
     out->bos = config->bos;
     out->eos = config->eos;
+    out->pad = config->pad;
     out->unk = TN_HF_ID_NONE;
     out->add_space_prefix = true;
     tn_text json_path = {0}, model_path = {0};

@@ -14,8 +14,8 @@ typedef struct tn_hf_tokenizer {
     size_t n_tokens;
     tn_str *merges; // [n_merges] "left right"
     size_t n_merges;
-    float *scores;         // [n_tokens] SentencePiece; NULL: BPE
-    int32_t bos, eos, unk; // TN_HF_ID_NONE: none
+    float *scores;              // [n_tokens] SentencePiece; NULL: BPE
+    int32_t bos, eos, unk, pad; // TN_HF_ID_NONE: none
     bool add_bos, add_eos;
     bool add_space_prefix; // SentencePiece
     char *chat_template;   // NULL: none

@@ -174,15 +174,17 @@ TEST(ConvertSpm, AddedTokensMayBeInTheTokenizersConfig)
 {
     TempFolder folder;
     folder.write("tokenizer.model", fixture("tokenizer.model"));
-    folder.write("tokenizer_config.json",
-                 "{\"add_bos_token\":false,\"added_tokens_decoder\":{\"0\":{\"content\":\"<unk>\",\"special\":true},"
-                 "\"480\":{\"content\":\"<pad>\",\"special\":true},\"481\":{\"content\":\"<call>\"}}}");
+    folder.write(
+        "tokenizer_config.json",
+        "{\"add_bos_token\":false,\"pad_token\":\"<pad>\",\"added_tokens_decoder\":{\"0\":{\"content\":\"<unk>\",\"special\":true},"
+        "\"480\":{\"content\":\"<pad>\",\"special\":true},\"481\":{\"content\":\"<call>\"}}}");
     const Reading r(folder, 482);
     ASSERT_EQ(TN_OK, r.status) << last_message();
     EXPECT_EQ("<pad>", r.token(480));
     EXPECT_EQ(TN_TOKEN_CONTROL, r.t.kinds[480]);
     EXPECT_EQ(TN_TOKEN_USER_DEFINED, r.t.kinds[481]);
     EXPECT_EQ(TN_TOKEN_UNKNOWN, r.t.kinds[0]);
+    EXPECT_EQ(480, r.t.pad);
     EXPECT_FALSE(r.t.add_bos);
     for (const char *bad :
          {"{\"added_tokens_decoder\":{\"x\":{\"content\":\"a\"}}}", "{\"added_tokens_decoder\":{\"480\":{}}}",

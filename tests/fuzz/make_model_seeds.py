@@ -69,8 +69,11 @@ def model(embd_type, arch, pre=True, width=128, ternary="i2_s"):
     for name, n_in, n_out in (("attn_q", width, 128), ("attn_k", width, 64), ("attn_v", width, 64), ("attn_output", 128, width), ("ffn_gate", width, width),
                               ("ffn_up", width, width), ("ffn_down", width, width)):
         tensors.append((f"blk.0.{name}.weight", (n_in, n_out), ternary_id, ternary_bytes(n_in, n_out)))
-    tensors += [(f"blk.0.{name}.weight", (n,), 0, ones(n)) for name, n in (("attn_norm", width), ("attn_sub_norm", 128), ("ffn_norm", width), ("ffn_sub_norm", width))]
+    norms = (("attn_norm", width), ("attn_sub_norm", 128), ("ffn_norm", width), ("ffn_sub_norm", width))
+    tensors += [(f"blk.0.{name}.weight", (n,), 0, ones(n)) for name, n in norms if arch != "llama" or "sub" not in name]
     tensors.append(("output_norm.weight", (width,), 0, ones(width)))
+    if arch == "llama":
+        tensors += [("rope_freqs.weight", (32,), 0, struct.pack("<32f", *range(1, 33))), ("output.weight", (width, vocab), 1, half(width * vocab))]
     infos, data = b"", b""
     for name, dims, kind, body in tensors:
         infos += text(name) + struct.pack("<I", len(dims)) + b"".join(struct.pack("<Q", d) for d in dims) + struct.pack("<IQ", kind, len(data))
@@ -84,7 +87,8 @@ def main():
     for name, seed in (("relu2_f16", model("f16", "bitnet-b1.58")), ("silu_q8_0", model("q8_0", "bitnet")), ("no_pre", model("q8_0", "bitnet-25", False)),
                        ("q4_0_iq1_bn", model("q4_0", "bitnet", ternary="iq1_bn")), ("q5_1_iq2_bn", model("q5_1", "bitnet-25", ternary="iq2_bn")),
                        ("q5_0_iq2_bn_r4", model("q5_0", "bitnet", ternary="iq2_bn_r4")), ("q4_1", model("q4_1", "bitnet")),
-                       ("q4_k", model("q4_k", "bitnet", width=256)), ("q5_k", model("q5_k", "bitnet", width=256))):
+                       ("q4_k", model("q4_k", "bitnet", width=256)), ("q5_k", model("q5_k", "bitnet", width=256)),
+                       ("llama_f16", model("f16", "llama"))):
         with open(os.path.join(sys.argv[1], name), "wb") as f:
             f.write(seed)
 
