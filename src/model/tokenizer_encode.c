@@ -3,18 +3,20 @@
 #include "base/checked.h"
 #include "model/tokenizer_vocab.h"
 
-// Words that came before, with their tokens. It belongs to one call, so that the tokenizer stays immutable; a word that falls
-// into a slot in use replaces what was there.
-#define CACHED_IDS_MAX 10
+// Words that came before, with their tokens. The cache belongs to one call, so that the tokenizer stays immutable; a word that falls
+// into a slot in use replaces what was there. Short words only, whose bytes fit into the slot: looking them up in the text, far behind,
+// would take longer than merging.
+enum { CACHED_BYTES_MAX = 22, CACHED_IDS_MAX = 8, CACHE_LINE = 64 };
 typedef struct cached_word {
-    const uint8_t *bytes; // in the text, or in `normal`; NULL: free
     uint64_t hash;
-    uint32_t len, n_ids;
+    uint8_t len, n_ids; // len 0: free
+    uint8_t bytes[CACHED_BYTES_MAX];
     int32_t ids[CACHED_IDS_MAX];
 } cached_word;
+_Static_assert(sizeof(cached_word) == CACHE_LINE, "one slot is one line of the processor's cache");
 
 // Text shorter than this has too few words that come again; and no cache is larger than a core's own memory.
-enum { CACHE_TEXT_MIN = 1024, CACHE_WORDS_MIN = 64, CACHE_WORDS_MAX = 4096 };
+enum { CACHE_TEXT_MIN = 1024, CACHE_WORDS_MIN = 64, CACHE_WORDS_MAX = 8192 };
 
 typedef struct encoder {
     const tn_tokenizer *tokenizer;
@@ -25,8 +27,7 @@ typedef struct encoder {
     tn_id_list word; // tokens of the word at hand
     cached_word *cache;
     size_t n_cached;
-    uint8_t *normal; // SPM: the text as merging reads it, piece after piece, kept for the words in the cache
-    size_t n_normal;
+    uint8_t *normal; // SPM: the text at hand as merging reads it
 } encoder;
 
 static tn_status emit(encoder *e, const int32_t *ids, size_t n)
@@ -42,7 +43,7 @@ static tn_status start_cache(encoder *e, size_t text_len)
     if (text_len < CACHE_TEXT_MIN) return TN_OK;
     size_t n = CACHE_WORDS_MIN;
     while (n < CACHE_WORDS_MAX && n < text_len / 16) n *= 2;
-    TN_TRY(tn_alloc_zero(n, sizeof *e->cache, &e->cache));
+    TN_TRY(tn_alloc_aligned(n * sizeof *e->cache, CACHE_LINE, &e->cache)); // at most CACHE_WORDS_MAX
     e->n_cached = n;
     return TN_OK;
 }
@@ -63,13 +64,14 @@ static tn_status encode_word(encoder *e, const uint8_t *bytes, size_t len)
         int32_t id = tn_piece_find(&t->bpe.merges.table, bytes, len, hash);
         if (id >= 0) return emit(e, &id, 1);
     }
-    cached_word *slot = e->n_cached ? &e->cache[hash & (e->n_cached - 1)] : NULL;
-    if (slot && slot->bytes && slot->hash == hash && slot->len == len && memcmp(slot->bytes, bytes, len) == 0) {
-        return emit(e, slot->ids, slot->n_ids);
-    }
+    cached_word *slot = len <= CACHED_BYTES_MAX && e->n_cached ? &e->cache[hash & (e->n_cached - 1)] : NULL;
+    if (slot && slot->hash == hash && slot->len == len && memcmp(slot->bytes, bytes, len) == 0) return emit(e, slot->ids, slot->n_ids);
     TN_TRY(merge_word(e, bytes, len));
-    if (slot && e->word.n <= CACHED_IDS_MAX && len <= UINT32_MAX) {
-        *slot = (cached_word){bytes, hash, (uint32_t)len, (uint32_t)e->word.n, {0}};
+    if (slot && e->word.n <= CACHED_IDS_MAX) {
+        slot->hash = hash;
+        slot->len = (uint8_t)len;
+        slot->n_ids = (uint8_t)e->word.n;
+        memcpy(slot->bytes, bytes, len);
         for (size_t i = 0; i < e->word.n; i++) slot->ids[i] = e->word.ids[i];
     }
     return emit(e, e->word.ids, e->word.n);
@@ -88,12 +90,10 @@ static tn_status encode_plain_bpe(encoder *e, const uint8_t *text, size_t len)
 static tn_status encode_plain_spm(encoder *e, const uint8_t *text, size_t len)
 {
     const tn_spm *spm = &e->tokenizer->spm.merges;
-    uint8_t *normal = e->normal + e->n_normal;
-    size_t n = tn_spm_normalize(spm, text, len, normal), word_len;
-    e->n_normal += n;
+    size_t n = tn_spm_normalize(spm, text, len, e->normal), word_len;
     for (size_t at = 0; at < n; at += word_len) {
-        word_len = tn_spm_word_len(spm, normal + at, n - at);
-        TN_TRY(encode_word(e, normal + at, word_len));
+        word_len = tn_spm_word_len(spm, e->normal + at, n - at);
+        TN_TRY(encode_word(e, e->normal + at, word_len));
     }
     return TN_OK;
 }
@@ -105,12 +105,12 @@ static tn_status encode_plain(encoder *e, const uint8_t *text, size_t len)
     return e->tokenizer->model == TN_VOCAB_SPM ? encode_plain_spm(e, text, len) : encode_plain_bpe(e, text, len);
 }
 
-// Room for the normalized text: each of at most n_matches + 1 texts may grow by its prefix.
-static tn_status start_normal(encoder *e, size_t text_len, size_t n_matches)
+// Room for the normalized form of any part of the text, which may grow by its prefix.
+static tn_status start_normal(encoder *e, size_t text_len)
 {
     uint64_t bytes;
     if (e->tokenizer->model != TN_VOCAB_SPM) return TN_OK;
-    if (!tn_ckd_add(text_len, (uint64_t)n_matches + 1, &bytes)) bytes = UINT64_MAX;
+    if (!tn_ckd_add(text_len, 1, &bytes)) bytes = UINT64_MAX;
     return tn_alloc((size_t)bytes, 1, &e->normal);
 }
 
@@ -122,7 +122,6 @@ static tn_status encode_text(encoder *e, const uint8_t *text, size_t len, unsign
     if (!(flags & TN_ENCODE_NO_SPECIAL))
         status = tn_special_find(flags & TN_ENCODE_PARSE_SPECIAL ? &t->specials : &t->user_defined, text, len, &matches);
     size_t at = 0;
-    if (status == TN_OK) status = start_normal(e, len, matches.n);
     for (size_t i = matches.n; i-- > 0 && status == TN_OK;) {
         status = encode_plain(e, text + at, matches.items[i].at - at);
         if (status == TN_OK) status = emit(e, &matches.items[i].id, 1);
@@ -153,6 +152,7 @@ tn_status tn_tokenizer_encode(const tn_tokenizer *tokenizer, const char *text, s
     }
     bool add_special = flags & TN_ENCODE_ADD_SPECIAL;
     TN_TRY_GOTO(start_cache(&e, text_len));
+    TN_TRY_GOTO(start_normal(&e, text_len));
     if (add_special && tokenizer->add_bos) TN_TRY_GOTO(emit(&e, &tokenizer->bos, 1));
     TN_TRY_GOTO(encode_text(&e, bytes, text_len, flags));
     if (add_special && tokenizer->add_eos) TN_TRY_GOTO(emit(&e, &tokenizer->eos, 1));

@@ -59,10 +59,10 @@ inline std::vector<std::string> split(const std::string &text, const std::string
     return parts;
 }
 
-// Held-out stories of the default model, unpacked; empty where they or xz are absent.
-inline std::string story_corpus()
+// A file of the optional data, unpacked; empty where it or xz is absent.
+inline std::string unpacked(const std::string &name)
 {
-    std::string path = shared_data("corpus/valid.txt.xz"), text;
+    std::string path = shared_data(name), text;
     if (!exists(path)) return text;
     FILE *pipe = popen(("xz -dc '" + path + "'").c_str(), "r");
     if (!pipe) return text;
@@ -71,6 +71,9 @@ inline std::string story_corpus()
     while ((n = fread(block, 1, sizeof block, pipe)) > 0) text.append(block, n);
     return pclose(pipe) == 0 ? text : std::string();
 }
+
+// Held-out stories of the default model.
+inline std::string story_corpus() { return unpacked("corpus/valid.txt.xz"); }
 
 inline void append_utf8(std::string &out, uint32_t c)
 {
