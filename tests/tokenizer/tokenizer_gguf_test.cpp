@@ -1,76 +1,13 @@
 // Tokenizers from GGUF keys: defaults, inference, warnings, damage.
+#include "tokenizer/key_file.hpp"
 #include "tokenizer/tokenizer_support.hpp"
 
-#include <functional>
+#include <cmath>
 
 using namespace tokenizer_support;
 
 namespace
 {
-
-// A GGUF file with keys and no tensors, byte by byte.
-class KeyFile
-{
-  public:
-    KeyFile &str(const std::string &key, const std::string &value)
-    {
-        return add(key, TN_GGUF_STRING, [&] { text(value); });
-    }
-    KeyFile &u32(const std::string &key, uint32_t value)
-    {
-        return add(key, TN_GGUF_U32, [&] { number(value, 4); });
-    }
-    KeyFile &i32(const std::string &key, int32_t value)
-    {
-        return add(key, TN_GGUF_I32, [&] { number(static_cast<uint32_t>(value), 4); });
-    }
-    KeyFile &flag(const std::string &key, bool value)
-    {
-        return add(key, TN_GGUF_BOOL, [&] { number(value, 1); });
-    }
-    KeyFile &strs(const std::string &key, const std::vector<std::string> &values)
-    {
-        return add(key, TN_GGUF_ARRAY, [&] {
-            number(TN_GGUF_STRING, 4), number(values.size(), 8);
-            for (const auto &v : values) text(v);
-        });
-    }
-    KeyFile &i32s(const std::string &key, const std::vector<int32_t> &values, tn_gguf_type type = TN_GGUF_I32)
-    {
-        return add(key, TN_GGUF_ARRAY, [&] {
-            number(type, 4), number(values.size(), 8);
-            for (int32_t v : values) number(static_cast<uint32_t>(v), 4);
-        });
-    }
-    std::string file() const
-    {
-        KeyFile head;
-        head.body_ = "GGUF";
-        head.number(3, 4), head.number(0, 8), head.number(n_keys_, 8);
-        return head.body_ + body_;
-    }
-
-  private:
-    KeyFile &add(const std::string &key, tn_gguf_type type, const std::function<void()> &value)
-    {
-        n_keys_++;
-        text(key);
-        number(type, 4);
-        value();
-        return *this;
-    }
-    void text(const std::string &t)
-    {
-        number(t.size(), 8);
-        body_ += t;
-    }
-    void number(uint64_t value, int n_bytes)
-    {
-        for (int i = 0; i < n_bytes; i++) body_.push_back(static_cast<char>(value >> 8 * i));
-    }
-    std::string body_;
-    uint64_t n_keys_ = 0;
-};
 
 // Keys of a tokenizer with the 256 bytes, "ab", and two control tokens (257, 258).
 struct Keys {
@@ -257,6 +194,129 @@ TEST_F(TokenizerGguf, TheEndTokenMarkedWronglyIsWarnedOf)
     ASSERT_EQ(open(keys.file().str("tokenizer.ggml.pre", "gpt-2")), TN_OK);
     EXPECT_TRUE(warned("token 257 is <|im_end|> but not marked as a control token")) << warnings_;
     EXPECT_TRUE(tn_tokenizer_is_eog(get(), 257));
+}
+
+// Keys of a SentencePiece tokenizer: unknown, BOS and EOS at 0 to 2, the 256 bytes, then pieces.
+struct SpmKeys {
+    std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
+    std::vector<int32_t> kinds = {TN_TOKEN_UNKNOWN, TN_TOKEN_CONTROL, TN_TOKEN_CONTROL};
+    std::vector<float> scores;
+    SpmKeys()
+    {
+        char name[8];
+        for (unsigned b = 0; b < 256; b++) {
+            std::snprintf(name, sizeof name, "<0x%02X>", b);
+            tokens.push_back(name);
+            kinds.push_back(TN_TOKEN_BYTE);
+        }
+        tokens.insert(tokens.end(), {"\u2581", "a", "b", "\u2581a", "ab"}); // 259 and on
+        kinds.resize(tokens.size(), TN_TOKEN_NORMAL);
+        scores.resize(tokens.size(), 0.0f);
+        scores[262] = -1, scores[263] = -2;
+    }
+    KeyFile file() const { return head().f32s("tokenizer.ggml.scores", scores); }
+    KeyFile head() const
+    {
+        KeyFile f;
+        f.str("tokenizer.ggml.model", "llama").strs("tokenizer.ggml.tokens", tokens);
+        return f.i32s("tokenizer.ggml.token_type", kinds);
+    }
+};
+
+TEST_F(TokenizerGguf, SentencePieceHasItsOwnDefaults)
+{
+    ASSERT_EQ(open(SpmKeys().file()), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(warnings_, "");
+    EXPECT_STREQ(tn_tokenizer_pre(get()), "spm");
+    EXPECT_EQ(tn_tokenizer_bos(get()), 1);
+    EXPECT_EQ(tn_tokenizer_eos(get()), 2);
+    EXPECT_TRUE(tn_tokenizer_is_eog(get(), 2));
+    EXPECT_TRUE(tn_tokenizer_adds_bos(get()));
+    EXPECT_EQ(encode(get(), "ab  \n", TN_ENCODE_ADD_SPECIAL), (Ids{1, 262, 261, 259, 259, 3 + '\n'}));
+}
+
+TEST_F(TokenizerGguf, SentencePieceFollowsItsKeys)
+{
+    KeyFile f = SpmKeys().file();
+    f.u32("tokenizer.ggml.bos_token_id", 2).u32("tokenizer.ggml.eos_token_id", 1).flag("tokenizer.ggml.add_bos_token", false);
+    f.flag("tokenizer.ggml.add_eos_token", true).flag("tokenizer.ggml.add_space_prefix", false);
+    f.flag("tokenizer.ggml.remove_extra_whitespaces", true).u32("tokenizer.ggml.unknown_token_id", 0).str("tokenizer.ggml.pre", "default");
+    ASSERT_EQ(open(f), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(encode(get(), "  ab  a ", TN_ENCODE_ADD_SPECIAL), (Ids{263, 262, 1}));
+}
+
+TEST_F(TokenizerGguf, DefaultsOutsideASmallVocabularyAreNone)
+{
+    KeyFile f;
+    f.str("tokenizer.ggml.model", "llama").strs("tokenizer.ggml.tokens", {"a"}).f32s("tokenizer.ggml.scores", {0});
+    f.i32s("tokenizer.ggml.token_type", {TN_TOKEN_NORMAL}).i32("tokenizer.ggml.unknown_token_id", -1);
+    ASSERT_EQ(open(f), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(tn_tokenizer_bos(get()), TN_TOKEN_NONE);
+    EXPECT_EQ(tn_tokenizer_eos(get()), TN_TOKEN_NONE);
+    EXPECT_TRUE(warned("they begin without"));
+    EXPECT_TRUE(warned("256 of the 256 bytes have no token, and there is no unknown token")) << warnings_;
+    EXPECT_EQ(encode(get(), "ba", TN_ENCODE_ADD_SPECIAL), Ids{0});
+}
+
+TEST_F(TokenizerGguf, DamagedSentencePieceKeysAreRefusedByName)
+{
+    SpmKeys keys;
+    expect_refused(keys.head(), TN_BAD_FILE, "test.gguf has a SentencePiece tokenizer without tokenizer.ggml.scores");
+    expect_refused(keys.head().f32s("tokenizer.ggml.scores", {0, 0}), TN_BAD_FILE, "tokenizer.ggml.scores has 2 entries for 264 tokens");
+    expect_refused(keys.head().i32s("tokenizer.ggml.scores", keys.kinds), TN_BAD_FILE, "tokenizer.ggml.scores");
+    expect_refused(keys.head().str("tokenizer.ggml.scores", "0"), TN_BAD_FILE, "tokenizer.ggml.scores");
+    expect_refused(keys.head().f32s("tokenizer.ggml.scores", {}), TN_BAD_FILE, "tokenizer.ggml.scores has 0 entries");
+    SpmKeys nan = keys;
+    nan.scores[260] = -NAN;
+    expect_refused(nan.file(), TN_BAD_FILE, "token 260 has a score that is not a number");
+    SpmKeys byte = keys;
+    byte.tokens[3] = "<0xZZ>";
+    expect_refused(byte.file(), TN_BAD_FILE, "token 3 stands for a byte, but is \"<0xZZ>\"");
+    SpmKeys kind = keys;
+    kind.kinds[0] = 7;
+    expect_refused(kind.file(), TN_BAD_FILE, "token 0 has type 7");
+    SpmKeys long_token = keys;
+    long_token.tokens[262] = std::string(70000, 'a');
+    expect_refused(long_token.file(), TN_BAD_FILE, "token 262 has 70000 bytes");
+    SpmKeys none;
+    none.tokens.clear(), none.kinds.clear(), none.scores.clear();
+    expect_refused(none.file(), TN_BAD_FILE, "0 tokens");
+    KeyFile flag = keys.file();
+    expect_refused(flag.u32("tokenizer.ggml.add_space_prefix", 1), TN_BAD_FILE, "tokenizer.ggml.add_space_prefix");
+}
+
+// Pieces as long as they may be, each of which a text could become.
+TEST_F(TokenizerGguf, LongPiecesTakeNoMoreThanTheirBytes)
+{
+    SpmKeys keys;
+    std::string longest(65536, 'a');
+    for (size_t len = 2; len <= longest.size(); len *= 2) {
+        keys.tokens.push_back(longest.substr(0, len));
+        keys.kinds.push_back(TN_TOKEN_NORMAL);
+        keys.scores.push_back(-static_cast<float>(len));
+    }
+    ASSERT_EQ(open(keys.file().flag("tokenizer.ggml.add_space_prefix", false)), TN_OK) << tn_error_last()->message;
+    Ids ids = encode(get(), std::string(65536 + 3, 'a'));
+    EXPECT_EQ(ids, (Ids{tn_tokenizer_n_vocab(get()) - 1, 264, 260}));
+    EXPECT_EQ(decode_text(get(), ids).size(), 65536u + 3);
+}
+
+TEST_F(TokenizerGguf, AnotherPretokenizerMayBeAskedFor)
+{
+    KeyFile f = Keys().file();
+    f.str("tokenizer.ggml.pre", "viking").u32("tokenizer.ggml.bos_token_id", 257); // the file's own is not even known
+    ASSERT_EQ(open(f, "llama", "falcon_e"), TN_OK) << tn_error_last()->message;
+    EXPECT_STREQ(tn_tokenizer_pre(get()), "falcon_e");
+    EXPECT_FALSE(tn_tokenizer_adds_bos(get()));
+    ASSERT_EQ(open(f, "llama", "falcon3"), TN_OK);
+    EXPECT_TRUE(tn_tokenizer_adds_bos(get())); // a habit of that family, where the file does not say
+    ASSERT_EQ(open(Keys().file(), "llama", "gpt-2"), TN_OK);
+    EXPECT_EQ(warnings_, ""); // nothing is missing then
+    EXPECT_EQ(open(f, "llama", "falcon9"), TN_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(tn_error_last()->message).find("\"falcon9\" is not known to this version, which has: llama-bpe, "),
+              std::string::npos);
+    EXPECT_EQ(open(SpmKeys().file(), "llama", "gpt-2"), TN_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(tn_error_last()->message).find("test.gguf is SentencePiece, which has no pre-tokenizer"), std::string::npos);
 }
 
 } // namespace
