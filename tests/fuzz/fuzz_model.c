@@ -43,8 +43,10 @@ static void use_tokenizer(const tn_tokenizer *tokenizer)
         return;
     tn_text_stream *stream;
     const char *out;
+    char whole[512];
     size_t len;
     bool stopped;
+    if (tn_tokenizer_decode(tokenizer, tokens, n < 256 ? n : 256, true, whole, sizeof whole, &len) != TN_OK) abort();
     if (tn_text_stream_create(tokenizer, NULL, &stream) != TN_OK) abort();
     for (size_t i = 0; i < n && i < 256; i++) {
         if (tn_text_stream_push(stream, tokens[i], &out, &len, &stopped) != TN_OK) abort();

@@ -13,28 +13,48 @@ def text(s):
 def kv(key, kind, value):
     if kind == ARRAY:
         element, values = value
-        body = struct.pack("<IQ", element, len(values)) + b"".join(text(v) if element == STRING else struct.pack("<i", v) for v in values)
+        one = {STRING: text, I32: lambda v: struct.pack("<i", v), F32: lambda v: struct.pack("<f", v)}[element]
+        body = struct.pack("<IQ", element, len(values)) + b"".join(one(v) for v in values)
     else:
         body = text(value) if kind == STRING else struct.pack({U32: "<I", F32: "<f", BOOL: "<?"}[kind], value)
     return text(key) + struct.pack("<I", kind) + body
 
 
-def model(embd_type, arch, pre=True, width=128, ternary="i2_s"):
-    rnd = random.Random(1)
-    vocab = 32
+VOCAB = 32
+
+
+def bpe_keys(pre):
     tokens = list("abcdefghijklmnopqrstuvw") + ["\u0120", "\u010a", "1", "2", "on", "\u0120a", "<|user|>", "<|begin|>", "<|end_of_text|>"]
     kinds = [1] * 29 + [4, 3, 3]
-    assert len(tokens) == vocab == len(kinds)
+    assert len(tokens) == VOCAB == len(kinds)
+    keys = [kv("tokenizer.ggml.model", STRING, "gpt2"), kv("tokenizer.ggml.tokens", ARRAY, (STRING, tokens)),
+            kv("tokenizer.ggml.token_type", ARRAY, (I32, kinds)), kv("tokenizer.ggml.merges", ARRAY, (STRING, ["o n", "\u0120 a"])),
+            kv("tokenizer.ggml.bos_token_id", U32, 30), kv("tokenizer.ggml.eos_token_id", U32, 31), kv("tokenizer.ggml.add_bos_token", BOOL, True)]
+    return keys + [kv("tokenizer.ggml.pre", STRING, pre)] if pre else keys
+
+
+def spm_keys():
+    tokens = ["<unk>", "<s>", "</s>", "<|user|>"] + [f"<0x{byte:02X}>" for byte in (0x0A, 0x20, 0xC3, 0xA9, 0xE2, 0xFF)]
+    kinds = [2, 3, 3, 4] + [6] * 6
+    pieces = ["\u2581", "o", "n", "c", "e", "u", "p", "a", "t", "i", "m", "on", "\u2581a", "\u2581on", "ce", "\u2581once", "ti", "me", "\u2581t",
+              "\u2581time", "a\u2581t", "up"]
+    kinds += [5 if piece in ("ce", "\u2581on") else 1 for piece in pieces]
+    tokens += pieces
+    assert len(tokens) == VOCAB == len(kinds)
+    return [kv("tokenizer.ggml.model", STRING, "llama"), kv("tokenizer.ggml.tokens", ARRAY, (STRING, tokens)),
+            kv("tokenizer.ggml.scores", ARRAY, (F32, [-float(i // 2) for i in range(VOCAB)])),
+            kv("tokenizer.ggml.token_type", ARRAY, (I32, kinds)), kv("tokenizer.ggml.add_space_prefix", BOOL, True),
+            kv("tokenizer.ggml.remove_extra_whitespaces", BOOL, True)]
+
+
+def model(embd_type, arch, tokenizer, width=128, ternary="i2_s"):
+    rnd = random.Random(1)
+    vocab = VOCAB
     keys = [kv("general.architecture", STRING, arch), kv("general.name", STRING, "seed")]
     for name, value in (("context_length", 8), ("embedding_length", width), ("block_count", 1), ("feed_forward_length", width),
                         ("attention.head_count", 2), ("attention.head_count_kv", 1), ("attention.key_length", 64)):
         keys.append(kv(f"{arch}.{name}", U32, value))
-    keys += [kv(f"{arch}.attention.layer_norm_rms_epsilon", F32, 1e-5), kv(f"{arch}.rope.freq_base", F32, 10000.0),
-             kv("tokenizer.ggml.model", STRING, "gpt2"), kv("tokenizer.ggml.tokens", ARRAY, (STRING, tokens)),
-             kv("tokenizer.ggml.token_type", ARRAY, (I32, kinds)), kv("tokenizer.ggml.merges", ARRAY, (STRING, ["o n", "\u0120 a"])),
-             kv("tokenizer.ggml.bos_token_id", U32, 30), kv("tokenizer.ggml.eos_token_id", U32, 31), kv("tokenizer.ggml.add_bos_token", BOOL, True)]
-    if pre:
-        keys.append(kv("tokenizer.ggml.pre", STRING, "llama-bpe"))
+    keys += [kv(f"{arch}.attention.layer_norm_rms_epsilon", F32, 1e-5), kv(f"{arch}.rope.freq_base", F32, 10000.0), *tokenizer]
 
     def i2s(n):
         data = bytes(sum(rnd.choice((0, 1, 2)) << s for s in (0, 2, 4, 6)) for _ in range(n // 4))
@@ -84,11 +104,22 @@ def model(embd_type, arch, pre=True, width=128, ternary="i2_s"):
 
 def main():
     os.makedirs(sys.argv[1], exist_ok=True)
-    for name, seed in (("relu2_f16", model("f16", "bitnet-b1.58")), ("silu_q8_0", model("q8_0", "bitnet")), ("no_pre", model("q8_0", "bitnet-25", False)),
-                       ("q4_0_iq1_bn", model("q4_0", "bitnet", ternary="iq1_bn")), ("q5_1_iq2_bn", model("q5_1", "bitnet-25", ternary="iq2_bn")),
-                       ("q5_0_iq2_bn_r4", model("q5_0", "bitnet", ternary="iq2_bn_r4")), ("q4_1", model("q4_1", "bitnet")),
-                       ("q4_k", model("q4_k", "bitnet", width=256)), ("q5_k", model("q5_k", "bitnet", width=256)),
-                       ("llama_f16", model("f16", "llama"))):
+    llama3 = bpe_keys("llama-bpe")
+    seeds = {
+        "relu2_f16": model("f16", "bitnet-b1.58", llama3),
+        "silu_q8_0": model("q8_0", "bitnet", llama3),
+        "no_pre": model("q8_0", "bitnet-25", bpe_keys(None)),
+        "falcon": model("q8_0", "bitnet", bpe_keys("falcon_e")),
+        "spm": model("q8_0", "bitnet", spm_keys()),
+        "q4_0_iq1_bn": model("q4_0", "bitnet", llama3, ternary="iq1_bn"),
+        "q5_1_iq2_bn": model("q5_1", "bitnet-25", llama3, ternary="iq2_bn"),
+        "q5_0_iq2_bn_r4": model("q5_0", "bitnet", llama3, ternary="iq2_bn_r4"),
+        "q4_1": model("q4_1", "bitnet", llama3),
+        "q4_k": model("q4_k", "bitnet", llama3, width=256),
+        "q5_k": model("q5_k", "bitnet", llama3, width=256),
+        "llama_f16": model("f16", "llama", llama3),
+    }
+    for name, seed in seeds.items():
         with open(os.path.join(sys.argv[1], name), "wb") as f:
             f.write(seed)
 
