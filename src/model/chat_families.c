@@ -197,7 +197,7 @@ static tn_str split_thought(tn_str text, tn_str *out_thought)
 {
     const char *first = find_mark(text, "</think>", false), *last = find_mark(text, "</think>", true);
     *out_thought = (tn_str){"", 0};
-    if (!first) return text;
+    if (!first || !last) return text;
     tn_str thought = {text.data, (size_t)(first - text.data)};
     const char *begin = find_mark(thought, "<think>", true);
     if (begin) thought = (tn_str){begin + strlen("<think>"), (size_t)(first - begin) - strlen("<think>")};

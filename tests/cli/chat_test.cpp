@@ -1,6 +1,7 @@
 // ternion chat without a terminal: which template, one turn of scripts, what is refused.
 #include "program.hpp"
 #include "support/chat_model.hpp"
+#include "ternion/chat.h"
 
 namespace
 {
@@ -115,6 +116,14 @@ TEST_F(Chat, AnUnknownTemplateIsRefusedByName)
     cli::Result chosen = say(path, {"-p", "Hello", "--template", "bitnet", "-q"});
     EXPECT_EQ(chosen.status, 0) << chosen.err;
     EXPECT_EQ(chosen.out, say(bitnet, {"-p", "Hello", "-q"}).out);
+}
+
+TEST_F(Chat, TheHelpNamesEveryTemplate)
+{
+    std::string help = cli::run({"chat", "--help"}).out;
+    help.erase(0, help.find("--template"));
+    for (size_t i = 0; i < tn_chat_template_count(); i++)
+        EXPECT_TRUE(contains(help, tn_chat_template_name(tn_chat_template_at(i)))) << help;
 }
 
 TEST_F(Chat, WrongUseIsRefused)

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 size_t tn_cli_chat_used(const tn_cli_chat *chat) { return chat->n_held; }
 bool tn_cli_chat_is_filling(const tn_cli_chat *chat) { return chat->n_held * 4 >= (size_t)chat->engine.session_info.n_ctx * 3; }
@@ -108,7 +107,7 @@ static int end_turn(tn_cli_chat *chat)
     }
     int rc = tn_cli_conversation_add_answer(&chat->conversation, a);
     if (!chat->editor || rc) return rc;
-    if (open_line && isatty(STDOUT_FILENO)) rc = tn_cli_print("\n", 1);
+    if (open_line) rc = tn_cli_print("\n", 1);
     if (rc == 0) tell_end(chat);
     return rc;
 }
