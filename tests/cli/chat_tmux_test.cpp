@@ -16,8 +16,10 @@ std::string quoted(const std::string &word) { return "'" + word + "'"; } // no t
 class Screen
 {
   public:
-    Screen(const cli::Folder &folder, const std::string &arguments, const std::string &environment = "") : socket_(folder / "tmux")
+    Screen(const cli::Folder &folder, const std::string &arguments, const std::string &environment = "")
     {
+        static int n_screens; // a server that was told to end may still be there
+        socket_ = folder / ("tmux" + std::to_string(n_screens++));
         const std::string program = "env -u TERNION_MODEL -u NO_COLOR -u TN_CPU_MASK -u TN_CPU_DEVICES HOME=" + quoted(folder / "home") +
                                     " XDG_STATE_HOME=" + quoted(folder / "state") + " " + environment + " " + TN_TOOL + " chat " +
                                     arguments;
