@@ -159,13 +159,25 @@ static bool is_falcon3(const char *t)
            has(t, "'<|assistant|>\\n'+message['content']+eos_token") && has(t, "{{'<|assistant|>\\n'}}") && !has(t, "bos_token");
 }
 
-// ChatML in its usual spellings: role and content between the marks, nothing else.
+// ChatML in its usual spellings: role and content between the marks, nothing else. Later ones first give the content a name.
 static bool is_chatml(const char *t)
 {
+    bool named = has(t, "{%setcontent=message['content']%}");
     bool turn = has(t, "'<|im_start|>'+message['role']+'\\n'+message['content']+'<|im_end|>'+'\\n'") ||
-                has(t, "'<|im_start|>'+message['role']+'\\n'+message['content']+'<|im_end|>\\n'");
+                has(t, "'<|im_start|>'+message['role']+'\\n'+message['content']+'<|im_end|>\\n'") ||
+                (named && has(t, "'<|im_start|>'+message['role']+'\\n'+content+'<|im_end|>'+'\\n'"));
     bool asks = has(t, "'<|im_start|>assistant\\n'") && ends_strings(t, "<|im_start|>assistant\\n");
-    return turn && asks && !has(t, "|trim") && !has(t, ".strip()");
+    return turn && asks && !has(t, "|trim");
+}
+
+// What would change a content on its way.
+static bool changes_contents(const char *t)
+{
+    static const char *const ways[] = {"strip(", ".split(", ".replace(", "|replace", "|upper", "|lower", "|title", "|capitalize"};
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        if (has(t, ways[i])) return true;
+    }
+    return false;
 }
 
 static const tn_chat_template *match_chatml(const char *t)
@@ -179,6 +191,7 @@ static const tn_chat_template *match_chatml(const char *t)
             has(t, "message['content'].split('</think>')[-1].lstrip('\\n')") || has(t, "content.split('</think>')[-1].lstrip('\\n')");
         return prompt && forgets && !bos && !defaults ? &tn_chat_qwen3 : NULL;
     }
+    if (changes_contents(t)) return NULL;
     if (defaults) return has(t, qwen_system) && !bos ? &tn_chat_qwen2 : NULL;
     if (!bos) return &tn_chat_chatml;
     return strncmp(t, "{{bos_token}}", strlen("{{bos_token}}")) == 0 ? &tn_chat_chatml_bos : NULL;

@@ -75,6 +75,28 @@ TEST(ChatMatch, PublishedTemplatesOfOthers)
     }
 }
 
+TEST(ChatMatch, QwensInItsEarlierAndLaterSpelling)
+{
+    const std::string
+        begin = "{%- for message in messages %}",
+        user = "{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}",
+        named = "{%- set content = message.content %}{{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>' + '\\n' }}",
+        forgets = "{%- set content = message.content.split('</think>')[-1].lstrip('\\n') %}",
+        forgets_named = "{%- set content = content.split('</think>')[-1].lstrip('\\n') %}",
+        end = "{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}",
+        off = "{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}";
+    EXPECT_EQ(match(begin + user + forgets + end + off + "{%- endif %}"), "qwen3");
+    EXPECT_EQ(match(begin + named + forgets_named + end + off + "{%- endif %}"), "qwen3");
+    EXPECT_EQ(match(begin + user + forgets + end + "{{- '<think>\\n' }}{%- endif %}"), "") << "always begins with a thought";
+    EXPECT_EQ(match(begin + user + end + off + "{%- endif %}"), "") << "keeps earlier thoughts";
+    EXPECT_EQ(match(begin + named + end + "{%- endif %}"), "chatml");
+    EXPECT_EQ(match(begin + named + forgets_named + end + "{%- endif %}"), "");
+    const std::string system = "{%- if messages[0].role != 'system' %}{{- '<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. "
+                               "You are a helpful assistant.<|im_end|>\\n' }}{%- endif %}";
+    EXPECT_EQ(match(system + begin + user + end + "{%- endif %}"), "qwen2.5");
+    EXPECT_EQ(match(replaced(system, "Qwen", "Quark") + begin + user + end + "{%- endif %}"), "");
+}
+
 TEST(ChatMatch, AFamilysTokensUsedInAnotherWayAreRefused)
 {
     const std::string chatml = own("chatml"), llama3 = own("llama3"), bitnet = own("bitnet"), falcon3 = own("falcon3");
