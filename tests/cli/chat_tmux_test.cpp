@@ -73,6 +73,21 @@ class Screen
         return false;
     }
 
+    // Waits for the prompt: a Ctrl-D that comes before it is none of the editor's.
+    bool prompts() const
+    {
+        const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+        while (std::chrono::steady_clock::now() < deadline) {
+            std::string all = text();
+            all.erase(all.find_last_not_of(" \n") + 1);
+            const std::string last = all.substr(all.rfind('\n') + 1);
+            if (last == ">" || (last.size() > 2 && last.compare(last.size() - 2, 2, " >") == 0)) return true;
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        }
+        ADD_FAILURE() << "there is no prompt. The screen:\n" << text();
+        return false;
+    }
+
   private:
     std::string command(const std::string &what) const { return "env -u TMUX tmux -u -f /dev/null -S " + quoted(socket_) + " " + what; }
     void tmux(const std::string &what) const { EXPECT_EQ(std::system(command(what + " 2>&1").c_str()), 0) << what; }
@@ -121,6 +136,7 @@ TEST_F(ChatTmux, LinesAreEditedAndHistoryIsKept)
         ASSERT_TRUE(screen.shows("system: world", 2));
         screen.line(" secret"); // begins with a blank: is not remembered
         ASSERT_TRUE(screen.shows("by -n]"));
+        ASSERT_TRUE(screen.prompts());
         screen.keys("C-d");
         ASSERT_TRUE(screen.shows("left with 0"));
     }
@@ -138,6 +154,7 @@ TEST_F(ChatTmux, LinesAreEditedAndHistoryIsKept)
         screen.keys("Up Up Enter");
         ASSERT_TRUE(screen.shows("> /system world"));
         ASSERT_TRUE(screen.shows("the system message is set"));
+        ASSERT_TRUE(screen.prompts());
         screen.keys("C-d");
         ASSERT_TRUE(screen.shows("left with 0"));
     }
@@ -183,6 +200,7 @@ TEST_F(ChatTmux, MessagesHaveManyLines)
     screen.line("\"\"\"one line\"\"\"");
     ASSERT_TRUE(screen.shows("by -n]", 4));
     screen.line("\"\"\"given up");
+    ASSERT_TRUE(screen.shows("given up\n."));
     screen.keys("C-c");
     ASSERT_TRUE(screen.shows("leaves]"));
     screen.line("/save lines.json");
@@ -223,6 +241,7 @@ TEST_F(ChatTmux, CtrlCStopsTheAnswerAndNotTheSession)
     ASSERT_EQ(std::sscanf(last.c_str(), "last prompt %u tokens, %u of them new", &n_prompt, &n_new), 2) << last;
     EXPECT_LT(n_new, 20u) << "what the session holds is not computed again";
     EXPECT_GT(n_prompt, n_new + 20u);
+    ASSERT_TRUE(screen.prompts());
     screen.keys("C-d");
     ASSERT_TRUE(screen.shows("left with 0"));
 }
@@ -237,8 +256,10 @@ TEST_F(ChatTmux, CtrlCAtThePromptDropsTheLineAndTwiceLeaves)
     ASSERT_TRUE(screen.shows("Ctrl-C again"));
     screen.line("/stats");
     ASSERT_TRUE(screen.shows("messages     0")); // the line was dropped, and the count begins anew
+    ASSERT_TRUE(screen.prompts());
     screen.keys("C-c");
     ASSERT_TRUE(screen.shows("Ctrl-C again", 2));
+    ASSERT_TRUE(screen.prompts());
     screen.keys("C-c");
     ASSERT_TRUE(screen.shows("left with 130"));
 }
