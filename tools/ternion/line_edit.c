@@ -103,7 +103,7 @@ static bool start_editor(tn_cli_line_edit *edit)
     el_set(edit->editor, EL_PROMPT_ESC, prompt_of, '\1');
     el_set(edit->editor, EL_EDITOR, "emacs");
     el_set(edit->editor, EL_HIST, history, edit->history);
-    el_set(edit->editor, EL_ADDFN, "tn-paste", "Insert a pasted text", insert_paste);
+    el_wset(edit->editor, EL_ADDFN, L"tn-paste", L"Insert a pasted text", insert_paste); // el_set would leak its copies of the names
     el_set(edit->editor, EL_BIND, "^[[200~", "tn-paste", NULL);
     el_set(edit->editor, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_set(edit->editor, EL_BIND, "^[[3~", "ed-delete-next-char", NULL);
