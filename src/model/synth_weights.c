@@ -108,7 +108,9 @@ static tn_status fill_ternary(tn_synth_pool *pool, uint64_t key, float scale)
     TN_TRY(tn_alloc(2 * half, sizeof *codes, &codes));
     random_codes(key, half, codes);
     for (size_t i = 0; i < half; i++) codes[half + i] = (int8_t)-codes[i];
-    const tn_status status = tn_ternary_write(pool->dtype, codes, (uint32_t)n_rows, pool->n_cols, scale, pool->units);
+    // A type that interleaves rows refuses a single one, and with it the tensor, whose number of rows does not fit.
+    tn_status status = pool->n_together == 1 ? tn_ternary_write(pool->dtype, codes, 1, pool->n_cols, scale, pool->units) : TN_OK;
+    if (status == TN_OK) status = tn_ternary_write(pool->dtype, codes, (uint32_t)n_rows, pool->n_cols, scale, pool->units);
     tn_free(codes);
     return status;
 }
