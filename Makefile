@@ -1,19 +1,21 @@
 # Thin front of the CMake presets: each target installs what is missing, configures, builds and runs.
 #   make run     builds the release program and tells a story        make test    builds and runs the tests
 #   make build   the release program: build/release/ternion          make check   tests, slow ones too, clang, sanitizers, clang-tidy
-#   make bench   measures                                            make format  make lint   make fuzz   make clean
+#   make bench   measures                                            make format  make lint   make fuzz   make hostile   make clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 PROMPT ?= Once upon a time
 ARGS ?=
 FUZZ_SECONDS ?= 60
+HOSTILE_CASES ?= 100000
+HOSTILE_SEED ?= 1
 
 CONFIGURE = cmake --preset $(1) --log-level=WARNING $(CMAKE_ARGS)
 BUILD = $(call CONFIGURE,$(1)) && cmake --build --preset $(1) --parallel $(JOBS)
 TEST = $(call BUILD,$(1)) && ctest --preset $(2) -j $(JOBS)
 
-.PHONY: run build test check bench format lint clean fuzz bootstrap-build
+.PHONY: run build test check bench format lint clean fuzz hostile bootstrap-build
 run: build
 	@build/release/ternion run -p "$(PROMPT)" --display-prompt -n 200 $(ARGS)
 
@@ -32,6 +34,7 @@ check:
 	@scripts/bootstrap.sh test lint check
 	@$(call TEST,dev,all)
 	@$(call TEST,asan,asan)
+	@scripts/hostile.sh build/asan $(HOSTILE_CASES) $(HOSTILE_SEED)
 	@$(call TEST,tsan,tsan)
 	@$(call TEST,clang,clang)
 	@$(call BUILD,fuzz)
@@ -54,6 +57,11 @@ fuzz:
 	@scripts/bootstrap.sh test check
 	@$(call BUILD,fuzz)
 	@scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
+
+hostile:
+	@scripts/bootstrap.sh test
+	@$(call CONFIGURE,asan) && cmake --build --preset asan --parallel $(JOBS) --target mutate_models
+	@scripts/hostile.sh build/asan $(HOSTILE_CASES) $(HOSTILE_SEED)
 
 clean:
 	@rm -rf build

@@ -2,7 +2,7 @@
 """Writes the seeds of fuzz_model: tiny whole models. usage: make_model_seeds.py OUT_DIR   (Python standard library only)"""
 import os, random, struct, sys
 
-U32, F32, BOOL, STRING, ARRAY, I32 = 4, 6, 7, 8, 9, 5
+U8, U32, F32, BOOL, STRING, ARRAY, I32 = 0, 4, 6, 7, 8, 9, 5
 
 
 def text(s):
@@ -13,14 +13,26 @@ def text(s):
 def kv(key, kind, value):
     if kind == ARRAY:
         element, values = value
-        one = {STRING: text, I32: lambda v: struct.pack("<i", v), F32: lambda v: struct.pack("<f", v)}[element]
-        body = struct.pack("<IQ", element, len(values)) + b"".join(one(v) for v in values)
+        body = struct.pack("<IQ", element, len(values)) + b"".join(
+            text(v) if element == STRING else struct.pack({U8: "<B", I32: "<i", F32: "<f"}[element], v) for v in values)
     else:
         body = text(value) if kind == STRING else struct.pack({U32: "<I", F32: "<f", BOOL: "<?"}[kind], value)
     return text(key) + struct.pack("<I", kind) + body
 
 
 VOCAB = 32
+
+
+# Tokenizer tables that lie (public attacks on other readers): name -> (type of elements, values) or a single value in their place.
+LIES = {
+    "scores_of_bytes": ("scores", ARRAY, (U8, [1] * 32)), "scores_too_few": ("scores", ARRAY, (F32, [0.5] * 3)),
+    "scores_no_array": ("scores", F32, 0.5), "kinds_of_bytes": ("token_type", ARRAY, (U8, [1] * 32)),
+    "kinds_out_of_range": ("token_type", ARRAY, (I32, [2**31 - 1] * 32)), "kinds_too_many": ("token_type", ARRAY, (I32, [1] * 33)),
+    "tokens_of_numbers": ("tokens", ARRAY, (I32, list(range(32)))), "tokens_none": ("tokens", ARRAY, (STRING, [])),
+    "tokens_alike": ("tokens", ARRAY, (STRING, ["a"] * 32)), "merges_of_numbers": ("merges", ARRAY, (I32, [1, 2])),
+    "merges_without_space": ("merges", ARRAY, (STRING, ["on"])), "bos_past_end": ("bos_token_id", U32, 2**32 - 1),
+    "bos_text": ("bos_token_id", STRING, "30"), "pre_number": ("pre", U32, 1),
+}
 
 
 def bpe_keys(pre):
@@ -31,6 +43,12 @@ def bpe_keys(pre):
             kv("tokenizer.ggml.token_type", ARRAY, (I32, kinds)), kv("tokenizer.ggml.merges", ARRAY, (STRING, ["o n", "\u0120 a"])),
             kv("tokenizer.ggml.bos_token_id", U32, 30), kv("tokenizer.ggml.eos_token_id", U32, 31), kv("tokenizer.ggml.add_bos_token", BOOL, True)]
     return keys + [kv("tokenizer.ggml.pre", STRING, pre)] if pre else keys
+
+
+def lying_keys(lie):
+    key, kind, value = LIES[lie]
+    start = text("tokenizer.ggml." + key)
+    return [k for k in bpe_keys("llama-bpe") if not k.startswith(start)] + [kv("tokenizer.ggml." + key, kind, value)]
 
 
 def spm_keys():
@@ -119,6 +137,7 @@ def main():
         "q5_k": model("q5_k", "bitnet", llama3, width=256),
         "llama_f16": model("f16", "llama", llama3),
     }
+    seeds.update((f"bad_{lie}", model("q8_0", "bitnet", lying_keys(lie))) for lie in LIES)
     for name, seed in seeds.items():
         with open(os.path.join(sys.argv[1], name), "wb") as f:
             f.write(seed)
