@@ -16,7 +16,7 @@ struct Command {
 const bool all = std::getenv("TN_OOM_ALL") != nullptr;
 
 // After 1: the next index to try. Every one of the first, then ever fewer.
-long after(long nth) { return all || nth < 40 ? nth + 1 : nth + 1 + nth / 12; }
+long after(long nth) { return all || nth < 20 ? nth + 1 : nth + 1 + nth / 8; }
 
 std::vector<std::string> lines_of(const std::string &text)
 {

@@ -210,7 +210,7 @@ int tn_cli_bench_report_add(tn_cli_bench_report *report, const tn_cli_bench_resu
     } else if (csv) {
         print_csv(report, fields);
     } else {
-        char *text = json_dumps(fields, (lines ? 0 : JSON_INDENT(2)) | JSON_REAL_PRECISION(12));
+        char *text = tn_cli_json_dump(fields, lines ? 0 : JSON_INDENT(2));
         if (text) printf("%s%s%s", !lines && report->n_results ? ",\n" : "", text, lines ? "\n" : "");
         complete = text != NULL;
         free(text);

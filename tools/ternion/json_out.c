@@ -71,9 +71,17 @@ json_t *tn_cli_json_model(const char *path, const tn_model_info *info)
                      (json_int_t)info->file_bytes, "n_params", (json_int_t)info->n_params);
 }
 
+char *tn_cli_json_dump(const json_t *object, size_t flags)
+{
+    char *text = object ? json_dumps(object, flags | JSON_REAL_PRECISION(12)) : NULL;
+    if (tn_cli_json_complete()) return text;
+    free(text); // jansson also leaves out text that it had no memory for
+    return NULL;
+}
+
 int tn_cli_json_print(json_t *object)
 {
-    char *text = object && tn_cli_json_complete() ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) : NULL;
+    char *text = tn_cli_json_dump(object, JSON_INDENT(2));
     json_decref(object);
     if (!text) return tn_cli_out_of_memory();
     int rc = tn_cli_print(text, strlen(text));

@@ -17,6 +17,8 @@ json_t *tn_cli_json_text(const char *bytes, size_t n);
 double tn_cli_short_real(float value);
 // {"path", "name", "architecture", "type", "size", "n_params"}.
 json_t *tn_cli_json_model(const char *path, const tn_model_info *info);
+// `object` as text with jansson's layout `flags`, to free; NULL without memory, also where it was missing before.
+char *tn_cli_json_dump(const json_t *object, size_t flags);
 // Prints `object` with a newline and releases it. Returns 0 or the exit status; NULL is lack of memory.
 int tn_cli_json_print(json_t *object);
 
