@@ -142,7 +142,15 @@ TN_INLINE float tn_s_tree(tn_f32s x)
     h = _mm_add_ps(h, _mm_movehl_ps(h, h));
     return _mm_cvtss_f32(_mm_add_ss(h, _mm_movehdup_ps(h)));
 }
-TN_INLINE int32_t tn_i_sum(tn_i32s x) { return _mm512_reduce_add_epi32(_mm512_add_epi32(x.a, x.b)); }
+// Not _mm512_reduce_add_epi32: gcc ends it with an addition in C, and the sum of a poisoned row wraps.
+TN_INLINE int32_t tn_i_sum(tn_i32s x)
+{
+    __m512i sum = _mm512_add_epi32(x.a, x.b);
+    __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
+    __m128i quarter = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+    quarter = _mm_add_epi32(quarter, _mm_shuffle_epi32(quarter, 0x4E));
+    return _mm_cvtsi128_si32(_mm_add_epi32(quarter, _mm_shuffle_epi32(quarter, 0xB1)));
+}
 TN_INLINE int32_t tn_i_max_all(tn_i32s x) { return _mm512_reduce_max_epi32(_mm512_max_epi32(x.a, x.b)); }
 TN_INLINE uint32_t tn_i_max_all_u(tn_i32s x) { return _mm512_reduce_max_epu32(_mm512_max_epu32(x.a, x.b)); }
 
