@@ -224,6 +224,25 @@ std::string drop_or_move_key(ModelFile &file, Rng &rng)
     return "without " + key;
 }
 
+// An array of any type: two numbers alike, and mostly a third.
+void add_array_key(ModelFile &file, const std::string &key, Rng &rng)
+{
+    const uint32_t type = rng.one_in(2) ? kU32 : static_cast<uint32_t>(rng.below(13));
+    const size_t bytes = scalar_bytes(type), n = bytes == 0 ? 0 : 2 + rng.below(2);
+    Kv kv;
+    kv.key = key;
+    kv.type = kArray;
+    put<uint32_t>(kv.raw, type);
+    put<uint64_t>(kv.raw, n);
+    for (size_t i = 0; i < n; i++) {
+        Bytes element(bytes);
+        element[0] = static_cast<uint8_t>(1 + i / 2);
+        if (rng.one_in(4)) element = odd_scalar(type, element, rng);
+        kv.raw.insert(kv.raw.end(), element.begin(), element.end());
+    }
+    file.kvs.push_back(std::move(kv));
+}
+
 std::string add_key(ModelFile &file, Rng &rng)
 {
     std::string key = rng.of(more_keys);
@@ -240,7 +259,7 @@ std::string add_key(ModelFile &file, Rng &rng)
     case 0: file.add<uint32_t>(key, static_cast<uint32_t>(odd_number(rng, 32))); break;
     case 1: file.add<float>(key, static_cast<float>(odd_real(rng, 1.0))); break;
     case 2: file.add(key, rng.one_in(2)); break;
-    case 3: file.add_array<int32_t>(key, {1, static_cast<int32_t>(odd_number(rng, 1)), 2}); break;
+    case 3: add_array_key(file, key, rng); break;
     default: file.add(key, rng.of(words));
     }
     return "with " + key;

@@ -167,7 +167,7 @@ void add_vocabulary(ModelFile &file, const Vocabulary &v)
     file.add("tokenizer.chat_template", chat_template);
 }
 
-void add_hyperparameters(ModelFile &file, const std::string &arch, uint32_t width, bool rope_scaling)
+void add_hyperparameters(ModelFile &file, const std::string &arch, uint32_t width, bool unusual)
 {
     const std::pair<const char *, uint32_t> numbers[] = {
         {"context_length", 8},       {"embedding_length", width},    {"block_count", 1}, {"feed_forward_length", width},
@@ -175,14 +175,18 @@ void add_hyperparameters(ModelFile &file, const std::string &arch, uint32_t widt
     file.add("general.architecture", arch);
     file.add("general.name", "seed");
     for (const auto &[key, value] : numbers) {
-        if (value) file.add<uint32_t>(arch + "." + key, value);
+        if (unusual && key == std::string("attention.head_count"))
+            file.add_array<uint32_t>(arch + "." + key, {value}); // one a layer
+        else
+            file.add<uint32_t>(arch + "." + key, value);
     }
     file.add<uint32_t>(arch + ".attention.key_length", width / 2);
     file.add<uint32_t>(arch + ".attention.value_length", width / 2);
     file.add<uint32_t>(arch + ".rope.dimension_count", width / 2);
     file.add<float>(arch + ".attention.layer_norm_rms_epsilon", 1e-5f);
     file.add<float>(arch + ".rope.freq_base", 10000.0f);
-    if (!rope_scaling) return;
+    if (!unusual) return;
+    file.add(arch + ".hidden_activation", "silu");
     file.add(arch + ".rope.scaling.type", "linear");
     file.add<float>(arch + ".rope.scaling.factor", 2.0f);
 }
