@@ -1,6 +1,7 @@
 # Thin front of the CMake presets: each target installs what is missing, configures, builds and runs.
 #   make run     builds the release program and tells a story        make test    builds and runs the tests
 #   make build   the release program: build/release/ternion          make check   tests, slow ones too, clang, sanitizers, clang-tidy
+#   make arm     cross build for AArch64, tests under qemu-user
 #   make bench   measures                                            make format  make lint   make fuzz   make hostile   make clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 SHELL := /bin/bash
@@ -15,7 +16,7 @@ CONFIGURE = cmake --preset $(1) --log-level=WARNING $(CMAKE_ARGS)
 BUILD = $(call CONFIGURE,$(1)) && cmake --build --preset $(1) --parallel $(JOBS)
 TEST = $(call BUILD,$(1)) && ctest --preset $(2) -j $(JOBS)
 
-.PHONY: run build test check bench format lint clean fuzz hostile bootstrap-build
+.PHONY: run build test check arm bench format lint clean fuzz hostile bootstrap-build
 run: build
 	@build/release/ternion run -p "$(PROMPT)" --display-prompt -n 200 $(ARGS)
 
@@ -30,6 +31,11 @@ test:
 	@$(call TEST,dev,dev)
 	@scripts/report_skips.sh build/dev
 
+arm:
+	@scripts/bootstrap.sh arm
+	@scripts/arm64_sysroot.sh
+	@$(call TEST,arm64,arm64)
+
 check:
 	@scripts/bootstrap.sh test lint check
 	@$(call TEST,dev,all)
@@ -37,6 +43,7 @@ check:
 	@scripts/hostile.sh build/asan $(HOSTILE_CASES) $(HOSTILE_SEED)
 	@$(call TEST,tsan,tsan)
 	@$(call TEST,clang,clang)
+	@$(MAKE) arm
 	@$(call BUILD,fuzz)
 	@scripts/lint.sh --tidy build/clang
 

@@ -53,6 +53,9 @@ function(tn_add_test name)
   if(TN_SANITIZE MATCHES "thread") # many times slower, above all with more threads than cores
     math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * 6")
   endif()
+  if(CMAKE_CROSSCOMPILING) # an emulator runs it
+    math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * 6")
+  endif()
   add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
 endfunction()

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Installs what ternion needs and this machine lacks (Debian, Ubuntu); silent and quick where nothing is missing.
-# usage: scripts/bootstrap.sh [build] [test] [bench] [lint] [check]     no set: build and test
+# usage: scripts/bootstrap.sh [build] [test] [bench] [lint] [check] [arm]     no set: build and test
 set -euo pipefail
 
-# What is asked for -> the package that has it.  cmd: a program; pc: a pkg-config module; rt: clang's sanitizer and fuzzer runtimes.
+# What is asked for -> the package that has it.  cmd: a program; pc: a pkg-config module; rt: clang's sanitizer and fuzzer runtimes; dir: a folder.
 build="cmd:gcc=gcc cmd:g++=g++ cmd:cmake=cmake cmd:make=make cmd:ninja=ninja-build cmd:pkg-config=pkg-config
        pc:hwloc=libhwloc-dev pc:jansson=libjansson-dev pc:libxxhash=libxxhash-dev pc:libutf8proc=libutf8proc-dev pc:libedit=libedit-dev"
 test="$build cmd:python3=python3 cmd:nm=binutils cmd:xz=xz-utils cmd:tmux=tmux pc:gtest_main=libgtest-dev pc:libpcre2-8=libpcre2-dev"
 bench="pc:benchmark=libbenchmark-dev"
 lint="cmd:clang-format=clang-format cmd:python3=python3"
+arm="$test cmd:aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu cmd:aarch64-linux-gnu-g++=g++-aarch64-linux-gnu cmd:qemu-aarch64=qemu-user
+     dir:/usr/src/googletest=googletest"
 check="cmd:clang=clang cmd:clang-tidy=clang-tidy rt:asan=libclang-rt-14-dev
        cmd:groff=groff cmd:mandoc=mandoc cmd:zsh=zsh cmd:fish=fish"
 
@@ -20,8 +22,9 @@ for set in "${@:-test}"; do
     bench) needs="$needs $bench" ;;
     lint) needs="$needs $lint" ;;
     check) needs="$needs $check" ;;
+    arm) needs="$needs $arm" ;;
     *)
-        echo "bootstrap: unknown set '$set'; known are: build test bench lint check" >&2
+        echo "bootstrap: unknown set '$set'; known are: build test bench lint check arm" >&2
         exit 2
         ;;
     esac
@@ -32,6 +35,7 @@ has() {
     case "$1" in
     cmd:*) command -v "$name" >/dev/null ;;
     pc:*) pkg-config --exists "$name" 2>/dev/null ;;
+    dir:*) [ -d "$name" ] ;;
     rt:*) command -v clang >/dev/null && [ -e "$(clang -print-file-name="libclang_rt.$name-$(uname -m).a")" ] ;;
     esac
 }

@@ -21,11 +21,11 @@ typedef uint64_t tn_float_mode;
 static inline tn_float_mode tn_float_mode_enter(void)
 {
     tn_float_mode saved;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(saved));
-    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0));
+    __asm__ volatile("mrs %0, fpcr" : "=r"(saved) : : "memory");
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)0) : "memory"); // nearest, no flushing, no traps
     return saved;
 }
-static inline void tn_float_mode_leave(tn_float_mode saved) { __asm__ volatile("msr fpcr, %0" : : "r"(saved)); }
+static inline void tn_float_mode_leave(tn_float_mode saved) { __asm__ volatile("msr fpcr, %0" : : "r"(saved) : "memory"); }
 #else
 #error "ternion needs x86-64 (SSE2) or AArch64"
 #endif

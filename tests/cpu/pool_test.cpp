@@ -1,4 +1,6 @@
 // The CPU's thread pool: order, barriers, errors, any number of threads.
+#include "support/float_mode.hpp"
+
 #include <atomic>
 #include <cstring>
 #include <gtest/gtest.h>
@@ -10,9 +12,6 @@ extern "C" {
 #include "base/status.h"
 #include "cpu/pool.h"
 }
-#if defined(__SSE2__)
-#include <xmmintrin.h>
-#endif
 
 namespace
 {
@@ -289,25 +288,25 @@ TEST(Pool, NoThreadsIsAnInvalidArgument)
     tn_cpu_pool_destroy(nullptr);
 }
 
-#if defined(__SSE2__)
+constexpr uint64_t bent_mode = tn_test::float_mode::flush | tn_test::float_mode::rounding;
+
 tn_status read_float_mode(void *ctx, uint32_t, uint32_t)
 {
-    static_cast<std::atomic<uint32_t> *>(ctx)->fetch_or(_mm_getcsr() & 0xe040u); // rounding, FTZ, DAZ
+    static_cast<std::atomic<uint64_t> *>(ctx)->fetch_or(tn_test::float_mode::get() & bent_mode);
     return TN_OK;
 }
 
 TEST(Pool, WorkersRoundToNearestAndFlushNothingWhateverTheCreatorHadSet)
 {
-    uint32_t saved = _mm_getcsr();
-    _mm_setcsr(saved | 0xe040u);
-    std::atomic<uint32_t> bits{0};
+    const uint64_t saved = tn_test::float_mode::get();
+    tn_test::float_mode::set(saved | bent_mode);
+    std::atomic<uint64_t> bits{0};
     {
         Pool p(2);
         EXPECT_EQ(tn_cpu_pool_run(p.pool, read_float_mode, &bits), TN_OK);
     }
-    _mm_setcsr(saved);
+    tn_test::float_mode::set(saved);
     EXPECT_EQ(bits, 0u);
 }
-#endif
 
 } // namespace

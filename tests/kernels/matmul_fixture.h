@@ -2,6 +2,8 @@
 #ifndef TN_TESTS_KERNELS_MATMUL_FIXTURE_H
 #define TN_TESTS_KERNELS_MATMUL_FIXTURE_H
 
+#include "support/float_mode.hpp"
+
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -11,9 +13,6 @@
 #include <random>
 #include <string>
 #include <vector>
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
 
 extern "C" {
 #include "cpu/kernel.h"
@@ -163,21 +162,13 @@ class Output
     std::vector<uint32_t> absmax_;
 };
 
-// Runs `f` with subnormals flushed on the way in and out (FTZ and DAZ of MXCSR, FZ of FPCR).
+// Runs `f` with subnormals flushed on the way in and out.
 template <typename F> void with_flush_to_zero(F f)
 {
-#if defined(__x86_64__)
-    const unsigned before = _mm_getcsr();
-    _mm_setcsr(before | 0x8040u);
+    const uint64_t before = float_mode::get();
+    float_mode::set(before | float_mode::flush);
     f();
-    _mm_setcsr(before);
-#else
-    uint64_t before;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
-    __asm__ volatile("msr fpcr, %0" : : "r"(before | UINT64_C(1) << 24) : "memory");
-    f();
-    __asm__ volatile("msr fpcr, %0" : : "r"(before) : "memory");
-#endif
+    float_mode::set(before);
 }
 
 inline std::vector<tn_kernel_row> rows_of(std::initializer_list<tn_kernel_slot> slots)
