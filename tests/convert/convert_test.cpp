@@ -414,6 +414,10 @@ TEST(Convert, WritesTheOldNamesWithSiluAsArchitectureBitnet)
     const Gguf g = converted(c, folder);
     EXPECT_EQ("bitnet", get_str(g.get(), "general.architecture"));
     EXPECT_EQ("silu", get_str(g.get(), "bitnet.hidden_activation"));
+    EXPECT_EQ("linear", get_str(g.get(), "bitnet.rope.scaling.type"));
+    float factor = 0;
+    EXPECT_EQ(TN_OK, tn_gguf_get_f32(g.get(), "bitnet.rope.scaling.factor", &factor));
+    EXPECT_EQ(1.0f, factor);
     EXPECT_EQ(256u, get_u32(g.get(), "bitnet.embedding_length"));
     compare_all(g.get(), c.tensors, TN_DTYPE_I2_S, TN_DTYPE_F16);
 }
