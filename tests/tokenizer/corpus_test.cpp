@@ -1,6 +1,8 @@
-// Fifty megabytes of stories to tokens and back, with every vocabulary at hand.
+// Fifty megabytes of stories: to tokens and back, with every vocabulary at hand, and cut into words by every family.
+#include "tokenizer/pcre_oracle.hpp"
 #include "tokenizer/tokenizer_support.hpp"
 
+#include <cstring>
 #include <ternion/model.h>
 
 using namespace tokenizer_support;
@@ -71,5 +73,29 @@ TEST(CorpusRoundTripOf, TheDefaultModelGivesIdenticalBytes)
     if (stories().empty()) GTEST_SKIP() << "corpus/train.txt.xz is not in the folder that TN_TEST_DATA names, or xz is missing";
     check_round_trip(story_vocab().make().get());
 }
+
+class CorpusWords : public testing::TestWithParam<const char *>
+{
+};
+
+TEST_P(CorpusWords, AreThoseOfTheExpression)
+{
+    if (stories().empty()) GTEST_SKIP() << "corpus/train.txt.xz is not in the folder that TN_TEST_DATA names, or xz is missing";
+    const tn_pretokenizer *pre = tn_pretokenizer_find(GetParam(), strlen(GetParam()));
+    PreOracle oracle(GetParam());
+    for (size_t at = 0, end; at < stories().size(); at = end) {
+        end = stories().find('\n', std::min(at + (1 << 20), stories().size() - 1));
+        end = end == std::string::npos ? stories().size() : end + 1;
+        std::string text = mended(stories().substr(at, end - at)); // the cut at 50 MB may have left half a character
+        ASSERT_TRUE(scan(pre, text) == oracle.pieces(text)) << "in the megabyte at " << at;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, CorpusWords, testing::Values("llama-bpe", "qwen2", "gpt-2", "falcon", "falcon_e", "default"),
+                         [](const auto &test) {
+                             std::string name = test.param;
+                             name.erase(std::remove(name.begin(), name.end(), '-'), name.end());
+                             return name;
+                         });
 
 } // namespace

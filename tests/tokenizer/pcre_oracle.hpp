@@ -4,8 +4,13 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "tokenizer/tokenizer_support.hpp"
 
+#include <map>
 #include <pcre2.h>
 #include <utf8proc.h>
+
+extern "C" {
+#include "model/pretokenizer.h"
+}
 
 namespace tokenizer_support
 {
@@ -92,5 +97,87 @@ inline const std::vector<bool> &newer_than_pcre()
     }();
     return newer;
 }
+
+// PCRE2's own \s has U+180E, which is no whitespace since Unicode 6.3; the expressions mean the property White_Space.
+inline const std::string white_space =
+    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
+inline const std::string gpt2_expression =
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" + white_space + "\\p{L}\\p{N}]+|[" + white_space + "]+(?![^" + white_space + "])";
+
+// The expression of Llama 3, with that many digits in a piece.
+inline std::string llama3_expression(const std::string &n_digits)
+{
+    return "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{" + n_digits + "}| ?[^" + white_space +
+           "\\p{L}\\p{N}]+[\\r\\n]*|[" + white_space + "]*[\\r\\n]+|[" + white_space + "]+(?![^" + white_space + "])|[" + white_space +
+           "]+";
+}
+
+// The expressions by name; of the names that mean the same one stands here for all, see Pretokenizer.NamesOfOneFamilyScanAlike.
+inline const std::map<std::string, std::vector<std::string>> &families()
+{
+    static const std::map<std::string, std::vector<std::string>> all = {
+        {"llama-bpe", {llama3_expression("1,3")}},
+        {"qwen2", {llama3_expression("1")}},
+        {"gpt-2", {gpt2_expression}},
+        {"falcon", {"[\\p{P}\\$\\+<=>\\^~\\|`]+", gpt2_expression, "[0-9][0-9][0-9]"}},
+        {"falcon_e", {"[\\p{P}\\$\\+<=>\\^~\\|`]+", gpt2_expression, "[0-9]"}},
+        {"default", {"[\\p{P}\\$\\+<=>\\^~\\|]+", gpt2_expression, "\\p{N}+", "[0-9][0-9][0-9]"}},
+    };
+    return all;
+}
+
+// Text with U+FFFD for each byte that belongs to no character.
+inline std::string mended(const std::string &text)
+{
+    std::string out;
+    for (size_t at = 0; at < text.size();) {
+        size_t n = well_formed(text, at);
+        out += n ? text.substr(at, n) : "\xEF\xBF\xBD";
+        at += n ? n : 1;
+    }
+    return out;
+}
+
+inline std::vector<std::string> scan(const tn_pretokenizer *pre, const std::string &text)
+{
+    std::vector<uint8_t> bytes(text.begin(), text.end()); // exact size, for the sanitizer
+    std::vector<std::string> out;
+    tn_pre_cursor cursor;
+    const uint8_t *piece = nullptr;
+    size_t len = 0;
+    tn_pre_start(&cursor, pre, bytes.data(), bytes.size());
+    while (tn_pre_next(&cursor, &piece, &len)) {
+        EXPECT_GT(len, 0u);
+        out.emplace_back(reinterpret_cast<const char *>(piece), len);
+    }
+    return out;
+}
+
+// A family's expressions, one behind the other.
+class PreOracle
+{
+  public:
+    explicit PreOracle(const std::string &family)
+    {
+        for (const auto &pattern : families().at(family)) passes_.push_back(std::make_unique<Regex>(pattern));
+    }
+    // The pieces of a well-formed text.
+    std::vector<std::string> pieces(const std::string &text) const
+    {
+        std::vector<std::string> out = {text};
+        if (text.empty()) out.clear();
+        for (const auto &pass : passes_) {
+            std::vector<std::string> next;
+            for (const auto &p : out) {
+                for (auto &q : pass->pieces(p)) next.push_back(std::move(q));
+            }
+            out = std::move(next);
+        }
+        return out;
+    }
+
+  private:
+    std::vector<std::unique_ptr<Regex>> passes_;
+};
 
 } // namespace tokenizer_support
