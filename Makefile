@@ -39,6 +39,7 @@ arm:
 check:
 	@scripts/bootstrap.sh test lint check
 	@$(call TEST,dev,all)
+	@scripts/report_skips.sh build/dev
 	@$(call TEST,asan,asan)
 	@scripts/hostile.sh build/asan $(HOSTILE_CASES) $(HOSTILE_SEED)
 	@$(call TEST,tsan,tsan)
