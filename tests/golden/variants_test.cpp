@@ -5,6 +5,7 @@
 #include "support/run_model.hpp"
 
 #include <cmath>
+#include <fstream>
 #include <random>
 #include <unistd.h>
 
@@ -442,6 +443,45 @@ TEST(Variants, DamagedModelsAreRefusedWithTheirReason)
         EXPECT_EQ(open_status(temp(std::string("bad_") + d.name)), d.status);
         EXPECT_NE(std::string(tn_error_last()->message).find(d.message), std::string::npos) << tn_error_last()->message;
         EXPECT_EQ(std::string(tn_error_last()->message).find('\n'), std::string::npos);
+    }
+}
+
+// Gives a tensor of a file another type id whose blocks have the same size.
+void patch_type(const std::string &path, const std::string &tensor, uint32_t from, uint32_t to)
+{
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    std::string bytes(1 << 18, '\0');
+    file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    file.clear();
+    const std::string length(1, static_cast<char>(tensor.size()));
+    const size_t at = bytes.find(length + std::string(7, '\0') + tensor) + 8 + tensor.size() + 4 + 2 * 8; // two dimensions
+    uint32_t found = 0;
+    ASSERT_LT(at, bytes.size() - 4);
+    memcpy(&found, &bytes[at], 4);
+    ASSERT_EQ(found, from);
+    file.seekp(static_cast<std::streamoff>(at));
+    file.write(reinterpret_cast<const char *>(&to), 4);
+}
+
+TEST(Variants, TypesThatAreNotReadAreRefusedByNameWithThoseThatAre)
+{
+    model_changes changes;
+    changes.tensors = [](std::vector<model_tensor> &tensors) {
+        retype(tensors, TN_DTYPE_TQ2_0);
+        model_tensor *embd = find_tensor(tensors, "token_embd.weight");
+        *embd = dense_tensor(*embd, TN_DTYPE_Q4_0);
+    };
+    const struct {
+        const char *tensor;
+        uint32_t from, to;
+        const char *name, *instead;
+    } cases[] = {{"token_embd.weight", 2, 20, "IQ4_NL", "Q4_K"}, {"blk.1.ffn_up.weight", 35, 16, "IQ2_XXS", "IQ2_BN"}};
+    for (const auto &c : cases) {
+        ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), temp("refused_type"), changes));
+        ASSERT_NO_FATAL_FAILURE(patch_type(temp("refused_type"), c.tensor, c.from, c.to));
+        EXPECT_EQ(open_status(temp("refused_type")), TN_UNSUPPORTED);
+        for (const char *part : {c.tensor, c.name, c.instead})
+            EXPECT_NE(std::string(tn_error_last()->message).find(part), std::string::npos) << tn_error_last()->message;
     }
 }
 
