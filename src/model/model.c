@@ -108,9 +108,12 @@ static void describe_graph(tn_model_info *info, const tn_hparams *h)
 static tn_status refuse_unknown_arch(const tn_model *model)
 {
     char known[128] = "";
-    size_t n, at = 0;
+    size_t n;
     const tn_arch *archs = tn_arch_list(&n);
-    for (size_t i = 0; i < n; i++) at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", archs[i].name);
+    for (size_t i = 0; i < n; i++) {
+        const size_t at = strlen(known);
+        snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", archs[i].name);
+    }
     return tn_fail(TN_UNSUPPORTED, "%s: architecture '%s' is not supported; %s are", tn_gguf_path(model->gguf), model->info.architecture,
                    known);
 }
