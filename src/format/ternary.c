@@ -22,6 +22,12 @@ static const struct {
 
 uint32_t tn_i2s_block(tn_i2s_layout layout) { return i2s_layouts[layout].block; }
 
+uint32_t tn_ternary_block(tn_dtype dtype, const tn_ternary_options *options)
+{
+    if (dtype == TN_DTYPE_I2_S) return tn_i2s_block(options ? options->i2s_layout : TN_I2S_X86);
+    return tn_dtype_get(dtype)->block_elements;
+}
+
 tn_status tn_i2s_layout_parse(const char *name, tn_i2s_layout *out_layout)
 {
     *out_layout = TN_I2S_X86;

@@ -27,6 +27,9 @@ typedef struct tn_ternary_options {
     const tn_tl_preset *tl_preset; // NULL: TL1 and TL2 cannot be read or written
 } tn_ternary_options;
 
+// What the length of rows must be a multiple of: the type's block, for I2_S that of the order.   `options` NULL: the defaults.
+uint32_t tn_ternary_block(tn_dtype dtype, const tn_ternary_options *options);
+
 // A ternary tensor in a file, read row by row. Borrows the file's bytes. Plain data: no deinit needed.
 typedef struct tn_ternary_tensor {
     tn_dtype dtype;

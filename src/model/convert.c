@@ -74,7 +74,7 @@ static tn_status check_blocks(const converter *c)
     for (size_t i = 0; i < c->n_weights; i++) {
         const tn_hf_weight *w = &c->weights[i];
         const tn_dtype_info *info = tn_dtype_get(dtype_of(c, w->role));
-        const uint32_t block = info->dtype == TN_DTYPE_I2_S ? tn_i2s_block(TN_I2S_X86) : info->block_elements;
+        const uint32_t block = info->class_ == TN_CLASS_TERNARY ? tn_ternary_block(info->dtype, NULL) : info->block_elements;
         if (w->ne[0] % block == 0) continue;
         return tn_fail(TN_UNSUPPORTED, "tensor '%s' has rows of %llu values, and %s needs a multiple of %u; choose another type (%s)",
                        w->name, (unsigned long long)w->ne[0], info->name, (unsigned)block,

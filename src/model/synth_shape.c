@@ -129,21 +129,27 @@ static tn_status resolve_arch(const tn_synth_params *p, tn_synth_shape *s)
 
 // ---- types ----
 
+static uint32_t block_of(tn_dtype dtype)
+{
+    const tn_dtype_info *info = tn_dtype_get(dtype);
+    return info->class_ == TN_CLASS_TERNARY ? tn_ternary_block(dtype, NULL) : info->block_elements;
+}
+
 // Whether this version writes weights of a type: asked of the writer itself, with a few rows of zeros.
 static bool is_written(tn_dtype dtype)
 {
     static const int8_t zeros[4 * 1024];
     uint8_t out[8 * 1024];
     uint64_t bytes = 0;
-    const tn_dtype_info *info = tn_dtype_get(dtype);
-    if (info->class_ != TN_CLASS_TERNARY || info->block_elements > 1024) return false;
-    if (tn_dtype_size(dtype, info->block_elements, 4 * (uint64_t)info->block_elements, &bytes) != TN_OK || bytes > sizeof out) return false;
-    return tn_ternary_write(dtype, zeros, 4, info->block_elements, 1.0f, out) == TN_OK;
+    const uint32_t block = block_of(dtype);
+    if (tn_dtype_get(dtype)->class_ != TN_CLASS_TERNARY || block > 1024) return false;
+    if (tn_dtype_size(dtype, block, 4 * (uint64_t)block, &bytes) != TN_OK || bytes > sizeof out) return false;
+    return tn_ternary_write(dtype, zeros, 4, block, 1.0f, out) == TN_OK;
 }
 
 static bool fits_all(const tn_synth_shape *shape, tn_dtype dtype, bool ternary)
 {
-    const uint32_t block = tn_dtype_get(dtype)->block_elements;
+    const uint32_t block = block_of(dtype);
     if (!ternary) return shape->n_embd % block == 0;
     return shape->n_embd % block == 0 && shape->n_ff % block == 0 && shape->n_heads * shape->head_dim % block == 0;
 }
@@ -168,7 +174,7 @@ static tn_status fail_fit(const tn_synth_shape *shape, const tn_synth_tensor *te
     if (status == TN_OK) {
         status =
             tn_fail(TN_UNSUPPORTED, "tensor '%s' has rows of %u values, and %s needs a multiple of %u; %s%s", tensor->name,
-                    (unsigned)tensor->n_cols, info->name, (unsigned)info->block_elements,
+                    (unsigned)tensor->n_cols, info->name, (unsigned)block_of(tensor->dtype),
                     fitting.len ? "types that fit this shape: " : "this version writes no type that fits this shape: choose other sizes",
                     fitting.len ? fitting.data : "");
     }
@@ -202,7 +208,7 @@ tn_status tn_synth_shape_resolve(const tn_synth_params *p, tn_synth_shape *out)
     const uint32_t n = tn_synth_n_tensors(&s);
     for (uint32_t i = 0; i < n; i++) {
         const tn_synth_tensor t = tn_synth_tensor_at(&s, i);
-        if (t.n_cols % tn_dtype_get(t.dtype)->block_elements != 0) return fail_fit(&s, &t);
+        if (t.n_cols % block_of(t.dtype) != 0) return fail_fit(&s, &t);
     }
     *out = s;
     return TN_OK;

@@ -36,6 +36,8 @@ std::vector<tn_dtype> dtypes_of(tn_dtype_class class_)
 {
     std::vector<tn_dtype> all;
     for (int d = TN_DTYPE_NONE + 1; d < TN_DTYPE_OTHER; d++) {
+        // TL1 and TL2 open only with a preset, whose smallest matrix is larger than a seed should be.
+        if (d == TN_DTYPE_TL1 || d == TN_DTYPE_TL2) continue;
         if (tn_dtype_get(static_cast<tn_dtype>(d))->class_ == class_) all.push_back(static_cast<tn_dtype>(d));
     }
     return all;
