@@ -58,4 +58,7 @@ function(tn_add_test name)
   endif()
   add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+  if(CMAKE_CROSSCOMPILING) # death tests execute the program once more, and without its emulator
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT "GTEST_FILTER=-*DeathTest.*")
+  endif()
 endfunction()

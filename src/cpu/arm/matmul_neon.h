@@ -25,6 +25,12 @@ TN_K_INLINE void tn_store4(float *y, uint32_t n, float32x4_t z, uint32_t *absmax
     vst1q_f32(lanes, z);
     for (uint32_t i = 0; i < n; i++) tn_k_store(&y[i], lanes[i], absmax);
 }
+// Keeps an integer sum as it is written: gcc would make all products of a tile first and spill the 32 registers.
+TN_K_INLINE int32x4_t tn_pin4(int32x4_t v)
+{
+    __asm__("" : "+w"(v));
+    return v;
+}
 // Four activations in every 32-bit lane.
 TN_K_INLINE int8x16_t tn_x4(const int8_t *x) { return vreinterpretq_s8_s32(vdupq_n_s32(tn_k_load_i32(x))); }
 // Rows n .. n+3 of a ternary product, n may be past the end: the sum of (code t+1) * q less the sum of q, scaled and stored.

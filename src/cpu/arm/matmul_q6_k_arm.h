@@ -21,7 +21,6 @@ TN_K_INLINE void q6_add_row(const uint8_t *block, const int8_t *x, size_t x_stri
 {
     TN_K_UNROLL
     for (unsigned m = 0; m < MR; m++) acc[m] = vdupq_n_s32(0);
-    TN_K_UNROLL
     for (unsigned h = 0; h < 2; h++) {
         TN_K_UNROLL
         for (unsigned q = 0; q < 4; q++) {
@@ -31,7 +30,8 @@ TN_K_INLINE void q6_add_row(const uint8_t *block, const int8_t *x, size_t x_stri
                 const int8x16_t codes = q6_codes(block, h, q, c);
                 const int8_t scale = (int8_t)block[TN_Q6_K_SC + s];
                 TN_K_UNROLL
-                for (unsigned m = 0; m < MR; m++) acc[m] = q6_add(acc[m], q6_dot_16(codes, vld1q_s8(x + m * x_stride + 16 * s)), scale);
+                for (unsigned m = 0; m < MR; m++)
+                    acc[m] = tn_pin4(q6_add(acc[m], q6_dot_16(codes, vld1q_s8(x + m * x_stride + 16 * s)), scale));
             }
         }
     }
