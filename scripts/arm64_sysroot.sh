@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Fetches the libraries that the arm64 preset links into a folder of the build tree, with a package database of its own: neither dpkg's
 # architectures nor anything else of this system changes. Debian and Ubuntu; needs the network once.
-# usage: scripts/arm64_sysroot.sh [DIR]     default: build/arm64-sysroot
+# usage: scripts/arm64_sysroot.sh     fills build/arm64-sysroot; does nothing where TN_ARM64_SYSROOT names another folder
 set -euo pipefail
 cd "$(dirname "$0")/.."
-root=${1:-build/arm64-sysroot}
+[ -z "${TN_ARM64_SYSROOT:-}" ] || exit 0
+root=build/arm64-sysroot
 packages="libhwloc15 libhwloc-dev libudev1 libjansson4 libjansson-dev libxxhash0 libxxhash-dev libutf8proc2 libutf8proc-dev libpcre2-8-0 libpcre2-dev"
 stamp="$root/.packages"
 [ "$(cat "$stamp" 2>/dev/null)" != "$packages" ] || exit 0
@@ -29,6 +30,6 @@ fi
 cd "$OLDPWD"
 rm -rf "$root"
 mkdir -p "$root"
-for deb in "$work"/debs/*.deb; do dpkg-deb -x "$deb" "$root"; done
+for deb in "$work"/debs/*.deb; do dpkg-deb -x "$deb" "$root"; done # the stamp comes last: half a folder is filled again
 echo "$packages" >"$stamp"
 echo "arm64_sysroot: done ($root)"
