@@ -14,19 +14,21 @@ using namespace tn_test;
 namespace
 {
 
-enum : uint32_t { F32 = 0, F16 = 1, I2_S = 36 };
+enum : uint32_t { F32 = 0, F16 = 1, I2_S = 36, IQ2_BN = 135 };
 
 struct shape {
     const char *name, *arch;
     uint32_t n_layers, n_embd, n_ff, n_heads, n_kv_heads, head_dim, n_vocab, n_ctx;
     float theta;
     bool sub_norms, untied;
+    uint32_t type = I2_S; // of the linear layers
 };
 
-// As their makers give them (Falcon-E: of its kind).
+// Those of the published files. Falcon-E's is derived from the sizes of its files; contexts differ between repositories of one model.
 const shape SHAPES[] = {
     {"bitnet_2B_4T", "bitnet-b1.58", 30, 2560, 6912, 20, 5, 128, 128256, 4096, 500000.0f, true, false},
     {"1bitLLM_large", "bitnet", 24, 1536, 4096, 16, 16, 96, 32002, 2048, 10000.0f, true, false},
+    {"1bitLLM_3B", "bitnet", 26, 3200, 8640, 32, 32, 100, 32002, 2048, 10000.0f, true, false, IQ2_BN},
     {"Llama3_8B", "llama", 32, 4096, 14336, 32, 8, 128, 128256, 8192, 500000.0f, false, true},
     {"Falcon3_1B", "llama", 18, 2048, 8192, 8, 4, 256, 131072, 8192, 1000042.0f, false, true},
     {"Falcon3_3B", "llama", 22, 3072, 9216, 12, 4, 256, 131072, 32768, 1000042.0f, false, true},
@@ -49,13 +51,13 @@ class SparseFile
             add(blk + "ffn_norm.weight", {s.n_embd}, F32);
             if (s.sub_norms) add(blk + "attn_sub_norm.weight", {q}, F32);
             if (s.sub_norms) add(blk + "ffn_sub_norm.weight", {s.n_ff}, F32);
-            add(blk + "attn_q.weight", {s.n_embd, q}, I2_S);
-            add(blk + "attn_k.weight", {s.n_embd, kv}, I2_S);
-            add(blk + "attn_v.weight", {s.n_embd, kv}, I2_S);
-            add(blk + "attn_output.weight", {q, s.n_embd}, I2_S);
-            add(blk + "ffn_gate.weight", {s.n_embd, s.n_ff}, I2_S);
-            add(blk + "ffn_up.weight", {s.n_embd, s.n_ff}, I2_S);
-            add(blk + "ffn_down.weight", {s.n_ff, s.n_embd}, I2_S);
+            add(blk + "attn_q.weight", {s.n_embd, q}, s.type);
+            add(blk + "attn_k.weight", {s.n_embd, kv}, s.type);
+            add(blk + "attn_v.weight", {s.n_embd, kv}, s.type);
+            add(blk + "attn_output.weight", {q, s.n_embd}, s.type);
+            add(blk + "ffn_gate.weight", {s.n_embd, s.n_ff}, s.type);
+            add(blk + "ffn_up.weight", {s.n_embd, s.n_ff}, s.type);
+            add(blk + "ffn_down.weight", {s.n_ff, s.n_embd}, s.type);
         }
         add("output_norm.weight", {s.n_embd}, F32);
         if (s.untied) add("output.weight", {s.n_embd, s.n_vocab}, F16);
@@ -83,7 +85,8 @@ class SparseFile
         }
         put<uint32_t>(infos_, type);
         put<uint64_t>(infos_, offset_);
-        offset_ += ((type == F32 ? 4 * n : type == F16 ? 2 * n : n / 4 + 32) + 31) / 32 * 32;
+        const uint64_t bytes = type == F32 ? 4 * n : type == F16 ? 2 * n : type == I2_S ? n / 4 + 32 : n / 4 + 4 * (n / ne[0]);
+        offset_ += (bytes + 31) / 32 * 32;
         n_tensors++;
     }
     Bytes header() const
