@@ -3,7 +3,6 @@
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cstring>
 #include <gtest/gtest.h>
 #include <string>
@@ -31,21 +30,13 @@ tn_cpu_kernels scalar_kernels()
 
 // ---- self-test ----
 
-TEST(CpuSelftest, PassesForEveryLevelOfThisMachineInMilliseconds)
+TEST(CpuSelftest, PassesForEveryLevelOfThisMachine)
 {
     for (int isa = TN_ISA_SCALAR; isa < TN_ISA_COUNT_; isa++) {
         if (!tn_isa_set_has(tn_isa_available(), static_cast<tn_isa>(isa))) continue;
         tn_cpu_kernels kernels;
         tn_cpu_dispatch(tn_isa_set_up_to(tn_isa_available(), static_cast<tn_isa>(isa)), &kernels);
-        auto best = std::chrono::nanoseconds::max();
-        for (int i = 0; i < 5; i++) {
-            auto start = std::chrono::steady_clock::now();
-            ASSERT_EQ(tn_cpu_selftest(&kernels), TN_OK) << tn_error_last()->message;
-            best = std::min(best, std::chrono::nanoseconds(std::chrono::steady_clock::now() - start));
-        }
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(TN_TESTS_EMULATED)
-        EXPECT_LT(std::chrono::duration<double>(best).count(), 0.05) << "level " << tn_isa_name(static_cast<tn_isa>(isa));
-#endif
+        EXPECT_EQ(tn_cpu_selftest(&kernels), TN_OK) << tn_error_last()->message;
     }
 }
 
