@@ -10,6 +10,7 @@
 #include "format/ternary.h"
 #include "model/hf_tokenizer.h"
 #include "model/hf_weights.h"
+#include "model/hparams_write.h"
 #include "model/rope_table.h"
 
 #include <stdio.h>
@@ -54,9 +55,9 @@ typedef struct converter {
 static tn_status choose_type(const target_type *list, const char *name, const char *what, target_type *out)
 {
     char known[128] = "";
-    size_t at = 0;
     for (size_t i = 0; list[i].name; i++) {
-        at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", list[i].name);
+        const size_t at = strlen(known);
+        snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", list[i].name);
         if (name && strcasecmp(name, list[i].name) != 0) continue;
         *out = list[i];
         return TN_OK;
@@ -78,68 +79,40 @@ static tn_status check_blocks(const converter *c)
         if (w->ne[0] % block == 0) continue;
         return tn_fail(TN_UNSUPPORTED, "tensor '%s' has rows of %llu values, and %s needs a multiple of %u; choose another type (%s)",
                        w->name, (unsigned long long)w->ne[0], info->name, (unsigned)block,
-                       w->role == TN_HF_DENSE ? "f16 takes any length" : "i2_s needs a multiple of 128");
+                       w->role == TN_HF_DENSE ? "f16 takes any length" : "i2_s takes multiples of 128, iq1_bn and iq2_bn of 64");
     }
     return TN_OK;
 }
 
 // ---- metadata ----
 
-typedef struct arch_key {
-    char text[96];
-} arch_key;
-
-static arch_key key_of(const char *arch, const char *name)
-{
-    arch_key key;
-    snprintf(key.text, sizeof(key.text), "%s.%s", arch, name);
-    return key;
-}
-
 static const char *arch_of(const tn_hf_config *h)
 {
     return h->family == TN_HF_LLAMA ? "llama" : h->act == TN_HF_RELU2 ? "bitnet-b1.58" : "bitnet";
-}
-
-static tn_status write_rope(const converter *c)
-{
-    const tn_hf_config *h = &c->config;
-    const char *arch = arch_of(h);
-    TN_TRY(tn_gguf_writer_f32(c->writer, key_of(arch, "rope.freq_base").text, h->theta));
-    if (h->rope.kind != TN_HF_ROPE_LINEAR) return TN_OK; // llama3's scaling is a tensor, see write_rope_factors
-    TN_TRY(tn_gguf_writer_str(c->writer, key_of(arch, "rope.scaling.type").text, "linear"));
-    return tn_gguf_writer_f32(c->writer, key_of(arch, "rope.scaling.factor").text, h->rope.factor);
 }
 
 static tn_status write_hyperparameters(const converter *c)
 {
     const tn_hf_config *h = &c->config;
     const char *arch = arch_of(h);
-    const struct {
-        const char *name;
-        uint32_t value;
-    } counts[] = {
-        {"vocab_size", h->n_vocab},
-        {"context_length", h->n_context},
-        {"embedding_length", h->n_embd},
-        {"block_count", h->n_layers},
-        {"feed_forward_length", h->n_ff},
-        {"rope.dimension_count", h->head_dim},
-        {"attention.head_count", h->n_heads},
-        {"attention.head_count_kv", h->n_kv_heads},
-        {"attention.key_length", h->head_dim},
-        {"attention.value_length", h->head_dim},
-    };
+    const tn_hparams hparams = {.n_layers = h->n_layers,
+                                .n_embd = h->n_embd,
+                                .n_ff = h->n_ff,
+                                .n_heads = h->n_heads,
+                                .n_kv_heads = h->n_kv_heads,
+                                .head_dim = h->head_dim,
+                                .n_ctx = h->n_context,
+                                .n_vocab = h->n_vocab,
+                                .norm_eps = h->eps,
+                                .rope_theta = h->theta,
+                                .glu = h->act == TN_HF_RELU2 ? TN_GLU_RELU2 : TN_GLU_SILU};
     TN_TRY(tn_gguf_writer_str(c->writer, "general.architecture", arch));
     TN_TRY(tn_gguf_writer_str(c->writer, "general.name", h->name));
     TN_TRY(tn_gguf_writer_u32(c->writer, "general.file_type", c->ternary.file_type));
-    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
-        TN_TRY(tn_gguf_writer_u32(c->writer, key_of(arch, counts[i].name).text, counts[i].value));
-    }
-    TN_TRY(tn_gguf_writer_f32(c->writer, key_of(arch, "attention.layer_norm_rms_epsilon").text, h->eps));
-    TN_TRY(write_rope(c));
-    if (h->family == TN_HF_LLAMA) return TN_OK; // its activation is part of the architecture
-    return tn_gguf_writer_str(c->writer, key_of(arch, "hidden_activation").text, h->act == TN_HF_RELU2 ? "relu2" : "silu");
+    TN_TRY(tn_hparams_write(c->writer, arch, &hparams));
+    if (h->rope.kind != TN_HF_ROPE_LINEAR) return TN_OK; // llama3's scaling is a tensor, see write_rope_factors
+    TN_TRY(tn_gguf_writer_str(c->writer, tn_arch_key_of(arch, "rope.scaling.type").text, "linear"));
+    return tn_gguf_writer_f32(c->writer, tn_arch_key_of(arch, "rope.scaling.factor").text, h->rope.factor);
 }
 
 static tn_status write_token_id(const converter *c, const char *key, int32_t id)

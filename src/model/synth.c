@@ -5,7 +5,9 @@
 #include "base/checked.h"
 #include "base/float_mode.h"
 #include "base/log.h"
+#include "base/params.h"
 #include "format/gguf_write.h"
+#include "model/hparams_write.h"
 #include "model/synth_vocab.h"
 #include "model/synth_weights.h"
 #include "ternion/tokenizer.h"
@@ -47,33 +49,18 @@ static tn_status write_identity(const synthesis *s)
 static tn_status write_hyperparameters(const synthesis *s)
 {
     const tn_synth_shape *h = &s->shape;
-    const struct {
-        const char *name;
-        uint32_t value;
-    } counts[] = {
-        {"vocab_size", h->n_vocab},
-        {"context_length", h->n_ctx},
-        {"embedding_length", h->n_embd},
-        {"block_count", h->n_layers},
-        {"feed_forward_length", h->n_ff},
-        {"rope.dimension_count", h->head_dim},
-        {"attention.head_count", h->n_heads},
-        {"attention.head_count_kv", h->n_kv_heads},
-        {"attention.key_length", h->head_dim},
-        {"attention.value_length", h->head_dim},
-    };
-    char key[96];
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-        snprintf(key, sizeof key, "%s.%s", h->arch, counts[i].name);
-        TN_TRY(tn_gguf_writer_u32(s->writer, key, counts[i].value));
-    }
-    snprintf(key, sizeof key, "%s.attention.layer_norm_rms_epsilon", h->arch);
-    TN_TRY(tn_gguf_writer_f32(s->writer, key, h->norm_eps));
-    snprintf(key, sizeof key, "%s.rope.freq_base", h->arch);
-    TN_TRY(tn_gguf_writer_f32(s->writer, key, h->rope_theta));
-    if (!h->sub_norms) return TN_OK;
-    snprintf(key, sizeof key, "%s.hidden_activation", h->arch);
-    return tn_gguf_writer_str(s->writer, key, h->relu2 ? "relu2" : "silu");
+    const tn_hparams hparams = {.n_layers = h->n_layers,
+                                .n_embd = h->n_embd,
+                                .n_ff = h->n_ff,
+                                .n_heads = h->n_heads,
+                                .n_kv_heads = h->n_kv_heads,
+                                .head_dim = h->head_dim,
+                                .n_ctx = h->n_ctx,
+                                .n_vocab = h->n_vocab,
+                                .norm_eps = h->norm_eps,
+                                .rope_theta = h->rope_theta,
+                                .glu = h->relu2 ? TN_GLU_RELU2 : TN_GLU_SILU};
+    return tn_hparams_write(s->writer, h->arch, &hparams);
 }
 
 static tn_status write_tokenizer(const synthesis *s)
@@ -155,11 +142,8 @@ static tn_status run(synthesis *s)
 static tn_status synth(const tn_synth_params *params)
 {
     tn_synth_params p = TN_SYNTH_PARAMS_INIT;
-    if (!params || params->struct_size < offsetof(tn_synth_params, type) || params->struct_size > sizeof(p)) {
-        return tn_fail(TN_INVALID_ARGUMENT,
-                       "the parameters of the model are missing or of a newer version; initialise them with TN_SYNTH_PARAMS_INIT");
-    }
-    memcpy(&p, params, params->struct_size); // fields that the caller does not know are zero
+    TN_REQUIRE(params);
+    TN_TRY(TN_PARAMS_READ(tn_synth_params, progress, params, &p));
     if (!p.shape || !p.output_path) return tn_fail(TN_INVALID_ARGUMENT, "a synthetic model needs a shape and an output path");
     if ((unsigned)p.head > TN_SYNTH_HEAD_OWN) return tn_fail(TN_INVALID_ARGUMENT, "head is no value of tn_synth_head");
     synthesis s = {.params = &p};

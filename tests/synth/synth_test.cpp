@@ -301,7 +301,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Refused{"Vocabulary", [](tn_synth_params *p) { p->n_vocab = 258; }, "260 to 16777216"},
                     Refused{"Huge", [](tn_synth_params *p) { p->n_heads = 1u << 24, p->head_dim = 65536; }, "wider than any model"},
                     Refused{"Head", [](tn_synth_params *p) { p->head = static_cast<tn_synth_head>(3); }, "tn_synth_head"},
-                    Refused{"Version", [](tn_synth_params *p) { p->struct_size = 4096; }, "newer version"}),
+                    Refused{"Version", [](tn_synth_params *p) { p->struct_size = 4096; }, "tn_synth_params.struct_size is 4096"}),
     [](const auto &i) { return std::string(i.param.name); });
 
 TEST_P(SynthRefusals, NameTheReasonAndLeaveNothing)
