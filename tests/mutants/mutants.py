@@ -4,8 +4,8 @@
 usage: mutants.py --source DIR --work DIR --cc CC --cxx CXX
 
 Works on a copy of the sources in WORK/tree, with one build in WORK/build. The copy as it is (the control) must pass
-`ctest -L 'kernel|golden'`. Then each mutant is applied alone, built, and must fail the same command by an assertion of some test: a
-build that fails, a crash, a time-out or a test that did not run does not count.
+`ctest -L 'kernel|golden'`. Then each mutant is applied alone, built, and must fail the same command, which stops at the first test that
+fails, by an assertion: a build that fails, a crash, a time-out or a test that did not run does not count.
 """
 import argparse
 import collections
@@ -90,15 +90,17 @@ class Suite:
             raise Failure(f"no test has the label {' or '.join(sorted(missing))}: the suite would prove nothing")
         run(["cmake", "--build", self.build, "--parallel", str(os.cpu_count()), "--target", *sorted(programs)])
 
-    def test(self):
-        """Runs the labelled tests: returns their number, and name -> output of those that failed."""
+    def test(self, stop=False):
+        """Runs the labelled tests, with `stop` up to the first that fails: returns their number, and name -> output of those that failed."""
         report = os.path.join(self.build, "mutants.xml")
         if os.path.exists(report):
             os.remove(report)
-        run(["ctest", "--test-dir", self.build, "-L", LABELS, "--no-tests=error", "--output-junit", report], quiet=False, env=self.environment)
+        stopping = ["--stop-on-failure"] if stop else []
+        run(["ctest", "--test-dir", self.build, "-L", LABELS, "--no-tests=error", "--output-junit", report, *stopping], quiet=False,
+            env=self.environment)
         cases = list(xml.etree.ElementTree.parse(report).getroot().iter("testcase"))
         not_run = [c.get("name") for c in cases if c.get("status") not in ("run", "fail")]
-        if not_run:
+        if not_run and not stop:
             raise Failure(f"did not run: {', '.join(not_run)}")
         return len(cases), {c.get("name"): c.findtext("system-out") or "" for c in cases if c.get("status") == "fail"}
 
@@ -126,7 +128,7 @@ def check_mutant(suite, mutant):
             f.write(original.replace(mutant.old, mutant.new))
     try:
         suite.make(mutant.c_flags)
-        n_tests, failed = suite.test()
+        n_tests, failed = suite.test(stop=True)
     finally:
         if path:
             with open(path, "w", encoding="utf-8") as f:
@@ -134,7 +136,7 @@ def check_mutant(suite, mutant):
     assertions = sorted({case for output in failed.values() for case in failed_assertions(output)})
     if not assertions:
         raise Failure(f"'{mutant.name}' survives: of {n_tests} programs, {len(failed)} failed, none by an assertion")
-    print(f"found: {mutant.name}: {len(failed)} of {n_tests} programs fail, {len(assertions)} cases, for example {assertions[0]}", flush=True)
+    print(f"found: {mutant.name}: {', '.join(failed)} fails in {len(assertions)} cases, for example {assertions[0]}", flush=True)
 
 
 def main():
