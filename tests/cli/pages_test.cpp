@@ -1,8 +1,9 @@
 // Manual pages and completions: complete, valid for the programs that read them, and right in real shells.
 #include "program.hpp"
 
-#include <regex>
+#include <regex.h>
 #include <set>
+#include <stdexcept>
 
 namespace
 {
@@ -22,17 +23,32 @@ std::vector<std::string> verbs()
     return all;
 }
 
+// Whether a POSIX extended expression is found in `text`; groups: what its parts stand for.
+bool finds(const std::string &pattern, const std::string &text, std::vector<std::string> *groups = nullptr)
+{
+    regex_t expression;
+    regmatch_t parts[5];
+    if (regcomp(&expression, pattern.c_str(), REG_EXTENDED) != 0) throw std::invalid_argument(pattern);
+    const bool found = regexec(&expression, text.c_str(), 5, parts, 0) == 0;
+    for (const regmatch_t &part : parts) {
+        if (!found || !groups) break;
+        groups->push_back(part.rm_so < 0 ? "" : text.substr(static_cast<size_t>(part.rm_so), static_cast<size_t>(part.rm_eo - part.rm_so)));
+    }
+    regfree(&expression);
+    return found;
+}
+
 // Flags as the help of a verb shows them, each with its argument ("" where it takes none).
 std::vector<std::pair<std::vector<std::string>, std::string>> flags_of(const std::string &verb)
 {
     std::vector<std::pair<std::vector<std::string>, std::string>> all;
-    const std::regex row("^  (-[^ ]+(?:, -[^ ]+)*)( [^ ]+)?(?:$|  .*)"), name("-[^ ,]+");
     std::istringstream lines(run({verb, "--help"}).out);
     for (std::string line; std::getline(lines, line);) {
-        std::smatch match;
-        if (!std::regex_match(line, match, row)) continue;
-        const std::string names = match[1], argument = match[2].length() ? match[2].str().substr(1) : "";
-        all.emplace_back(std::vector<std::string>(std::sregex_token_iterator(names.begin(), names.end(), name), {}), argument);
+        std::vector<std::string> parts, names;
+        if (!finds("^  (-[^ ]+(, -[^ ]+)*)( [^ ]+)?($|  )", line, &parts)) continue;
+        std::istringstream list(parts[1]);
+        for (std::string name; std::getline(list, name, ',');) names.push_back(name.substr(name.find('-')));
+        all.emplace_back(names, parts[3].empty() ? "" : parts[3].substr(1));
     }
     return all;
 }
@@ -53,7 +69,9 @@ std::string output_of(const std::string &command, int *status = nullptr)
 
 std::string plain_name(const std::string &flag) // as roff writes it
 {
-    return std::regex_replace(flag, std::regex("-"), "\\-");
+    std::string plain;
+    for (const char c : flag) plain += c == '-' ? std::string("\\-") : std::string(1, c);
+    return plain;
 }
 
 TEST(Pages, NameEveryFlagOfTheirVerb)
@@ -76,11 +94,10 @@ TEST(Pages, NameEveryFlagOfTheirVerb)
         for (const auto &[names, argument] : flags) {
             for (const std::string &flag : names) {
                 EXPECT_TRUE(contains(page, "\\fB" + plain_name(flag) + "\\fR")) << verb << " " << flag;
-                EXPECT_TRUE(std::regex_search(bash_part, std::regex("[ \"]" + flag + "[ \"]"))) << verb << " " << flag;
-                EXPECT_TRUE(std::regex_search(zsh_part, std::regex("[{, (']" + flag + "[}, )']"))) << verb << " " << flag;
+                EXPECT_TRUE(finds("[ \"]" + flag + "[ \"]", bash_part)) << verb << " " << flag;
+                EXPECT_TRUE(finds("[{, (']" + flag + "[}, )']", zsh_part)) << verb << " " << flag;
                 const std::string bare = flag.substr(flag.find_first_not_of('-'));
-                EXPECT_TRUE(std::regex_search(fish, std::regex("__fish_seen_subcommand_from " + verb + "'[^\n]* -[los] " + bare + " ")))
-                    << verb << " " << flag;
+                EXPECT_TRUE(finds("__fish_seen_subcommand_from " + verb + "'[^\n]* -[los] " + bare + " ", fish)) << verb << " " << flag;
             }
         }
     }
