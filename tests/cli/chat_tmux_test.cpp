@@ -179,6 +179,16 @@ TEST_F(ChatTmux, APastedTextIsOneMessage)
     screen.line("/save pasted.json");
     ASSERT_TRUE(screen.shows("[saved to pasted.json]"));
     EXPECT_EQ(content(saved("pasted.json"), 0), "pasted one\npasted two and more");
+    screen.line("/clear");
+    ASSERT_TRUE(screen.shows("the conversation is empty"));
+    const std::string foreign = "one café two\n/exit \u4f60\u597d\n\U0001f600 last";
+    screen.paste(foreign);
+    ASSERT_TRUE(screen.shows(" last"));
+    screen.line("!");
+    ASSERT_TRUE(screen.shows("by -n]", 2));
+    screen.line("/save foreign.json");
+    ASSERT_TRUE(screen.shows("[saved to foreign.json]"));
+    EXPECT_EQ(content(saved("foreign.json"), 0), foreign + "!");
 }
 #endif
 
@@ -289,6 +299,24 @@ TEST_F(ChatTmux, TheContextIsShownWhenItFills)
     ASSERT_TRUE(screen.shows("after 4 tokens by -n]"));
     screen.line("/stats");
     ASSERT_TRUE(screen.shows("messages     2"));
+}
+
+TEST_F(ChatTmux, ATurnWhoseNewAnswerFailsStaysAsItWas)
+{
+    Screen screen(folder, flags("-c 64 -n 4 -p Hello"));
+    ASSERT_TRUE(screen.shows("by -n]"));
+    screen.line("/save before.json");
+    ASSERT_TRUE(screen.shows("[saved to before.json]"));
+    std::string system = "/system";
+    for (int i = 0; i < 80; i++) system += " king";
+    screen.line(system);
+    ASSERT_TRUE(screen.shows("the system message is set"));
+    screen.line("/regen");
+    ASSERT_TRUE(screen.shows("the turn stays as it was"));
+    screen.line("/save after.json");
+    ASSERT_TRUE(screen.shows("[saved to after.json]"));
+    EXPECT_EQ(content(saved("after.json"), 1), "Hello");
+    EXPECT_EQ(content(saved("after.json"), 2), content(saved("before.json"), 1));
 }
 
 TEST_F(ChatTmux, CommandsDoWhatTheySay)

@@ -1,6 +1,8 @@
 // The file of typed lines: where it is, who may read it, how long it gets.
 #include "program.hpp"
 
+#include <cerrno>
+
 extern "C" {
 #include "history.h"
 }
@@ -61,13 +63,13 @@ TEST_F(History, KeepsLinesForItsOwnerAlone)
 {
     const std::string file = path();
     EXPECT_TRUE(load(file).empty());
-    EXPECT_TRUE(tn_cli_history_append(file.c_str(), "one"));
-    EXPECT_TRUE(tn_cli_history_append(file.c_str(), "two\nlines"));
+    EXPECT_EQ(tn_cli_history_append(file.c_str(), "one"), 0);
+    EXPECT_EQ(tn_cli_history_append(file.c_str(), "two\nlines"), 0);
     EXPECT_EQ(load(file), (std::vector<std::string>{"one", "two lines"}));
     struct stat status;
     ASSERT_EQ(stat(file.c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 0777, 0600u);
-    EXPECT_FALSE(tn_cli_history_append((folder / "no/such/folder").c_str(), "x"));
+    EXPECT_EQ(tn_cli_history_append((folder / "no/such/folder").c_str(), "x"), ENOENT);
 }
 
 TEST_F(History, IsCutWhenItHasGrown)
@@ -81,7 +83,7 @@ TEST_F(History, IsCutWhenItHasGrown)
     EXPECT_EQ(loaded.front(), "line 1000");
     EXPECT_EQ(loaded.back(), "line 1999");
     EXPECT_EQ(cli::read_file(file), lines) << "not yet";
-    EXPECT_TRUE(tn_cli_history_append(file.c_str(), "last"));
+    EXPECT_EQ(tn_cli_history_append(file.c_str(), "last"), 0);
     loaded = load(file);
     EXPECT_EQ(loaded.front(), "line 1001");
     EXPECT_EQ(loaded.back(), "last");

@@ -22,9 +22,11 @@ typedef struct tn_cli_chat {
     unsigned n_breaks; // Ctrl-C at the prompt, one after the other
 } tn_cli_chat;
 
-// Answers the conversation, which ends with a user's message. Where there is no answer, that message is taken back. Returns 0 (Ctrl-C too:
-// see `answer`) or the exit status after a message; the conversation is usable in both cases.
-int tn_cli_chat_answer(tn_cli_chat *chat);
+// Answers the conversation, which ends with a user's message. *out_answered: the answer is part of it now; else it is as it was. Returns 0
+// (Ctrl-C too: see `answer`) or the exit status after a message.
+int tn_cli_chat_answer(tn_cli_chat *chat, bool *out_answered);
+// The same for a message that was just added: where there is no answer, it is taken back.
+int tn_cli_chat_ask(tn_cli_chat *chat);
 // Takes out of the session what is no longer part of the conversation. Returns 0 or the exit status after a message.
 int tn_cli_chat_shorten(tn_cli_chat *chat);
 // Context in use, and whether that is most of it.

@@ -100,11 +100,7 @@ static int end_turn(tn_cli_chat *chat)
 {
     const tn_cli_answer *a = &chat->answer;
     bool open_line = a->text_len > 0 && a->text[a->text_len - 1] != '\n';
-    if (a->stop == TN_CLI_STOP_INTERRUPTED && a->n_tokens == 0) {
-        tn_cli_conversation_cut(&chat->conversation, chat->conversation.n_messages - 1);
-        tn_cli_note("[stopped before the answer; the message is taken back]");
-        return 0;
-    }
+    if (a->stop == TN_CLI_STOP_INTERRUPTED && a->n_tokens == 0) return 0;
     int rc = tn_cli_conversation_add_answer(&chat->conversation, a);
     if (!chat->editor || rc) return rc;
     if (open_line) rc = tn_cli_print("\n", 1);
@@ -112,7 +108,7 @@ static int end_turn(tn_cli_chat *chat)
     return rc;
 }
 
-int tn_cli_chat_answer(tn_cli_chat *chat)
+int tn_cli_chat_answer(tn_cli_chat *chat, bool *out_answered)
 {
     tn_cli_conversation *c = &chat->conversation;
     size_t question = c->n_messages - 1;
@@ -128,6 +124,22 @@ int tn_cli_chat_answer(tn_cli_chat *chat)
     chat->n_known = chat->n_held;
     if (rc == 0) rc = write_answer(chat);
     if (rc == 0) rc = end_turn(chat);
-    if (rc) tn_cli_conversation_cut(c, question);
+    if (rc) { // nothing ran that there are figures of
+        tn_cli_conversation_cut(c, question + 1);
+        tn_cli_prompt_deinit(&chat->prompt);
+        chat->n_known = 0;
+    }
+    *out_answered = c->n_messages > question + 1;
+    return rc;
+}
+
+int tn_cli_chat_ask(tn_cli_chat *chat)
+{
+    bool answered;
+    size_t question = chat->conversation.n_messages - 1;
+    int rc = tn_cli_chat_answer(chat, &answered);
+    if (answered) return rc;
+    tn_cli_conversation_cut(&chat->conversation, question);
+    if (rc == 0) tn_cli_note("[stopped before the answer; the message is taken back]");
     return rc;
 }

@@ -61,9 +61,16 @@ static void regenerate(tn_cli_chat *chat, const char *argument)
         tn_cli_tell("[there is no answer to write again]");
         return;
     }
-    tn_cli_conversation_cut(&chat->conversation, question + 1);
+    tn_cli_conversation old;
+    bool answered;
+    if (tn_cli_conversation_split(&chat->conversation, question + 1, &old) != 0) return;
     chat->sampling.sampler.sequence++;
-    (void)tn_cli_chat_answer(chat);
+    (void)tn_cli_chat_answer(chat, &answered);
+    if (!answered) {
+        tn_cli_conversation_join(&chat->conversation, &old);
+        tn_cli_tell("[there is no new answer; the turn stays as it was]");
+    }
+    tn_cli_conversation_deinit(&old);
     (void)tn_cli_interrupt_take();
 }
 

@@ -11,22 +11,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static char *template_names(char *out, size_t capacity)
-{
-    out[0] = '\0';
-    for (size_t i = 0; i < tn_chat_template_count(); i++) {
-        size_t at = strlen(out);
-        snprintf(out + at, capacity - at, "%s%s", i ? ", " : "", tn_chat_template_name(tn_chat_template_at(i)));
-    }
-    return out;
-}
-
 // The template that --template names, else that of the file.
 static int choose_template(tn_cli_chat *chat)
 {
     const char *name = tn_cli_text(&chat->cli->options, TN_OPT_TEMPLATE);
     const tn_chat_template **chosen = &chat->conversation.chat_template;
-    char word[500], command[600], names[200];
+    char word[500], command[600];
     if (!chat->engine.tokenizer) return tn_cli_fail(NULL, "%s has no tokenizer: use another file", chat->engine.path);
     if (name) return tn_chat_template_find(name, chosen) == TN_OK ? 0 : tn_cli_usage("--template: %s", tn_error_last()->message);
     tn_status status = tn_chat_template_detect(chat->engine.model, chosen);
@@ -34,9 +24,7 @@ static int choose_template(tn_cli_chat *chat)
     tn_cli_shell_word(chat->engine.path, word, sizeof word);
     if (status == TN_NOT_FOUND) {
         snprintf(command, sizeof command, "ternion run -m %s", word);
-        return tn_cli_fail(command,
-                           "%s has no chat template: it is a base model, which continues texts; or choose a template with --template: %s",
-                           chat->engine.path, template_names(names, sizeof names));
+        return tn_cli_fail(command, "%s: %s with --template", chat->engine.path, tn_error_last()->message);
     }
     snprintf(command, sizeof command, "ternion chat -m %s --template NAME", word);
     return tn_cli_fail_status(command);
@@ -135,7 +123,7 @@ static int next_input(tn_cli_chat *chat, bool single)
         tn_cli_chat_command(chat, text);
     } else if (text[strspn(text, " \t\n")]) {
         rc = tn_cli_conversation_add(&chat->conversation, TN_CHAT_USER, text, strlen(text));
-        if (rc == 0) rc = tn_cli_chat_answer(chat);
+        if (rc == 0) rc = tn_cli_chat_ask(chat);
         chat->leaves = single;
     }
     free(text);
@@ -169,7 +157,7 @@ static int converse(tn_cli_chat *chat, bool none)
         if (!chat->editor) return tn_cli_out_of_memory();
     }
     if (!none) {
-        rc = tn_cli_chat_answer(chat);
+        rc = tn_cli_chat_ask(chat);
         chat->leaves = single;
     }
     while (!chat->leaves) {

@@ -92,6 +92,26 @@ void tn_cli_conversation_cut(tn_cli_conversation *conversation, size_t n)
     while (conversation->n_messages > n) free_message(&conversation->messages[--conversation->n_messages]);
 }
 
+int tn_cli_conversation_split(tn_cli_conversation *conversation, size_t n, tn_cli_conversation *rest)
+{
+    size_t n_rest = conversation->n_messages - n;
+    *rest = (tn_cli_conversation){.messages = malloc((n_rest + 1) * sizeof *rest->messages)};
+    if (!rest->messages) return tn_cli_out_of_memory();
+    if (n_rest > 0) memcpy(rest->messages, conversation->messages + n, n_rest * sizeof *rest->messages);
+    rest->n_messages = rest->capacity = n_rest;
+    conversation->n_messages = n;
+    return 0;
+}
+
+void tn_cli_conversation_join(tn_cli_conversation *conversation, tn_cli_conversation *rest)
+{
+    // They came from this list, whose room is never given back.
+    if (rest->n_messages > 0)
+        memcpy(conversation->messages + conversation->n_messages, rest->messages, rest->n_messages * sizeof *rest->messages);
+    conversation->n_messages += rest->n_messages;
+    rest->n_messages = 0;
+}
+
 size_t tn_cli_conversation_last_question(const tn_cli_conversation *conversation)
 {
     for (size_t i = conversation->n_messages; i-- > 0;) {

@@ -21,6 +21,9 @@ int tn_cli_conversation_add_answer(tn_cli_conversation *conversation, const tn_c
 int tn_cli_conversation_set_system(tn_cli_conversation *conversation, const char *text, size_t len);
 // Forgets all messages but the first `n`.
 void tn_cli_conversation_cut(tn_cli_conversation *conversation, size_t n);
+// Moves the messages from `n` on to `rest`, which owns them then; and back behind those that are there.
+int tn_cli_conversation_split(tn_cli_conversation *conversation, size_t n, tn_cli_conversation *rest);
+void tn_cli_conversation_join(tn_cli_conversation *conversation, tn_cli_conversation *rest);
 // Whether there is a system message.
 bool tn_cli_conversation_has_system(const tn_cli_conversation *conversation);
 // Index of the last user's message; n_messages where there is none.

@@ -41,7 +41,10 @@ static void shorten(const char *path, FILE *in, size_t n_lines)
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (!out) {
-        if (fd >= 0) close(fd);
+        if (fd >= 0) {
+            close(fd);
+            unlink(temporary);
+        }
         return;
     }
     rewind(in);
@@ -71,19 +74,19 @@ void tn_cli_history_load(const char *path, void (*each)(void *user, const char *
     fclose(in);
 }
 
-bool tn_cli_history_append(const char *path, const char *line)
+int tn_cli_history_append(const char *path, const char *line)
 {
     size_t n = strlen(line);
     char *copy = malloc(n + 2);
-    int fd = copy ? open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600) : -1;
-    if (fd < 0) {
-        free(copy);
-        return false;
-    }
+    if (!copy) return ENOMEM;
     for (size_t i = 0; i < n; i++) copy[i] = line[i] == '\n' || line[i] == '\r' ? ' ' : line[i];
     copy[n] = '\n';
-    bool good = write(fd, copy, n + 1) == (ssize_t)(n + 1); // one call, so that lines of two programs do not mix
-    good = close(fd) == 0 && good;
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600), number = fd < 0 ? errno : 0;
+    if (fd >= 0) {
+        ssize_t written = write(fd, copy, n + 1); // one call, so that lines of two programs do not mix
+        if (written != (ssize_t)(n + 1)) number = written < 0 ? errno : EIO;
+        if (close(fd) != 0 && number == 0) number = errno;
+    }
     free(copy);
-    return good;
+    return number;
 }

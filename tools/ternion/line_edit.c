@@ -33,9 +33,10 @@ static bool is_remembered(const char *line) { return line[0] != '\0' && line[0] 
 
 static void append_to_file(tn_cli_line_edit *edit, const char *line)
 {
-    if (!edit->history_path[0] || tn_cli_history_append(edit->history_path, line) || edit->warned) return;
+    int number = edit->history_path[0] ? tn_cli_history_append(edit->history_path, line) : 0;
+    if (number == 0 || edit->warned) return;
     edit->warned = true;
-    tn_cli_note("history: cannot write %s: %s", edit->history_path, strerror(errno));
+    tn_cli_note("history: cannot write %s: %s", edit->history_path, strerror(number));
 }
 
 static tn_cli_line_result failed_read(void)
@@ -67,25 +68,26 @@ static void remember(void *user, const char *line)
 // A terminal in bracketed paste mode sends ESC [ 200 ~ before a pasted text and ESC [ 201 ~ behind it: its newlines do not end the line.
 static unsigned char insert_paste(EditLine *editor, int key)
 {
-    static const char end[] = "\033[201~";
-    char one[2] = {0}, *text = NULL;
-    size_t n = 0, capacity = 0;
+    static const wchar_t end[] = L"\033[201~";
+    enum { N_END = sizeof end / sizeof end[0] - 1 };
+    wchar_t one, *text = NULL;
+    size_t n = 0, capacity = 0, n_matched = 0;
+    bool good = true;
     (void)key;
-    while (el_getc(editor, one) == 1) {
-        if (n + 2 > capacity) {
-            char *grown = realloc(text, capacity = 2 * capacity + 256);
-            if (!grown) break;
-            text = grown;
+    // Without memory the rest is read all the same: it was not typed.
+    while (n_matched < N_END && el_wgetc(editor, &one) == 1) {
+        n_matched = one == end[n_matched] ? n_matched + 1 : one == end[0];
+        if (good && n + 2 > capacity) {
+            wchar_t *grown = realloc(text, (capacity = 2 * capacity + 256) * sizeof *text);
+            good = grown != NULL;
+            if (grown) text = grown;
         }
-        text[n++] = one[0] == '\r' ? '\n' : one[0];
-        if (n < sizeof end - 1 || memcmp(text + n - (sizeof end - 1), end, sizeof end - 1) != 0) continue;
-        n -= sizeof end - 1;
-        break;
+        if (good) text[n++] = one == L'\r' ? L'\n' : one;
     }
-    bool good = text != NULL;
-    if (text) {
-        text[n] = '\0';
-        good = n == 0 || el_insertstr(editor, text) == 0;
+    if (good && n_matched == N_END) n -= N_END;
+    if (good && n > 0) {
+        text[n] = L'\0';
+        good = el_winsertstr(editor, text) == 0;
     }
     free(text);
     return good ? CC_REFRESH : CC_REFRESH_BEEP;
