@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fetches the libraries that the arm64 preset links into a folder of the build tree, with a package database of its own: neither dpkg's
-# architectures nor anything else of this system changes. Debian and Ubuntu; needs the network once.
+# architectures nor anything else of this system changes. Debian, whose archive has all architectures side
+# by side; needs the network once.
 # usage: scripts/arm64_sysroot.sh     fills build/arm64-sysroot; does nothing where TN_ARM64_SYSROOT names another folder
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what ternion needs and this machine lacks (Debian, Ubuntu); silent and quick where nothing is missing.
-# usage: scripts/bootstrap.sh [build] [test] [bench] [lint] [check] [arm]     no set: build and test
+# usage: scripts/bootstrap.sh [build] [test] [bench] [lint] [check] [arm] [pages]     no set: build and test
 set -euo pipefail
 
 # What is asked for -> the package that has it.  cmd: a program; pc: a pkg-config module; rt: clang's sanitizer and fuzzer runtimes; dir: a folder.
@@ -11,8 +11,8 @@ bench="pc:benchmark=libbenchmark-dev"
 lint="cmd:clang-format=clang-format cmd:python3=python3"
 arm="$test cmd:aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu cmd:aarch64-linux-gnu-g++=g++-aarch64-linux-gnu cmd:qemu-aarch64=qemu-user
      dir:/usr/src/googletest=googletest"
-check="cmd:clang=clang cmd:clang-tidy=clang-tidy rt:asan=libclang-rt-14-dev
-       cmd:groff=groff cmd:mandoc=mandoc cmd:zsh=zsh cmd:fish=fish"
+pages="cmd:groff=groff cmd:mandoc=mandoc cmd:zsh=zsh cmd:fish=fish"
+check="$pages cmd:clang=clang cmd:clang-tidy=clang-tidy rt:asan=libclang-rt-14-dev"
 
 needs=""
 for set in "${@:-test}"; do
@@ -23,8 +23,9 @@ for set in "${@:-test}"; do
     lint) needs="$needs $lint" ;;
     check) needs="$needs $check" ;;
     arm) needs="$needs $arm" ;;
+    pages) needs="$needs $pages" ;;
     *)
-        echo "bootstrap: unknown set '$set'; known are: build test bench lint check arm" >&2
+        echo "bootstrap: unknown set '$set'; known are: build test bench lint check arm pages" >&2
         exit 2
         ;;
     esac

@@ -33,7 +33,8 @@ typedef struct tn_synth_params {
 #define TN_SYNTH_PARAMS_INIT TN_PARAMS_INIT(tn_synth_params)
 
 // Writes a random model that loads, tokenizes and runs; activations stay in a trained model's range at any depth, and about half of the
-// squared-ReLU gates are zero. The tokenizer is made up too. Memory: a few MiB and the vocabulary.   Threads: any.
+// squared-ReLU gates are zero. The tokenizer is made up too. Memory: the vocabulary, and about
+// 1 KiB for each value of every row length that tensors have (24 MiB for rows of 23 040).   Threads: any.
 // Errors: UNSUPPORTED (a type that the shape does not allow: the message says which do), INVALID_ARGUMENT (shape, type or size), IO (a
 // full disk too), OUT_OF_MEMORY, CANCELLED; nothing partial is left behind.
 TN_NODISCARD TN_API tn_status tn_synth(const tn_synth_params *params);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "format/protobuf.h"
 #include "model/hf_tokenizer_internal.h"
+#include "model/spm.h"
 #include "ternion/tokenizer.h"
 
 #include <stdlib.h>
@@ -69,15 +70,6 @@ tn_status tn_hf_spm_check(const tn_hf_source *s, tn_hf_tokenizer *t)
     return tn_json_absent(pre) ? TN_OK : check_metaspace(s, pre, t);
 }
 
-static bool is_byte(tn_str text)
-{
-    if (text.len != 6 || memcmp(text.data, "<0x", 3) != 0 || text.data[5] != '>') return false;
-    for (int i = 3; i < 5; i++) {
-        if (!strchr("0123456789ABCDEF", text.data[i])) return false;
-    }
-    return true;
-}
-
 // The id of the token that a merge makes.  Errors: BAD_FILE where there is none, OUT_OF_MEMORY.
 static tn_status merged_id(const tn_hf_source *s, size_t n_tokens, tn_str left, tn_str right, tn_text *buffer, uint64_t *out_id)
 {
@@ -127,7 +119,7 @@ tn_status tn_hf_spm_scores(const tn_hf_source *s, tn_hf_tokenizer *t)
     }
     for (size_t i = 0; status == TN_OK && i < t->n_tokens; i++) {
         if (!t->tokens[i].data || rank[i] == INT32_MIN) continue;
-        if (is_byte(t->tokens[i])) {
+        if (tn_spm_byte_of_name(t->tokens[i]) >= 0) {
             t->kinds[i] = TN_TOKEN_BYTE;
         } else if ((int32_t)i != t->unk) {
             t->scores[i] = -(float)(rank[i] < 0 ? next++ : rank[i]);

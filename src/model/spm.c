@@ -4,6 +4,19 @@
 #include "base/alloc.h"
 #include "model/unicode.h"
 
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') return c - '0';
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+int tn_spm_byte_of_name(tn_str name)
+{
+    if (name.len != 6 || memcmp(name.data, "<0x", 3) != 0 || name.data[5] != '>') return -1;
+    int high = hex_digit(name.data[3]), low = hex_digit(name.data[4]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
 // One symbol of the word at hand, at the index of its first byte. What a merge did is kept, so that it can be undone.
 struct tn_spm_symbol {
     int32_t id;          // its piece; -1: a character that is none

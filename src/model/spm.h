@@ -31,6 +31,9 @@ typedef struct tn_spm_params {
     bool add_prefix, trim;
 } tn_spm_params;
 
+// The byte that a token's name like <0x0A> means, or -1.
+int tn_spm_byte_of_name(tn_str name);
+
 // Room for merging one word at a time, kept between words. Zero-initialise; one thread.
 typedef struct tn_spm_scratch {
     struct tn_spm_symbol *symbols;

@@ -3,20 +3,6 @@
 #include "base/log.h"
 #include "model/tokenizer_vocab.h"
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-// The byte that a name like <0x0A> means, or -1.
-static int byte_of_name(tn_str name)
-{
-    if (name.len != 6 || memcmp(name.data, "<0x", 3) != 0 || name.data[5] != '>') return -1;
-    int high = hex_digit(name.data[3]), low = hex_digit(name.data[4]);
-    return high < 0 || low < 0 ? -1 : high * 16 + low;
-}
-
 static tn_status check(const tn_vocab *vocab)
 {
     if (!vocab->scores) return tn_fail(TN_BAD_FILE, "the vocabulary has no scores: get another copy of the model");
@@ -25,7 +11,7 @@ static tn_status check(const tn_vocab *vocab)
         if (vocab->scores[i] != vocab->scores[i]) {
             return tn_fail(TN_BAD_FILE, "token %d has a score that is not a number: get another copy of the model", i);
         }
-        if (vocab->kinds && vocab->kinds[i] == TN_TOKEN_BYTE && byte_of_name(name) < 0) {
+        if (vocab->kinds && vocab->kinds[i] == TN_TOKEN_BYTE && tn_spm_byte_of_name(name) < 0) {
             return tn_fail(TN_BAD_FILE, "token %d stands for a byte, but is \"%.*s\", not <0x00> to <0xFF>: get another copy of the model",
                            i, TN_STR_ARGS(name));
         }
@@ -37,7 +23,7 @@ static uint8_t default_kind(const tn_vocab *vocab, int32_t id)
 {
     if (id == vocab->unknown) return TN_TOKEN_UNKNOWN;
     if (id == vocab->bos || id == vocab->eos) return TN_TOKEN_CONTROL;
-    return byte_of_name(vocab->tokens[id]) >= 0 ? TN_TOKEN_BYTE : TN_TOKEN_NORMAL;
+    return tn_spm_byte_of_name(vocab->tokens[id]) >= 0 ? TN_TOKEN_BYTE : TN_TOKEN_NORMAL;
 }
 
 // Copies a name with spaces for U+2581. A space of its own can never be met in text, where all are U+2581: *out_odd.
@@ -58,7 +44,7 @@ static bool make_piece(tn_str name, uint8_t kind, char *out, size_t *out_len)
 {
     bool odd = false;
     if (kind == TN_TOKEN_BYTE) {
-        out[0] = (char)(uint8_t)byte_of_name(name);
+        out[0] = (char)(uint8_t)tn_spm_byte_of_name(name);
         *out_len = 1;
     } else if (kind == TN_TOKEN_CONTROL || kind == TN_TOKEN_UNKNOWN) {
         memcpy(out, name.data ? name.data : "", name.len);

@@ -26,7 +26,7 @@ TN_K_INLINE void ternary_finish(const tn_k_matmul_ternary_args *a, uint32_t m, u
 }
 
 // One token: the codes stay where they are in their bytes (times 1, 4, 16, 64), so no shifts; four sums a vector, undone at the end.
-// 64*2*127*4 a lane and block: below 2^31 for n_blocks < 33000, twice what the range of ternary matmul allows.
+// 64*2*127*4 a lane and block: below 2^31 for n_blocks < 33000, four times what the range of ternary matmul allows.
 TN_K_INLINE void ternary_one_token(const tn_k_matmul_ternary_args *a, uint32_t m, uint32_t n0, const unsigned NV)
 {
     const uint8_t *w = a->w + n0 / TN_T2_ROWS * ((size_t)a->n_blocks * TN_T2_BLOCK_BYTES);
