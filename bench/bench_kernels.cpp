@@ -256,6 +256,8 @@ void add_row(const tn_kernel_row &row)
                                          [=](benchmark::State &state) { attention(state, row, n_pos); });
         }
         break;
+    case TN_SLOT_read_stream:
+    case TN_SLOT_peak_dot: break; // `ternion bench` measures them, on one thread and on more
     default:
         for (uint32_t n : {2560u, 6912u}) {
             benchmark::RegisterBenchmark((name + "/n:" + std::to_string(n)).c_str(),

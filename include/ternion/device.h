@@ -55,6 +55,31 @@ TN_NODISCARD TN_API tn_status tn_host_device_info(const tn_host *host, uint32_t 
 TN_NODISCARD TN_API tn_status tn_host_device_kernels(tn_host *host, uint32_t index,
                                                      void (*line)(void *user, const char *kernel, bool chosen), void *user);
 
+// A limit of a device as it was measured. Rates are a second: bytes for TN_LIMIT_MEMORY_READ; for TN_LIMIT_INT8_DOT operations on int8
+// values, of which a product and its addition are two.
+typedef enum tn_limit_kind { TN_LIMIT_MEMORY_READ, TN_LIMIT_INT8_DOT } tn_limit_kind;
+typedef struct tn_device_limit {
+    tn_limit_kind kind;
+    char name[32]; // kernel level that reached it: "avx512vnni"
+    uint32_t n_threads;
+    double best, median; // of several passes
+    double theoretical;  // by the firmware's table of memory modules, or the clock and the processor's data sheet; 0: unknown
+} tn_device_limit;
+
+typedef struct tn_device_limits_params {
+    uint32_t struct_size;
+    uint32_t n_threads; // measure with that many; 0: 1, 2 and so on to all (beyond 8: powers of two, and all)
+    uint32_t time_ms;   // for each figure; 0: 120, or less where all of them would take more than 3 seconds
+    bool (*told)(void *user, const tn_device_limit *limit); // each figure, borrowed during the call; false cancels
+    void *user;
+} tn_device_limits_params;
+#define TN_DEVICE_LIMITS_PARAMS_INIT TN_PARAMS_INIT(tn_device_limits_params)
+
+// Measures what device `index` can do at best: reading memory that is in no cache, and int8 dot products, for each level that it may use
+// and each number of threads. Nothing should run on the machine meanwhile. Takes some 256 MiB of memory for the time. Errors:
+// INVALID_ARGUMENT, OUT_OF_MEMORY, CANCELLED.
+TN_NODISCARD TN_API tn_status tn_host_device_limits(tn_host *host, uint32_t index, const tn_device_limits_params *params);
+
 #ifdef __cplusplus
 }
 #endif

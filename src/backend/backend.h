@@ -106,6 +106,18 @@ typedef struct tn_fence {
     uint64_t value;
 } tn_fence;
 
+// A limit of a device, measured. Rates are a second: bytes of MEMORY_READ, operations of INT8_DOT (a product and its addition are two).
+typedef enum tn_measured_kind { TN_MEASURED_MEMORY_READ, TN_MEASURED_INT8_DOT } tn_measured_kind;
+typedef struct tn_measured_limit {
+    tn_measured_kind kind;
+    char name[32]; // of the way it was measured: a level of the CPU
+    uint32_t n_threads;
+    double best, median;
+    double theoretical; // 0: unknown
+} tn_measured_limit;
+// Told each figure; false ends the measuring.
+typedef bool tn_measured_fn(void *user, const tn_measured_limit *limit);
+
 struct tn_backend {
     uint32_t abi_version; // TN_BACKEND_ABI
     uint32_t struct_size;
@@ -140,6 +152,11 @@ struct tn_backend {
     uint64_t (*program_scratch_bytes)(const tn_program *program);
     tn_status (*program_submit)(tn_program *program, const tn_submit *submit, tn_fence *out_fence);
     tn_status (*fence_wait)(tn_device *device, tn_fence fence);
+
+    // What the device can do at best, measured on `n_threads` of its threads (1 to all of them; ignored where it has none): reading memory
+    // beyond its caches, then the int8 dot product of each of its levels, slowest first. A figure takes about `time_ns`. Nothing else may
+    // run on the device meanwhile. Errors: INVALID_ARGUMENT (n_threads), OUT_OF_MEMORY, CANCELLED (`told` returned false).
+    tn_status (*device_measure)(tn_device *device, uint32_t n_threads, uint64_t time_ns, tn_measured_fn *told, void *user);
 };
 
 // Backends compiled in, in order of preference.   Threads: any.

@@ -21,6 +21,7 @@ typedef enum tn_null_call {
     TN_NULL_PROGRAM_CREATE,
     TN_NULL_SUBMIT,
     TN_NULL_FENCE_WAIT,
+    TN_NULL_MEASURE,
     TN_NULL_CALL_COUNT_,
 } tn_null_call;
 

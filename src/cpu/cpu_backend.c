@@ -129,6 +129,7 @@ static tn_status device_open(const tn_backend_host *host, uint32_t index, tn_dev
     TN_TRY(tn_alloc_zero(1, sizeof *device, &device));
     device->base.backend = &tn_cpu_backend_table;
     snprintf(device->name, sizeof device->name, "cpu%u", (unsigned)index);
+    device->levels = levels;
     tn_cpu_dispatch(levels, &device->kernels);
     TN_TRY_GOTO(tn_cpu_pool_create(share, device->name, &host->log, &device->pool));
     TN_TRY_GOTO(tn_cpu_pool_run(device->pool, selftest_job, &device->kernels));
@@ -254,4 +255,5 @@ const tn_backend tn_cpu_backend_table = {
     .program_scratch_bytes = tn_cpu_program_scratch_bytes,
     .program_submit = tn_cpu_program_submit,
     .fence_wait = fence_wait,
+    .device_measure = tn_cpu_device_measure,
 };

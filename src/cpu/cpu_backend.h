@@ -8,8 +8,9 @@
 typedef struct tn_cpu_device {
     tn_device base;
     char name[32];
-    tn_cpu_kernels kernels;
-    tn_cpu_pool *pool; // owned
+    tn_isa_set levels;
+    tn_cpu_kernels kernels; // the best of these levels
+    tn_cpu_pool *pool;      // owned
 } tn_cpu_device;
 
 typedef struct tn_cpu_buffer {
@@ -39,5 +40,6 @@ tn_status tn_cpu_program_create(tn_device *device, const tn_program_desc *desc, 
 void tn_cpu_program_destroy(tn_program *program);
 uint64_t tn_cpu_program_scratch_bytes(const tn_program *program);
 tn_status tn_cpu_program_submit(tn_program *program, const tn_submit *submit, tn_fence *out_fence);
+tn_status tn_cpu_device_measure(tn_device *device, uint32_t n_threads, uint64_t time_ns, tn_measured_fn *told, void *user);
 
 #endif

@@ -348,6 +348,17 @@ static tn_status test_dequant(bench *b)
     return TN_OK;
 }
 
+static tn_status test_probes(bench *b)
+{
+    uint64_t words[GROUP_K / 8], expected = 0;
+    uint32_t sum;
+    for (uint32_t i = 0; i < GROUP_K / 8; i++) expected ^= words[i] = (uint64_t)next_random(b) << 32 | next_random(b);
+    VERDICT(read_stream, b->kernels->read_stream((const uint8_t *)words, sizeof words) == expected);
+    const uint64_t products = b->kernels->peak_dot(2, 127, 1, &sum);
+    VERDICT(peak_dot, products != 0 && sum == (uint32_t)(products * 2 * 127));
+    return TN_OK;
+}
+
 static tn_status run_all(bench *b)
 {
     static const dense_case cases[] = {
@@ -364,6 +375,7 @@ static tn_status run_all(bench *b)
     TN_TRY(test_ternary(b));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) TN_TRY(test_dense(b, &cases[i]));
     TN_TRY(test_dequant(b));
+    TN_TRY(test_probes(b));
     return test_attention(b);
 }
 

@@ -83,6 +83,12 @@ typedef void tn_k_quant_head_fn(const float *x, uint32_t n, int32_t A, int16_t *
 typedef uint32_t tn_k_attention_fn(const tn_k_attention_args *args);
 typedef uint32_t tn_k_glu_fn(const float *gate, const float *up, uint32_t n, float *y);
 typedef uint32_t tn_k_add_fn(const float *a, const float *b, uint32_t n, float *y);
+// Probes: what the machine can do at best. They compute something that can be checked, so that nothing of them can be left out.
+// Reads n_bytes (a multiple of 64) once. Returns the exclusive or of their 64-bit words.
+typedef uint64_t tn_k_read_stream_fn(const uint8_t *data, size_t n_bytes);
+// Multiplies `code` (0..2) by `q` (-127..127) in every lane and adds, without reading memory; a group is some thousand products, the same
+// number in each. Returns how many products were made, and their sum modulo 2^32.
+typedef uint64_t tn_k_peak_dot_fn(uint8_t code, int8_t q, uint32_t n_groups, uint32_t *out_sum);
 
 // The slots of the dispatch table: X(slot, function type).
 // clang-format off
@@ -112,7 +118,9 @@ typedef uint32_t tn_k_add_fn(const float *a, const float *b, uint32_t n, float *
     X(attention, tn_k_attention_fn) \
     X(glu_relu2, tn_k_glu_fn) \
     X(glu_silu, tn_k_glu_fn) \
-    X(add, tn_k_add_fn)
+    X(add, tn_k_add_fn) \
+    X(read_stream, tn_k_read_stream_fn) \
+    X(peak_dot, tn_k_peak_dot_fn)
 // clang-format on
 
 typedef enum tn_kernel_slot {

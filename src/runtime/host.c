@@ -11,6 +11,8 @@
 #include <string.h>
 
 static const uint32_t n_threads_limit = 1024;
+// Measuring limits: a figure, about as many of them for each number of threads, and all.
+static const uint32_t limits_ms_each = 120, limits_per_run = 5, limits_ms_all = 3000;
 
 // The cores of one CPU device: [first_core, first_core + n_cores) of the topology's order.
 typedef struct share_binding {
@@ -210,4 +212,43 @@ tn_status tn_host_device_kernels(tn_host *host, uint32_t index, void (*line)(voi
     tn_device *device;
     TN_TRY(tn_host_device(host, index, &device));
     return device->backend->device_kernels(device, line, user);
+}
+
+static bool forward_limit(void *user, const tn_measured_limit *measured)
+{
+    const tn_device_limits_params *params = user;
+    tn_device_limit limit = {.kind = measured->kind == TN_MEASURED_MEMORY_READ ? TN_LIMIT_MEMORY_READ : TN_LIMIT_INT8_DOT,
+                             .n_threads = measured->n_threads,
+                             .best = measured->best,
+                             .median = measured->median,
+                             .theoretical = measured->theoretical};
+    memcpy(limit.name, measured->name, sizeof limit.name);
+    return params->told(params->user, &limit);
+}
+
+// The number of threads after n, of those that are measured.
+static uint32_t next_n_threads(uint32_t n, uint32_t n_all)
+{
+    const uint32_t next = n < 8 ? n + 1 : 2 * n;
+    return n < n_all && next > n_all ? n_all : next;
+}
+
+tn_status tn_host_device_limits(tn_host *host, uint32_t index, const tn_device_limits_params *params)
+{
+    TN_REQUIRE(host);
+    tn_device_limits_params known = TN_DEVICE_LIMITS_PARAMS_INIT;
+    TN_TRY(TN_PARAMS_READ(tn_device_limits_params, user, params, &known));
+    TN_REQUIRE(known.told);
+    tn_device *device;
+    TN_TRY(tn_host_device(host, index, &device));
+    const uint32_t n_all = host->descs[index].n_threads ? host->descs[index].n_threads : 1;
+    const uint32_t first = known.n_threads ? known.n_threads : 1, last = known.n_threads ? known.n_threads : n_all;
+    uint32_t n_runs = 0, time_ms = known.time_ms;
+    for (uint32_t n = first; n <= last; n = next_n_threads(n, n_all)) n_runs++;
+    // A run is a handful of figures: memory and the levels.
+    const uint32_t share_ms = limits_ms_all / (n_runs * limits_per_run) + 1;
+    if (time_ms == 0) time_ms = share_ms < limits_ms_each ? share_ms : limits_ms_each;
+    for (uint32_t n = first; n <= last; n = next_n_threads(n, n_all))
+        TN_TRY(device->backend->device_measure(device, n, (uint64_t)time_ms * 1000000, forward_limit, &known));
+    return TN_OK;
 }

@@ -222,6 +222,26 @@ TEST_F(NullBackend, PoisonsTheTokensThatItWasToldTo)
     kNull.buffer_destroy(logits);
 }
 
+TEST_F(NullBackend, MeasuresTheSameOnEveryMachine)
+{
+    std::vector<tn_measured_limit> limits;
+    tn_measured_fn *keep = [](void *user, const tn_measured_limit *limit) {
+        static_cast<std::vector<tn_measured_limit> *>(user)->push_back(*limit);
+        return true;
+    };
+    ASSERT_EQ(kNull.device_measure(device, 3, 1000, keep, &limits), TN_OK);
+    ASSERT_EQ(limits.size(), 2u);
+    EXPECT_EQ(limits[0].kind, TN_MEASURED_MEMORY_READ);
+    EXPECT_EQ(limits[0].best, 30e9);
+    EXPECT_EQ(limits[0].theoretical, 0);
+    EXPECT_EQ(limits[1].kind, TN_MEASURED_INT8_DOT);
+    EXPECT_EQ(limits[1].median, 270e9);
+    EXPECT_EQ(limits[1].theoretical, 600e9);
+    EXPECT_NE(std::string(tn_null_text(&state)).find("null0 measure 3 threads 1000 ns"), std::string::npos);
+    tn_measured_fn *stop = [](void *, const tn_measured_limit *) { return false; };
+    EXPECT_EQ(kNull.device_measure(device, 1, 1, stop, nullptr), TN_CANCELLED);
+}
+
 TEST_F(NullBackend, AnswersOpsAsTold)
 {
     EXPECT_EQ(kNull.op_supported(device, graph, &graph->nodes[0]), TN_OK);

@@ -75,6 +75,12 @@ uint32_t wrong_attention(const tn_k_attention_args *args)
 }
 void wrong_quant_head(const float *x, uint32_t n, int32_t A, int16_t *codes, float *scale) { tn_ref_quant_head(x, n, A - 1, codes, scale); }
 
+uint64_t wrong_read_stream(const uint8_t *data, size_t n_bytes) { return g_right.read_stream(data, n_bytes - 64); }
+uint64_t wrong_peak_dot(uint8_t code, int8_t q, uint32_t n_groups, uint32_t *out_sum)
+{
+    return g_right.peak_dot(code, q, n_groups, out_sum) + 1;
+}
+
 TEST(CpuSelftest, NamesAKernelThatGivesOtherBits)
 {
     g_right = scalar_kernels();
@@ -91,6 +97,8 @@ TEST(CpuSelftest, NamesAKernelThatGivesOtherBits)
         {"for quant_head ", [](tn_cpu_kernels *k) { k->quant_head = wrong_quant_head; }},
         {"for glu_silu ", [](tn_cpu_kernels *k) { k->glu_silu = k->glu_relu2; }},
         {"for embed_f16 ", [](tn_cpu_kernels *k) { k->embed_f16 = k->embed_bf16; }},
+        {"for read_stream ", [](tn_cpu_kernels *k) { k->read_stream = wrong_read_stream; }},
+        {"for peak_dot ", [](tn_cpu_kernels *k) { k->peak_dot = wrong_peak_dot; }},
         {"for matmul_bf16 ", [](tn_cpu_kernels *k) { k->matmul_bf16 = k->matmul_f16; }},
     };
     for (const auto &c : cases) {
