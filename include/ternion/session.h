@@ -46,6 +46,26 @@ typedef struct tn_session_info {
     uint32_t n_ctx, n_ubatch, n_seqs_max, n_logits_max, n_vocab;
 } tn_session_info;
 
+// What tokens cost, by the sizes of the model and of its packed weights: how much memory a step reads at least, and how many products it
+// makes. Weights that a session skips by the values of activations are counted as if it did not.
+typedef struct tn_session_costs {
+    uint32_t struct_size;
+    // Read once a step, however many tokens it has.
+    uint64_t ternary_bytes; // packed ternary weights with their scales
+    uint64_t head_bytes;    // the output head, in steps that compute logits
+    uint64_t other_bytes;   // gains of norms
+    // Read for each token.
+    uint64_t token_bytes;       // its rows of the embedding and of the RoPE table
+    uint64_t kv_position_bytes; // for each position that it sees, its own too: keys and values of all layers
+    // Products of int8 values, an addition with each.
+    uint64_t ternary_products;   // a token
+    uint64_t head_products;      // a row of logits; 0 where the head is multiplied as floating-point values
+    uint64_t attention_products; // int16: for each token and position that it sees
+    // Names of the layouts in use, by commas: "t2_16".
+    char ternary_layout[64], head_layout[64];
+} tn_session_costs;
+#define TN_SESSION_COSTS_INIT TN_PARAMS_INIT(tn_session_costs)
+
 // Packs the weights for their devices and reserves all memory: tn_session_decode allocates nothing.  `params` NULL: defaults. Returns
 // owned. Borrows `model` and `host` until destroyed.  Errors: INVALID_ARGUMENT, UNSUPPORTED (an op that a device lacks), OUT_OF_MEMORY,
 // BAD_FILE, IO, CANCELLED.
@@ -53,6 +73,8 @@ TN_NODISCARD TN_API tn_status tn_session_create(const tn_model *model, tn_host *
                                                 tn_session **out_session);
 TN_API void tn_session_destroy(tn_session *session);
 TN_API void tn_session_get_info(const tn_session *session, tn_session_info *out_info);
+// Fills the fields that the caller's version of the struct has; its struct_size must be set.  Errors: INVALID_ARGUMENT.
+TN_NODISCARD TN_API tn_status tn_session_get_costs(const tn_session *session, tn_session_costs *out_costs);
 
 // Appends the tokens to their sequences and computes the wanted logits. Bits do not depend on how tokens are cut into calls or steps, on
 // the other sequences, on threads, ISA or devices.  On error before any step nothing was appended; a failing step leaves the lengths as

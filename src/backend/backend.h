@@ -53,6 +53,7 @@ typedef struct tn_weight_layout {
     uint32_t layout_id; // private to the backend
     uint64_t size_bytes;
     uint32_t alignment_bytes;
+    const char *name; // for people: "t2_16"; static text
 } tn_weight_layout;
 
 typedef struct tn_packed_weight {

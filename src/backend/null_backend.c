@@ -270,7 +270,7 @@ static tn_status weight_layout(tn_device *device, const tn_weight_source *source
 {
     *out_layout = (tn_weight_layout){0};
     RECORD(state_of_device(device), TN_NULL_WEIGHT_LAYOUT, "null%u layout %s", (unsigned)index_of(device), source->name);
-    *out_layout = (tn_weight_layout){.layout_id = 1, .size_bytes = 64, .alignment_bytes = 64};
+    *out_layout = (tn_weight_layout){.layout_id = 1, .size_bytes = 64, .alignment_bytes = 64, .name = "null"};
     return TN_OK;
 }
 

@@ -23,3 +23,17 @@ tn_status tn_params_read(const char *type, size_t first_bytes, size_t bytes, con
     memcpy(out, &known, sizeof known);
     return TN_OK;
 }
+
+tn_status tn_params_write(const char *type, size_t first_bytes, size_t bytes, const void *result, void *out)
+{
+    uint32_t given;
+    memcpy(&given, out, sizeof given);
+    if (given < first_bytes) {
+        return tn_fail(TN_INVALID_ARGUMENT, "%s.struct_size is %u, too small for any version: start from the struct's initialiser", type,
+                       (unsigned)given);
+    }
+    memset(out, 0, given);
+    memcpy(out, result, given < bytes ? given : bytes);
+    memcpy(out, &given, sizeof given);
+    return TN_OK;
+}

@@ -12,4 +12,10 @@ tn_status tn_params_read(const char *type, size_t first_bytes, size_t bytes, con
 #define TN_PARAMS_READ(type, last, params, out)                                                                                            \
     tn_params_read(#type, offsetof(type, last) + sizeof(out)->last, sizeof(type), (params), (type *)(out))
 
+// Copies a result over the caller's struct, whose first field is uint32_t struct_size: as much of it as the caller's version has. What a
+// newer caller has beyond it is zero. Errors: INVALID_ARGUMENT (shorter than the first version).
+tn_status tn_params_write(const char *type, size_t first_bytes, size_t bytes, const void *result, void *out);
+#define TN_PARAMS_WRITE(type, last, result, out)                                                                                           \
+    tn_params_write(#type, offsetof(type, last) + sizeof(out)->last, sizeof(type), (const type *)(result), (type *)(out))
+
 #endif

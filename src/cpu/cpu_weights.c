@@ -17,10 +17,22 @@ typedef struct pack_job {
     _Atomic bool failed;
 } pack_job;
 
+static const char *layout_name(tn_cpu_layout layout)
+{
+    switch (layout) {
+    case TN_CPU_LAYOUT_T2_16: return "t2_16";
+    case TN_CPU_LAYOUT_Q8_16: return "q8_16";
+    case TN_CPU_LAYOUT_ROWS: return "rows";
+    }
+    return "";
+}
+
 tn_status tn_cpu_weight_layout(tn_device *device, const tn_weight_source *source, tn_weight_layout *out_layout)
 {
     (void)device;
-    return tn_cpu_pack_layout(source, out_layout);
+    TN_TRY(tn_cpu_pack_layout(source, out_layout));
+    out_layout->name = layout_name((tn_cpu_layout)out_layout->layout_id);
+    return TN_OK;
 }
 
 static tn_status pack_groups(void *ctx, uint32_t thread, uint32_t n_threads)

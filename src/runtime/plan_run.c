@@ -313,3 +313,14 @@ tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run)
     }
     return memory;
 }
+
+const tn_weight_layout *tn_plan_run_layout(const tn_plan_run *run, const tn_node *node)
+{
+    const uint32_t index = (uint32_t)(node - run->params.graph->nodes);
+    if (node->weight == TN_NONE) return NULL;
+    for (uint32_t i = 0; i < run->n_stages; i++) {
+        const tn_segment *segment = run->stages[i].segment;
+        if (index - segment->first_node < segment->n_nodes) return &run->weights[segment->device].packed[node->weight].layout;
+    }
+    return NULL;
+}

@@ -38,5 +38,7 @@ void tn_plan_run_destroy(tn_plan_run *run);
 // Errors: DEVICE_LOST, IO, INTERNAL.
 tn_status tn_plan_run_step(tn_plan_run *run, const tn_step *step, float *logits, uint32_t *poison);
 tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run);
+// The layout of a node's weight on the device that runs the node; NULL where it has none.
+const tn_weight_layout *tn_plan_run_layout(const tn_plan_run *run, const tn_node *node);
 
 #endif

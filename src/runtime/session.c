@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/params.h"
 #include "model/model_internal.h"
+#include "runtime/costs.h"
 #include "runtime/host.h"
 #include "runtime/kv_cache.h"
 #include "runtime/placement_internal.h"
@@ -190,6 +191,14 @@ void tn_session_destroy(tn_session *session)
 }
 
 void tn_session_get_info(const tn_session *session, tn_session_info *out_info) { *out_info = session->info; }
+
+tn_status tn_session_get_costs(const tn_session *session, tn_session_costs *out_costs)
+{
+    TN_REQUIRE(session);
+    TN_REQUIRE(out_costs);
+    const tn_session_costs costs = tn_costs_of(session->run, &session->graph);
+    return TN_PARAMS_WRITE(tn_session_costs, head_layout, &costs, out_costs);
+}
 
 static uint32_t seq_of(const tn_batch *batch, uint32_t i) { return batch->seqs ? batch->seqs[i] : 0; }
 

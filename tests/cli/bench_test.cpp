@@ -1,6 +1,7 @@
 // ternion bench: the columns and fields of llama-bench, and figures that agree with each other.
 #include "program.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace
@@ -11,7 +12,7 @@ using cli::run;
 
 TEST(Bench, TheTableHasLlamaBenchsColumns)
 {
-    cli::Result result = run({"bench", "-p", "16", "-n", "4", "-r", "2", "-t", "1"});
+    cli::Result result = run({"bench", "--no-limits", "-p", "16", "-n", "4", "-r", "2", "-t", "1"});
     ASSERT_EQ(result.status, 0) << result.err;
     std::istringstream lines(result.out);
     std::string header, rule, pp, tg;
@@ -34,8 +35,8 @@ TEST(Bench, TheTableHasLlamaBenchsColumns)
 
 TEST(Bench, TheFieldsOfJsonAreLlamaBenchsAndAddUp)
 {
-    cli::Result result =
-        run({"bench", "-p", "16", "-n", "0", "-pg", "8,2", "-d", "0,5", "-r", "3", "-t", "1-2", "-ub", "8-16*2", "-o", "json"});
+    cli::Result result = run(
+        {"bench", "--no-limits", "-p", "16", "-n", "0", "-pg", "8,2", "-d", "0,5", "-r", "3", "-t", "1-2", "-ub", "8-16*2", "-o", "json"});
     ASSERT_EQ(result.status, 0) << result.err;
     cli::Json json = cli::parse_json(result.out);
     ASSERT_EQ(json_array_size(json.get()), 2u * 2u * 2u * 2u);
@@ -75,14 +76,16 @@ TEST(Bench, TheFieldsOfJsonAreLlamaBenchsAndAddUp)
 
 TEST(Bench, CsvAndJsonLinesHaveOneLineForEachTest)
 {
-    const std::vector<std::string> tests = {"bench", "-p", "8,16", "-n", "2", "-r", "1", "-t", "1", "--no-warmup", "-o"};
+    const std::vector<std::string> tests = {"bench", "--no-limits", "-p", "8,16", "-n", "2", "-r", "1", "-t", "1", "--no-warmup", "-o"};
     std::vector<std::string> csv = tests, lines = tests;
     csv.push_back("csv");
     lines.push_back("jsonl");
     const std::string table = run(csv).out;
     EXPECT_EQ(cli::count_lines(table), 4u) << table;
     EXPECT_EQ(table.rfind("build_commit,build_number,cpu_info,gpu_info,backends,model_filename,model_type,", 0), 0u);
-    EXPECT_TRUE(contains(table, ",n_prompt,n_gen,n_depth,test_time,avg_ns,stddev_ns,avg_ts,stddev_ts\n"));
+    EXPECT_TRUE(contains(table, ",n_prompt,n_gen,n_depth,test_time,avg_ns,stddev_ns,avg_ts,stddev_ts,n_pl,"));
+    EXPECT_TRUE(contains(table, ",memory_share,int8_share,roofline_share\n"));
+    EXPECT_TRUE(contains(table, "\"\",\"\",\"\"\n")) << "shares of limits that were not measured are empty: " << table;
     std::istringstream results(run(lines).out);
     size_t n = 0;
     for (std::string line; std::getline(results, line); n++) cli::text_of(cli::parse_json(line).get(), "model_type");
@@ -91,16 +94,106 @@ TEST(Bench, CsvAndJsonLinesHaveOneLineForEachTest)
 
 TEST(Bench, ShowsAColumnForWhatVaries)
 {
-    const std::string table = run({"bench", "-p", "8", "-n", "0", "-r", "1", "-ub", "4,8", "-t", "1", "-d", "3"}).out;
+    const std::string table = run({"bench", "--no-limits", "-p", "8", "-n", "0", "-r", "1", "-ub", "4,8", "-t", "1", "-d", "3"}).out;
     EXPECT_TRUE(contains(table, "| n_ubatch |"));
     EXPECT_TRUE(contains(table, " pp8 @ d3 |")) << table;
 }
 
 TEST(Bench, SaysWhatRunsWhenAsked)
 {
-    cli::Result result = run({"bench", "-p", "8", "-n", "0", "-r", "2", "--progress"});
+    cli::Result result = run({"bench", "-p", "8", "-n", "0", "-r", "2", "-t", "1", "--cpu-isa", "scalar", "--progress"});
+    EXPECT_TRUE(contains(result.err, "measuring the machine\n"));
     EXPECT_TRUE(contains(result.err, "test 1 of 1, warm-up 1\n"));
     EXPECT_TRUE(contains(result.err, "test 1 of 1, run 2\n"));
+}
+
+// The default model: 6 layers, width 256, 4096 tokens, an f16 head; what it costs is known.
+TEST(Bench, TheMachinesLimitsAreMeasuredFirstAndSharesAddUp)
+{
+    cli::Result result = run({"bench", "-p", "16", "-n", "4", "-r", "3", "-t", "1,2", "-o", "json"});
+    ASSERT_EQ(result.status, 0) << result.err;
+    cli::Json json = cli::parse_json(result.out);
+    ASSERT_EQ(json_array_size(json.get()), 4u);
+    size_t i = 0;
+    json_t *test = nullptr;
+    json_array_foreach(json.get(), i, test)
+    {
+        double memory = 0, int8 = 0;
+        size_t k = 0;
+        json_t *limit = nullptr;
+        bool here = false;
+        json_array_foreach(json_object_get(test, "limits"), k, limit)
+        {
+            const double best = cli::number_of(limit, "best");
+            EXPECT_GT(best, 0);
+            EXPECT_LE(cli::number_of(limit, "median"), best);
+            if (cli::integer_of(limit, "n_threads") > cli::integer_of(test, "n_threads")) continue;
+            here = here || cli::integer_of(limit, "n_threads") == cli::integer_of(test, "n_threads");
+            double &most = cli::text_of(limit, "limit") == "memory_read" ? memory : int8;
+            most = std::max(most, best);
+        }
+        EXPECT_TRUE(here);
+        EXPECT_EQ(cli::number_of(test, "memory_limit_bytes_per_s"), memory);
+        EXPECT_EQ(cli::number_of(test, "int8_limit_ops_per_s"), int8);
+        const double seconds = cli::number_of(test, "median_ns") * 1e-9;
+        const double tokens = cli::number_of(test, "n_prompt") + cli::number_of(test, "n_gen");
+        const double bytes = cli::number_of(test, "read_bytes_per_token") * tokens,
+                     ops = cli::number_of(test, "int8_ops_per_token") * tokens;
+        EXPECT_NEAR(cli::number_of(test, "median_ts"), tokens / seconds, 1e-6 * tokens / seconds);
+        EXPECT_NEAR(cli::number_of(test, "memory_share"), bytes / seconds / memory, 1e-6);
+        EXPECT_NEAR(cli::number_of(test, "int8_share"), ops / seconds / int8, 1e-6);
+        EXPECT_EQ(cli::number_of(test, "roofline_share"),
+                  std::max(cli::number_of(test, "memory_share"), cli::number_of(test, "int8_share")));
+        EXPECT_GT(json_array_size(json_object_get(test, "kernels")), 10u);
+        EXPECT_EQ(cli::text_of(json_object_get(test, "options"), "-t"), "1,2");
+        EXPECT_NE(cli::text_of(test, "ternary_layout"), "");
+        EXPECT_EQ(cli::text_of(test, "head_layout"), "rows");
+        if (cli::integer_of(test, "n_gen")) {
+            EXPECT_GT(bytes / tokens, 4096 * 256 * 2 + 4.7e6 * 1.6 / 8);
+            EXPECT_LT(bytes / tokens, 4096 * 256 * 2 + 4.8e6 * 2 / 8 + 1e5);
+        }
+    }
+}
+
+TEST(Bench, TheTableShowsSharesAndTheLimitsBelowIt)
+{
+    cli::Result result = run({"bench", "-p", "16", "-n", "2", "-r", "1", "-t", "1", "-npl", "1,3", "--cpu-isa", "scalar"});
+    ASSERT_EQ(result.status, 0) << result.err;
+    std::istringstream lines(result.out);
+    std::string header, rule, row;
+    std::getline(lines, header);
+    std::getline(lines, rule);
+    std::getline(lines, row);
+    EXPECT_TRUE(contains(header, " t/s |   GB/s |  % mem | % int8 | % roof |")) << header;
+    EXPECT_EQ(header.size(), rule.size());
+    EXPECT_EQ(row.size(), header.size() + 1);
+    EXPECT_TRUE(contains(result.out, " tg2 pl3 |")) << result.out;
+    EXPECT_TRUE(contains(result.out, "\nmemory read scalar ")) << result.out;
+    EXPECT_TRUE(contains(result.out, "\nint8 dot    scalar ")) << result.out;
+}
+
+TEST(Bench, SequencesTogetherCountAllTheirTokens)
+{
+    cli::Result result =
+        run({"bench", "--no-limits", "-p", "5", "-n", "3", "-npl", "1,4", "-d", "7,2", "-r", "2", "-t", "1", "-o", "json"});
+    ASSERT_EQ(result.status, 0) << result.err;
+    cli::Json json = cli::parse_json(result.out);
+    ASSERT_EQ(json_array_size(json.get()), 8u);
+    size_t i = 0;
+    json_t *test = nullptr;
+    json_array_foreach(json.get(), i, test)
+    {
+        const int64_t n_pl = cli::integer_of(test, "n_pl");
+        EXPECT_EQ(n_pl, i / 2 % 2 ? 4 : 1);
+        EXPECT_EQ(cli::integer_of(test, "n_depth"), i < 4 ? 7 : 2);
+        const double tokens = static_cast<double>(n_pl) * (cli::number_of(test, "n_prompt") + cli::number_of(test, "n_gen"));
+        const double ns = json_number_value(json_array_get(json_object_get(test, "samples_ns"), 0));
+        const double rate = json_number_value(json_array_get(json_object_get(test, "samples_ts"), 0));
+        EXPECT_NEAR(rate, tokens * 1e9 / ns, rate * 1e-9);
+        EXPECT_TRUE(json_is_null(json_object_get(test, "limits")));
+        EXPECT_TRUE(json_is_null(json_object_get(test, "memory_share")));
+    }
+    cli::expect_error(run({"bench", "-npl", "0"}), 2, "-npl");
 }
 
 TEST(Bench, RefusesATestThatDoesNotFit)
@@ -117,7 +210,7 @@ TEST(Bench, WhatCannotBePlacedIsSaidBeforeAnythingIsPrinted)
 
 TEST(Bench, AnArrayIsClosedEvenWhereALaterTestFails)
 {
-    cli::Run few = {{"bench", "-p", "4", "-n", "0", "-r", "1", "-t", "2,1", "-o", "json"}, "", {{"TN_CPU_DEVICES", "2"}}};
+    cli::Run few = {{"bench", "--no-limits", "-p", "4", "-n", "0", "-r", "1", "-t", "2,1", "-o", "json"}, "", {{"TN_CPU_DEVICES", "2"}}};
     cli::Result result = cli::run(few);
     EXPECT_EQ(result.status, 1);
     EXPECT_EQ(json_array_size(cli::parse_json(result.out).get()), 1u);

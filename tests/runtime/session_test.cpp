@@ -129,6 +129,46 @@ TEST_F(Session, TruncatingIsCheckedAndMemoryIsReported)
     EXPECT_LT(info.weights_bytes, 5000000u);
 }
 
+TEST_F(Session, CostsAreThoseOfTheModelsShapes)
+{
+    create(256, 1, 0);
+    tn_model_info m;
+    tn_model_get_info(model, &m);
+    tn_session_costs costs = TN_SESSION_COSTS_INIT;
+    ASSERT_EQ(tn_session_get_costs(session, &costs), TN_OK);
+    const uint64_t width = m.n_embd, kv_width = uint64_t{m.n_kv_heads} * m.head_dim;
+    const uint64_t products = m.n_layers * (2 * width * width + 2 * width * kv_width + 3 * width * m.n_ff);
+    EXPECT_EQ(costs.ternary_products, products);
+    EXPECT_GE(costs.ternary_bytes, products * 8 / 5 / 8); // 1.6 bits at least, 2 bits, scales and padding at most
+    EXPECT_LE(costs.ternary_bytes, products / 4 * 11 / 10);
+    EXPECT_EQ(costs.head_bytes, uint64_t{m.n_vocab} * width * 2); // f16
+    EXPECT_EQ(costs.head_products, 0u) << "an f16 head is multiplied in f32";
+    EXPECT_EQ(costs.kv_position_bytes, m.n_layers * m.n_kv_heads * (4u * m.head_dim + 8u));
+    EXPECT_EQ(costs.attention_products, 2u * m.n_layers * m.n_heads * m.head_dim);
+    EXPECT_GE(costs.token_bytes, width * 2 + m.head_dim * 4);
+    EXPECT_LE(costs.token_bytes, width * 2 + m.head_dim * 4 + 128);
+    EXPECT_GT(costs.other_bytes, 0u);
+    EXPECT_STREQ(costs.head_layout, "rows");
+    EXPECT_STRNE(costs.ternary_layout, "");
+}
+
+TEST_F(Session, CostsFillWhatTheCallersVersionHas)
+{
+    create(16, 1, 0);
+    struct {
+        tn_session_costs costs;
+        char newer[64];
+    } longer = {TN_SESSION_COSTS_INIT, "left over"};
+    longer.costs.struct_size = sizeof longer;
+    ASSERT_EQ(tn_session_get_costs(session, &longer.costs), TN_OK);
+    EXPECT_EQ(longer.costs.struct_size, sizeof longer);
+    EXPECT_GT(longer.costs.ternary_bytes, 0u);
+    EXPECT_STREQ(longer.newer, "") << "what this version does not know is 0";
+    longer.costs.struct_size = 8;
+    EXPECT_EQ(tn_session_get_costs(session, &longer.costs), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_session_get_costs(session, nullptr), TN_INVALID_ARGUMENT);
+}
+
 TEST_F(Session, DevicesAreNamedInTheErrorWhenAPlacementNamesAnotherOne)
 {
     tn_placement_params params = TN_PLACEMENT_PARAMS_INIT;

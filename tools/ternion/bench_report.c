@@ -25,23 +25,39 @@ static statistics statistics_of(const double *values, size_t n)
     return (statistics){mean, n > 1 ? sqrt(squares / (double)(n - 1)) : 0};
 }
 
-// Mean and deviation of the times and of the rates, and the rates themselves, which the caller frees.
+// Mean and deviation of the times and of the rates, the median of the times, and the rates themselves, which the caller frees.
 typedef struct measured {
     statistics ns, ts;
+    double median_ns;
     double *rates;
+    tn_cli_work work;
+    double memory_limit, int8_limit; // 0: unknown
+    tn_cli_shares shares;            // at the median
 } measured;
 
-static bool measure(const tn_cli_bench_result *r, measured *m)
+static int by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static bool measure(const tn_cli_bench_report *report, const tn_cli_bench_result *r, measured *m)
 {
     double *times = malloc((r->n_samples + 1) * sizeof *times);
     m->rates = malloc((r->n_samples + 1) * sizeof *m->rates);
+    m->work = tn_cli_work_of(&r->costs, &r->test);
+    m->memory_limit = tn_cli_limits_best(report->limits, TN_LIMIT_MEMORY_READ, r->test.n_threads);
+    m->int8_limit = tn_cli_limits_best(report->limits, TN_LIMIT_INT8_DOT, r->test.n_threads);
     if (times && m->rates) {
         for (size_t i = 0; i < r->n_samples; i++) {
             times[i] = (double)r->samples_ns[i];
-            m->rates[i] = tn_cli_rate(r->test.n_prompt + r->test.n_gen, r->samples_ns[i]);
+            m->rates[i] = tn_cli_rate((uint64_t)r->test.n_pl * (r->test.n_prompt + r->test.n_gen), r->samples_ns[i]);
         }
         m->ns = statistics_of(times, r->n_samples);
         m->ts = statistics_of(m->rates, r->n_samples);
+        qsort(times, r->n_samples, sizeof *times, by_size);
+        if (r->n_samples) m->median_ns = (times[(r->n_samples - 1) / 2] + times[r->n_samples / 2]) / 2;
+        m->shares = tn_cli_shares_of(&m->work, m->median_ns, m->memory_limit, m->int8_limit);
     }
     bool good = times && m->rates;
     free(times);
@@ -55,8 +71,67 @@ static void model_type(const tn_cli_engine *engine, char *text, size_t capacity)
     snprintf(text, capacity, "%s %s %s", engine->info.architecture, count, engine->info.type);
 }
 
-// The fields of llama-bench that exist here, in its order.
-static json_t *result_fields(const tn_cli_bench_report *report, const tn_cli_bench_result *r, const measured *m, bool with_samples)
+static json_t *real_or_null(double value) { return value >= 0 ? json_real(value) : json_null(); }
+
+// What the memory and the int8 units had to do, and what share of their limits that is.
+static void add_shares(json_t *o, const tn_cli_bench_result *r, const measured *m)
+{
+    const double seconds = m->median_ns * 1e-9, tokens = m->work.n_tokens;
+    json_object_set_new(o, "n_pl", json_integer(r->test.n_pl));
+    json_object_set_new(o, "median_ns", json_integer((json_int_t)llround(m->median_ns)));
+    json_object_set_new(o, "median_ts", json_real(seconds > 0 ? tokens / seconds : 0));
+    json_object_set_new(o, "isa", json_string(r->isa));
+    json_object_set_new(o, "ternary_layout", json_string(r->costs.ternary_layout));
+    json_object_set_new(o, "head_layout", json_string(r->costs.head_layout));
+    json_object_set_new(o, "read_bytes_per_token", json_real(tokens > 0 ? m->work.read_bytes / tokens : 0));
+    json_object_set_new(o, "int8_ops_per_token", json_real(tokens > 0 ? m->work.int8_ops / tokens : 0));
+    json_object_set_new(o, "read_bytes_per_s", json_real(seconds > 0 ? m->work.read_bytes / seconds : 0));
+    json_object_set_new(o, "int8_ops_per_s", json_real(seconds > 0 ? m->work.int8_ops / seconds : 0));
+    json_object_set_new(o, "memory_limit_bytes_per_s", m->memory_limit > 0 ? json_real(m->memory_limit) : json_null());
+    json_object_set_new(o, "int8_limit_ops_per_s", m->int8_limit > 0 ? json_real(m->int8_limit) : json_null());
+    json_object_set_new(o, "memory_share", real_or_null(m->shares.memory));
+    json_object_set_new(o, "int8_share", real_or_null(m->shares.int8));
+    json_object_set_new(o, "roofline_share", real_or_null(m->shares.roofline));
+}
+
+// The flags of the run as an object of their names and values; true for those without a value.
+static json_t *given_options(const tn_cli_options *options)
+{
+    json_t *o = json_object();
+    for (int i = 0; i < TN_OPT_COUNT_; i++) {
+        char name[48];
+        const tn_cli_option *option = &tn_cli_option_table[i];
+        const tn_cli_value *value = &options->values[i];
+        if (value->count == 0) continue;
+        tn_cli_option_name(option, 0, name, sizeof name);
+        if (option->argument[0] == '\0') {
+            json_object_set_new(o, name, json_true());
+        } else if (value->text) {
+            json_object_set_new(o, name, tn_cli_json_text(value->text, strlen(value->text)));
+        } else {
+            json_object_set_new(o, name, json_integer((json_int_t)value->integer));
+        }
+    }
+    return o;
+}
+
+// Fields that are lists or objects, and so in JSON only.
+static void add_nested(json_t *o, const tn_cli_bench_report *report, const tn_cli_bench_result *r, const measured *m)
+{
+    json_t *ns = json_array(), *ts = json_array();
+    for (size_t i = 0; i < r->n_samples; i++) {
+        json_array_append_new(ns, json_integer((json_int_t)r->samples_ns[i]));
+        json_array_append_new(ts, json_real(m->rates[i]));
+    }
+    json_object_set_new(o, "samples_ns", ns);
+    json_object_set_new(o, "samples_ts", ts);
+    json_object_set_new(o, "limits", report->limits->measured ? tn_cli_limits_json(report->limits) : json_null());
+    json_object_set(o, "kernels", r->kernels);
+    json_object_set_new(o, "options", given_options(report->options));
+}
+
+// The fields of llama-bench that exist here, in its order, then those of ternion.
+static json_t *result_fields(const tn_cli_bench_report *report, const tn_cli_bench_result *r, const measured *m, bool nested)
 {
     char type[128];
     const tn_cli_engine *e = report->engine;
@@ -85,14 +160,8 @@ static json_t *result_fields(const tn_cli_bench_report *report, const tn_cli_ben
     json_object_set_new(o, "stddev_ns", json_integer((json_int_t)llround(m->ns.deviation)));
     json_object_set_new(o, "avg_ts", json_real(m->ts.mean));
     json_object_set_new(o, "stddev_ts", json_real(m->ts.deviation));
-    if (!with_samples) return o;
-    json_t *ns = json_array(), *ts = json_array();
-    for (size_t i = 0; i < r->n_samples; i++) {
-        json_array_append_new(ns, json_integer((json_int_t)r->samples_ns[i]));
-        json_array_append_new(ts, json_real(m->rates[i]));
-    }
-    json_object_set_new(o, "samples_ns", ns);
-    json_object_set_new(o, "samples_ts", ts);
+    add_shares(o, r, m);
+    if (nested) add_nested(o, report, r, m);
     return o;
 }
 
@@ -106,7 +175,7 @@ static void print_csv_value(const json_t *value)
         }
     } else if (json_is_integer(value)) {
         printf("%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    } else {
+    } else if (json_is_real(value)) {
         printf("%f", json_real_value(value));
     }
     putchar('"');
@@ -136,8 +205,9 @@ static void print_csv(const tn_cli_bench_report *report, json_t *fields)
 
 static void test_name(const tn_cli_bench_test *t, char *text, size_t capacity)
 {
-    char depth[24] = "";
+    char depth[48] = "";
     if (t->n_depth) snprintf(depth, sizeof depth, " @ d%u", t->n_depth);
+    if (t->n_pl > 1) snprintf(depth + strlen(depth), sizeof depth - strlen(depth), " pl%u", t->n_pl);
     if (t->n_gen == 0)
         snprintf(text, capacity, "pp%u%s", t->n_prompt, depth);
     else if (t->n_prompt == 0)
@@ -154,14 +224,29 @@ static void print_header_row(const tn_cli_bench_columns *c)
     if (c->batch) printf(" %7s |", "n_batch");
     if (c->ubatch) printf(" %8s |", "n_ubatch");
     if (c->devices) printf(" %-12s |", "dev");
-    printf(" %15s | %20s |\n| %.30s | %.9s: | %.9s: | %.10s |", "test", "t/s", "------------------------------", "---------", "---------",
-           "----------");
+    printf(" %15s | %20s |", "test", "t/s");
+    if (c->limits) printf(" %6s | %6s | %6s |", "GB/s", "% mem", "% int8");
+    if (c->roofline) printf(" %6s |", "% roof");
+    printf("\n| %.30s | %.9s: | %.9s: | %.10s |", "------------------------------", "---------", "---------", "----------");
     if (c->gpu_layers) printf(" --: |");
     printf(" ------: |");
     if (c->batch) printf(" ------: |");
     if (c->ubatch) printf(" -------: |");
     if (c->devices) printf(" ------------ |");
-    printf(" %.14s: | %.19s: |\n", "--------------", "-------------------");
+    printf(" %.14s: | %.19s: |", "--------------", "-------------------");
+    if (c->limits) printf(" -----: | -----: | -----: |");
+    if (c->roofline) printf(" -----: |");
+    printf("\n");
+}
+
+// A share as percent; nothing where it is unknown.
+static void print_share(double share)
+{
+    if (share < 0) {
+        printf(" %6s |", "");
+    } else {
+        printf(" %6.1f |", 100 * share);
+    }
 }
 
 static void print_row(const tn_cli_bench_report *report, const tn_cli_bench_result *r, const measured *m)
@@ -180,7 +265,14 @@ static void print_row(const tn_cli_bench_report *report, const tn_cli_bench_resu
     if (c->batch) printf(" %7u |", r->test.n_batch);
     if (c->ubatch) printf(" %8u |", r->test.n_ubatch);
     if (c->devices) printf(" %-12s |", r->devices);
-    printf(" %15s | %21s |\n", test, speed); // the sign takes two bytes and one column
+    printf(" %15s | %21s |", test, speed); // the sign takes two bytes and one column
+    if (c->limits) {
+        printf(" %6.2f |", m->median_ns > 0 ? m->work.read_bytes / m->median_ns : 0);
+        print_share(m->shares.memory);
+        print_share(m->shares.int8);
+    }
+    if (c->roofline) print_share(m->shares.roofline);
+    printf("\n");
 }
 
 int tn_cli_bench_report_begin(tn_cli_bench_report *report)
@@ -192,9 +284,9 @@ int tn_cli_bench_report_begin(tn_cli_bench_report *report)
 
 int tn_cli_bench_report_add(tn_cli_bench_report *report, const tn_cli_bench_result *result)
 {
-    measured m = {{0, 0}, {0, 0}, NULL};
+    measured m = {.rates = NULL};
     bool csv = strcmp(report->format, "csv") == 0, lines = strcmp(report->format, "jsonl") == 0;
-    if (!measure(result, &m)) {
+    if (!measure(report, result, &m)) {
         free(m.rates);
         return tn_cli_out_of_memory();
     }
@@ -224,6 +316,10 @@ int tn_cli_bench_report_add(tn_cli_bench_report *report, const tn_cli_bench_resu
 int tn_cli_bench_report_end(tn_cli_bench_report *report)
 {
     if (strcmp(report->format, "json") == 0) printf("\n]\n");
-    if (strcmp(report->format, "md") == 0) printf("\nbuild: %s (%d)\n", TN_BUILD_COMMIT, TN_BUILD_NUMBER);
+    if (strcmp(report->format, "md") == 0) {
+        printf("\n");
+        tn_cli_limits_print(report->limits);
+        printf("build: %s (%d)\n", TN_BUILD_COMMIT, TN_BUILD_NUMBER);
+    }
     return tn_cli_print("", 0);
 }

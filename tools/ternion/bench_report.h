@@ -3,31 +3,31 @@
 #define TERNION_TOOL_BENCH_REPORT_H
 
 #include "engine.h"
-
-// One test: a prompt and a reply behind `n_depth` positions.
-typedef struct tn_cli_bench_test {
-    uint32_t n_prompt, n_gen, n_depth;
-    uint32_t n_batch, n_ubatch, n_threads;
-} tn_cli_bench_test;
+#include "limits.h"
+#include "roofline.h"
 
 typedef struct tn_cli_bench_result {
     tn_cli_bench_test test;
-    char cpu_info[128], gpu_info[128], backends[64], devices[256];
+    char cpu_info[128], gpu_info[128], backends[64], devices[256], isa[64];
     int64_t n_gpu_layers; // -1: auto, -2: all
-    char test_time[32];   // when it began, UTC
+    tn_session_costs costs;
+    json_t *kernels;    // names of those in use; owned by the caller
+    char test_time[32]; // when it began, UTC
     uint64_t *samples_ns;
     size_t n_samples;
 } tn_cli_bench_result;
 
 // Which columns the table shows beside those that are always there.
 typedef struct tn_cli_bench_columns {
-    bool batch, ubatch, gpu_layers, devices;
+    bool batch, ubatch, gpu_layers, devices, limits, roofline;
 } tn_cli_bench_columns;
 
-// Zero-initialise, then set the first three.
+// Zero-initialise, then set the first five.
 typedef struct tn_cli_bench_report {
     const char *format; // "md", "csv", "json", "jsonl"
     const tn_cli_engine *engine;
+    const tn_cli_limits *limits;
+    const tn_cli_options *options;
     tn_cli_bench_columns columns;
     size_t n_results;
 } tn_cli_bench_report;

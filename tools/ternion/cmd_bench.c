@@ -23,10 +23,15 @@ typedef struct bench_job {
     tn_cli_bench_report report;
     shape *shapes;
     size_t n_shapes, n_tests, n_done;
-    bool begun;                 // the report is, which then wants its end
-    tn_cli_progress silent;     // only cancels after Ctrl-C: bars would disturb what is measured
-    int32_t *tokens;            // [n_ctx_train], what prompts consist of
-    tn_cli_bench_result result; // of the test that runs
+    bool begun;             // the report is, which then wants its end
+    tn_cli_progress silent; // only cancels after Ctrl-C: bars would disturb what is measured
+    tn_cli_limits limits;   // of the machine
+    int32_t *tokens;        // [n_ctx_train], what prompts consist of
+    int32_t *batch_tokens;  // [batch_capacity], of the call in hand
+    uint32_t *batch_seqs;   // the same
+    size_t batch_capacity;
+    uint32_t n_positions_max, n_pl_max; // of all tests
+    tn_cli_bench_result result;         // of the test that runs
 } bench_job;
 
 static const tn_cli_value *list_of(const bench_job *job, tn_cli_option_id id) { return &job->cli->options.values[id]; }
@@ -70,13 +75,16 @@ static int make_shapes(bench_job *job)
 }
 
 // Every test must fit before the first one runs.
-static int check_context(const bench_job *job)
+static int check_context(bench_job *job)
 {
     const tn_cli_value *depths = list_of(job, TN_OPT_BENCH_DEPTH);
     for (size_t s = 0; s < job->n_shapes; s++) {
         for (size_t d = 0; d < depths->n; d++) {
             uint64_t n = (uint64_t)job->shapes[s].n_prompt + job->shapes[s].n_gen + (uint64_t)depths->numbers[d];
-            if (n <= job->engine.info.n_ctx_train) continue;
+            if (n <= job->engine.info.n_ctx_train) {
+                if (n > job->n_positions_max) job->n_positions_max = (uint32_t)n;
+                continue;
+            }
             return tn_cli_fail("ternion bench -p 64 -n 32",
                                "a test of %llu positions (-p %u, -n %u, -d %lld) does not fit into the model's context of %u",
                                (unsigned long long)n, job->shapes[s].n_prompt, job->shapes[s].n_gen, (long long)depths->numbers[d],
@@ -103,41 +111,87 @@ static int make_tokens(bench_job *job)
     return 0;
 }
 
-static int decode(bench_job *job, uint32_t at, uint32_t n)
+// Room for the largest call: a -b of prompts, or one token of each sequence.
+static int reserve_batch(bench_job *job)
+{
+    const tn_cli_value *batches = list_of(job, TN_OPT_BENCH_BATCH), *parallel = list_of(job, TN_OPT_BENCH_PL);
+    for (size_t i = 0; i < parallel->n; i++) {
+        if ((uint32_t)parallel->numbers[i] > job->n_pl_max) job->n_pl_max = (uint32_t)parallel->numbers[i];
+    }
+    job->batch_capacity = job->n_pl_max;
+    for (size_t i = 0; i < batches->n; i++) {
+        if ((size_t)batches->numbers[i] > job->batch_capacity) job->batch_capacity = (size_t)batches->numbers[i];
+    }
+    job->batch_tokens = calloc(job->batch_capacity, sizeof *job->batch_tokens);
+    job->batch_seqs = calloc(job->batch_capacity, sizeof *job->batch_seqs);
+    return job->batch_tokens && job->batch_seqs ? 0 : tn_cli_out_of_memory();
+}
+
+// Decodes the first `n` tokens of the batch's arrays.
+static int decode(bench_job *job, uint32_t n)
 {
     tn_batch batch = TN_BATCH_INIT;
     batch.n_tokens = n;
-    batch.tokens = job->tokens + at;
+    batch.tokens = job->batch_tokens;
+    batch.seqs = job->batch_seqs;
     batch.progress = tn_cli_progress_hook(&job->silent);
     return tn_session_decode(job->engine.session, &batch) == TN_OK ? 0 : tn_cli_fail_status(NULL);
 }
 
-// Appends `n` tokens from position `at` on, in calls of -b tokens.
-static int feed(bench_job *job, uint32_t at, uint32_t n)
+// Appends `n` tokens from position `at` on to each of `n_seqs` sequences, one sequence after another, in calls of -b tokens.
+static int feed(bench_job *job, uint32_t first_seq, uint32_t n_seqs, uint32_t at, uint32_t n)
 {
     int rc = 0;
-    for (uint32_t done = 0; done < n && rc == 0; done += job->result.test.n_batch) {
-        rc = decode(job, at + done, n - done < job->result.test.n_batch ? n - done : job->result.test.n_batch);
+    const uint64_t all = (uint64_t)n_seqs * n, n_batch = job->result.test.n_batch;
+    for (uint64_t done = 0; done < all && rc == 0; done += n_batch) {
+        const uint32_t n_call = (uint32_t)(all - done < n_batch ? all - done : n_batch);
+        for (uint32_t i = 0; i < n_call; i++) {
+            job->batch_seqs[i] = first_seq + (uint32_t)((done + i) / n);
+            job->batch_tokens[i] = job->tokens[at + (done + i) % n];
+        }
+        rc = decode(job, n_call);
     }
     return rc;
 }
 
-// Appends tokens one after the other, as an answer does.
+// Appends tokens one after the other, as answers do, to every sequence of the test.
 static int reply(bench_job *job, uint32_t at, uint32_t n)
 {
     int rc = 0;
-    for (uint32_t i = 0; i < n && rc == 0; i++) rc = decode(job, at + i, 1);
+    const uint32_t n_pl = job->result.test.n_pl;
+    for (uint32_t i = 0; i < n && rc == 0; i++) {
+        for (uint32_t seq = 0; seq < n_pl; seq++) {
+            job->batch_seqs[seq] = seq;
+            job->batch_tokens[seq] = job->tokens[at + i];
+        }
+        rc = decode(job, n_pl);
+    }
+    return rc;
+}
+
+// Brings every sequence of the test to its depth. Positions of earlier runs stay: all sequences have the same tokens.
+static int fill_depth(bench_job *job)
+{
+    int rc = 0;
+    const uint32_t depth = job->result.test.n_depth;
+    for (uint32_t seq = 0; seq < job->result.test.n_pl && rc == 0; seq++) {
+        const uint32_t length = tn_session_seq_length(job->engine.session, seq);
+        if (length < depth) {
+            rc = feed(job, seq, 1, length, depth - length);
+        } else if (tn_session_seq_truncate(job->engine.session, seq, depth) != TN_OK) {
+            rc = tn_cli_fail_status(NULL);
+        }
+    }
     return rc;
 }
 
 static int run_once(bench_job *job, uint32_t n_prompt, uint32_t n_gen, uint64_t *out_ns)
 {
-    uint32_t depth = job->result.test.n_depth;
-    if (tn_session_seq_truncate(job->engine.session, 0, 0) != TN_OK) return tn_cli_fail_status(NULL);
-    int rc = feed(job, 0, depth);
+    const uint32_t depth = job->result.test.n_depth;
+    int rc = fill_depth(job);
     if (rc) return rc;
     uint64_t begun_ns = tn_cli_now_ns();
-    rc = feed(job, depth, n_prompt);
+    rc = feed(job, 0, job->result.test.n_pl, depth, n_prompt);
     if (rc == 0) rc = reply(job, depth + n_prompt, n_gen);
     *out_ns = tn_cli_now_ns() - begun_ns;
     return rc;
@@ -173,6 +227,11 @@ static int run_test(bench_job *job)
     return rc;
 }
 
+static void note_kernel(void *user, const char *kernel, bool chosen)
+{
+    if (chosen) json_array_append_new(user, json_string(kernel));
+}
+
 // What the placement uses: CPU and GPU names, backends in capitals as llama-bench writes them, and the thread count in use.
 static int describe_devices(bench_job *job)
 {
@@ -181,7 +240,9 @@ static int describe_devices(bench_job *job)
     const char *devices = tn_cli_text(&job->cli->options, TN_OPT_DEVICE);
     uint32_t n_threads = 0;
     tn_device_info info;
-    r->cpu_info[0] = r->gpu_info[0] = r->backends[0] = '\0';
+    r->cpu_info[0] = r->gpu_info[0] = r->backends[0] = r->isa[0] = '\0';
+    json_decref(r->kernels);
+    r->kernels = json_array();
     for (uint32_t i = 0; i < tn_host_device_count(job->engine.host); i++) {
         if (tn_host_device_info(job->engine.host, i, &info) != TN_OK) return tn_cli_fail_status(NULL);
         bool cpu = strcmp(info.backend, "cpu") == 0;
@@ -193,44 +254,80 @@ static int describe_devices(bench_job *job)
         if (!name[0]) snprintf(name, 128, "%s", info.description);
         size_t used = strlen(r->backends);
         if (!strstr(r->backends, backend)) snprintf(r->backends + used, sizeof r->backends - used, "%s%s", used ? "," : "", backend);
+        used = strlen(r->isa);
+        if (info.isa[0] && !strstr(r->isa, info.isa)) snprintf(r->isa + used, sizeof r->isa - used, "%s%s", used ? "," : "", info.isa);
         n_threads += info.n_threads;
+        // A device that cannot be opened has no part in this.
+        if (tn_host_device_kernels(job->engine.host, i, note_kernel, r->kernels) != TN_OK) return tn_cli_fail_status(NULL);
     }
+    r->costs = (tn_session_costs)TN_SESSION_COSTS_INIT;
+    if (tn_session_get_costs(job->engine.session, &r->costs) != TN_OK) return tn_cli_fail_status(NULL);
     if (r->test.n_threads == 0) r->test.n_threads = n_threads;
     r->n_gpu_layers = !layers->text ? layers->integer : strcmp(layers->text, "all") == 0 ? -2 : -1;
     snprintf(r->devices, sizeof r->devices, "%s", devices ? devices : "auto");
     return 0;
 }
 
+// The largest number of threads of the tests; 0 of a list is what the program takes by itself.
+static uint32_t most_threads(const bench_job *job)
+{
+    const tn_cli_value *threads = list_of(job, TN_OPT_BENCH_THREADS);
+    int64_t most = 0;
+    tn_host_info info;
+    tn_host_get_info(job->engine.host, &info);
+    for (size_t i = 0; i < threads->n; i++) {
+        const int64_t n = threads->numbers[i] ? threads->numbers[i] : info.n_cores_at_once;
+        if (n > most) most = n;
+    }
+    return (uint32_t)most;
+}
+
 static int begin_report(bench_job *job)
 {
     if (job->begun) return 0;
-    job->begun = true;
     tn_cli_interrupt_install(); // an array that was opened is closed
+    if (job->report.columns.limits) {
+        if (tn_cli_given(&job->cli->options, TN_OPT_BENCH_PROGRESS)) fprintf(stderr, "ternion bench: measuring the machine\n");
+        const int rc = tn_cli_limits_measure(job->cli, most_threads(job), list_of(job, TN_OPT_BENCH_THREADS), &job->limits);
+        if (rc) return rc;
+    }
+    job->begun = true;
     return tn_cli_bench_report_begin(&job->report);
+}
+
+// Tests of one session by depth, then by the number of sequences, then by length.
+static int run_tests(bench_job *job)
+{
+    const tn_cli_value *depths = list_of(job, TN_OPT_BENCH_DEPTH), *parallel = list_of(job, TN_OPT_BENCH_PL);
+    const unsigned delay = (unsigned)tn_cli_int(&job->cli->options, TN_OPT_BENCH_DELAY);
+    tn_cli_bench_test *test = &job->result.test;
+    int rc = 0;
+    for (size_t i = 0; i < depths->n * parallel->n * job->n_shapes && rc == 0; i++) {
+        const shape *s = &job->shapes[i % job->n_shapes];
+        test->n_pl = (uint32_t)parallel->numbers[i / job->n_shapes % parallel->n];
+        test->n_depth = (uint32_t)depths->numbers[i / job->n_shapes / parallel->n];
+        test->n_prompt = s->n_prompt;
+        test->n_gen = s->n_gen;
+        if (delay) nanosleep(&(struct timespec){delay, 0}, NULL);
+        rc = run_test(job);
+    }
+    return rc;
 }
 
 // Runs all tests of one number of threads, batch and step size, which share a session.
 static int run_group(bench_job *job, int64_t n_threads, int64_t n_ubatch, int64_t n_batch)
 {
     tn_session_params params = TN_SESSION_PARAMS_INIT;
-    const tn_cli_value *depths = list_of(job, TN_OPT_BENCH_DEPTH);
     params.n_ubatch = (uint32_t)n_ubatch;
-    job->result.test = (tn_cli_bench_test){0, 0, 0, (uint32_t)n_batch, (uint32_t)n_ubatch, (uint32_t)n_threads};
+    params.n_ctx = job->n_positions_max;
+    params.n_seqs_max = job->n_pl_max;
+    job->result.test = (tn_cli_bench_test){.n_batch = (uint32_t)n_batch, .n_ubatch = (uint32_t)n_ubatch, .n_threads = (uint32_t)n_threads};
     int rc = tn_cli_engine_open_host(job->cli, &job->engine, n_threads);
     if (rc == 0) rc = tn_cli_engine_place(job->cli, &job->engine);
     if (rc == 0) rc = tn_cli_engine_start(job->cli, &job->engine, params);
     if (rc == 0) rc = describe_devices(job);
     if (rc == 0) rc = begin_report(job); // what cannot be placed is said before anything is printed
-    for (size_t d = 0; d < depths->n && rc == 0; d++) {
-        for (size_t s = 0; s < job->n_shapes && rc == 0; s++) {
-            job->result.test.n_depth = (uint32_t)depths->numbers[d];
-            job->result.test.n_prompt = job->shapes[s].n_prompt;
-            job->result.test.n_gen = job->shapes[s].n_gen;
-            unsigned delay = (unsigned)tn_cli_int(&job->cli->options, TN_OPT_BENCH_DELAY);
-            if (delay) nanosleep(&(struct timespec){delay, 0}, NULL);
-            rc = run_test(job);
-        }
-    }
+    if (rc == 0) rc = run_tests(job);
     tn_cli_engine_stop(&job->engine);
     return rc;
 }
@@ -239,9 +336,14 @@ static int run_all(bench_job *job)
 {
     const tn_cli_value *threads = list_of(job, TN_OPT_BENCH_THREADS), *ubatches = list_of(job, TN_OPT_BENCH_UBATCH);
     const tn_cli_value *batches = list_of(job, TN_OPT_BENCH_BATCH);
-    job->n_tests = threads->n * ubatches->n * batches->n * list_of(job, TN_OPT_BENCH_DEPTH)->n * job->n_shapes;
+    job->n_tests =
+        threads->n * ubatches->n * batches->n * list_of(job, TN_OPT_BENCH_DEPTH)->n * list_of(job, TN_OPT_BENCH_PL)->n * job->n_shapes;
     job->report.format = tn_cli_text(&job->cli->options, TN_OPT_BENCH_FORMAT);
     job->report.engine = &job->engine;
+    job->report.limits = &job->limits;
+    job->report.options = &job->cli->options;
+    job->report.columns.limits = !tn_cli_given(&job->cli->options, TN_OPT_BENCH_NO_LIMITS);
+    job->report.columns.roofline = job->report.columns.limits && job->n_pl_max > 1;
     job->report.columns.batch = batches->n > 1;
     job->report.columns.ubatch = ubatches->n > 1;
     job->report.columns.gpu_layers = tn_cli_given(&job->cli->options, TN_OPT_GPU_LAYERS);
@@ -269,11 +371,16 @@ int tn_cli_bench(tn_cli *cli)
     if (rc == 0) rc = tn_cli_engine_open_model(cli, &job->engine, TN_MODEL_LOAD_ALL);
     if (rc == 0) rc = check_context(job);
     if (rc == 0) rc = make_tokens(job);
+    if (rc == 0) rc = reserve_batch(job);
     job->result.samples_ns = calloc((size_t)tn_cli_int(&cli->options, TN_OPT_BENCH_REPS), sizeof *job->result.samples_ns);
     if (rc == 0 && !job->result.samples_ns) rc = tn_cli_out_of_memory();
     if (rc == 0) rc = run_all(job);
     free(job->result.samples_ns);
     free(job->tokens);
+    free(job->batch_tokens);
+    free(job->batch_seqs);
+    json_decref(job->result.kernels);
+    tn_cli_limits_deinit(&job->limits);
     free(job->shapes);
     tn_cli_engine_close(&job->engine);
     free(job);

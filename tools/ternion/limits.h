@@ -1,0 +1,28 @@
+// The machine's limits, measured before the tests of a run.
+#ifndef TERNION_TOOL_LIMITS_H
+#define TERNION_TOOL_LIMITS_H
+
+#include "cli.h"
+#include "json_out.h"
+
+// Zero-initialise.
+typedef struct tn_cli_limits {
+    tn_device_limit *list; // owned
+    size_t n, capacity;
+    bool measured;
+} tn_cli_limits;
+
+// Measures the first device on a host of its own with `n_threads` threads, on one of them, two and so on, and on the numbers of `threads`.
+// Returns 0 or the exit status after a message.
+int tn_cli_limits_measure(tn_cli *cli, uint32_t n_threads, const tn_cli_value *threads, tn_cli_limits *limits);
+void tn_cli_limits_deinit(tn_cli_limits *limits);
+
+// tn_cli_best_limit of these.
+double tn_cli_limits_best(const tn_cli_limits *limits, tn_limit_kind kind, uint32_t n_threads);
+
+// [{"limit": "memory_read", "level", "n_threads", "best", "median", "theoretical"}]. NULL without memory.
+json_t *tn_cli_limits_json(const tn_cli_limits *limits);
+// Lines for people, a level each.
+void tn_cli_limits_print(const tn_cli_limits *limits);
+
+#endif
