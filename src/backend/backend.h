@@ -68,6 +68,15 @@ typedef struct tn_tap {
     tn_buffer *buffer;
 } tn_tap;
 
+// Where the time of a program's submits went, added up; a program adds to it before its fence. As one worker sees it: what it computes, and
+// what it waits for the others, is the time of the submit.
+typedef struct tn_program_stats {
+    uint64_t n_submits;
+    uint64_t n_barriers;      // places where the workers met
+    uint64_t barrier_wait_ns; // waiting there
+    uint64_t *node_ns;        // [graph->n_nodes], computing each node
+} tn_program_stats;
+
 // A run of nodes to compile. Everything is borrowed: arrays during the call, buffers and graph until the program is destroyed.
 typedef struct tn_program_desc {
     const tn_graph *graph;
@@ -81,6 +90,7 @@ typedef struct tn_program_desc {
     uint32_t n_tokens_max, n_logits_max, n_seqs_max, n_seq_pages_max; // bounds of every step
     const tn_tap *taps;
     uint32_t n_taps;
+    tn_program_stats *stats; // NULL: none are kept. Borrowed until the program is destroyed
 } tn_program_desc;
 
 // One step as data: sizes bounded at compile, no pointer inside pointers' targets. All arrays are host memory that the caller keeps until

@@ -1,5 +1,6 @@
 // Runs a program's tasks on one worker: which rows, panels or heads are its own, and the kernel calls for them.
 // No value depends on how the work is shared: rows, outputs and heads are computed whole, each by one worker.
+#include "base/clock.h"
 #include "base/exact_math.h"
 #include "cpu/cpu_program.h"
 #include "ref/ref.h"
@@ -351,6 +352,28 @@ static void run_task(const exec *e, const tn_cpu_task *task)
     }
 }
 
+// As tn_cpu_program_run does, with a look at the clock after each task and barrier.
+static void run_timed(const exec *e, tn_program_stats *stats)
+{
+    tn_cpu_program *program = e->program;
+    uint64_t now_ns = tn_clock_ns();
+    for (uint32_t i = 0; i < program->n_tasks; i++) {
+        const tn_cpu_task *task = &program->tasks[i];
+        if (task->barrier) {
+            tn_cpu_pool_barrier(program->device->pool);
+            const uint64_t met_ns = tn_clock_ns();
+            stats->barrier_wait_ns += met_ns - now_ns;
+            stats->n_barriers++;
+            now_ns = met_ns;
+        }
+        run_task(e, task);
+        const uint64_t done_ns = tn_clock_ns();
+        stats->node_ns[task->node] += done_ns - now_ns;
+        now_ns = done_ns;
+    }
+    stats->n_submits++;
+}
+
 tn_status tn_cpu_program_run(void *ctx, uint32_t thread, uint32_t n_threads)
 {
     tn_cpu_program *program = ctx;
@@ -362,6 +385,10 @@ tn_status tn_cpu_program_run(void *ctx, uint32_t thread, uint32_t n_threads)
         .thread = thread,
         .n_threads = n_threads,
     };
+    if (program->stats && thread == 0) {
+        run_timed(&e, program->stats);
+        return TN_OK;
+    }
     for (uint32_t i = 0; i < program->n_tasks; i++) {
         if (program->tasks[i].barrier) tn_cpu_pool_barrier(program->device->pool);
         run_task(&e, &program->tasks[i]);

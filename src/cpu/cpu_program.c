@@ -373,6 +373,7 @@ static void fill_bounds(tn_cpu_program *program, const tn_program_desc *desc)
     program->n_seqs_max = desc->n_seqs_max;
     program->n_seq_pages_max = desc->n_seq_pages_max;
     program->n_vocab = desc->graph->n_vocab;
+    program->stats = desc->stats;
     uint64_t positions = (uint64_t)desc->n_seq_pages_max * TN_KV_PAGE_POSITIONS;
     program->n_positions = desc->n_layers == 0 || positions > UINT32_MAX ? UINT32_MAX : (uint32_t)positions;
 }

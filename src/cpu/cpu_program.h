@@ -78,7 +78,8 @@ typedef struct tn_cpu_program {
     bool reads_tokens, reads_kv;
     uint32_t *seq_next; // owned, [n_seqs_max]: for checking steps
 
-    tn_step step; // of the submit in flight
+    tn_program_stats *stats; // NULL: none
+    tn_step step;            // of the submit in flight
     uint32_t *poison;
 } tn_cpu_program;
 
