@@ -32,6 +32,19 @@ TN_API uint32_t tn_placement_segment_count(const tn_placement *placement);
 // full length.
 TN_API size_t tn_placement_print(const tn_placement *placement, char *text, size_t capacity);
 
+// A form that a device keeps weights in. Strings are borrowed from the host.
+typedef struct tn_layout_info {
+    const char *device, *layout; // "cpu0", "t2_16"
+    bool is_ternary;
+    uint32_t n_weights;
+    uint64_t n_elements, size_bytes; // of all these weights
+} tn_layout_info;
+
+// Tells each layout of each device that the placement uses, in the order of the layers: what a session would pack the weights into. Opens
+// the devices.  Errors: those of tn_session_create without packing.
+TN_NODISCARD TN_API tn_status tn_placement_layouts(const tn_placement *placement, void (*told)(void *user, const tn_layout_info *layout),
+                                                   void *user);
+
 #ifdef __cplusplus
 }
 #endif

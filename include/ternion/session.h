@@ -27,6 +27,7 @@ typedef struct tn_session_params {
     tn_trace trace;                // slows everything down
     tn_log log;
     tn_progress progress; // packing of weights
+    bool profile;         // add up where time goes, for tn_session_profile: some microseconds a step
 } tn_session_params;
 #define TN_SESSION_PARAMS_INIT TN_PARAMS_INIT(tn_session_params)
 
@@ -89,6 +90,31 @@ TN_API tn_status tn_session_seq_status(const tn_session *session, uint32_t seq);
 TN_API uint32_t tn_session_seq_length(const tn_session *session, uint32_t seq);
 // Forgets all positions of `seq` from `length` on.  Errors: INVALID_ARGUMENT.
 TN_NODISCARD TN_API tn_status tn_session_seq_truncate(tn_session *session, uint32_t seq, uint32_t length);
+
+// Where the time of a session's steps went since it was created or tn_session_profile_reset.
+typedef struct tn_session_profile_totals {
+    uint32_t struct_size;
+    uint64_t n_steps;
+    uint64_t n_barriers, barrier_wait_ns; // places where the threads of a device met, and what one of them waited there
+    uint64_t step_ns;                     // all: computing, waiting, and handing work to the devices
+} tn_session_profile_totals;
+#define TN_SESSION_PROFILE_TOTALS_INIT TN_PARAMS_INIT(tn_session_profile_totals)
+
+// One op of the model.
+typedef struct tn_session_profile_entry {
+    const char *op;        // "matmul_ternary"
+    const char *name;      // of its weight, "blk.3.ffn_up.weight"; "" where it has none
+    int32_t layer;         // -1: the embedding; the number of layers: the head
+    uint64_t ns;           // over all steps
+    uint64_t weight_bytes; // that a step reads, counted dense; of look-ups in tables none
+    const char *layout;    // of the weight; "" where it has none
+} tn_session_profile_entry;
+
+// Fills the totals and tells each op in order; strings are borrowed from the session and the model. `told` may be NULL.
+// Errors: INVALID_ARGUMENT (the session was created without `profile`).
+TN_NODISCARD TN_API tn_status tn_session_profile(const tn_session *session, tn_session_profile_totals *out_totals,
+                                                 void (*told)(void *user, const tn_session_profile_entry *entry), void *user);
+TN_API void tn_session_profile_reset(tn_session *session);
 
 #ifdef __cplusplus
 }

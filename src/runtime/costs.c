@@ -56,3 +56,18 @@ tn_session_costs tn_costs_of(const tn_plan_run *run, const tn_graph *graph)
     }
     return costs;
 }
+
+tn_session_profile_entry tn_costs_profile_entry(tn_plan_run *run, const tn_graph *graph, uint32_t index)
+{
+    const tn_node *node = &graph->nodes[index];
+    const tn_weight_layout *layout = tn_plan_run_layout(run, node);
+    const bool whole = layout && node->op != TN_OP_EMBED && node->op != TN_OP_ROPE;
+    return (tn_session_profile_entry){
+        .op = tn_op_name(node->op),
+        .name = layout ? graph->weights[node->weight].name : "",
+        .layer = node->layer == TN_LAYER_HEAD ? (int32_t)graph->n_layers : node->layer,
+        .ns = tn_plan_run_stats(run)->node_ns[index],
+        .weight_bytes = whole ? layout->size_bytes : 0,
+        .layout = layout ? layout->name : "",
+    };
+}

@@ -6,5 +6,7 @@
 #include "ternion/session.h"
 
 tn_session_costs tn_costs_of(const tn_plan_run *run, const tn_graph *graph);
+// A node with its time, of a run that keeps a profile.
+tn_session_profile_entry tn_costs_profile_entry(tn_plan_run *run, const tn_graph *graph, uint32_t node);
 
 #endif

@@ -38,6 +38,7 @@ struct tn_plan_run {
     float *hop;             // host memory for the widest hop or traced row set
     uint32_t *stage_poison; // [limits.n_tokens]
     uint64_t kv_bytes;
+    tn_program_stats stats; // of all programs, which run one after another; node_ns is owned
 };
 
 static tn_status rows_bytes(const tn_plan_run *run, uint32_t value, uint64_t *out_bytes)
@@ -163,6 +164,7 @@ static tn_status compile_stage(tn_plan_run *run, stage *s)
         .n_seq_pages_max = limits->n_seq_pages,
         .taps = taps,
         .n_taps = s->n_taps,
+        .stats = run->params.profile ? &run->stats : NULL,
     };
     status = backend->program_create(s->device, &desc, &s->program);
     tn_free(taps);
@@ -195,6 +197,7 @@ tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out
     tn_plan_run *run;
     TN_TRY(tn_alloc_zero(1, sizeof *run, &run));
     run->params = *params;
+    if (params->profile) TN_TRY_GOTO(tn_alloc_zero(params->graph->n_nodes, sizeof *run->stats.node_ns, &run->stats.node_ns));
     TN_TRY_GOTO(tn_alloc_zero(params->n_devices, sizeof *run->weights, &run->weights));
     TN_TRY_GOTO(tn_alloc_zero(params->plan->n_segments, sizeof *run->stages, &run->stages));
     for (uint32_t i = 0; i < params->plan->n_segments; i++) {
@@ -243,6 +246,7 @@ void tn_plan_run_destroy(tn_plan_run *run)
     tn_free(run->stages);
     tn_free(run->hop);
     tn_free(run->stage_poison);
+    tn_free(run->stats.node_ns);
     tn_free(run);
 }
 
@@ -313,6 +317,8 @@ tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run)
     }
     return memory;
 }
+
+tn_program_stats *tn_plan_run_stats(tn_plan_run *run) { return &run->stats; }
 
 const tn_weight_layout *tn_plan_run_layout(const tn_plan_run *run, const tn_node *node)
 {

@@ -24,6 +24,7 @@ typedef struct tn_plan_run_params {
     tn_step_limits limits;
     tn_plan_trace_fn *trace; // NULL: none
     void *trace_user;
+    bool profile;                // keep stats of the programs
     const tn_progress *progress; // packing
 } tn_plan_run_params;
 
@@ -38,6 +39,8 @@ void tn_plan_run_destroy(tn_plan_run *run);
 // Errors: DEVICE_LOST, IO, INTERNAL.
 tn_status tn_plan_run_step(tn_plan_run *run, const tn_step *step, float *logits, uint32_t *poison);
 tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run);
+// What the programs added up, nodes by their index in the graph; `node_ns` is NULL without params.profile. Borrowed. Reset by zeroing.
+tn_program_stats *tn_plan_run_stats(tn_plan_run *run);
 // The layout of a node's weight on the device that runs the node; NULL where it has none.
 const tn_weight_layout *tn_plan_run_layout(const tn_plan_run *run, const tn_node *node);
 

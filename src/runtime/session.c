@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/float_mode.h"
 #include "base/log.h"
 #include "base/params.h"
@@ -31,6 +32,7 @@ struct tn_session {
     uint8_t *row_valid;                               // [n_logits_max] 0: its sequence is poisoned
     uint32_t n_rows;                                  // of the last decode
     tn_trace trace;
+    uint64_t n_steps, step_ns; // since the profile began; step_ns only where there is one
     tn_session_info info;
 };
 
@@ -114,6 +116,7 @@ static tn_status start_plan(tn_session *session, tn_host *host, const tn_session
                    .n_kv_pages = session->kv.n_pages},
         .trace = session->trace.row ? forward_trace : NULL,
         .trace_user = session,
+        .profile = params->profile,
         .progress = &params->progress,
     };
     run_params.limits.n_logits = info->n_logits_max < info->n_ubatch ? info->n_logits_max : info->n_ubatch;
@@ -198,6 +201,34 @@ tn_status tn_session_get_costs(const tn_session *session, tn_session_costs *out_
     TN_REQUIRE(out_costs);
     const tn_session_costs costs = tn_costs_of(session->run, &session->graph);
     return TN_PARAMS_WRITE(tn_session_costs, head_layout, &costs, out_costs);
+}
+
+tn_status tn_session_profile(const tn_session *session, tn_session_profile_totals *out_totals,
+                             void (*told)(void *user, const tn_session_profile_entry *entry), void *user)
+{
+    TN_REQUIRE(session);
+    TN_REQUIRE(out_totals);
+    const tn_program_stats *stats = tn_plan_run_stats(session->run);
+    if (!stats->node_ns) return tn_fail(TN_INVALID_ARGUMENT, "the session keeps no profile: create it with params.profile");
+    tn_session_profile_totals totals = TN_SESSION_PROFILE_TOTALS_INIT;
+    totals.n_steps = session->n_steps;
+    totals.n_barriers = stats->n_barriers;
+    totals.barrier_wait_ns = stats->barrier_wait_ns;
+    totals.step_ns = session->step_ns;
+    TN_TRY(TN_PARAMS_WRITE(tn_session_profile_totals, step_ns, &totals, out_totals));
+    for (uint32_t i = 0; told && i < session->graph.n_nodes; i++) {
+        const tn_session_profile_entry entry = tn_costs_profile_entry(session->run, &session->graph, i);
+        told(user, &entry);
+    }
+    return TN_OK;
+}
+
+void tn_session_profile_reset(tn_session *session)
+{
+    tn_program_stats *stats = tn_plan_run_stats(session->run);
+    if (stats->node_ns) memset(stats->node_ns, 0, session->graph.n_nodes * sizeof *stats->node_ns);
+    stats->n_submits = stats->n_barriers = stats->barrier_wait_ns = 0;
+    session->n_steps = session->step_ns = 0;
 }
 
 static uint32_t seq_of(const tn_batch *batch, uint32_t i) { return batch->seqs ? batch->seqs[i] : 0; }
@@ -289,7 +320,11 @@ static tn_status run_step(tn_session *session, const tn_batch *batch, uint32_t f
     tn_step step;
     tn_status status = fill_step(session, batch, first, n, &step);
     float *rows = session->logits + (size_t)session->n_rows * session->info.n_vocab;
+    const bool timed = tn_plan_run_stats(session->run)->node_ns != NULL;
+    const uint64_t begun_ns = timed ? tn_clock_ns() : 0;
     if (status == TN_OK) status = tn_plan_run_step(session->run, &step, rows, session->poison);
+    if (timed) session->step_ns += tn_clock_ns() - begun_ns;
+    session->n_steps++;
     if (status == TN_OK) status = tn_gguf_check_intact(tn_model_gguf(session->model));
     if (status != TN_OK) {
         undo_step(session, &step);

@@ -196,6 +196,45 @@ TEST(Bench, SequencesTogetherCountAllTheirTokens)
     cli::expect_error(run({"bench", "-npl", "0"}), 2, "-npl");
 }
 
+TEST(Bench, AProfileSaysWhereTheTimeGoes)
+{
+    const std::vector<std::string> tests = {"bench", "--no-limits", "-p", "8", "-n", "3", "-r", "2", "-t", "2", "--profile", "-o"};
+    std::vector<std::string> table = tests, json_tests = tests;
+    table.push_back("md");
+    table.push_back("-v");
+    json_tests.push_back("json");
+    cli::Result text = run(table);
+    ASSERT_EQ(text.status, 0) << text.err;
+    for (const char *part : {"\nprofile of pp8 on 2 threads: ", "\nprofile of tg3 on 2 threads: ", "6 tokens in 6 steps",
+                             "\nmatmul_ternary  ffn_down ", "  rows\n", "\nbarriers ", " a step, ", "\nbetween steps ",
+                             "\nlayer           embedding ", "\nlayer           5 ", "\nlayer           head "}) {
+        EXPECT_TRUE(contains(text.out, part)) << part << text.out;
+    }
+    EXPECT_LT(text.out.find("\nbuild: "), text.out.find("profile of")) << "the table of results is whole";
+    cli::Json json = cli::parse_json(run(json_tests).out);
+    ASSERT_EQ(json_array_size(json.get()), 2u);
+    const json_t *test = json_array_get(json.get(), 1), *profile = json_object_get(test, "profile");
+    EXPECT_EQ(cli::integer_of(profile, "n_steps"), 6);
+    double sum = cli::number_of(profile, "barrier_wait_ns"), layers = 0, bytes = 0, samples = 0, ternary_nodes = 0;
+    size_t i = 0;
+    json_t *item = nullptr;
+    json_array_foreach(json_object_get(profile, "ops"), i, item)
+    {
+        sum += cli::number_of(item, "ns");
+        bytes += cli::number_of(item, "weight_bytes");
+        if (cli::text_of(item, "op") == "matmul_ternary") ternary_nodes += cli::number_of(item, "n_nodes");
+    }
+    EXPECT_EQ(ternary_nodes, 7 * 6);
+    json_array_foreach(json_object_get(profile, "layer_ns"), i, item) layers += json_number_value(item);
+    json_array_foreach(json_object_get(test, "samples_ns"), i, item) samples += json_number_value(item);
+    EXPECT_EQ(json_array_size(json_object_get(profile, "layer_ns")), 6u + 2u);
+    EXPECT_EQ(layers + cli::number_of(profile, "barrier_wait_ns"), sum);
+    EXPECT_LE(sum, cli::number_of(profile, "step_ns"));
+    EXPECT_LE(cli::number_of(profile, "step_ns"), samples) << "the warm-up is no part of it";
+    EXPECT_NEAR(bytes, cli::number_of(test, "read_bytes_per_token"), 0.05 * bytes) << "keys and values are few here";
+    cli::expect_error(run({"bench", "--profile", "-o", "csv"}), 2, "csv");
+}
+
 TEST(Bench, RefusesATestThatDoesNotFit)
 {
     cli::expect_error(run({"bench", "-p", "513", "-n", "0"}), 1, "513 positions");

@@ -119,6 +119,34 @@ TEST(Show, WithJsonSizesAddUp)
     EXPECT_EQ(elements, cli::integer_of(model, "n_params"));
 }
 
+// What the weights become here: 42 ternary ones, and the embedding, 25 gains and the RoPE table.
+TEST(Show, SaysWhichFormTheWeightsTakeOnThisMachine)
+{
+    cli::Json json = cli::parse_json(run({"show", "--layouts", "--json"}).out);
+    long long ternary = 0, dense = 0;
+    size_t i = 0;
+    json_t *layout = nullptr;
+    json_array_foreach(json_object_get(json.get(), "layouts"), i, layout)
+    {
+        EXPECT_EQ(cli::text_of(layout, "device"), "cpu0");
+        EXPECT_NE(cli::text_of(layout, "layout"), "");
+        const long long elements = cli::integer_of(layout, "n_elements");
+        EXPECT_GT(cli::integer_of(layout, "size_bytes"), elements / 5);
+        if (json_is_true(json_object_get(layout, "ternary"))) {
+            ternary += cli::integer_of(layout, "n_weights");
+            EXPECT_LT(cli::integer_of(layout, "size_bytes"), elements);
+        } else {
+            dense += cli::integer_of(layout, "n_weights");
+        }
+    }
+    EXPECT_EQ(ternary, 42);
+    EXPECT_EQ(dense, 27);
+    const std::string text = run({"show", "--layouts"}).out;
+    EXPECT_TRUE(contains(text, "cpu0     rows       dense          27 ")) << text;
+    cli::Run two = {{"show", "--layouts"}, "", {{"TN_CPU_DEVICES", "2"}}};
+    EXPECT_FALSE(contains(cli::run(two).out, "cpu1")) << "everything is on the first device";
+}
+
 TEST(Show, ReadsFilesThatCannotRunAndSaysWhy)
 {
     // The architecture's name, changed in place to one of the same length that nobody has.
@@ -130,6 +158,7 @@ TEST(Show, ReadsFilesThatCannotRunAndSaysWhy)
     EXPECT_EQ(result.status, 0) << result.err;
     EXPECT_TRUE(contains(result.out, "runs here     no: ")) << result.out;
     EXPECT_TRUE(contains(result.out, "frobnicator9.block_count"));
+    cli::expect_error(run({"show", folder / "other.gguf", "--layouts"}), 1, "frobnicator9");
     cli::Json json = cli::parse_json(run({"show", folder / "other.gguf", "--json"}).out);
     EXPECT_TRUE(contains(cli::text_of(json_object_get(json.get(), "model"), "reason"), "frobnicator9"));
     cli::Result refused = run({"run", "-m", folder / "other.gguf", "-p", "a"});

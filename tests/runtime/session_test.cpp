@@ -169,6 +169,67 @@ TEST_F(Session, CostsFillWhatTheCallersVersionHas)
     EXPECT_EQ(tn_session_get_costs(session, nullptr), TN_INVALID_ARGUMENT);
 }
 
+TEST_F(Session, AProfileHasEveryOpAndItsTimesAreWithinThoseOfTheSteps)
+{
+    struct Profile {
+        tn_session_profile_totals totals = TN_SESSION_PROFILE_TOTALS_INIT;
+        std::vector<tn_session_profile_entry> entries;
+        uint64_t node_ns = 0, weight_bytes = 0;
+        explicit Profile(const tn_session *session)
+        {
+            EXPECT_EQ(tn_session_profile(
+                          session, &totals,
+                          [](void *user, const tn_session_profile_entry *e) { static_cast<Profile *>(user)->entries.push_back(*e); }, this),
+                      TN_OK);
+            for (const tn_session_profile_entry &e : entries) node_ns += e.ns, weight_bytes += e.weight_bytes;
+        }
+    };
+    tn_session_params params = TN_SESSION_PARAMS_INIT;
+    params.n_ctx = 64;
+    params.profile = true;
+    ASSERT_EQ(tn_session_create(model, host, &params, &session), TN_OK);
+    ASSERT_EQ(decode({1, 2, 3}), TN_OK);
+    ASSERT_EQ(decode({4}), TN_OK);
+    const Profile two(session);
+    EXPECT_EQ(two.totals.n_steps, 2u);
+    EXPECT_GT(two.node_ns, 0u);
+    EXPECT_LE(two.node_ns + two.totals.barrier_wait_ns, two.totals.step_ns);
+    EXPECT_GT(two.totals.n_barriers, 0u);
+    EXPECT_EQ(two.totals.n_barriers % 2, 0u) << "each step has the same";
+    tn_model_info m;
+    tn_model_get_info(model, &m);
+    size_t n_ternary = 0;
+    for (const tn_session_profile_entry &e : two.entries) n_ternary += std::string(e.op) == "matmul_ternary";
+    EXPECT_EQ(n_ternary, 7u * m.n_layers);
+    EXPECT_EQ(two.entries.front().layer, -1);
+    EXPECT_STREQ(two.entries.front().op, "embed");
+    EXPECT_EQ(two.entries.front().weight_bytes, 0u) << "a row of it is looked up";
+    EXPECT_EQ(two.entries.back().layer, static_cast<int32_t>(m.n_layers));
+    EXPECT_STREQ(two.entries.back().layout, "rows");
+    tn_session_costs costs = TN_SESSION_COSTS_INIT;
+    ASSERT_EQ(tn_session_get_costs(session, &costs), TN_OK);
+    EXPECT_EQ(two.weight_bytes, costs.ternary_bytes + costs.head_bytes + costs.other_bytes);
+    tn_session_profile_reset(session);
+    const Profile none(session);
+    EXPECT_EQ(none.totals.n_steps + none.totals.n_barriers + none.totals.step_ns + none.node_ns, 0u);
+    ASSERT_EQ(decode({5}), TN_OK);
+    EXPECT_EQ(Profile(session).totals.n_barriers * 2, two.totals.n_barriers);
+}
+
+TEST_F(Session, WithoutAProfileThereIsNoneToRead)
+{
+    create(16, 1, 0);
+    tn_session_profile_totals totals = TN_SESSION_PROFILE_TOTALS_INIT;
+    EXPECT_EQ(tn_session_profile(session, &totals, nullptr, nullptr), TN_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(tn_error_last()->message).find("profile"), std::string::npos);
+    tn_session_profile_reset(session);
+    tn_session_params old = TN_SESSION_PARAMS_INIT; // a caller from before there were profiles
+    old.struct_size = offsetof(tn_session_params, profile);
+    tn_session *other = nullptr;
+    EXPECT_EQ(tn_session_create(model, host, &old, &other), TN_OK);
+    tn_session_destroy(other);
+}
+
 TEST_F(Session, DevicesAreNamedInTheErrorWhenAPlacementNamesAnotherOne)
 {
     tn_placement_params params = TN_PLACEMENT_PARAMS_INIT;

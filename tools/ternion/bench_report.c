@@ -128,6 +128,7 @@ static void add_nested(json_t *o, const tn_cli_bench_report *report, const tn_cl
     json_object_set_new(o, "limits", report->limits->measured ? tn_cli_limits_json(report->limits) : json_null());
     json_object_set(o, "kernels", r->kernels);
     json_object_set_new(o, "options", given_options(report->options));
+    if (r->profile) json_object_set_new(o, "profile", tn_cli_profile_json(r->profile));
 }
 
 // The fields of llama-bench that exist here, in its order, then those of ternion.
@@ -275,6 +276,18 @@ static void print_row(const tn_cli_bench_report *report, const tn_cli_bench_resu
     printf("\n");
 }
 
+// A profile's table waits until that of the results is complete.
+static bool keep_profile(tn_cli_bench_report *report, const tn_cli_bench_result *r, const measured *m)
+{
+    char test[64], title[96];
+    if (!report->profiles) report->profiles = open_memstream(&report->profiles_text, &report->profiles_size);
+    if (!report->profiles) return false;
+    test_name(&r->test, test, sizeof test);
+    snprintf(title, sizeof title, "%s on %u thread%s", test, r->test.n_threads, r->test.n_threads == 1 ? "" : "s");
+    tn_cli_profile_print(r->profile, title, m->work.n_tokens * (double)r->n_samples, report->layers, report->profiles);
+    return true;
+}
+
 int tn_cli_bench_report_begin(tn_cli_bench_report *report)
 {
     if (strcmp(report->format, "md") == 0) print_header_row(&report->columns);
@@ -299,6 +312,7 @@ int tn_cli_bench_report_add(tn_cli_bench_report *report, const tn_cli_bench_resu
     }
     if (strcmp(report->format, "md") == 0) {
         print_row(report, result, &m);
+        if (result->profile) complete = keep_profile(report, result, &m);
     } else if (csv) {
         print_csv(report, fields);
     } else {
@@ -321,5 +335,15 @@ int tn_cli_bench_report_end(tn_cli_bench_report *report)
         tn_cli_limits_print(report->limits);
         printf("build: %s (%d)\n", TN_BUILD_COMMIT, TN_BUILD_NUMBER);
     }
+    if (report->profiles) {
+        if (fflush(report->profiles) != 0) return tn_cli_out_of_memory();
+        return tn_cli_print(report->profiles_text, report->profiles_size);
+    }
     return tn_cli_print("", 0);
+}
+
+void tn_cli_bench_report_deinit(tn_cli_bench_report *report)
+{
+    if (report->profiles) fclose(report->profiles);
+    free(report->profiles_text);
 }

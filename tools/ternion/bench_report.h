@@ -4,6 +4,7 @@
 
 #include "engine.h"
 #include "limits.h"
+#include "profile.h"
 #include "roofline.h"
 
 typedef struct tn_cli_bench_result {
@@ -11,8 +12,9 @@ typedef struct tn_cli_bench_result {
     char cpu_info[128], gpu_info[128], backends[64], devices[256], isa[64];
     int64_t n_gpu_layers; // -1: auto, -2: all
     tn_session_costs costs;
-    json_t *kernels;    // names of those in use; owned by the caller
-    char test_time[32]; // when it began, UTC
+    json_t *kernels;         // names of those in use; owned by the caller
+    tn_cli_profile *profile; // of all samples; NULL: none is kept
+    char test_time[32];      // when it began, UTC
     uint64_t *samples_ns;
     size_t n_samples;
 } tn_cli_bench_result;
@@ -29,6 +31,10 @@ typedef struct tn_cli_bench_report {
     const tn_cli_limits *limits;
     const tn_cli_options *options;
     tn_cli_bench_columns columns;
+    bool layers;         // profiles with a line for each layer
+    FILE *profiles;      // their text, which follows the table; owned
+    char *profiles_text; // what it writes to; owned
+    size_t profiles_size;
     size_t n_results;
 } tn_cli_bench_report;
 
@@ -36,5 +42,6 @@ typedef struct tn_cli_bench_report {
 int tn_cli_bench_report_begin(tn_cli_bench_report *report);
 int tn_cli_bench_report_add(tn_cli_bench_report *report, const tn_cli_bench_result *result);
 int tn_cli_bench_report_end(tn_cli_bench_report *report);
+void tn_cli_bench_report_deinit(tn_cli_bench_report *report);
 
 #endif

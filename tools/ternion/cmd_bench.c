@@ -26,6 +26,7 @@ typedef struct bench_job {
     bool begun;             // the report is, which then wants its end
     tn_cli_progress silent; // only cancels after Ctrl-C: bars would disturb what is measured
     tn_cli_limits limits;   // of the machine
+    tn_cli_profile profile; // of the test that runs
     int32_t *tokens;        // [n_ctx_train], what prompts consist of
     int32_t *batch_tokens;  // [batch_capacity], of the call in hand
     uint32_t *batch_seqs;   // the same
@@ -71,6 +72,8 @@ static int make_shapes(bench_job *job)
         if (rc) return rc;
         job->n_shapes++;
     }
+    if (tn_cli_given(&job->cli->options, TN_OPT_BENCH_PROFILE) && strcmp(tn_cli_text(&job->cli->options, TN_OPT_BENCH_FORMAT), "csv") == 0)
+        return tn_cli_usage("--profile: csv has no place for a profile: use -o json");
     return job->n_shapes ? 0 : tn_cli_usage("no test is left: give -p, -n or -pg a length above 0");
 }
 
@@ -190,6 +193,7 @@ static int run_once(bench_job *job, uint32_t n_prompt, uint32_t n_gen, uint64_t 
     const uint32_t depth = job->result.test.n_depth;
     int rc = fill_depth(job);
     if (rc) return rc;
+    tn_session_profile_reset(job->engine.session);
     uint64_t begun_ns = tn_cli_now_ns();
     rc = feed(job, 0, job->result.test.n_pl, depth, n_prompt);
     if (rc == 0) rc = reply(job, depth + n_prompt, n_gen);
@@ -213,6 +217,7 @@ static int run_test(bench_job *job)
     gmtime_r(&now, &utc);
     strftime(r->test_time, sizeof r->test_time, "%Y-%m-%dT%H:%M:%SZ", &utc);
     r->n_samples = 0;
+    tn_cli_profile_deinit(&job->profile);
     if (!tn_cli_given(&job->cli->options, TN_OPT_BENCH_NO_WARMUP)) {
         say(job, "warm-up", 1);
         rc = run_once(job, r->test.n_prompt, r->test.n_gen ? 1 : 0, &ns);
@@ -221,6 +226,7 @@ static int run_test(bench_job *job)
         say(job, "run", (size_t)i + 1);
         rc = run_once(job, r->test.n_prompt, r->test.n_gen, &ns);
         r->samples_ns[r->n_samples++] = ns;
+        if (rc == 0 && r->profile) rc = tn_cli_profile_add(r->profile, job->engine.session, job->engine.info.n_layers);
     }
     if (rc == 0) rc = tn_cli_bench_report_add(&job->report, r);
     job->n_done++;
@@ -321,6 +327,7 @@ static int run_group(bench_job *job, int64_t n_threads, int64_t n_ubatch, int64_
     params.n_ubatch = (uint32_t)n_ubatch;
     params.n_ctx = job->n_positions_max;
     params.n_seqs_max = job->n_pl_max;
+    params.profile = job->result.profile != NULL;
     job->result.test = (tn_cli_bench_test){.n_batch = (uint32_t)n_batch, .n_ubatch = (uint32_t)n_ubatch, .n_threads = (uint32_t)n_threads};
     int rc = tn_cli_engine_open_host(job->cli, &job->engine, n_threads);
     if (rc == 0) rc = tn_cli_engine_place(job->cli, &job->engine);
@@ -367,6 +374,8 @@ int tn_cli_bench(tn_cli *cli)
     if (!job) return tn_cli_out_of_memory();
     job->cli = cli;
     job->silent.quiet = true;
+    if (tn_cli_given(&cli->options, TN_OPT_BENCH_PROFILE)) job->result.profile = &job->profile;
+    job->report.layers = cli->verbosity > 0;
     int rc = make_shapes(job);
     if (rc == 0) rc = tn_cli_engine_open_model(cli, &job->engine, TN_MODEL_LOAD_ALL);
     if (rc == 0) rc = check_context(job);
@@ -380,6 +389,8 @@ int tn_cli_bench(tn_cli *cli)
     free(job->batch_tokens);
     free(job->batch_seqs);
     json_decref(job->result.kernels);
+    tn_cli_profile_deinit(&job->profile);
+    tn_cli_bench_report_deinit(&job->report);
     tn_cli_limits_deinit(&job->limits);
     free(job->shapes);
     tn_cli_engine_close(&job->engine);

@@ -242,6 +242,40 @@ static int print_json(const show_job *job)
     return rc;
 }
 
+static void print_layout(void *user, const tn_layout_info *l)
+{
+    char size[24], count[24];
+    (void)user;
+    tn_cli_format_bytes(l->size_bytes, size, sizeof size);
+    tn_cli_format_count((double)l->n_elements, count, sizeof count);
+    printf("%-8s %-10s %-8s %8" PRIu32 " %11s %12s %9.3f\n", l->device, l->layout, l->is_ternary ? "ternary" : "dense", l->n_weights, count,
+           size, l->n_elements ? 8.0 * (double)l->size_bytes / (double)l->n_elements : 0);
+}
+
+static void json_layout(void *user, const tn_layout_info *l)
+{
+    json_array_append_new(user, json_pack("{s:s, s:s, s:b, s:I, s:I, s:I}", "device", l->device, "layout", l->layout, "ternary",
+                                          (int)l->is_ternary, "n_weights", (json_int_t)l->n_weights, "n_elements",
+                                          (json_int_t)l->n_elements, "size_bytes", (json_int_t)l->size_bytes));
+}
+
+// What a session here would pack the weights into.
+static int show_layouts(show_job *job)
+{
+    if (!job->runnable) return tn_cli_fail("ternion show", "the file does not run here: %s", job->reason);
+    int rc = tn_cli_engine_open_host(job->cli, &job->engine, 0);
+    if (rc == 0 && tn_placement_create(job->engine.model, job->engine.host, NULL, &job->engine.placement) != TN_OK)
+        rc = tn_cli_fail_status(NULL);
+    if (rc) return rc;
+    json_t *root = job->cli->json ? json_object() : NULL, *list = job->cli->json ? json_array() : NULL;
+    if (root) json_object_set_new(root, "layouts", list);
+    if (!root) printf("%-8s %-10s %-8s %8s %11s %12s %9s\n", "device", "layout", "weights", "number", "elements", "size", "bits each");
+    if (tn_placement_layouts(job->engine.placement, root ? json_layout : print_layout, list) != TN_OK) rc = tn_cli_fail_status(NULL);
+    if (rc == 0 && root) return tn_cli_json_print(root);
+    json_decref(root);
+    return rc;
+}
+
 // Opens the file as what it is: a model that runs here, or any other GGUF file, with the reason.
 static int open_file(show_job *job)
 {
@@ -271,6 +305,7 @@ static int work(show_job *job)
     job->metadata = job->summary || only_metadata;
     job->tensors = job->summary || only_tensors;
     int rc = open_file(job);
+    if (rc == 0 && tn_cli_given(&job->cli->options, TN_OPT_SHOW_LAYOUTS)) return show_layouts(job);
     if (rc == 0) rc = sum_tensors(job);
     if (rc) return rc;
     if (job->cli->json) return print_json(job);

@@ -1,0 +1,76 @@
+// The layouts that a placement's devices give to the model's weights, without packing them.
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "model/model_internal.h"
+#include "runtime/host.h"
+#include "runtime/placement_internal.h"
+
+#include <string.h>
+
+enum { LAYOUTS_MAX = 64 };
+
+typedef struct layouts {
+    uint32_t n;
+    tn_layout_info list[LAYOUTS_MAX];
+} layouts;
+
+static tn_status add(layouts *all, const char *device, const tn_weight_source *source, const tn_weight_layout *layout)
+{
+    const bool is_ternary = source->kind == TN_WEIGHT_TERNARY;
+    uint32_t i = 0;
+    while (i < all->n && (strcmp(all->list[i].device, device) != 0 || strcmp(all->list[i].layout, layout->name) != 0 ||
+                          all->list[i].is_ternary != is_ternary))
+        i++;
+    if (i == LAYOUTS_MAX) return tn_fail(TN_INTERNAL, "more than %d layouts of weights", (int)LAYOUTS_MAX);
+    if (i == all->n) all->list[all->n++] = (tn_layout_info){.device = device, .layout = layout->name, .is_ternary = is_ternary};
+    tn_layout_info *info = &all->list[i];
+    info->n_weights++;
+    info->n_elements += (uint64_t)source->n_rows * source->n_cols;
+    if (!tn_ckd_add(info->size_bytes, layout->size_bytes, &info->size_bytes))
+        return tn_fail(TN_BAD_FILE, "the model's weights are larger than any memory");
+    return TN_OK;
+}
+
+// Index of the unit of placement that a node belongs to.
+static uint32_t unit_of(const tn_graph *graph, const tn_node *node)
+{
+    return node->layer == TN_LAYER_HEAD ? graph->n_layers + 1 : (uint32_t)(node->layer + 1);
+}
+
+// `seen` [n_devices][n_weights]: a weight that several nodes use is packed once for each device.
+static tn_status collect(const tn_placement *placement, const tn_graph *graph, uint8_t *seen, layouts *all)
+{
+    uint32_t n_descs;
+    const tn_device_desc *descs = tn_host_descs(placement->host, &n_descs);
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        const tn_node *node = &graph->nodes[i];
+        if (node->weight == TN_NONE) continue;
+        const uint32_t index = placement->devices[unit_of(graph, node)];
+        uint8_t *place = &seen[(size_t)index * graph->n_weights + node->weight];
+        if (*place) continue;
+        *place = 1;
+        tn_device *device;
+        tn_weight_layout layout;
+        TN_TRY(tn_host_device(placement->host, index, &device));
+        TN_TRY(device->backend->op_supported(device, graph, node));
+        TN_TRY(device->backend->weight_layout(device, &graph->weights[node->weight], &layout));
+        TN_TRY(add(all, descs[index].name, &graph->weights[node->weight], &layout));
+    }
+    return TN_OK;
+}
+
+tn_status tn_placement_layouts(const tn_placement *placement, void (*told)(void *user, const tn_layout_info *layout), void *user)
+{
+    TN_REQUIRE(placement);
+    TN_REQUIRE(told);
+    const tn_graph *graph = tn_model_graph(placement->model);
+    layouts all = {.n = 0};
+    uint32_t n_devices;
+    uint8_t *seen;
+    tn_host_descs(placement->host, &n_devices);
+    TN_TRY(tn_alloc_zero((size_t)n_devices * graph->n_weights, 1, &seen));
+    const tn_status status = collect(placement, graph, seen, &all);
+    tn_free(seen);
+    for (uint32_t i = 0; status == TN_OK && i < all.n; i++) told(user, &all.list[i]);
+    return status;
+}
