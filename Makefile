@@ -2,12 +2,15 @@
 #   make run     builds the release program and tells a story        make test    builds and runs the tests
 #   make build   the release program: build/release/ternion          make check   tests, slow ones too, clang, sanitizers, clang-tidy
 #   make arm     cross build for AArch64, tests under qemu-user
-#   make bench   measures                                            make format  make lint   make fuzz   make hostile   make clean
+#   make bench   the machine's limits and this program's shares of them; ARGS="-m FILE -p 512 -n 64" for another model and other tests
+#   make bench-suite   all that docs/PERFORMANCE.md sets as targets, on synthetic models (some minutes; SUITE_ARGS)
+#   make format  make lint   make fuzz   make hostile   make clean
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 PROMPT ?= Once upon a time
 ARGS ?=
+SUITE_ARGS ?=
 FUZZ_SECONDS ?= 60
 HOSTILE_CASES ?= 100000
 HOSTILE_SEED ?= 1
@@ -16,7 +19,7 @@ CONFIGURE = cmake --preset $(1) --log-level=WARNING $(CMAKE_ARGS)
 BUILD = $(call CONFIGURE,$(1)) && cmake --build --preset $(1) --parallel $(JOBS)
 TEST = $(call BUILD,$(1)) && ctest --preset $(2) -j $(JOBS)
 
-.PHONY: run build test check arm bench format lint clean fuzz hostile bootstrap-build
+.PHONY: run build test check arm bench bench-suite format lint clean fuzz hostile bootstrap-build
 run: build
 	@build/release/ternion run -p "$(PROMPT)" --display-prompt -n 200 $(ARGS)
 
@@ -51,7 +54,10 @@ check:
 bench:
 	@scripts/bootstrap.sh build bench
 	@$(call BUILD,bench)
-	@build/bench/ternion bench $(ARGS)
+	@build/bench/ternion bench $(if $(strip $(ARGS)),$(ARGS),-p 64,256 -n 64 -npl 1,8 -t 1,0 -r 5 --profile)
+
+bench-suite: build
+	@scripts/bench_suite.py --out build/bench-suite.json $(SUITE_ARGS)
 
 format:
 	@scripts/bootstrap.sh lint
