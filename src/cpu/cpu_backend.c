@@ -165,12 +165,25 @@ static tn_status device_kernels(tn_device *base, void (*line)(void *user, const 
 // the NUMA node of the worker that writes it. Smaller buffers keep the allocator's checks.
 static const uint64_t mapped_bytes_min = (uint64_t)4 << 20;
 
+// Huge pages: with 4 KiB ones a core spends a fifth of the memory's rate on looking up addresses (24 instead of 30 GB/s on Zen 4). They are
+// only asked for; a system that has none gives small ones.
+enum { HUGE_PAGE_BYTES = 2 << 20 };
+
+// Maps more than is wanted, so that the part kept begins with a huge page, and gives the rest back.
 static tn_status map_pages(uint64_t size_bytes, void *out_pointer)
 {
-    void *pages = mmap(NULL, (size_t)size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    const size_t slack = HUGE_PAGE_BYTES, wanted = (size_t)size_bytes;
+    uint8_t *pages =
+        size_bytes > SIZE_MAX - slack ? MAP_FAILED : mmap(NULL, wanted + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED)
         return tn_fail_native(TN_OUT_OF_MEMORY, errno,
                               "%" PRIu64 " MiB of memory could not be had: ask for a shorter context or fewer sequences", size_bytes >> 20);
+    const size_t before = (slack - (uintptr_t)pages % slack) % slack, page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t used = (wanted + page - 1) / page * page;
+    if (before > 0) munmap(pages, before);
+    if (slack + wanted > before + used) munmap(pages + before + used, slack + wanted - before - used);
+    pages += before;
+    madvise(pages, wanted, MADV_HUGEPAGE);
     memcpy(out_pointer, &pages, sizeof pages);
     return TN_OK;
 }

@@ -30,33 +30,28 @@ TN_K_INLINE void ternary_finish(const tn_k_matmul_ternary_args *a, uint32_t m, u
 
 // One token: the codes stay where they are in their bytes (times 1, 4, 16, 64), so no shifts; four sums a panel, undone at the end.
 // 64*2*127*4 a lane and block: below 2^31 for n_blocks < 33000, four times what the range of ternary matmul allows.
-TN_K_INLINE void ternary_one_token(const tn_k_matmul_ternary_args *a, uint32_t m, uint32_t n0, const unsigned NV)
+// One panel at a time: a core reads one stream from memory nearly twice as fast as two that are a panel apart (30 and 16 GB/s on Zen 4).
+TN_K_INLINE void ternary_one_panel(const tn_k_matmul_ternary_args *a, uint32_t m, uint32_t n)
 {
-    const size_t panel_bytes = (size_t)a->n_blocks * TN_T2_BLOCK_BYTES;
-    const uint8_t *w = a->w + n0 / TN_T2_ROWS * panel_bytes;
+    const uint8_t *w = a->w + n / TN_T2_ROWS * ((size_t)a->n_blocks * TN_T2_BLOCK_BYTES);
     const int8_t *x = a->x + m * a->x_stride;
     const __m512i mask[4] = {_mm512_set1_epi8(0x03), _mm512_set1_epi8(0x0c), _mm512_set1_epi8(0x30), _mm512_set1_epi8((char)0xc0)};
-    __m512i acc[TN_T_VECS][4];
+    __m512i acc[4];
     TN_K_UNROLL
-    for (unsigned p = 0; p < NV; p++) {
-        TN_K_UNROLL
-        for (unsigned i = 0; i < 4; i++) acc[p][i] = _mm512_setzero_si512();
-    }
+    for (unsigned i = 0; i < 4; i++) acc[i] = _mm512_setzero_si512();
     for (uint32_t b = 0; b < a->n_blocks; b++, w += TN_T2_BLOCK_BYTES, x += TN_T2_COLS) {
+        const __m512i packed = _mm512_loadu_si512(w);
         TN_K_UNROLL
-        for (unsigned p = 0; p < NV; p++) {
-            const __m512i packed = _mm512_loadu_si512(w + p * panel_bytes);
-            TN_K_UNROLL
-            for (unsigned i = 0; i < 4; i++)
-                acc[p][i] = _mm512_dpbusd_epi32(acc[p][i], _mm512_and_si512(packed, mask[i]), tn_x4_512(x + 4 * i));
-        }
+        for (unsigned i = 0; i < 4; i++) acc[i] = _mm512_dpbusd_epi32(acc[i], _mm512_and_si512(packed, mask[i]), tn_x4_512(x + 4 * i));
     }
-    TN_K_UNROLL
-    for (unsigned p = 0; p < NV; p++) {
-        const __m512i low = _mm512_add_epi32(acc[p][0], _mm512_srai_epi32(acc[p][1], 2));
-        const __m512i high = _mm512_add_epi32(_mm512_srai_epi32(acc[p][2], 4), _mm512_srai_epi32(acc[p][3], 6));
-        ternary_finish(a, m, n0 + p * TN_T2_ROWS, _mm512_add_epi32(low, high));
-    }
+    const __m512i low = _mm512_add_epi32(acc[0], _mm512_srai_epi32(acc[1], 2));
+    const __m512i high = _mm512_add_epi32(_mm512_srai_epi32(acc[2], 4), _mm512_srai_epi32(acc[3], 6));
+    ternary_finish(a, m, n, _mm512_add_epi32(low, high));
+}
+
+TN_K_INLINE void ternary_one_token(const tn_k_matmul_ternary_args *a, uint32_t m, uint32_t n0, const unsigned NV)
+{
+    for (unsigned p = 0; p < NV; p++) ternary_one_panel(a, m, n0 + p * TN_T2_ROWS);
 }
 
 #include "cpu/tmpl/matmul_ternary_dot.h"
