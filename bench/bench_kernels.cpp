@@ -74,8 +74,9 @@ void report(benchmark::State &state, double bytes, double ops)
 
 void ternary(benchmark::State &state, const tn_kernel_row &row, Shape shape, uint32_t M)
 {
-    const uint32_t n_blocks = (shape.K + TN_T2_COLS - 1) / TN_T2_COLS;
-    const size_t x_stride = (shape.K + 63) / 64 * 64, bytes = static_cast<size_t>(shape.N) / TN_T2_ROWS * n_blocks * TN_T2_BLOCK_BYTES;
+    const uint32_t block_cols = row.slot == TN_SLOT_matmul_ternary_t5 ? TN_T5_COLS : TN_T2_COLS;
+    const uint32_t n_blocks = (shape.K + block_cols - 1) / block_cols;
+    const size_t x_stride = TN_Q8_STRIDE(shape.K), bytes = static_cast<size_t>(shape.N) / TN_T2_ROWS * n_blocks * TN_T2_BLOCK_BYTES;
     const auto x = make_codes(M * x_stride);
     const auto x_scale = make_floats(M), w_scale = make_floats(shape.N);
     const auto x_sum = make<int32_t>(M);
@@ -239,7 +240,8 @@ void add_row(const tn_kernel_row &row)
         }
     };
     switch (row.slot) {
-    case TN_SLOT_matmul_ternary: shapes(layer_shapes, ternary); break;
+    case TN_SLOT_matmul_ternary:
+    case TN_SLOT_matmul_ternary_t5: shapes(layer_shapes, ternary); break;
     case TN_SLOT_matmul_f32:
     case TN_SLOT_matmul_f16:
     case TN_SLOT_matmul_bf16:

@@ -18,6 +18,9 @@ typedef struct tn_host_params {
     bool no_bind;            // true: leave the placement of threads to the operating system
     const char *cpu_isa_max; // highest level: "avx2", on ARM "neon" (README.md lists them); NULL: environment TN_CPU_MASK, else no limit
     tn_log log;
+    // How CPU devices keep ternary weights: "t2_16" (2 bits a weight) or "t5_16" (1.6 bits); NULL: environment TN_CPU_PACKING, else "auto":
+    // whichever is measured to be read faster. Changes no result.
+    const char *cpu_packing;
 } tn_host_params;
 #define TN_HOST_PARAMS_INIT TN_PARAMS_INIT(tn_host_params)
 

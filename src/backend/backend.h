@@ -26,6 +26,7 @@ typedef struct tn_program {
 typedef struct tn_cpu_share {
     uint32_t n_threads;
     uint64_t memory_bytes;
+    uint64_t cache_bytes; // of the last-level caches that its cores use; 0: unknown
     // Binds the calling thread, number `thread` of the device, to its core; NULL: threads stay unbound. A failure is only logged.
     tn_status (*bind)(void *ctx, uint32_t thread);
     void *bind_ctx;
@@ -36,6 +37,7 @@ typedef struct tn_backend_host {
     uint32_t n_cpu_shares;
     const tn_cpu_share *cpu_shares;
     const char *cpu_isa_max; // NULL: no limit
+    const char *cpu_packing; // layout of ternary weights, "t2_16" or "t5_16"; NULL: the faster one, measured
     tn_log log;
 } tn_backend_host;
 

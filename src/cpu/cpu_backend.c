@@ -130,6 +130,9 @@ static tn_status device_open(const tn_backend_host *host, uint32_t index, tn_dev
     device->base.backend = &tn_cpu_backend_table;
     snprintf(device->name, sizeof device->name, "cpu%u", (unsigned)index);
     device->levels = levels;
+    device->log = host->log;
+    device->cache_bytes = share->cache_bytes;
+    TN_TRY_GOTO(tn_cpu_packing_fix(device, host->cpu_packing ? host->cpu_packing : ""));
     tn_cpu_dispatch(levels, &device->kernels);
     TN_TRY_GOTO(tn_cpu_pool_create(share, device->name, &host->log, &device->pool));
     TN_TRY_GOTO(tn_cpu_pool_run(device->pool, selftest_job, &device->kernels));

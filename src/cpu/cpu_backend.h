@@ -3,6 +3,7 @@
 #define TN_CPU_BACKEND_H
 
 #include "cpu/kernel.h"
+#include "cpu/pack.h"
 #include "cpu/pool.h"
 
 typedef struct tn_cpu_device {
@@ -11,6 +12,10 @@ typedef struct tn_cpu_device {
     tn_isa_set levels;
     tn_cpu_kernels kernels; // the best of these levels
     tn_cpu_pool *pool;      // owned
+    tn_log log;
+    uint64_t cache_bytes;  // of the last level; 0: unknown
+    tn_cpu_layout ternary; // for models whose weights come from memory; 0: not chosen yet
+    bool ternary_is_fixed; // by the host, for all models
 } tn_cpu_device;
 
 typedef struct tn_cpu_buffer {
@@ -27,6 +32,12 @@ tn_status tn_cpu_buffer_check(const tn_device *device, const tn_buffer *buffer, 
 
 // The chosen kernel of a slot, as the list of kernels has it.
 void (*tn_cpu_kernel_chosen(const tn_cpu_kernels *kernels, tn_kernel_slot slot))(void);
+
+// Sets the layout that the host demands; "": none.  Errors: INVALID_ARGUMENT (no such layout).
+tn_status tn_cpu_packing_fix(tn_cpu_device *device, const char *name);
+// The layout of a ternary source on this device. The first source of a model that no cache holds makes it measure which one is read faster,
+// which takes some hundredths of a second.   Errors: OUT_OF_MEMORY.
+tn_status tn_cpu_packing_choose(tn_cpu_device *device, const tn_weight_source *source, tn_cpu_layout *out_layout);
 
 // Compares every chosen kernel with src/ref on small random shapes. Run it where rounding is the workers'.  Takes some milliseconds.
 // Errors: INTERNAL, with the kernel's name; OUT_OF_MEMORY.

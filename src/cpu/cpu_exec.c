@@ -241,12 +241,12 @@ static void ternary_tile(const tn_cpu_kernels *kernels, const tn_cpu_task *task,
         .w_scale = task->w.scales + t->first_column,
         .M = t->M,
         .N = t->N,
-        .n_blocks = (x->width + TN_T2_COLS - 1) / TN_T2_COLS,
+        .n_blocks = task->w.n_blocks,
         .y = f32_row(task->out, t->first_row) + t->first_column,
         .y_stride = task->out->stride,
         .y_absmax = t->absmax,
     };
-    kernels->matmul_ternary(&args);
+    (task->w.layout == TN_CPU_LAYOUT_T5_16 ? kernels->matmul_ternary_t5 : kernels->matmul_ternary)(&args);
 }
 
 // A few rows of the tile at a time go through f32, which is what is multiplied: the weights in memory stay as small as the file's.

@@ -119,7 +119,7 @@ static void set_shape(tn_cpu_value *value, tn_value_type type, tn_rows rows, uin
     value->rows = rows;
     value->width = width;
     value->n_groups = 1;
-    value->stride = type == TN_VALUE_F32 ? ((size_t)width + 15) & ~(size_t)15 : ((size_t)width + TN_Q8_PAD - 1) & ~(size_t)(TN_Q8_PAD - 1);
+    value->stride = type == TN_VALUE_F32 ? ((size_t)width + 15) & ~(size_t)15 : TN_Q8_STRIDE(width);
 }
 
 static void resolve_pointers(tn_cpu_program *program)
@@ -198,7 +198,8 @@ static tn_status resolve_weight(const compiler *c, const tn_node *node, tn_cpu_w
     const tn_packed_weight *packed = &c->desc->weights[node->weight];
     const tn_weight_source *source = &c->graph->weights[node->weight];
     TN_TRY(tn_cpu_buffer_check(c->program->base.device, packed->buffer, packed->offset_bytes, packed->layout.size_bytes, source->name));
-    tn_cpu_pack_view(source, tn_cpu_buffer_data(packed->buffer) + packed->offset_bytes, out_weight);
+    tn_cpu_pack_view(source, (tn_cpu_layout)packed->layout.layout_id, tn_cpu_buffer_data(packed->buffer) + packed->offset_bytes,
+                     out_weight);
     return TN_OK;
 }
 

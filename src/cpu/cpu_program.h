@@ -5,7 +5,7 @@
 #include "cpu/cpu_backend.h"
 #include "cpu/pack.h"
 
-// Storage of a value. Rows of f32 are padded to 16 floats, rows of codes to TN_Q8_PAD bytes of which those from `width` on are zero.
+// Storage of a value. Rows of f32 are padded to 16 floats, rows of codes to TN_Q8_STRIDE bytes of which those from `width` on are zero.
 typedef struct tn_cpu_value {
     tn_value_type type;
     tn_rows rows;

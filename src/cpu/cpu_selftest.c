@@ -131,18 +131,18 @@ static tn_status read_from_memory(const tn_weight_source *self, uint32_t row, ui
 }
 
 // Returns owned.
-static tn_status pack(const tn_weight_source *source, uint8_t **out_packed, tn_cpu_weight *out_weight)
+static tn_status pack(const tn_weight_source *source, tn_cpu_layout ternary, uint8_t **out_packed, tn_cpu_weight *out_weight)
 {
     *out_packed = NULL;
     tn_weight_layout layout;
-    TN_TRY(tn_cpu_pack_layout(source, &layout));
+    TN_TRY(tn_cpu_pack_layout(source, ternary, &layout));
     tn_status status;
     uint8_t *packed, *scratch = NULL;
     TN_TRY(tn_alloc_aligned((size_t)layout.size_bytes, 64, &packed));
     TN_TRY_GOTO(tn_alloc_aligned(tn_cpu_pack_scratch_bytes(source), 64, &scratch));
-    for (uint32_t i = 0; i < tn_cpu_pack_n_groups(source); i++) TN_TRY_GOTO(tn_cpu_pack_group(source, i, packed, scratch));
+    for (uint32_t i = 0; i < tn_cpu_pack_n_groups(source); i++) TN_TRY_GOTO(tn_cpu_pack_group(source, ternary, i, packed, scratch));
     tn_free(scratch);
-    tn_cpu_pack_view(source, packed, out_weight);
+    tn_cpu_pack_view(source, ternary, packed, out_weight);
     *out_packed = packed;
     return TN_OK;
 fail:
@@ -151,9 +151,9 @@ fail:
     return status;
 }
 
-static tn_status test_ternary(bench *b)
+static tn_status test_ternary(bench *b, tn_cpu_layout layout)
 {
-    const size_t stride = 192;
+    const size_t stride = TN_Q8_STRIDE(TERNARY_K);
     float row_scales[MATMUL_N];
     for (size_t i = 0; i < sizeof b->ternary; i++) b->ternary[i] = (int8_t)((int32_t)(next_random(b) % 3) - 1);
     for (uint32_t i = 0; i < MATMUL_N; i++) row_scales[i] = 0.01f * (float)(i + 1);
@@ -167,7 +167,7 @@ static tn_status test_ternary(bench *b)
                                .ctx = b->ternary};
     uint8_t *packed;
     tn_cpu_weight w;
-    TN_TRY(pack(&source, &packed, &w));
+    TN_TRY(pack(&source, layout, &packed, &w));
     memset(b->codes, 0, sizeof b->codes);
     memset(b->absmax, 0, sizeof b->absmax);
     bool same = true;
@@ -185,15 +185,15 @@ static tn_status test_ternary(bench *b)
                                      .w_scale = w.scales,
                                      .M = MATMUL_M,
                                      .N = MATMUL_N,
-                                     .n_blocks = (TERNARY_K + TN_T2_COLS - 1) / TN_T2_COLS,
+                                     .n_blocks = w.n_blocks,
                                      .y = b->y,
                                      .y_stride = MATMUL_N,
                                      .y_absmax = b->absmax};
-    b->kernels->matmul_ternary(&args);
+    const bool t5 = layout == TN_CPU_LAYOUT_T5_16;
+    (t5 ? b->kernels->matmul_ternary_t5 : b->kernels->matmul_ternary)(&args);
     same = same_floats(b, MATMUL_M * MATMUL_N) && memcmp(b->absmax, want_absmax, sizeof want_absmax) == 0;
     tn_free(packed);
-    VERDICT(matmul_ternary, same);
-    return TN_OK;
+    return verdict(b, t5 ? TN_SLOT_matmul_ternary_t5 : TN_SLOT_matmul_ternary, same);
 }
 
 typedef struct dense_case {
@@ -254,7 +254,7 @@ static tn_status test_dense(bench *b, const dense_case *c)
                                .ctx = b->dense};
     uint8_t *packed;
     tn_cpu_weight w;
-    TN_TRY(pack(&source, &packed, &w));
+    TN_TRY(pack(&source, TN_CPU_LAYOUT_T2_16, &packed, &w));
     memset(b->absmax, 0, sizeof b->absmax);
     uint32_t want_absmax[MATMUL_M];
     const uint32_t groups = c->group ? c->K / c->group : 0;
@@ -372,7 +372,8 @@ static tn_status run_all(bench *b)
     fill_inputs(b);
     TN_TRY(test_quantisers(b));
     TN_TRY(test_row_ops(b));
-    TN_TRY(test_ternary(b));
+    TN_TRY(test_ternary(b, TN_CPU_LAYOUT_T2_16));
+    TN_TRY(test_ternary(b, TN_CPU_LAYOUT_T5_16));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) TN_TRY(test_dense(b, &cases[i]));
     TN_TRY(test_dequant(b));
     TN_TRY(test_probes(b));

@@ -108,5 +108,5 @@ tn_status tn_cpu_op_supported(tn_device *device, const tn_graph *graph, const tn
     }
     if (!weight) return TN_OK;
     tn_weight_layout layout;
-    return tn_cpu_pack_layout(weight, &layout);
+    return tn_cpu_pack_layout(weight, TN_CPU_LAYOUT_T2_16, &layout);
 }

@@ -11,6 +11,9 @@
 #define TN_T2_ROWS        16u
 #define TN_T2_COLS        16u
 #define TN_T2_BLOCK_BYTES 64u
+// Layout T5_16: the same panels at 1.6 bits a weight: a block has 20 columns, byte 4r + j holds the codes of row r, columns 4p + j (p =
+// 0..4) as t5.h says.
+#define TN_T5_COLS 20u
 // Layout Q8_16 (q8_0): panels of 16 rows; for each 32 columns 16 f32 scales (FL applied), then 8 groups of 64 bytes: byte 4r + j of group g
 // holds code + 128 (unsigned) of row r, column 4g + j. Padding rows: scale 0, code 128.
 #define TN_Q8_BLOCK_BYTES (64u + 512u)
@@ -18,17 +21,17 @@
 // f32, f16, bf16: rows as in the file (FL applied), each padded to a multiple of 64 bytes. q6_k: rows as in the file (210-byte blocks,
 // scales below 2^-50: 0). q4_1, q5_0, q5_1, q4_k, q5_k: rows as in the file.
 
-// Quantised activations: codes [rows][stride] with zeros from K up to the next multiple of 64; stride a multiple of 64 bytes.
-#define TN_Q8_PAD 64u
+// Quantised activations: codes [rows][stride], zeros from K on; stride a multiple of 64 bytes that holds whole blocks of every layout.
+#define TN_Q8_STRIDE(K) (((size_t)(K) + TN_T5_COLS - 1 + 63) & ~(size_t)63)
 
 typedef struct tn_k_matmul_ternary_args {
     const int8_t *x;         // [M][x_stride]
     size_t x_stride;         // bytes
     const float *x_scale;    // [M]
     const int32_t *x_sum;    // [M] sum of codes
-    const uint8_t *w;        // T2_16, first panel to compute
+    const uint8_t *w;        // T2_16 or T5_16, as the slot says: first panel to compute
     const float *w_scale;    // [n_panels * 16]
-    uint32_t M, N, n_blocks; // N: real rows from the first panel on (ceil(N/16) panels); n_blocks: ceil(K/16)
+    uint32_t M, N, n_blocks; // N: real rows from the first panel on (ceil(N/16) panels); n_blocks: of a panel
     float *y;                // [M][y_stride], column of the first panel's first row
     size_t y_stride;         // floats
     uint32_t *y_absmax;      // [M] raised to the largest absolute bits stored
@@ -98,6 +101,7 @@ typedef uint64_t tn_k_peak_dot_fn(uint8_t code, int8_t q, uint32_t n_groups, uin
     X(norm, tn_k_norm_fn) \
     X(quant_group, tn_k_quant_group_fn) \
     X(matmul_ternary, tn_k_matmul_ternary_fn) \
+    X(matmul_ternary_t5, tn_k_matmul_ternary_fn) \
     X(matmul_f32, tn_k_matmul_dense_fn) \
     X(matmul_f16, tn_k_matmul_dense_fn) \
     X(matmul_bf16, tn_k_matmul_dense_fn) \

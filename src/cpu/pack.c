@@ -1,8 +1,9 @@
-// Canonical weights to T2_16, Q8_16 and padded rows, 16 rows at a time.
+// Canonical weights to T2_16, T5_16, Q8_16 and padded rows, 16 rows at a time.
 #include "cpu/pack.h"
 
 #include "base/checked.h"
 #include "base/exact_math.h"
+#include "cpu/t5.h"
 #include "cpu/tmpl/matmul_half.h"
 
 #include <string.h>
@@ -16,7 +17,8 @@ typedef struct shape {
     tn_cpu_layout layout;
     uint64_t source_row_bytes; // as read_rows writes it
     uint64_t stride_bytes;     // of a panel or a row
-    uint64_t scales_offset;    // T2_16: end of the codes
+    uint64_t scales_offset;    // T2_16, T5_16: end of the codes
+    uint32_t block_cols;       // T2_16, T5_16: columns of a block
     uint64_t size_bytes;
 } shape;
 
@@ -41,14 +43,15 @@ static bool shape_rows(const tn_weight_source *source, shape *s)
     return tn_ckd_round_up(s->size_bytes, ALIGNMENT, &s->size_bytes);
 }
 
-static bool shape_of(const tn_weight_source *source, shape *s)
+static bool shape_of(const tn_weight_source *source, tn_cpu_layout ternary, shape *s)
 {
     const uint64_t cols = source->n_cols, groups = n_groups(source);
     *s = (shape){0};
     if (source->kind == TN_WEIGHT_TERNARY) {
-        s->layout = TN_CPU_LAYOUT_T2_16;
+        s->layout = ternary;
+        s->block_cols = ternary == TN_CPU_LAYOUT_T5_16 ? TN_T5_COLS : TN_T2_COLS;
         s->source_row_bytes = cols;
-        return shape_panels(TN_T2_BLOCK_BYTES, (cols + TN_T2_COLS - 1) / TN_T2_COLS, groups, groups * GROUP_ROWS * sizeof(float), s);
+        return shape_panels(TN_T2_BLOCK_BYTES, (cols + s->block_cols - 1) / s->block_cols, groups, groups * GROUP_ROWS * sizeof(float), s);
     }
     s->source_row_bytes = tn_dtype_row_bytes(source->dtype, cols);
     if (source->dtype == TN_DTYPE_Q8_0 || source->dtype == TN_DTYPE_Q4_0) {
@@ -58,7 +61,7 @@ static bool shape_of(const tn_weight_source *source, shape *s)
     return shape_rows(source, s);
 }
 
-tn_status tn_cpu_pack_layout(const tn_weight_source *source, tn_weight_layout *out_layout)
+tn_status tn_cpu_pack_layout(const tn_weight_source *source, tn_cpu_layout ternary, tn_weight_layout *out_layout)
 {
     *out_layout = (tn_weight_layout){0};
     const tn_dtype_info *type = tn_dtype_get(source->dtype);
@@ -79,7 +82,7 @@ tn_status tn_cpu_pack_layout(const tn_weight_source *source, tn_weight_layout *o
         }
     }
     shape s;
-    if (!shape_of(source, &s)) {
+    if (!shape_of(source, ternary, &s)) {
         return tn_fail(TN_BAD_FILE, "the size of %.200s (%u x %u) overflows 64 bits: get another copy of the model", source->name,
                        source->n_rows, source->n_cols);
     }
@@ -87,20 +90,20 @@ tn_status tn_cpu_pack_layout(const tn_weight_source *source, tn_weight_layout *o
     return TN_OK;
 }
 
-void tn_cpu_pack_view(const tn_weight_source *source, const uint8_t *packed, tn_cpu_weight *out_weight)
+void tn_cpu_pack_view(const tn_weight_source *source, tn_cpu_layout ternary, const uint8_t *packed, tn_cpu_weight *out_weight)
 {
     shape s;
-    bool fits = shape_of(source, &s);
+    bool fits = shape_of(source, ternary, &s);
     assert(fits);
     (void)fits;
-    *out_weight =
-        (tn_cpu_weight){.layout = s.layout,
-                        .data = packed,
-                        .stride_bytes = s.stride_bytes,
-                        .scales = s.layout == TN_CPU_LAYOUT_T2_16 ? (const float *)(const void *)(packed + s.scales_offset) : NULL,
-                        .dtype = source->dtype,
-                        .n_rows = source->n_rows,
-                        .n_cols = source->n_cols};
+    *out_weight = (tn_cpu_weight){.layout = s.layout,
+                                  .data = packed,
+                                  .stride_bytes = s.stride_bytes,
+                                  .n_blocks = s.block_cols ? (source->n_cols + s.block_cols - 1) / s.block_cols : 0,
+                                  .scales = s.block_cols ? (const float *)(const void *)(packed + s.scales_offset) : NULL,
+                                  .dtype = source->dtype,
+                                  .n_rows = source->n_rows,
+                                  .n_cols = source->n_cols};
 }
 
 uint32_t tn_cpu_pack_n_groups(const tn_weight_source *source) { return (uint32_t)n_groups(source); }
@@ -108,7 +111,7 @@ uint32_t tn_cpu_pack_n_groups(const tn_weight_source *source) { return (uint32_t
 size_t tn_cpu_pack_scratch_bytes(const tn_weight_source *source)
 {
     shape s;
-    bool fits = shape_of(source, &s);
+    bool fits = shape_of(source, TN_CPU_LAYOUT_T2_16, &s); // rows are read in the same form for both
     assert(fits);
     (void)fits;
     return GROUP_ROWS * s.source_row_bytes;
@@ -122,33 +125,56 @@ static uint32_t codes4(const int8_t *values)
     return ((v & 0x03030303u) + 0x01010101u) & 0x03030303u;
 }
 
-// Sixteen values of one row to its four bytes of a block.
-static void pack_ternary16(const int8_t *values, uint8_t *dst)
+// A block's values of one row to its four bytes.
+typedef void pack_block_fn(const int8_t *values, uint8_t *dst);
+
+static void pack_t2(const int8_t *values, uint8_t *dst)
 {
     uint32_t v = codes4(values) | codes4(values + 4) << 2 | codes4(values + 8) << 4 | codes4(values + 12) << 6;
     memcpy(dst, &v, sizeof v);
 }
 
+static void pack_t5(const int8_t *values, uint8_t *dst)
+{
+    const uint32_t states =
+        codes4(values) + 3 * codes4(values + 4) + 9 * codes4(values + 8) + 27 * codes4(values + 12); // no byte passes 80
+    const uint32_t v = tn_t5_bytes(states, codes4(values + 16));
+    memcpy(dst, &v, sizeof v);
+}
+
+// Inlined for each layout, the block's function with it.
+static inline void pack_panel(const tn_weight_source *source, const shape *s, uint32_t rows, const int8_t *values, uint8_t *panel,
+                              const uint32_t block_cols, pack_block_fn *pack_block)
+{
+    const uint32_t cols = source->n_cols, whole = cols / block_cols, rest = cols % block_cols;
+    const int8_t none[TN_T5_COLS] = {0};
+    for (uint32_t r = 0; r < GROUP_ROWS; r++) {
+        const int8_t *row = values + (size_t)r * cols;
+        uint8_t *dst = panel + 4 * (size_t)r;
+        if (r >= rows) { // padding
+            for (uint64_t at = 0; at < s->stride_bytes; at += TN_T2_BLOCK_BYTES) pack_block(none, dst + at);
+            continue;
+        }
+        for (uint32_t b = 0; b < whole; b++) pack_block(row + (size_t)b * block_cols, dst + (size_t)b * TN_T2_BLOCK_BYTES);
+        if (rest != 0) {
+            int8_t last[TN_T5_COLS] = {0};
+            memcpy(last, row + (size_t)whole * block_cols, rest);
+            pack_block(last, dst + (size_t)whole * TN_T2_BLOCK_BYTES);
+        }
+    }
+}
+
 static void pack_ternary(const tn_weight_source *source, const shape *s, uint32_t row0, uint32_t rows, uint8_t *packed,
                          const int8_t *values)
 {
-    const uint32_t cols = source->n_cols, whole = cols / TN_T2_COLS;
     uint8_t *panel = packed + row0 / GROUP_ROWS * s->stride_bytes;
+    if (s->layout == TN_CPU_LAYOUT_T5_16) {
+        pack_panel(source, s, rows, values, panel, TN_T5_COLS, pack_t5);
+    } else {
+        pack_panel(source, s, rows, values, panel, TN_T2_COLS, pack_t2);
+    }
     float scales[GROUP_ROWS] = {0};
-    for (uint32_t r = 0; r < rows; r++) {
-        const int8_t *row = values + (size_t)r * cols;
-        uint8_t *dst = panel + 4 * (size_t)r;
-        for (uint32_t b = 0; b < whole; b++) pack_ternary16(row + (size_t)b * TN_T2_COLS, dst + (size_t)b * TN_T2_BLOCK_BYTES);
-        if (cols % TN_T2_COLS != 0) {
-            int8_t last[TN_T2_COLS] = {0};
-            memcpy(last, row + (size_t)whole * TN_T2_COLS, cols % TN_T2_COLS);
-            pack_ternary16(last, dst + (size_t)whole * TN_T2_BLOCK_BYTES);
-        }
-        scales[r] = tn_fl(source->scales[source->scale_kind == TN_SCALE_ROW ? row0 + r : 0]);
-    }
-    for (uint32_t r = rows; r < GROUP_ROWS; r++) {
-        for (uint64_t at = 4 * (uint64_t)r; at < s->stride_bytes; at += TN_T2_BLOCK_BYTES) memset(panel + at, 0x55, 4);
-    }
+    for (uint32_t r = 0; r < rows; r++) scales[r] = tn_fl(source->scales[source->scale_kind == TN_SCALE_ROW ? row0 + r : 0]);
     memcpy(packed + s->scales_offset + row0 * sizeof(float), scales, sizeof scales);
 }
 
@@ -206,17 +232,18 @@ static void pack_rows(const tn_weight_source *source, const shape *s, uint32_t r
     }
 }
 
-tn_status tn_cpu_pack_group(const tn_weight_source *source, uint32_t group, uint8_t *packed, void *scratch)
+tn_status tn_cpu_pack_group(const tn_weight_source *source, tn_cpu_layout ternary, uint32_t group, uint8_t *packed, void *scratch)
 {
     shape s;
-    if (!shape_of(source, &s) || group >= n_groups(source)) {
+    if (!shape_of(source, ternary, &s) || group >= n_groups(source)) {
         return tn_fail(TN_INTERNAL, "group %u of %.200s does not exist: please report this", group, source->name);
     }
     const uint32_t row0 = group * GROUP_ROWS;
     const uint32_t rows = source->n_rows - row0 < GROUP_ROWS ? source->n_rows - row0 : GROUP_ROWS;
     TN_TRY(source->read_rows(source, row0, rows, scratch));
     switch (s.layout) {
-    case TN_CPU_LAYOUT_T2_16: pack_ternary(source, &s, row0, rows, packed, scratch); break;
+    case TN_CPU_LAYOUT_T2_16:
+    case TN_CPU_LAYOUT_T5_16: pack_ternary(source, &s, row0, rows, packed, scratch); break;
     case TN_CPU_LAYOUT_Q8_16: pack_q8(source, &s, row0, rows, packed, scratch); break;
     case TN_CPU_LAYOUT_ROWS: pack_rows(source, &s, row0, rows, packed, scratch); break;
     }

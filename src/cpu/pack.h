@@ -4,26 +4,28 @@
 
 #include "cpu/kernel.h"
 
-typedef enum tn_cpu_layout { TN_CPU_LAYOUT_T2_16 = 1, TN_CPU_LAYOUT_Q8_16, TN_CPU_LAYOUT_ROWS } tn_cpu_layout;
+typedef enum tn_cpu_layout { TN_CPU_LAYOUT_T2_16 = 1, TN_CPU_LAYOUT_Q8_16, TN_CPU_LAYOUT_ROWS, TN_CPU_LAYOUT_T5_16 } tn_cpu_layout;
 
 // A packed weight as kernels take it. Borrows the packed bytes.
 typedef struct tn_cpu_weight {
     tn_cpu_layout layout;
     const uint8_t *data; // first panel or row
-    size_t stride_bytes; // T2_16, Q8_16: a panel of 16 rows; ROWS: a row
-    const float *scales; // T2_16: one a row; else NULL
+    size_t stride_bytes; // ROWS: a row; else a panel of 16 rows
+    uint32_t n_blocks;   // T2_16, T5_16: of a panel
+    const float *scales; // T2_16, T5_16: one a row; else NULL
     tn_dtype dtype;      // ROWS and Q8_16: of the elements
     uint32_t n_rows, n_cols;
 } tn_cpu_weight;
 
+// `ternary`, here and below: the layout of ternary sources, T2_16 or T5_16; of no meaning to others.
 // Layout, size and alignment (64) of a source.  Errors: UNSUPPORTED (dtype, by name), BAD_FILE (sizes overflow).
-tn_status tn_cpu_pack_layout(const tn_weight_source *source, tn_weight_layout *out_layout);
-void tn_cpu_pack_view(const tn_weight_source *source, const uint8_t *packed, tn_cpu_weight *out_weight);
+tn_status tn_cpu_pack_layout(const tn_weight_source *source, tn_cpu_layout ternary, tn_weight_layout *out_layout);
+void tn_cpu_pack_view(const tn_weight_source *source, tn_cpu_layout ternary, const uint8_t *packed, tn_cpu_weight *out_weight);
 uint32_t tn_cpu_pack_n_groups(const tn_weight_source *source); // ceil(n_rows / 16)
 // Bytes of scratch that packing one group needs.
 size_t tn_cpu_pack_scratch_bytes(const tn_weight_source *source);
 // Packs one group into `packed` (start of the whole weight). FL is applied to DENSE weights and scales.   Threads: any, on different groups
 // and scratch.
-tn_status tn_cpu_pack_group(const tn_weight_source *source, uint32_t group, uint8_t *packed, void *scratch);
+tn_status tn_cpu_pack_group(const tn_weight_source *source, tn_cpu_layout ternary, uint32_t group, uint8_t *packed, void *scratch);
 
 #endif

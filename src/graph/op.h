@@ -51,6 +51,8 @@ typedef struct tn_weight_source {
     // Errors: BAD_FILE (an invalid code), IO (the file was cut short).
     tn_status (*read_rows)(const struct tn_weight_source *self, uint32_t row, uint32_t n, void *dst);
     const void *ctx;
+    // Ternary elements of all weights of the model, 0 where unknown: whether they stay in a cache decides how they are packed best.
+    uint64_t n_model_ternary;
 } tn_weight_source;
 
 typedef enum tn_rope_pairs { TN_ROPE_HALVES, TN_ROPE_ADJACENT } tn_rope_pairs; // (i, i + d/2) or (2i, 2i + 1)

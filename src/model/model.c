@@ -130,6 +130,15 @@ static tn_status refuse_transformed(const tn_model *model)
 }
 
 // A weight for each tensor of the file, and the RoPE table.
+static void tell_ternary_elements(tn_graph *graph)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < graph->n_weights; i++) {
+        if (graph->weights[i].kind == TN_WEIGHT_TERNARY) n += (uint64_t)graph->weights[i].n_rows * graph->weights[i].n_cols;
+    }
+    for (uint32_t i = 0; i < graph->n_weights; i++) graph->weights[i].n_model_ternary = n;
+}
+
 static uint32_t n_weights_max(const tn_model *model) { return (uint32_t)tn_gguf_n_tensors(model->gguf) + 1; }
 
 static tn_status build_graph(tn_model *model, const tn_model_params *params, const tn_ternary_options *ternary)
@@ -154,6 +163,7 @@ static tn_status build_graph(tn_model *model, const tn_model_params *params, con
     loader.graph->head_dim = loader.hparams.head_dim;
     TN_TRY_GOTO(arch->build(&loader));
     TN_TRY_GOTO(tn_loader_check_all_used(&loader));
+    tell_ternary_elements(loader.graph);
     TN_TRY_GOTO(tn_graph_check(loader.graph));
     describe_graph(&model->info, &loader.hparams);
     status = TN_OK;

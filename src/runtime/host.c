@@ -30,7 +30,7 @@ struct tn_host {
     tn_topology *topology;
     tn_cpu_share *shares;
     share_binding *bindings;
-    char *cpu_isa_max;
+    char *cpu_isa_max, *cpu_packing;
     tn_backend_host backend_host;
     uint32_t n_devices;
     device_entry *devices;
@@ -83,10 +83,19 @@ static tn_status make_shares(tn_host *host, const tn_host_params *params)
         uint32_t first_core = i * n_cores / n_shares, end_core = (i + 1) * n_cores / n_shares;
         uint32_t threads = (i + 1) * n_threads / n_shares - i * n_threads / n_shares;
         host->bindings[i] = (share_binding){host->topology, first_core, end_core - first_core, threads};
-        host->shares[i] =
-            (tn_cpu_share){threads, summary.memory_bytes / n_shares, params->no_bind ? NULL : bind_thread, &host->bindings[i]};
+        host->shares[i] = (tn_cpu_share){
+            .n_threads = threads,
+            .memory_bytes = summary.memory_bytes / n_shares,
+            .cache_bytes = summary.l3_bytes ? summary.l3_bytes : summary.l2_bytes,
+            .bind = params->no_bind ? NULL : bind_thread,
+            .bind_ctx = &host->bindings[i],
+        };
     }
-    host->backend_host = (tn_backend_host){n_shares, host->shares, host->cpu_isa_max, params->log};
+    host->backend_host = (tn_backend_host){.n_cpu_shares = n_shares,
+                                           .cpu_shares = host->shares,
+                                           .cpu_isa_max = host->cpu_isa_max,
+                                           .cpu_packing = host->cpu_packing,
+                                           .log = params->log};
     return TN_OK;
 }
 
@@ -124,6 +133,8 @@ tn_status tn_host_open(const tn_host_params *params, tn_host **out_host)
     TN_TRY(tn_alloc_zero(1, sizeof *host, &host));
     const char *isa = params->cpu_isa_max ? params->cpu_isa_max : getenv("TN_CPU_MASK");
     if (isa && *isa) TN_TRY_GOTO(tn_strdup(isa, strlen(isa), &host->cpu_isa_max));
+    const char *packing = params->cpu_packing ? params->cpu_packing : getenv("TN_CPU_PACKING");
+    if (packing && *packing && strcmp(packing, "auto") != 0) TN_TRY_GOTO(tn_strdup(packing, strlen(packing), &host->cpu_packing));
     TN_TRY_GOTO(tn_topology_create(NULL, &host->topology));
     TN_TRY_GOTO(make_shares(host, params));
     TN_TRY_GOTO(list_devices(host));
@@ -145,6 +156,7 @@ void tn_host_close(tn_host *host)
     tn_free(host->shares);
     tn_free(host->bindings);
     tn_free(host->cpu_isa_max);
+    tn_free(host->cpu_packing);
     tn_topology_destroy(host->topology);
     tn_free(host);
 }

@@ -26,7 +26,8 @@ struct Target {
     const tn_backend *backend;
     uint32_t index;
     uint32_t n_threads;
-    std::string isa; // "": no limit
+    std::string isa;     // "": no limit
+    std::string packing; // of a CPU's ternary weights; "": as it chooses
 };
 
 class Device
@@ -36,9 +37,11 @@ class Device
     {
         share_.n_threads = target.n_threads;
         isa_ = target.isa;
+        packing_ = target.packing;
         host_.n_cpu_shares = 1;
         host_.cpu_shares = &share_;
         host_.cpu_isa_max = isa_.empty() ? nullptr : isa_.c_str();
+        host_.cpu_packing = packing_.empty() ? nullptr : packing_.c_str();
         MUST(target.backend->device_open(&host_, target.index, &device_));
     }
     ~Device() { device_->backend->device_close(device_); }
@@ -49,7 +52,7 @@ class Device
 
   private:
     tn_cpu_share share_ = {};
-    std::string isa_;
+    std::string isa_, packing_;
     tn_backend_host host_ = {};
     tn_device *device_ = nullptr;
 };

@@ -19,7 +19,7 @@ namespace
 
 using namespace conformance;
 
-Target cpu_target(uint32_t n_threads) { return {"cpu0", &tn_cpu_backend_table, 0, n_threads, ""}; }
+Target cpu_target(uint32_t n_threads) { return {"cpu0", &tn_cpu_backend_table, 0, n_threads, "", ""}; }
 
 tn_cpu_kernels scalar_kernels()
 {
@@ -128,6 +128,55 @@ TEST(CpuDevice, AnUnknownLevelIsRefusedAndAHigherOneThanTheMachinesIsNoLimit)
     EXPECT_STREQ(desc.isa, tn_isa_name(tn_isa_set_highest(tn_isa_available())));
     EXPECT_EQ(tn_cpu_backend_table.device_open(&host, 1, &device), TN_INVALID_ARGUMENT);
     tn_cpu_backend_table.device_close(nullptr);
+}
+
+TEST(CpuDevice, APackingOfAnUnknownNameIsRefusedAndAKnownOneIsUsedForEveryModel)
+{
+    tn_cpu_share share = {};
+    share.n_threads = 1;
+    tn_backend_host host = {};
+    host.n_cpu_shares = 1;
+    host.cpu_shares = &share;
+    host.cpu_packing = "t3_16";
+    tn_device *device = nullptr;
+    EXPECT_EQ(tn_cpu_backend_table.device_open(&host, 0, &device), TN_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(tn_error_last()->message).find("t3_16"), std::string::npos);
+    const float scale = 1;
+    tn_weight_source source = {};
+    source.name = "w";
+    source.kind = TN_WEIGHT_TERNARY;
+    source.n_rows = 16;
+    source.n_cols = 320;
+    source.scales = &scale;
+    for (const auto &[name, bytes] : {std::pair<const char *, uint64_t>{"t2_16", 20 * 64 + 64}, {"t5_16", 16 * 64 + 64}}) {
+        host.cpu_packing = name;
+        ASSERT_EQ(tn_cpu_backend_table.device_open(&host, 0, &device), TN_OK);
+        tn_weight_layout layout;
+        EXPECT_EQ(tn_cpu_backend_table.weight_layout(device, &source, &layout), TN_OK);
+        EXPECT_EQ(layout.size_bytes, bytes) << name;
+        tn_cpu_backend_table.device_close(device);
+    }
+}
+
+// A model beyond the last-level cache makes the device measure, once: the choice is one of the two, and the same for all its weights.
+TEST(CpuDevice, ChoosesOnePackingForAllWeightsOfALargeModel)
+{
+    const Device device(cpu_target(2));
+    const float scale = 1;
+    tn_weight_source source = {};
+    source.name = "w";
+    source.kind = TN_WEIGHT_TERNARY;
+    source.n_rows = 16;
+    source.n_cols = 320;
+    source.scales = &scale;
+    tn_weight_layout small, first, second;
+    ASSERT_EQ(device.api().weight_layout(device.get(), &source, &small), TN_OK);
+    EXPECT_EQ(small.size_bytes, 20u * 64 + 64) << "two bits a code where the model's size is unknown";
+    source.n_model_ternary = uint64_t{1} << 31;
+    ASSERT_EQ(device.api().weight_layout(device.get(), &source, &first), TN_OK);
+    ASSERT_EQ(device.api().weight_layout(device.get(), &source, &second), TN_OK);
+    EXPECT_EQ(first.layout_id, second.layout_id);
+    EXPECT_TRUE(first.size_bytes == 20 * 64 + 64 || first.size_bytes == 16 * 64 + 64) << first.size_bytes;
 }
 
 // ---- weights ----

@@ -101,9 +101,8 @@ struct Activations {
     std::vector<int8_t> q;
     std::vector<int32_t> sums;
     Activations(uint32_t m_count, uint32_t k_count, tn_dtype dtype, Fill fill, Random &random)
-        : M(m_count), K(k_count), group(group_of(dtype)), groups(k_count / group), stride(k_count + 3),
-          q_stride((k_count + TN_Q8_PAD - 1) / TN_Q8_PAD * TN_Q8_PAD + TN_Q8_PAD), x(M * stride - 3, tn_float(0x7fc00000)),
-          scales(M * groups), q(M * q_stride), sums(M * groups)
+        : M(m_count), K(k_count), group(group_of(dtype)), groups(k_count / group), stride(k_count + 3), q_stride(TN_Q8_STRIDE(k_count)),
+          x(M * stride - 3, tn_float(0x7fc00000)), scales(M * groups), q(M * q_stride), sums(M * groups)
     {
         for (uint32_t m = 0; m < M; m++) {
             for (uint32_t k = 0; k < K; k++) {

@@ -103,16 +103,16 @@ class Weight
     Weight(const Weight &) = delete;
     Weight &operator=(const Weight &) = delete;
 
-    void pack()
+    void pack(tn_cpu_layout ternary = TN_CPU_LAYOUT_T2_16)
     {
         tn_weight_layout layout;
-        ASSERT_EQ(tn_cpu_pack_layout(&source_, &layout), TN_OK) << tn_error_last()->message;
+        ASSERT_EQ(tn_cpu_pack_layout(&source_, ternary, &layout), TN_OK) << tn_error_last()->message;
         packed_ = std::make_unique<Bytes>(layout.size_bytes);
         std::vector<uint8_t> scratch(tn_cpu_pack_scratch_bytes(&source_));
         for (uint32_t g = 0; g < tn_cpu_pack_n_groups(&source_); g++) {
-            ASSERT_EQ(tn_cpu_pack_group(&source_, g, packed_->data(), scratch.data()), TN_OK) << tn_error_last()->message;
+            ASSERT_EQ(tn_cpu_pack_group(&source_, ternary, g, packed_->data(), scratch.data()), TN_OK) << tn_error_last()->message;
         }
-        tn_cpu_pack_view(&source_, packed_->data(), &view_);
+        tn_cpu_pack_view(&source_, ternary, packed_->data(), &view_);
     }
     const tn_weight_source &source() const { return source_; }
     const tn_cpu_weight &view() const { return view_; }

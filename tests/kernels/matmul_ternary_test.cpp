@@ -13,10 +13,7 @@ struct Activations {
     std::vector<int8_t> codes;
     std::vector<float> scales;
     std::vector<int32_t> sums;
-    Activations(uint32_t m, uint32_t k)
-        : M(m), K(k), stride((k + TN_Q8_PAD - 1) / TN_Q8_PAD * TN_Q8_PAD + TN_Q8_PAD), codes(m * stride), scales(m), sums(m)
-    {
-    }
+    Activations(uint32_t m, uint32_t k) : M(m), K(k), stride(TN_Q8_STRIDE(k)), codes(m * stride), scales(m), sums(m) {}
     int8_t *row(uint32_t m) { return codes.data() + m * stride; }
     void add_up()
     {
@@ -62,7 +59,13 @@ float scale_of(Fill fill, Random &random)
     }
 }
 
-std::unique_ptr<Weight> make_weight(uint32_t N, uint32_t K, Fill fill, Random &random)
+// The layout that a kernel reads.
+tn_cpu_layout layout_of(const tn_kernel_row &row)
+{
+    return row.slot == TN_SLOT_matmul_ternary_t5 ? TN_CPU_LAYOUT_T5_16 : TN_CPU_LAYOUT_T2_16;
+}
+
+std::unique_ptr<Weight> make_weight(const tn_kernel_row &row, uint32_t N, uint32_t K, Fill fill, Random &random)
 {
     std::vector<uint8_t> rows(size_t{N} * K);
     for (auto &v : rows) v = static_cast<uint8_t>(weight_of(fill, random));
@@ -70,7 +73,7 @@ std::unique_ptr<Weight> make_weight(uint32_t N, uint32_t K, Fill fill, Random &r
     std::vector<float> scales(kind == TN_SCALE_ROW ? N : 1);
     for (auto &s : scales) s = scale_of(fill, random);
     auto weight = std::make_unique<Weight>(TN_WEIGHT_TERNARY, TN_DTYPE_NONE, N, K, rows, kind, scales);
-    weight->pack();
+    weight->pack(layout_of(row));
     return weight;
 }
 
@@ -86,7 +89,7 @@ void run(const tn_kernel_row &row, const Weight &weight, Activations &x, uint32_
     args.w_scale = view.scales + first_panel * TN_T2_ROWS;
     args.M = M;
     args.N = weight.n_rows() - first_panel * TN_T2_ROWS;
-    args.n_blocks = (weight.n_cols() + TN_T2_COLS - 1) / TN_T2_COLS;
+    args.n_blocks = view.n_blocks;
     args.y = out.y();
     args.y_stride = out.stride();
     args.y_absmax = out.absmax();
@@ -139,10 +142,10 @@ TEST_P(MatmulTernary, EqualsTheReferenceForEveryTileRemainder)
     TN_SKIP_WITHOUT_ISA(row);
     constexpr uint32_t M_max = 17;
     for (uint32_t N : {1u, 15u, 16u, 17u, 31u, 32u, 33u, 48u, 53u}) {
-        for (uint32_t K : {1u, 2u, 15u, 16u, 17u, 63u, 64u, 65u, 251u, 256u, 257u, 271u, 509u, 1031u}) {
+        for (uint32_t K : {1u, 2u, 15u, 16u, 17u, 19u, 20u, 21u, 63u, 64u, 65u, 251u, 256u, 257u, 271u, 509u, 1031u}) {
             SCOPED_TRACE(seed_hint() + " N " + std::to_string(N) + " K " + std::to_string(K));
             Random random(N * 10007 + K);
-            auto weight = make_weight(N, K, Fill::random, random);
+            auto weight = make_weight(row, N, K, Fill::random, random);
             Activations x(M_max, K);
             fill_activations(x, Fill::random, random);
             const Expected expected(*weight, x);
@@ -165,7 +168,7 @@ TEST_P(MatmulTernary, EqualsTheReferenceForExtremeValuesWithAndWithoutFlushToZer
             SCOPED_TRACE(seed_hint() + " K " + std::to_string(K) + " fill " + std::to_string(static_cast<int>(fill)));
             Random random(K * 100 + static_cast<uint64_t>(fill));
             const uint32_t N = 37, M = 11;
-            auto weight = make_weight(N, K, fill, random);
+            auto weight = make_weight(row, N, K, fill, random);
             Activations x(M, K);
             fill_activations(x, fill, random);
             const Expected expected(*weight, x);
@@ -185,7 +188,7 @@ TEST_P(MatmulTernary, HoldsItsSumsAtTheLargestKThatTheContractAllows)
     const uint32_t K = ((1u << 24) - 1) / 127; // 127*K < 2^24
     for (Fill fill : {Fill::codes_max, Fill::codes_min}) {
         Random random(K);
-        auto weight = make_weight(17, K, fill, random);
+        auto weight = make_weight(row, 17, K, fill, random);
         Activations x(2, K);
         fill_activations(x, fill, random);
         const Expected expected(*weight, x);
@@ -203,7 +206,7 @@ TEST_P(MatmulTernary, StartsAtAnyPanel)
     TN_SKIP_WITHOUT_ISA(row);
     Random random(5);
     const uint32_t N = 70, K = 300, M = 9;
-    auto weight = make_weight(N, K, Fill::random, random);
+    auto weight = make_weight(row, N, K, Fill::random, random);
     Activations x(M, K);
     fill_activations(x, Fill::random, random);
     const Expected expected(*weight, x);
@@ -225,7 +228,7 @@ TEST_P(MatmulTernary, ReportsPoisonAndNeverLowersTheMaximum)
     TN_SKIP_WITHOUT_ISA(row);
     Random random(6);
     const uint32_t N = 20, K = 64, M = 3;
-    auto weight = make_weight(N, K, Fill::all_plus, random);
+    auto weight = make_weight(row, N, K, Fill::all_plus, random);
     Activations x(M, K);
     fill_activations(x, Fill::codes_max, random);
     x.scales[1] = tn_pow2(60); // 64*127 * scale: above 2^56
@@ -238,6 +241,7 @@ TEST_P(MatmulTernary, ReportsPoisonAndNeverLowersTheMaximum)
     EXPECT_EQ(out.absmax(2), Output::absmax_before);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernels, MatmulTernary, ::testing::ValuesIn(rows_of({TN_SLOT_matmul_ternary})), row_name);
+INSTANTIATE_TEST_SUITE_P(Kernels, MatmulTernary, ::testing::ValuesIn(rows_of({TN_SLOT_matmul_ternary, TN_SLOT_matmul_ternary_t5})),
+                         row_name);
 
 } // namespace

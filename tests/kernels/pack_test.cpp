@@ -1,21 +1,23 @@
 // Packing against a naive restatement of the layouts in kernel.h.
 #include "matmul_fixture.h"
 
+#include <set>
+
 using namespace tn_test;
 
 namespace
 {
 
 // Packs with marks around the packed bytes, groups in descending order, and reports a group that writes twice or past the end.
-std::vector<uint8_t> pack(const tn_weight_source &source, tn_weight_layout *layout)
+std::vector<uint8_t> pack(const tn_weight_source &source, tn_weight_layout *layout, tn_cpu_layout ternary = TN_CPU_LAYOUT_T2_16)
 {
-    EXPECT_EQ(tn_cpu_pack_layout(&source, layout), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(tn_cpu_pack_layout(&source, ternary, layout), TN_OK) << tn_error_last()->message;
     EXPECT_EQ(layout->alignment_bytes, 64u);
     EXPECT_EQ(layout->size_bytes % 64, 0u);
     Bytes packed(layout->size_bytes + 64);
     std::vector<uint8_t> scratch(tn_cpu_pack_scratch_bytes(&source));
     for (uint32_t g = tn_cpu_pack_n_groups(&source); g-- > 0;) {
-        EXPECT_EQ(tn_cpu_pack_group(&source, g, packed.data(), scratch.data()), TN_OK) << tn_error_last()->message;
+        EXPECT_EQ(tn_cpu_pack_group(&source, ternary, g, packed.data(), scratch.data()), TN_OK) << tn_error_last()->message;
     }
     for (size_t i = layout->size_bytes; i < packed.size(); i++) EXPECT_EQ(packed.data()[i], 0xa5) << "written past the end";
     return {packed.data(), packed.data() + layout->size_bytes};
@@ -55,12 +57,59 @@ TEST(Pack, PutsTernaryCodesWhereTheLayoutSays)
                 ASSERT_EQ(tn_bits(scale), n < N ? tn_bits(tn_fl(scales[n])) : 0u) << "row " << n;
             }
             tn_cpu_weight view;
-            tn_cpu_pack_view(&weight.source(), packed.data(), &view);
+            tn_cpu_pack_view(&weight.source(), TN_CPU_LAYOUT_T2_16, packed.data(), &view);
             EXPECT_EQ(view.data, packed.data());
             EXPECT_EQ(view.stride_bytes, size_t{blocks} * 64);
+            EXPECT_EQ(view.n_blocks, blocks);
             EXPECT_EQ(reinterpret_cast<const uint8_t *>(view.scales), packed.data() + size_t{panels} * blocks * 64);
             EXPECT_EQ(view.n_rows, N);
             EXPECT_EQ(view.n_cols, K);
+        }
+    }
+}
+
+// The byte of five codes as t5.h's table in words: an own search through what a decoder of the stated ranges gives.
+int t5_code(uint8_t byte, uint32_t p)
+{
+    if (p == 4) return byte / 85;
+    const int low = byte & 127;
+    int state = low <= 40 ? low : low <= 81 ? low - 1 : low - 45;
+    if (byte >= 213) state = 80 - state;
+    for (uint32_t i = 0; i < p; i++) state /= 3;
+    return state % 3;
+}
+
+TEST(Pack, PutsFiveCodesIntoEachByteOfTheDenseLayout)
+{
+    for (uint32_t N : {1u, 16u, 17u, 40u}) {
+        for (uint32_t K : {1u, 4u, 19u, 20u, 21u, 64u, 1260u}) { // 1260 x 40 codes: each of the 243 bytes many times
+            SCOPED_TRACE(seed_hint() + " N " + std::to_string(N) + " K " + std::to_string(K));
+            Random random(N * 1000 + K);
+            std::vector<uint8_t> rows(size_t{N} * K);
+            for (auto &v : rows) v = static_cast<uint8_t>(random.range(-1, 1));
+            const Weight weight(TN_WEIGHT_TERNARY, TN_DTYPE_NONE, N, K, rows, TN_SCALE_TENSOR, {0.5f});
+            tn_weight_layout layout;
+            const auto packed = pack(weight.source(), &layout, TN_CPU_LAYOUT_T5_16);
+            const uint32_t panels = (N + 15) / 16, blocks = (K + 19) / 20;
+            ASSERT_EQ(layout.layout_id, static_cast<uint32_t>(TN_CPU_LAYOUT_T5_16));
+            ASSERT_EQ(packed.size(), size_t{panels} * blocks * 64 + size_t{panels} * 64);
+            std::set<uint8_t> seen;
+            for (uint32_t n = 0; n < panels * 16; n++) {
+                for (uint32_t k = 0; k < blocks * 20; k++) {
+                    const uint8_t byte = packed[(size_t{n / 16} * blocks + k / 20) * 64 + 4 * (n % 16) + k % 4];
+                    seen.insert(byte);
+                    const int expected = n < N && k < K ? static_cast<int8_t>(rows[size_t{n} * K + k]) + 1 : 1;
+                    ASSERT_EQ(t5_code(byte, k % 20 / 4), expected) << "row " << n << " column " << k;
+                }
+                ASSERT_EQ(f32_at(packed, size_t{panels} * blocks * 64 + 4 * size_t{n}), n < N ? 0.5f : 0.0f);
+            }
+            if (N == 40 && K == 1260) {
+                EXPECT_EQ(seen.size(), 243u) << "a byte for each way to choose five codes";
+            }
+            tn_cpu_weight view;
+            tn_cpu_pack_view(&weight.source(), TN_CPU_LAYOUT_T5_16, packed.data(), &view);
+            EXPECT_EQ(view.stride_bytes, size_t{blocks} * 64);
+            EXPECT_EQ(view.n_blocks, blocks);
         }
     }
 }
@@ -197,8 +246,8 @@ TEST(Pack, PassesOnWhatReadingRowsReturns)
     source.read_rows = [](const tn_weight_source *, uint32_t, uint32_t, void *) { return TN_BAD_FILE; };
     Bytes packed(1024);
     std::vector<uint8_t> scratch(256);
-    EXPECT_EQ(tn_cpu_pack_group(&source, 0, packed.data(), scratch.data()), TN_BAD_FILE);
-    EXPECT_EQ(tn_cpu_pack_group(&weight.source(), 1, packed.data(), scratch.data()), TN_INTERNAL);
+    EXPECT_EQ(tn_cpu_pack_group(&source, TN_CPU_LAYOUT_T2_16, 0, packed.data(), scratch.data()), TN_BAD_FILE);
+    EXPECT_EQ(tn_cpu_pack_group(&weight.source(), TN_CPU_LAYOUT_T5_16, 1, packed.data(), scratch.data()), TN_INTERNAL);
 }
 
 TEST(Pack, RefusesTypesItDoesNotKnowByName)
@@ -209,13 +258,13 @@ TEST(Pack, RefusesTypesItDoesNotKnowByName)
     source.n_rows = source.n_cols = 256;
     source.dtype = TN_DTYPE_TQ2_0;
     tn_weight_layout layout;
-    EXPECT_EQ(tn_cpu_pack_layout(&source, &layout), TN_UNSUPPORTED);
+    EXPECT_EQ(tn_cpu_pack_layout(&source, TN_CPU_LAYOUT_T2_16, &layout), TN_UNSUPPORTED);
     EXPECT_NE(std::string(tn_error_last()->message).find("blk.0.odd"), std::string::npos);
     EXPECT_NE(std::string(tn_error_last()->message).find(tn_dtype_get(TN_DTYPE_TQ2_0)->name), std::string::npos);
     EXPECT_EQ(layout.size_bytes, 0u);
     source.kind = TN_WEIGHT_TABLE;
     source.dtype = TN_DTYPE_F16;
-    EXPECT_EQ(tn_cpu_pack_layout(&source, &layout), TN_UNSUPPORTED);
+    EXPECT_EQ(tn_cpu_pack_layout(&source, TN_CPU_LAYOUT_T2_16, &layout), TN_UNSUPPORTED);
 }
 
 TEST(Pack, RefusesShapesThatCannotBe)
@@ -231,11 +280,11 @@ TEST(Pack, RefusesShapesThatCannotBe)
         source.dtype = dtype;
         source.n_rows = rows;
         source.n_cols = cols;
-        EXPECT_EQ(tn_cpu_pack_layout(&source, &layout), TN_BAD_FILE) << rows << " x " << cols;
+        EXPECT_EQ(tn_cpu_pack_layout(&source, TN_CPU_LAYOUT_T2_16, &layout), TN_BAD_FILE) << rows << " x " << cols;
     }
     source.dtype = TN_DTYPE_F32;
     source.n_rows = source.n_cols = UINT32_MAX;
-    EXPECT_EQ(tn_cpu_pack_layout(&source, &layout), TN_BAD_FILE) << "2^32 x 2^32 floats pass 64 bits";
+    EXPECT_EQ(tn_cpu_pack_layout(&source, TN_CPU_LAYOUT_T2_16, &layout), TN_BAD_FILE) << "2^32 x 2^32 floats pass 64 bits";
 }
 
 } // namespace

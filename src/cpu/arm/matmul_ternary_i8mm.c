@@ -29,14 +29,12 @@ TN_K_INLINE void tile(const tn_k_matmul_ternary_args *a, uint32_t m0, uint32_t n
         }
         TN_K_UNROLL
         for (unsigned v = 0; v < VECS; v++) {
-            tn_codes packed = tn_codes_load(w + 16 * v);
+            const tn_packed packed = tn_packed_load(w + 16 * v);
             TN_K_UNROLL
             for (unsigned i = 0; i < 2; i++) {
                 // Four rows x columns 8i .. 8i+3, and the same rows x the next four columns, become two pairs of rows x 8 columns.
-                const int32x4_t left = vreinterpretq_s32_u8(tn_codes_low2(packed));
-                packed = tn_codes_next(packed);
-                const int32x4_t right = vreinterpretq_s32_u8(tn_codes_low2(packed));
-                packed = tn_codes_next(packed);
+                const int32x4_t left = vreinterpretq_s32_u8(tn_codes_of(packed, 2 * i));
+                const int32x4_t right = vreinterpretq_s32_u8(tn_codes_of(packed, 2 * i + 1));
                 const int8x16_t low = vreinterpretq_s8_s32(vzip1q_s32(left, right)), high = vreinterpretq_s8_s32(vzip2q_s32(left, right));
                 TN_K_UNROLL
                 for (unsigned p = 0; p < P; p++) {

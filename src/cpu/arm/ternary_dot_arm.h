@@ -4,17 +4,28 @@
 
 #include "cpu/arm/matmul_neon.h"
 
+#define TN_T_COLS   TN_T2_COLS
 #define TN_T_ROWS   4u
 #define TN_T_VECS   4u
 #define TN_T_TOKENS 4u
 
+typedef uint8x16_t tn_packed;
 typedef uint8x16_t tn_codes;
 typedef int32x4_t tn_sums;
 typedef int8x16_t tn_x16;
 
-TN_K_INLINE tn_codes tn_codes_load(const uint8_t *p) { return vld1q_u8(p); }
-TN_K_INLINE tn_codes tn_codes_low2(tn_codes x) { return vandq_u8(x, vdupq_n_u8(3)); }
-TN_K_INLINE tn_codes tn_codes_next(tn_codes x) { return vshrq_n_u8(x, 2); }
+TN_K_INLINE tn_packed tn_packed_load(const uint8_t *p) { return vld1q_u8(p); }
+// Shifts want constants.
+TN_K_INLINE tn_codes tn_codes_of(tn_packed x, const unsigned i)
+{
+    const uint8x16_t low2 = vdupq_n_u8(3);
+    switch (i) {
+    case 0: return vandq_u8(x, low2);
+    case 1: return vandq_u8(vshrq_n_u8(x, 2), low2);
+    case 2: return vandq_u8(vshrq_n_u8(x, 4), low2);
+    default: return vshrq_n_u8(x, 6);
+    }
+}
 TN_K_INLINE tn_sums tn_sums_zero(void) { return vdupq_n_s32(0); }
 TN_K_INLINE tn_x16 tn_x16_load(const int8_t *x) { return vld1q_s8(x); }
 // Codes are 0..2, so they are the same as signed bytes. The instruction holds the place of its four activations: it must be a constant.

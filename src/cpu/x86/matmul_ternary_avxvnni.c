@@ -2,17 +2,28 @@
 #include "cpu/x86/dot_avxvnni.h"
 #include "cpu/x86/matmul_avx2.h"
 
+#define TN_T_COLS   TN_T2_COLS
 #define TN_T_ROWS   8u
 #define TN_T_VECS   2u
 #define TN_T_TOKENS 4u
 
+typedef __m256i tn_packed;
 typedef __m256i tn_codes;
 typedef __m256i tn_sums;
 typedef const int8_t *tn_x16; // each four are broadcast from memory where they are used
 
-TN_K_INLINE tn_codes tn_codes_load(const uint8_t *p) { return tn_load256(p); }
-TN_K_INLINE tn_codes tn_codes_low2(tn_codes x) { return _mm256_and_si256(x, _mm256_set1_epi8(3)); }
-TN_K_INLINE tn_codes tn_codes_next(tn_codes x) { return _mm256_srli_epi16(x, 2); }
+TN_K_INLINE tn_packed tn_packed_load(const uint8_t *p) { return tn_load256(p); }
+// Shifts want constants.
+TN_K_INLINE tn_codes tn_codes_of(tn_packed x, const unsigned i)
+{
+    const __m256i low2 = _mm256_set1_epi8(3);
+    switch (i) {
+    case 0: return _mm256_and_si256(x, low2);
+    case 1: return _mm256_and_si256(_mm256_srli_epi16(x, 2), low2);
+    case 2: return _mm256_and_si256(_mm256_srli_epi16(x, 4), low2);
+    default: return _mm256_and_si256(_mm256_srli_epi16(x, 6), low2);
+    }
+}
 TN_K_INLINE tn_sums tn_sums_zero(void) { return _mm256_setzero_si256(); }
 TN_K_INLINE tn_x16 tn_x16_load(const int8_t *x) { return x; }
 TN_K_INLINE tn_sums tn_sums_dot(tn_sums acc, tn_codes codes, tn_x16 x, unsigned i)
