@@ -107,9 +107,9 @@ void dense(benchmark::State &state, const tn_kernel_row &row, Shape shape, uint3
     const bool q8 = row.slot == TN_SLOT_matmul_q8_0, q6 = row.slot == TN_SLOT_matmul_q6_k;
     const size_t element = row.slot == TN_SLOT_matmul_f32 ? 4 : 2;
     const size_t stride = q8   ? shape.K / 32 * static_cast<size_t>(TN_Q8_BLOCK_BYTES)
-                          : q6 ? shape.K / 256 * static_cast<size_t>(210)
+                          : q6 ? shape.K / 256 * static_cast<size_t>(TN_Q6_BLOCK_BYTES)
                                : (shape.K * element + 63) / 64 * 64;
-    const size_t bytes = stride * (q8 ? (shape.N + 15) / 16 : shape.N);
+    const size_t bytes = stride * (q8 || q6 ? (shape.N + 15) / 16 : shape.N);
     const auto w = make_bytes(bytes);
     if (!q8 && !q6) { // exponents near 1
         for (size_t i = element - 1; i < bytes; i += element)

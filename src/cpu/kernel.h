@@ -18,8 +18,15 @@
 // holds code + 128 (unsigned) of row r, column 4g + j. Padding rows: scale 0, code 128.
 #define TN_Q8_BLOCK_BYTES (64u + 512u)
 // q4_0 is packed so too: it is q8_0 with codes -8..7.
-// f32, f16, bf16: rows as in the file (FL applied), each padded to a multiple of 64 bytes. q6_k: rows as in the file (210-byte blocks,
-// scales below 2^-50: 0). q4_1, q5_0, q5_1, q4_k, q5_k: rows as in the file.
+// Layout Q6_16 (q6_k): panels of 16 rows; for each 256 columns 16 f32 scales, then int8 factors, 16 rows side by side for each 16 columns,
+// then the codes (0..63) of each 16 columns as three groups of 64 bytes: bits 0-5 of byte 4r + j of group g hold row r, column 4g + j; bits
+// 6-7 of groups 0, 1 and 2 are bits 0-1, 2-3 and 4-5 of column 12 + j. Padding rows: all 0.
+#define TN_Q6_SC          64u
+#define TN_Q6_CODES       (TN_Q6_SC + 256u)
+#define TN_Q6_SUB_BYTES   192u
+#define TN_Q6_BLOCK_BYTES (TN_Q6_CODES + 16u * TN_Q6_SUB_BYTES)
+// f32, f16, bf16: rows as in the file (FL applied), each padded to a multiple of 64 bytes. q4_1, q5_0, q5_1, q4_k, q5_k: rows as in the
+// file.
 
 // Quantised activations: codes [rows][stride], zeros from K on; stride a multiple of 64 bytes that holds whole blocks of every layout.
 #define TN_Q8_STRIDE(K) (((size_t)(K) + TN_T5_COLS - 1 + 63) & ~(size_t)63)
@@ -46,7 +53,7 @@ typedef struct tn_k_matmul_dense_args {
     const int32_t *xq_sum; // [M][xq_groups]
     uint32_t xq_groups;
     const uint8_t *w; // first row or panel to compute
-    size_t w_stride;  // bytes a row (f32, f16, bf16, q6_k) or a panel (q8_0)
+    size_t w_stride;  // bytes a row (f32, f16, bf16) or a panel (q8_0, q6_k)
     uint32_t M, N, K; // N: real rows from there on
     float *y;
     size_t y_stride;    // floats

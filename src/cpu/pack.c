@@ -1,8 +1,9 @@
-// Canonical weights to T2_16, T5_16, Q8_16 and padded rows, 16 rows at a time.
+// Canonical weights to the layouts of kernel.h, 16 rows at a time.
 #include "cpu/pack.h"
 
 #include "base/checked.h"
 #include "base/exact_math.h"
+#include "cpu/pack_q6_k.h"
 #include "cpu/t5.h"
 #include "cpu/tmpl/matmul_half.h"
 
@@ -57,6 +58,10 @@ static bool shape_of(const tn_weight_source *source, tn_cpu_layout ternary, shap
     if (source->dtype == TN_DTYPE_Q8_0 || source->dtype == TN_DTYPE_Q4_0) {
         s->layout = TN_CPU_LAYOUT_Q8_16;
         return shape_panels(TN_Q8_BLOCK_BYTES, cols / Q8_0_ELEMENTS, groups, 0, s);
+    }
+    if (source->dtype == TN_DTYPE_Q6_K) {
+        s->layout = TN_CPU_LAYOUT_Q6_16;
+        return shape_panels(TN_Q6_BLOCK_BYTES, cols / TN_Q6_K_ELEMENTS, groups, 0, s);
     }
     return shape_rows(source, s);
 }
@@ -245,6 +250,7 @@ tn_status tn_cpu_pack_group(const tn_weight_source *source, tn_cpu_layout ternar
     case TN_CPU_LAYOUT_T2_16:
     case TN_CPU_LAYOUT_T5_16: pack_ternary(source, &s, row0, rows, packed, scratch); break;
     case TN_CPU_LAYOUT_Q8_16: pack_q8(source, &s, row0, rows, packed, scratch); break;
+    case TN_CPU_LAYOUT_Q6_16: tn_cpu_pack_q6_k(scratch, s.source_row_bytes, rows, source->n_cols, packed + group * s.stride_bytes); break;
     case TN_CPU_LAYOUT_ROWS: pack_rows(source, &s, row0, rows, packed, scratch); break;
     }
     return TN_OK;

@@ -4,7 +4,13 @@
 
 #include "cpu/kernel.h"
 
-typedef enum tn_cpu_layout { TN_CPU_LAYOUT_T2_16 = 1, TN_CPU_LAYOUT_Q8_16, TN_CPU_LAYOUT_ROWS, TN_CPU_LAYOUT_T5_16 } tn_cpu_layout;
+typedef enum tn_cpu_layout {
+    TN_CPU_LAYOUT_T2_16 = 1,
+    TN_CPU_LAYOUT_Q8_16,
+    TN_CPU_LAYOUT_ROWS,
+    TN_CPU_LAYOUT_Q6_16,
+    TN_CPU_LAYOUT_T5_16
+} tn_cpu_layout;
 
 // A packed weight as kernels take it. Borrows the packed bytes.
 typedef struct tn_cpu_weight {
@@ -13,7 +19,7 @@ typedef struct tn_cpu_weight {
     size_t stride_bytes; // ROWS: a row; else a panel of 16 rows
     uint32_t n_blocks;   // T2_16, T5_16: of a panel
     const float *scales; // T2_16, T5_16: one a row; else NULL
-    tn_dtype dtype;      // ROWS and Q8_16: of the elements
+    tn_dtype dtype;      // of dense elements
     uint32_t n_rows, n_cols;
 } tn_cpu_weight;
 

@@ -126,7 +126,7 @@ struct Activations {
 tn_k_matmul_dense_args args_of(const Weight &weight, Activations &x, uint32_t M, uint32_t first_row, Output &out)
 {
     const tn_cpu_weight &view = weight.view();
-    const uint32_t unit = view.dtype == TN_DTYPE_Q8_0 ? 16 : 1; // rows a stride
+    const uint32_t unit = view.layout == TN_CPU_LAYOUT_ROWS ? 1 : 16; // rows a stride
     tn_k_matmul_dense_args args{};
     args.x = x.x.data();
     args.x_stride = x.stride;
@@ -230,7 +230,7 @@ TEST_P(MatmulDense, StartsAtAnyRowOrPanel)
     TN_SKIP_WITHOUT_ISA(row);
     const tn_dtype dtype = dtype_of(row.slot);
     Random random(7);
-    const uint32_t N = 40, M = 6, K = columns_of(dtype).back(), step = dtype == TN_DTYPE_Q8_0 ? 16 : 3;
+    const uint32_t N = 40, M = 6, K = columns_of(dtype).back(), step = is_quantised(dtype) ? 16 : 3;
     auto weight = make_weight(dtype, N, K, Fill::random, random);
     Activations x(M, K, dtype, Fill::random, random);
     const Expected expected(*weight, x);

@@ -156,6 +156,51 @@ TEST(Pack, PutsQ8CodesAndScalesWhereTheLayoutSays)
     }
 }
 
+// Code 0..63 of element e as the format has it: low 4 bits in bytes that two elements share, high 2 in bytes that four share.
+int q6_code(const uint8_t *block, uint32_t e)
+{
+    const uint32_t half = e / 128, quarter = e % 128 / 32, column = e % 32;
+    const int low = block[64 * half + 32 * (quarter % 2) + column] >> (quarter < 2 ? 0 : 4) & 15;
+    const int high = block[128 + 32 * half + column] >> (2 * quarter) & 3;
+    return low + 16 * high;
+}
+
+TEST(Pack, PutsQ6CodesFactorsAndScalesWhereTheLayoutSays)
+{
+    for (uint32_t N : {1u, 16u, 19u}) {
+        for (uint32_t K : {256u, 768u}) {
+            SCOPED_TRACE(seed_hint() + " N " + std::to_string(N) + " K " + std::to_string(K));
+            Random random(N * 1000 + K);
+            const uint32_t blocks = K / 256, panels = (N + 15) / 16;
+            std::vector<uint8_t> rows(size_t{N} * blocks * 210);
+            for (size_t i = 0; i < rows.size(); i++)
+                rows[i] = static_cast<uint8_t>(i % 210 == 209 ? random.bits() & 0x83 : random.bits()); // no infinities
+            const Weight weight(TN_WEIGHT_DENSE, TN_DTYPE_Q6_K, N, K, rows);
+            tn_weight_layout layout;
+            const auto packed = pack(weight.source(), &layout);
+            ASSERT_EQ(layout.layout_id, static_cast<uint32_t>(TN_CPU_LAYOUT_Q6_16));
+            ASSERT_EQ(packed.size(), size_t{panels} * blocks * 3392);
+            for (uint32_t n = 0; n < panels * 16; n++) {
+                for (uint32_t b = 0; b < blocks; b++) {
+                    const uint8_t *block = packed.data() + (size_t{n / 16} * blocks + b) * 3392;
+                    const uint8_t *src = n < N ? rows.data() + (size_t{n} * blocks + b) * 210 : nullptr;
+                    uint16_t d = 0;
+                    if (src) std::memcpy(&d, src + 208, 2);
+                    ASSERT_EQ(tn_bits(f32_at(packed, static_cast<size_t>(block - packed.data()) + 4 * (n % 16))), tn_bits(tn_f16_to_f32(d)))
+                        << "row " << n << " block " << b;
+                    for (uint32_t e = 0; e < 256; e++) {
+                        ASSERT_EQ(block[64 + e / 16 * 16 + n % 16], src ? src[192 + e / 16] : 0) << "row " << n << " block " << b;
+                        const uint8_t *group = block + 320 + e / 16 * 192 + 4 * (n % 16) + e % 4;
+                        const int code =
+                            e % 16 < 12 ? group[e % 16 / 4 * 64] & 63 : group[0] >> 6 | group[64] >> 6 << 2 | group[128] >> 6 << 4;
+                        ASSERT_EQ(code, src ? q6_code(src, e) : 0) << "row " << n << " block " << b << " element " << e;
+                    }
+                }
+            }
+        }
+    }
+}
+
 // A Q4_0 weight is the Q8_0 weight whose codes are its nibbles minus 8: packed they are the same bytes.
 TEST(Pack, PacksQ4AsTheQ8OfTheSameValues)
 {
@@ -221,7 +266,7 @@ TEST(Pack, LeavesRowsOfBlocksAndTablesAsTheyAre)
     Random random(3);
     tn_weight_layout layout;
     std::vector<uint8_t> packed;
-    for (tn_dtype dtype : {TN_DTYPE_Q6_K, TN_DTYPE_Q5_K, TN_DTYPE_Q4_K, TN_DTYPE_Q5_1, TN_DTYPE_Q5_0, TN_DTYPE_Q4_1}) {
+    for (tn_dtype dtype : {TN_DTYPE_Q5_K, TN_DTYPE_Q4_K, TN_DTYPE_Q5_1, TN_DTYPE_Q5_0, TN_DTYPE_Q4_1}) {
         std::vector<uint8_t> rows(5 * tn_dtype_row_bytes(dtype, 512));
         for (auto &v : rows) v = static_cast<uint8_t>(random.bits());
         const Weight weight(TN_WEIGHT_DENSE, dtype, 5, 512, rows);

@@ -1,11 +1,12 @@
-// q6_k matmul for NEON with dot products of bytes.
-#include "cpu/arm/matmul_neon.h"
+// q6_k matmul for NEON with dot products: tmpl/matmul_q6_k.h over four rows a vector.
+#include "cpu/arm/q6_k_dot_arm.h"
 
-typedef int32x4_t q6_sums;
+TN_K_INLINE void q6_add_16(const tn_q6_codes codes[4], const int8_t *x, size_t x_stride, const int32_t *corrections, const int8_t *scales,
+                           tn_rows_i *sum, const unsigned MR)
+{
+    q6_add_16_by_lanes(codes, x, x_stride, corrections, scales, sum, MR);
+}
 
-TN_K_INLINE q6_sums q6_dot_16(int8x16_t codes, int8x16_t x) { return vdotq_s32(vdupq_n_s32(0), codes, x); }
-TN_K_INLINE int32x4_t q6_add(int32x4_t acc, q6_sums sums, int8_t scale) { return vmlaq_n_s32(acc, sums, scale); }
+#include "cpu/tmpl/matmul_q6_k.h"
 
-#include "cpu/arm/matmul_q6_k_arm.h"
-
-void tn_k_matmul_q6_k_q8_2x4__dotprod(const tn_k_matmul_dense_args *args) { q6_rows(args); }
+void tn_k_matmul_q6_k_q8_4x16__dotprod(const tn_k_matmul_dense_args *args) { q6_rows(args); }

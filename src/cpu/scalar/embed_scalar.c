@@ -49,17 +49,17 @@ uint32_t tn_k_embed_q8_0_f32_1x1__scalar(const uint8_t *w, size_t w_stride, uint
 uint32_t tn_k_embed_q6_k_f32_1x1__scalar(const uint8_t *w, size_t w_stride, uint32_t row, uint32_t n, float *y)
 {
     uint32_t absmax = 0;
-    for (uint32_t b = 0; b < n / 256; b++) {
-        const uint8_t *block = w + row * w_stride + (size_t)b * TN_Q6_K_BYTES;
-        const float d = tn_fl(tn_widen_f16(tn_load_u16(block + TN_Q6_K_D)));
+    const uint32_t r = row % 16;
+    const uint8_t *block = w + row / 16 * w_stride;
+    for (uint32_t b = 0; b < n / 256; b++, block += TN_Q6_BLOCK_BYTES) {
+        float d;
+        memcpy(&d, block + 4 * r, sizeof d);
         for (uint32_t i = 0; i < 256; i++) {
-            // Half i/128, quarter (i%128)/32: two quarters share a byte of low bits, four share one of high bits.
-            const uint32_t half = i / 128, quarter = i % 128 / 32, column = i % 32;
-            const unsigned low = (unsigned)block[64 * half + 32 * (quarter % 2) + column] >> (4 * (quarter / 2));
-            const unsigned high = (unsigned)block[TN_Q6_K_QH + 32 * half + column] >> (2 * quarter);
-            const int32_t code = (int32_t)((low & 15u) | ((high & 3u) << 4)) - 32;
-            const float scale = d * (float)(int8_t)block[TN_Q6_K_SC + i / 16];
-            tn_k_store(&y[(size_t)b * 256 + i], scale * (float)code, &absmax);
+            const uint32_t s = i / 16, group = i % 16 / 4;
+            const uint8_t *z = block + TN_Q6_CODES + (size_t)s * TN_Q6_SUB_BYTES + 4 * r + i % 4;
+            const unsigned code = group < 3 ? z[64 * group] & 63u : z[0] >> 6 | (unsigned)(z[64] >> 6) << 2 | (unsigned)(z[128] >> 6) << 4;
+            const float scale = d * (float)(int8_t)block[TN_Q6_SC + 16 * s + r];
+            tn_k_store(&y[(size_t)b * 256 + i], scale * (float)((int32_t)code - 32), &absmax);
         }
     }
     return absmax;

@@ -1,4 +1,4 @@
-// Dense matmul in plain C: f32, f16 and bf16 rows by DOT_ROW, q8_0 panels and q6_k rows by GSUM.
+// Dense matmul in plain C: f32, f16 and bf16 rows by DOT_ROW, q8_0 and q6_k panels by GSUM.
 #include "cpu/tmpl/matmul_common.h"
 #include "cpu/tmpl/matmul_half.h"
 
@@ -92,38 +92,55 @@ void tn_k_matmul_q8_0_q8_1x16__scalar(const tn_k_matmul_dense_args *args)
     }
 }
 
-// Sum over the 16 sub-blocks of a q6_k block: scale * (dot of 16).
-static int32_t q6_block(const uint8_t *block, const int8_t *x)
+// Row r's four codes of the three groups of a sub-block, in order of columns.
+static void q6_codes(const uint8_t *sub_block, uint32_t r, int32_t codes[16])
 {
-    int32_t acc = 0;
-    for (unsigned s = 0; s < 16; s++) {
-        // Sub-block s: half s/8 of the block; there 32-element quarters (s%8)/2 share bytes by shifts; columns 16*(s%2) on.
-        const unsigned half = s / 8, quarter = s % 8 / 2, column = 16 * (s % 2);
-        const uint8_t *ql = block + 64 * half + 32 * (quarter % 2) + column, *qh = block + TN_Q6_K_QH + 32 * half + column;
-        int32_t dot = 0;
-        for (unsigned i = 0; i < 16; i++) {
-            int32_t code = ((ql[i] >> (4 * (quarter / 2))) & 15) | (((qh[i] >> (2 * quarter)) & 3) << 4);
-            dot += (code - 32) * x[16 * s + i];
+    for (unsigned j = 0; j < 4; j++) {
+        unsigned last = 0;
+        for (unsigned g = 0; g < 3; g++) {
+            const unsigned z = sub_block[64 * g + 4 * r + j];
+            codes[4 * g + j] = (int32_t)(z & 63u) - 32;
+            last |= (z >> 6) << (2 * g);
         }
-        acc += (int8_t)block[TN_Q6_K_SC + s] * dot;
+        codes[12 + j] = (int32_t)last - 32;
     }
-    return acc;
 }
 
-void tn_k_matmul_q6_k_q8_1x1__scalar(const tn_k_matmul_dense_args *args)
+// Adds to acc[m] the sum over the 16 sub-blocks of row r: factor * (dot of 16).
+static inline void q6_block(const uint8_t *block, uint32_t r, const int8_t *x, size_t x_stride, int32_t acc[TOKENS], uint32_t tokens)
 {
-    const uint32_t n_blocks = args->K / 256;
-    for (uint32_t n = 0; n < args->N; n++) {
-        const uint8_t *row = args->w + n * args->w_stride;
-        for (uint32_t m = 0; m < args->M; m++) {
-            float sum = 0;
-            for (uint32_t b = 0; b < n_blocks; b++) {
-                const uint8_t *block = row + (size_t)b * TN_Q6_K_BYTES;
-                float dw = tn_fl(tn_widen_f16(tn_load_u16(block + TN_Q6_K_D)));
-                int32_t acc = q6_block(block, args->xq + m * args->xq_stride + (size_t)b * 256);
-                sum = sum + ((float)acc * tn_fl(args->xq_scale[(size_t)m * args->xq_groups + b] * dw));
-            }
-            tn_k_store(&args->y[m * args->y_stride + n], sum, &args->y_absmax[m]);
+    for (uint32_t s = 0; s < 16; s++) {
+        const int32_t factor = (int8_t)block[TN_Q6_SC + 16 * s + r];
+        int32_t codes[16];
+        q6_codes(block + TN_Q6_CODES + s * TN_Q6_SUB_BYTES, r, codes);
+        for (uint32_t m = 0; m < tokens; m++) {
+            const int8_t *x16 = x + m * x_stride + 16 * (size_t)s;
+            int32_t dot = 0;
+            for (unsigned i = 0; i < 16; i++) dot += codes[i] * x16[i];
+            acc[m] += factor * dot;
         }
+    }
+}
+
+// One row of a panel times up to TOKENS tokens: its codes are unpacked once for all of them.
+static inline void q6_row(const tn_k_matmul_dense_args *a, uint32_t n, uint32_t m0, uint32_t tokens)
+{
+    const uint8_t *block = a->w + n / 16 * a->w_stride;
+    float sum[TOKENS] = {0};
+    for (uint32_t b = 0; b < a->K / 256; b++, block += TN_Q6_BLOCK_BYTES) {
+        float dw;
+        memcpy(&dw, block + 4 * (size_t)(n % 16), sizeof dw);
+        int32_t acc[TOKENS] = {0};
+        q6_block(block, n % 16, a->xq + m0 * a->xq_stride + (size_t)b * 256, a->xq_stride, acc, tokens);
+        for (uint32_t m = 0; m < tokens; m++)
+            sum[m] = sum[m] + ((float)acc[m] * tn_fl(a->xq_scale[(size_t)(m0 + m) * a->xq_groups + b] * dw));
+    }
+    for (uint32_t m = 0; m < tokens; m++) tn_k_store(&a->y[(m0 + m) * a->y_stride + n], sum[m], &a->y_absmax[m0 + m]);
+}
+
+void tn_k_matmul_q6_k_q8_4x1__scalar(const tn_k_matmul_dense_args *args)
+{
+    for (uint32_t n = 0; n < args->N; n++) {
+        for (uint32_t m = 0; m < args->M; m += TOKENS) q6_row(args, n, m, args->M - m < TOKENS ? args->M - m : TOKENS);
     }
 }

@@ -28,7 +28,7 @@ TN_K_INLINE void tn_k_raise(uint32_t *absmax, uint32_t bits)
     if (bits > *absmax) *absmax = bits;
 }
 // Asks for the lines of n bytes (a constant) `ahead` of p; they need not exist. Row tiles name the same place of the next tile: rows of a
-// few KiB end before the hardware has learned to follow them (q6_k from memory: 4 GB/s without, 8 and more with).
+// few KiB end before the hardware has learned to follow them.
 TN_K_INLINE void tn_k_prefetch(const uint8_t *p, size_t ahead, const unsigned n)
 {
     TN_K_UNROLL
@@ -41,11 +41,5 @@ TN_K_INLINE void tn_k_store(float *y, float z, uint32_t *absmax)
     *y = z;
     tn_k_raise(absmax, tn_abs_bits(z));
 }
-
-// Block of q6_k: low 4 bits of 256 codes, their high 2 bits, 16 scales, one f16 scale.
-#define TN_Q6_K_BYTES 210u
-#define TN_Q6_K_QH    128u
-#define TN_Q6_K_SC    192u
-#define TN_Q6_K_D     208u
 
 #endif
