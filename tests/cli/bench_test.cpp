@@ -172,6 +172,17 @@ TEST(Bench, TheTableShowsSharesAndTheLimitsBelowIt)
     EXPECT_TRUE(contains(result.out, "\nint8 dot    scalar ")) << result.out;
 }
 
+TEST(Bench, OnlyDevicesThatTakePartAreDescribed)
+{
+    cli::Run two = {{"bench", "--no-limits", "-p", "4", "-n", "0", "-r", "1", "-t", "2", "-o", "json"}, "", {{"TN_CPU_DEVICES", "2"}}};
+    cli::Run both = two;
+    both.arguments.insert(both.arguments.end(), {"--device", "cpu0,cpu1"});
+    cli::Json of_one = cli::parse_json(cli::run(two).out), of_both = cli::parse_json(cli::run(both).out);
+    const size_t n = json_array_size(json_object_get(json_array_get(of_one.get(), 0), "kernels"));
+    EXPECT_GT(n, 10u);
+    EXPECT_EQ(json_array_size(json_object_get(json_array_get(of_both.get(), 0), "kernels")), 2 * n);
+}
+
 TEST(Bench, SequencesTogetherCountAllTheirTokens)
 {
     cli::Result result =

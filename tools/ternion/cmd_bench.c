@@ -238,6 +238,30 @@ static void note_kernel(void *user, const char *kernel, bool chosen)
     if (chosen) json_array_append_new(user, json_string(kernel));
 }
 
+// A device by its name, and whether the model's weights lie on it.
+typedef struct search {
+    const char *device;
+    bool found;
+} search;
+
+static void find_device(void *user, const tn_layout_info *layout)
+{
+    search *s = user;
+    s->found = s->found || strcmp(layout->device, s->device) == 0;
+}
+
+// Level and kernels of a device that takes part; the others are not even opened.
+static int describe_kernels(bench_job *job, uint32_t index, const tn_device_info *info)
+{
+    tn_cli_bench_result *r = &job->result;
+    search s = {info->name, false};
+    const size_t used = strlen(r->isa);
+    if (tn_placement_layouts(job->engine.placement, find_device, &s) != TN_OK) return tn_cli_fail_status(NULL);
+    if (!s.found) return 0;
+    if (info->isa[0] && !strstr(r->isa, info->isa)) snprintf(r->isa + used, sizeof r->isa - used, "%s%s", used ? "," : "", info->isa);
+    return tn_host_device_kernels(job->engine.host, index, note_kernel, r->kernels) == TN_OK ? 0 : tn_cli_fail_status(NULL);
+}
+
 // What the placement uses: CPU and GPU names, backends in capitals as llama-bench writes them, and the thread count in use.
 static int describe_devices(bench_job *job)
 {
@@ -260,11 +284,9 @@ static int describe_devices(bench_job *job)
         if (!name[0]) snprintf(name, 128, "%s", info.description);
         size_t used = strlen(r->backends);
         if (!strstr(r->backends, backend)) snprintf(r->backends + used, sizeof r->backends - used, "%s%s", used ? "," : "", backend);
-        used = strlen(r->isa);
-        if (info.isa[0] && !strstr(r->isa, info.isa)) snprintf(r->isa + used, sizeof r->isa - used, "%s%s", used ? "," : "", info.isa);
         n_threads += info.n_threads;
-        // A device that cannot be opened has no part in this.
-        if (tn_host_device_kernels(job->engine.host, i, note_kernel, r->kernels) != TN_OK) return tn_cli_fail_status(NULL);
+        const int rc = describe_kernels(job, i, &info);
+        if (rc) return rc;
     }
     r->costs = (tn_session_costs)TN_SESSION_COSTS_INIT;
     if (tn_session_get_costs(job->engine.session, &r->costs) != TN_OK) return tn_cli_fail_status(NULL);
@@ -288,16 +310,20 @@ static uint32_t most_threads(const bench_job *job)
     return (uint32_t)most;
 }
 
+// Once, while the memory that the model will take is still free.
+static int measure_limits(bench_job *job)
+{
+    if (!job->report.columns.limits || job->limits.measured) return 0;
+    tn_cli_interrupt_install();
+    if (tn_cli_given(&job->cli->options, TN_OPT_BENCH_PROGRESS)) fprintf(stderr, "ternion bench: measuring the machine\n");
+    return tn_cli_limits_measure(job->cli, most_threads(job), list_of(job, TN_OPT_BENCH_THREADS), &job->limits);
+}
+
 static int begin_report(bench_job *job)
 {
     if (job->begun) return 0;
-    tn_cli_interrupt_install(); // an array that was opened is closed
-    if (job->report.columns.limits) {
-        if (tn_cli_given(&job->cli->options, TN_OPT_BENCH_PROGRESS)) fprintf(stderr, "ternion bench: measuring the machine\n");
-        const int rc = tn_cli_limits_measure(job->cli, most_threads(job), list_of(job, TN_OPT_BENCH_THREADS), &job->limits);
-        if (rc) return rc;
-    }
     job->begun = true;
+    tn_cli_interrupt_install(); // an array that was opened is closed
     return tn_cli_bench_report_begin(&job->report);
 }
 
@@ -331,6 +357,7 @@ static int run_group(bench_job *job, int64_t n_threads, int64_t n_ubatch, int64_
     job->result.test = (tn_cli_bench_test){.n_batch = (uint32_t)n_batch, .n_ubatch = (uint32_t)n_ubatch, .n_threads = (uint32_t)n_threads};
     int rc = tn_cli_engine_open_host(job->cli, &job->engine, n_threads);
     if (rc == 0) rc = tn_cli_engine_place(job->cli, &job->engine);
+    if (rc == 0) rc = measure_limits(job);
     if (rc == 0) rc = tn_cli_engine_start(job->cli, &job->engine, params);
     if (rc == 0) rc = describe_devices(job);
     if (rc == 0) rc = begin_report(job); // what cannot be placed is said before anything is printed

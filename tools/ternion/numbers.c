@@ -48,9 +48,13 @@ bool tn_cli_parse_real(const char *text, double low, double high, double *out, c
 
 static bool push_number(int64_t **numbers, size_t *n, int64_t value, char *why, size_t capacity)
 {
-    int64_t *grown = *n < NUMBERS_MAX ? realloc(*numbers, (*n + 1) * sizeof **numbers) : NULL;
-    if (!grown) {
+    if (*n == NUMBERS_MAX) {
         snprintf(why, capacity, "too many numbers: at most %u", NUMBERS_MAX);
+        return false;
+    }
+    int64_t *grown = realloc(*numbers, (*n + 1) * sizeof **numbers);
+    if (!grown) {
+        why[0] = '\0';
         return false;
     }
     *numbers = grown;

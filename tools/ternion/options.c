@@ -139,6 +139,7 @@ static int set_value(const tn_cli_option *option, tn_cli_value *value, const cha
         return tn_cli_usage("%s: %s (words are %s)", name, why, strchr(option->argument, '|') + 1);
     case TN_CLI_NUMBERS:
         if (tn_cli_parse_numbers(text, option->low, option->high, &value->numbers, &value->n, why, sizeof why)) return 0;
+        if (!why[0]) return tn_cli_out_of_memory();
         return tn_cli_usage("%s: %s", name, why);
     case TN_CLI_REFUSED: return tn_cli_usage("%s: %s", name, option->help);
     }
