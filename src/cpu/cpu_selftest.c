@@ -33,6 +33,7 @@ typedef struct bench {
     int16_t k[N_POS * HEAD_DIM], v[N_POS * HEAD_DIM], q[N_HEADS * HEAD_DIM];
     float k_scale[N_POS], v_scale[N_POS], q_scale[N_HEADS];
     _Alignas(64) uint8_t kv[N_PAGES * TN_KV_BLOCK_BYTES(HEAD_DIM)];
+    _Alignas(64) float attention_parts[N_PAGES * N_HEADS * TN_ATTENTION_PART(HEAD_DIM)];
     _Alignas(64) uint8_t attention_scratch[TN_ATTENTION_SCRATCH_BYTES(N_HEADS, HEAD_DIM)];
 } bench;
 
@@ -325,6 +326,11 @@ static tn_status test_attention(bench *b)
                                 .scratch = b->attention_scratch};
     bool same = b->kernels->attention(&args) == want_absmax;
     VERDICT(attention, same && same_floats(b, (size_t)N_HEADS * HEAD_DIM));
+    memset(b->y, 0, sizeof b->y);
+    args.parts = b->attention_parts;
+    for (args.n_pages = 1, args.first_page = N_PAGES; args.first_page-- > 0;) b->kernels->attention_pages(&args);
+    same = b->kernels->attention_join(&args) == want_absmax;
+    VERDICT(attention_join, same && same_floats(b, (size_t)N_HEADS * HEAD_DIM));
     return TN_OK;
 }
 

@@ -74,7 +74,11 @@ typedef struct tn_k_attention_args {
     uint32_t n_pos;        // visible positions, >= 1
     float *y;              // [n_q][head_dim]
     void *scratch;         // TN_ATTENTION_SCRATCH_BYTES(n_q, head_dim), 64-byte aligned
+    // Of attention_pages and attention_join alone: what pages give by themselves, so that workers can share a head's pages.
+    float *parts; // [pages of the sequence][n_q][TN_ATTENTION_PART(head_dim)]: sums o, then exponent (int32 bits) and l; 64-byte aligned
+    uint32_t first_page, n_pages; // attention_pages: those to compute
 } tn_k_attention_args;
+#define TN_ATTENTION_PART(head_dim)               (((size_t)(head_dim) + 2u + 15u) & ~(size_t)15)
 #define TN_ATTENTION_SCRATCH_BYTES(n_q, head_dim) (4096u + (size_t)(n_q) * ((size_t)(head_dim) + 16u) * 4u)
 
 // Function types by slot of the table. Those that return uint32_t return the largest absolute bits stored.
@@ -91,6 +95,7 @@ typedef void tn_k_dequant_fn(const uint8_t *row, uint32_t n, float *y);
 typedef uint32_t tn_k_rope_fn(const float *x, const float *table_row, uint32_t n_heads, uint32_t head_dim, tn_rope_pairs pairs, float *y);
 typedef void tn_k_quant_head_fn(const float *x, uint32_t n, int32_t A, int16_t *codes, float *scale);
 typedef uint32_t tn_k_attention_fn(const tn_k_attention_args *args);
+typedef void tn_k_attention_pages_fn(const tn_k_attention_args *args);
 typedef uint32_t tn_k_glu_fn(const float *gate, const float *up, uint32_t n, float *y);
 typedef uint32_t tn_k_add_fn(const float *a, const float *b, uint32_t n, float *y);
 // Probes: what the machine can do at best. They compute something that can be checked, so that nothing of them can be left out.
@@ -127,6 +132,8 @@ typedef uint64_t tn_k_peak_dot_fn(uint8_t code, int8_t q, uint32_t n_groups, uin
     X(rope, tn_k_rope_fn) \
     X(quant_head, tn_k_quant_head_fn) \
     X(attention, tn_k_attention_fn) \
+    X(attention_pages, tn_k_attention_pages_fn) \
+    X(attention_join, tn_k_attention_fn) \
     X(glu_relu2, tn_k_glu_fn) \
     X(glu_silu, tn_k_glu_fn) \
     X(add, tn_k_add_fn) \

@@ -67,6 +67,15 @@ struct Cache {
     }
 };
 
+// The kernel of a slot at a level.
+void (*kernel_at(tn_kernel_slot slot, tn_isa isa))(void)
+{
+    for (const tn_kernel_row &row : rows_of({slot})) {
+        if (row.isa == isa) return row.function;
+    }
+    return nullptr;
+}
+
 class AttentionKernels : public ::testing::TestWithParam<tn_kernel_row>
 {
   protected:
@@ -96,8 +105,9 @@ class AttentionKernels : public ::testing::TestWithParam<tn_kernel_row>
             Bytes scratch(scratch_bytes + 64);
             std::memset(scratch.data(), 0xff, scratch_bytes + 64); // scratch holds nothing between calls
             Guarded<float> y(q.size());
-            tn_k_attention_args args = {q.data(),          q_scale.data(),     n_q,   head_dim, cache.blocks.data(),
-                                        cache.page_stride, cache.pages.data(), n_pos, y.data(), scratch.data()};
+            tn_k_attention_args args = {
+                q.data(),       q_scale.data(), n_q, head_dim, cache.blocks.data(), cache.page_stride, cache.pages.data(), n_pos, y.data(),
+                scratch.data(), nullptr,        0,   0};
             auto *kernel = reinterpret_cast<tn_k_attention_fn *>(GetParam().function);
             uint32_t bits = 0;
             if (flush) {
@@ -111,7 +121,35 @@ class AttentionKernels : public ::testing::TestWithParam<tn_kernel_row>
             for (size_t i = scratch_bytes; i < scratch.size(); i++) ASSERT_EQ(scratch.data()[i], 0xff) << "past the scratch: " << where;
             ASSERT_TRUE(y == want) << "element " << y.first_difference(want) << ": " << where;
             ASSERT_EQ(bits, want_bits) << where;
+            Guarded<float> joined(q.size());
+            args.y = joined.data();
+            if (flush) {
+                with_flush_to_zero([&] { bits = in_parts(args); });
+            } else {
+                bits = in_parts(args);
+            }
+            ASSERT_TRUE(joined.intact()) << where;
+            ASSERT_TRUE(joined == want) << "in parts: element " << joined.first_difference(want) << ": " << where;
+            ASSERT_EQ(bits, want_bits) << "in parts: " << where;
         }
+    }
+    // The same by pages that are computed alone, the last ones first, one or two at a time, and then joined.
+    static uint32_t in_parts(tn_k_attention_args args)
+    {
+        const uint32_t n_pages = (args.n_pos + 127) / 128;
+        const size_t n_floats = size_t{n_pages} * args.n_q * TN_ATTENTION_PART(args.head_dim);
+        Bytes parts(n_floats * sizeof(float) + 64);
+        args.parts = reinterpret_cast<float *>(parts.data());
+        auto *pages = reinterpret_cast<tn_k_attention_pages_fn *>(kernel_at(TN_SLOT_attention_pages, GetParam().isa));
+        auto *join = reinterpret_cast<tn_k_attention_fn *>(kernel_at(TN_SLOT_attention_join, GetParam().isa));
+        for (uint32_t end = n_pages, step = 1; end > 0; end -= args.n_pages, step = 3 - step) {
+            args.n_pages = std::min(step, end);
+            args.first_page = end - args.n_pages;
+            pages(&args);
+        }
+        const uint32_t bits = join(&args);
+        for (size_t i = n_floats * sizeof(float); i < parts.size(); i++) EXPECT_EQ(parts.data()[i], 0xa5) << "past the parts";
+        return bits;
     }
     void check_all_scores(uint32_t n_q, uint32_t head_dim, uint32_t n_pos)
     {
@@ -179,8 +217,8 @@ TEST_P(AttentionKernels, ReportPoison)
     scales[128 + 7] = std::numeric_limits<float>::infinity();
     Bytes scratch(TN_ATTENTION_SCRATCH_BYTES(1, 64));
     std::vector<float> y(64);
-    tn_k_attention_args args = {q.data(),          &q_scale,           1,   64,       cache.blocks.data(),
-                                cache.page_stride, cache.pages.data(), 130, y.data(), scratch.data()};
+    tn_k_attention_args args = {q.data(),       &q_scale, 1, 64, cache.blocks.data(), cache.page_stride, cache.pages.data(), 130, y.data(),
+                                scratch.data(), nullptr,  0, 0};
     EXPECT_GE(reinterpret_cast<tn_k_attention_fn *>(GetParam().function)(&args), TN_ABS_BITS_2P56);
 }
 

@@ -186,7 +186,8 @@ TEST(Pack, PutsQ6CodesFactorsAndScalesWhereTheLayoutSays)
                     const uint8_t *src = n < N ? rows.data() + (size_t{n} * blocks + b) * 210 : nullptr;
                     uint16_t d = 0;
                     if (src) std::memcpy(&d, src + 208, 2);
-                    ASSERT_EQ(tn_bits(f32_at(packed, static_cast<size_t>(block - packed.data()) + 4 * (n % 16))), tn_bits(tn_fl(tn_f16_to_f32(d))))
+                    ASSERT_EQ(tn_bits(f32_at(packed, static_cast<size_t>(block - packed.data()) + 4 * (n % 16))),
+                              tn_bits(tn_fl(tn_f16_to_f32(d))))
                         << "row " << n << " block " << b;
                     for (uint32_t e = 0; e < 256; e++) {
                         ASSERT_EQ(block[64 + e / 16 * 16 + n % 16], src ? src[192 + e / 16] : 0) << "row " << n << " block " << b;

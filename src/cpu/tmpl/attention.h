@@ -9,6 +9,8 @@
 #include "cpu/kernel.h"
 #include "cpu/tmpl/exact_strip.h"
 
+#include <string.h>
+
 #define STRIP    32u
 #define PAGE     TN_KV_PAGE_POSITIONS
 #define TILE_MAX (TN_DOT_STRIPS * STRIP)
@@ -229,5 +231,68 @@ uint32_t TN_K(attention)(const tn_k_attention_args *args)
     }
     tn_i32s max = tn_i_set1(0);
     for (uint32_t h = 0; h < args->n_q; h++) max = finish_head(states + h, head_dim, args->y + (size_t)h * head_dim, max);
+    return tn_i_max_all_u(max);
+}
+
+// The part of page `page` for head h.
+static head_state part_of(const tn_k_attention_args *args, uint32_t page, uint32_t h)
+{
+    float *part = args->parts + ((size_t)page * args->n_q + h) * TN_ATTENTION_PART(args->head_dim);
+    int32_t m;
+    memcpy(&m, part + args->head_dim, sizeof m);
+    return (head_state){.o = part, .m = m, .l = part[args->head_dim + 1]};
+}
+
+void TN_K(attention_pages)(const tn_k_attention_args *args)
+{
+    const uint32_t head_dim = args->head_dim;
+    for (uint32_t i = args->first_page; i < args->first_page + args->n_pages; i++) {
+        const kv_page page = page_at(args, i);
+        for (uint32_t h = 0; h < args->n_q; h += TN_DOT_HEADS) {
+            const uint32_t heads = args->n_q - h < TN_DOT_HEADS ? args->n_q - h : TN_DOT_HEADS;
+            head_state states[TN_DOT_HEADS];
+            for (uint32_t k = 0; k < heads; k++) states[k] = part_of(args, i, h + k);
+            attend_page(&page, args->q + (size_t)h * head_dim, args->q_scale + h, heads, head_dim, true, states);
+            for (uint32_t k = 0; k < heads; k++) {
+                memcpy(states[k].o + head_dim, &states[k].m, sizeof states[k].m);
+                states[k].o[head_dim + 1] = states[k].l;
+            }
+        }
+    }
+}
+
+// x = F(x * 2^(m - m')) + F(x_c * 2^(m_c - m')) for a page's sums that wait as floats.
+TN_INLINE void join_lanes(float *o, const float *o_c, uint32_t count, float power, float power_c)
+{
+    const tn_f32s p = tn_s_set1(power), p_c = tn_s_set1(power_c);
+    for (uint32_t i = 0; i < count; i += STRIP) {
+        const uint32_t left = count - i;
+        const tn_f32s before = left < STRIP ? tn_s_load_n(o + i, left) : tn_s_load(o + i);
+        const tn_f32s of_page = left < STRIP ? tn_s_load_n(o_c + i, left) : tn_s_load(o_c + i);
+        const tn_f32s sum = tn_s_add(tn_s_f100(tn_s_mul(before, p)), tn_s_f100(tn_s_mul(of_page, p_c)));
+        if (left < STRIP) {
+            tn_s_store_n(o + i, sum, left);
+        } else {
+            tn_s_store(o + i, sum);
+        }
+    }
+}
+
+uint32_t TN_K(attention_join)(const tn_k_attention_args *args)
+{
+    const uint32_t head_dim = args->head_dim, n_pages = (args->n_pos + PAGE - 1) / PAGE;
+    tn_i32s max = tn_i_set1(0);
+    for (uint32_t h = 0; h < args->n_q; h++) {
+        head_state state = part_of(args, 0, h); // its sums become the head's
+        for (uint32_t i = 1; i < n_pages; i++) {
+            const head_state part = part_of(args, i, h);
+            const int32_t m = part.m > state.m ? part.m : state.m;
+            const float power = power_of(state.m - m), power_c = power_of(part.m - m);
+            state.l = tn_f100(state.l * power) + tn_f100(part.l * power_c);
+            state.m = m;
+            join_lanes(state.o, part.o, head_dim, power, power_c);
+        }
+        max = finish_head(&state, head_dim, args->y + (size_t)h * head_dim, max);
+    }
     return tn_i_max_all_u(max);
 }
