@@ -31,8 +31,24 @@ static range share(const exec *e, uint32_t n)
 }
 
 static uint32_t n_rows(const exec *e, tn_rows rows) { return rows == TN_ROWS_LOGITS ? e->step->n_logits : e->step->n_tokens; }
-static float *f32_row(const tn_cpu_value *value, uint32_t row) { return value->f32 + value->stride * row; }
-static int8_t *codes_row(const tn_cpu_value *value, uint32_t row) { return value->codes + value->stride * row; }
+
+// Rows of a value: of the worker's own copy where it has one.
+static float *f32_row(const exec *e, const tn_cpu_value *value, uint32_t row)
+{
+    return value->f32 + value->worker_stride / sizeof(float) * e->thread + value->stride * row;
+}
+static int8_t *codes_row(const exec *e, const tn_cpu_value *value, uint32_t row)
+{
+    return value->codes + value->worker_stride * e->thread + value->stride * row;
+}
+static float *scales_row(const exec *e, const tn_cpu_value *value, uint32_t row)
+{
+    return value->scales + value->worker_stride / sizeof(float) * e->thread + (size_t)row * value->n_groups;
+}
+static int32_t *sums_row(const exec *e, const tn_cpu_value *value, uint32_t row)
+{
+    return value->sums + value->worker_stride / sizeof(int32_t) * e->thread + (size_t)row * value->n_groups;
+}
 
 // Remembers the first node that stored a value out of range for the row's token, whoever comes first.
 static void check_poison(const exec *e, const tn_cpu_task *task, tn_rows rows, uint32_t row, uint32_t absmax_bits)
@@ -45,15 +61,15 @@ static void check_poison(const exec *e, const tn_cpu_task *task, tn_rows rows, u
 
 // ---- ops by rows ----
 
-static void clear_code_padding(const tn_cpu_value *value, uint32_t row)
+static void clear_code_padding(const exec *e, const tn_cpu_value *value, uint32_t row)
 {
-    memset(codes_row(value, row) + value->width, 0, value->stride - value->width);
+    memset(codes_row(e, value, row) + value->width, 0, value->stride - value->width);
 }
 
 static void embed(const exec *e, const tn_cpu_task *task, uint32_t row)
 {
     uint32_t token = (uint32_t)e->step->tokens[row], absmax;
-    float *y = f32_row(task->out, row);
+    float *y = f32_row(e, task->out, row);
     if (task->dequant) {
         task->dequant(task->w.data + task->w.stride_bytes * token, task->out->width, y);
         absmax = tn_ref_absmax_bits(y, task->out->width);
@@ -66,64 +82,64 @@ static void embed(const exec *e, const tn_cpu_task *task, uint32_t row)
 static void norm_quant(const exec *e, const tn_cpu_task *task, uint32_t row)
 {
     const tn_cpu_value *out = task->out;
-    e->kernels->norm_quant(f32_row(task->in[0], row), task->gamma, out->width, task->op->p.norm.eps, codes_row(out, row), out->scales + row,
-                           out->sums + row);
-    clear_code_padding(out, row);
+    e->kernels->norm_quant(f32_row(e, task->in[0], row), task->gamma, out->width, task->op->p.norm.eps, codes_row(e, out, row),
+                           scales_row(e, out, row), sums_row(e, out, row));
+    clear_code_padding(e, out, row);
 }
 
 static void quant(const exec *e, const tn_cpu_task *task, uint32_t row)
 {
     const tn_cpu_value *out = task->out;
-    e->kernels->quant(f32_row(task->in[0], row), out->width, codes_row(out, row), out->scales + row, out->sums + row);
-    clear_code_padding(out, row);
+    e->kernels->quant(f32_row(e, task->in[0], row), out->width, codes_row(e, out, row), scales_row(e, out, row), sums_row(e, out, row));
+    clear_code_padding(e, out, row);
 }
 
 static void quant_group(const exec *e, const tn_cpu_task *task, uint32_t row)
 {
     const tn_cpu_value *out = task->out;
-    size_t first = (size_t)row * out->n_groups;
-    e->kernels->quant_group(f32_row(task->in[0], row), out->width, task->group, codes_row(out, row), out->scales + first,
-                            out->sums + first);
-    clear_code_padding(out, row);
+    e->kernels->quant_group(f32_row(e, task->in[0], row), out->width, task->group, codes_row(e, out, row), scales_row(e, out, row),
+                            sums_row(e, out, row));
+    clear_code_padding(e, out, row);
 }
 
 static void norm(const exec *e, const tn_cpu_task *task, uint32_t row)
 {
     uint32_t absmax =
-        e->kernels->norm(f32_row(task->in[0], row), task->gamma, task->out->width, task->op->p.norm.eps, f32_row(task->out, row));
+        e->kernels->norm(f32_row(e, task->in[0], row), task->gamma, task->out->width, task->op->p.norm.eps, f32_row(e, task->out, row));
     check_poison(e, task, task->out->rows, row, absmax);
 }
 
 static void rope(const exec *e, const tn_cpu_task *task, uint32_t row)
 {
     const float *table = (const float *)(const void *)(task->w.data + task->w.stride_bytes * e->step->positions[row]);
-    uint32_t absmax = e->kernels->rope(f32_row(task->in[0], row), table, task->op->p.rope.n_heads, task->op->p.rope.head_dim,
-                                       task->op->p.rope.pairs, f32_row(task->out, row));
+    uint32_t absmax = e->kernels->rope(f32_row(e, task->in[0], row), table, task->op->p.rope.n_heads, task->op->p.rope.head_dim,
+                                       task->op->p.rope.pairs, f32_row(e, task->out, row));
     check_poison(e, task, task->out->rows, row, absmax);
 }
 
 static void glu(const exec *e, const tn_cpu_task *task, uint32_t row)
 {
-    uint32_t absmax = task->kernel.glu(f32_row(task->in[0], row), f32_row(task->in[1], row), task->out->width, f32_row(task->out, row));
+    uint32_t absmax =
+        task->kernel.glu(f32_row(e, task->in[0], row), f32_row(e, task->in[1], row), task->out->width, f32_row(e, task->out, row));
     check_poison(e, task, task->out->rows, row, absmax);
 }
 
 static void add(const exec *e, const tn_cpu_task *task, uint32_t row)
 {
-    uint32_t absmax = e->kernels->add(f32_row(task->in[0], row), f32_row(task->in[1], row), task->out->width, f32_row(task->out, row));
+    uint32_t absmax =
+        e->kernels->add(f32_row(e, task->in[0], row), f32_row(e, task->in[1], row), task->out->width, f32_row(e, task->out, row));
     check_poison(e, task, task->out->rows, row, absmax);
 }
 
 static void copy(const exec *e, const tn_cpu_task *task, uint32_t row)
 {
-    memcpy(f32_row(task->out, row), f32_row(task->in[0], e->step->logit_rows[row]), task->out->width * sizeof(float));
+    memcpy(f32_row(e, task->out, row), f32_row(e, task->in[0], e->step->logit_rows[row]), task->out->width * sizeof(float));
 }
 
 static void tap(const exec *e, const tn_cpu_task *task, uint32_t row)
 {
-    (void)e;
     const tn_cpu_value *in = task->in[0];
-    memcpy(task->tap + (size_t)in->width * row, f32_row(in, row), in->width * sizeof(float));
+    memcpy(task->tap + (size_t)in->width * row, f32_row(e, in, row), in->width * sizeof(float));
 }
 
 // ---- KV cache and attention ----
@@ -152,17 +168,28 @@ void tn_cpu_kv_store(uint8_t *block, uint32_t head_dim, uint32_t position, const
     scales[TN_KV_PAGE_POSITIONS + position] = v_scale;
 }
 
-static void kv_append(const exec *e, const tn_cpu_task *task, uint32_t row)
+static void append_head(const exec *e, const tn_cpu_task *task, uint32_t row, uint32_t head)
 {
     const uint32_t head_dim = task->op->p.attention.head_dim, position = e->step->positions[row];
     const uint32_t page = pages_of(e, row)[position / TN_KV_PAGE_POSITIONS];
     int16_t *k = (int16_t *)(void *)e->scratch, *v = k + head_dim;
-    for (uint32_t head = 0; head < task->op->p.attention.n_kv_heads; head++) {
-        float k_scale, v_scale;
-        e->kernels->quant_head(f32_row(task->in[0], row) + (size_t)head * head_dim, head_dim, tn_kv_a_qk(head_dim), k, &k_scale);
-        e->kernels->quant_head(f32_row(task->in[1], row) + (size_t)head * head_dim, head_dim, TN_KV_A_V, v, &v_scale);
-        tn_cpu_kv_store(kv_block(e->program, task->op->layer, page, head), head_dim, position % TN_KV_PAGE_POSITIONS, k, k_scale, v,
-                        v_scale);
+    float k_scale, v_scale;
+    e->kernels->quant_head(f32_row(e, task->in[0], row) + (size_t)head * head_dim, head_dim, tn_kv_a_qk(head_dim), k, &k_scale);
+    e->kernels->quant_head(f32_row(e, task->in[1], row) + (size_t)head * head_dim, head_dim, TN_KV_A_V, v, &v_scale);
+    tn_cpu_kv_store(kv_block(e->program, task->op->layer, page, head), head_dim, position % TN_KV_PAGE_POSITIONS, k, k_scale, v, v_scale);
+}
+
+static void kv_append(const exec *e, const tn_cpu_task *task, uint32_t row)
+{
+    for (uint32_t head = 0; head < task->op->p.attention.n_kv_heads; head++) append_head(e, task, row, head);
+}
+
+// The worker's own heads, which it may attend without meeting the others.
+static void append_own_heads(const exec *e, const tn_cpu_task *task)
+{
+    const range mine = share(e, task->op->p.attention.n_kv_heads);
+    for (uint32_t row = 0; row < n_rows(e, task->in[0]->rows); row++) {
+        for (uint32_t head = mine.begin; head < mine.end; head++) append_head(e, task, row, head);
     }
 }
 
@@ -182,8 +209,8 @@ size_t tn_cpu_exec_scratch_bytes(const tn_cpu_task *task)
     return round64(n_q * head_dim * sizeof(int16_t)) + round64(n_q * sizeof(float)) + round64(TN_ATTENTION_SCRATCH_BYTES(n_q, head_dim));
 }
 
-// The query heads of one token that share a KV head.
-static void attend(const exec *e, const tn_cpu_task *task, uint32_t row, uint32_t kv_head)
+// Quantises the query heads of one token that share a KV head, and says where their keys, values and results are.
+static tn_k_attention_args attention_args(const exec *e, const tn_cpu_task *task, uint32_t row, uint32_t kv_head)
 {
     const uint32_t head_dim = task->op->p.attention.head_dim, n_kv_heads = task->op->p.attention.n_kv_heads;
     const uint32_t n_q = task->op->p.attention.n_heads / n_kv_heads;
@@ -193,11 +220,11 @@ static void attend(const exec *e, const tn_cpu_task *task, uint32_t row, uint32_
     uint8_t *rest = (uint8_t *)q_scale + round64(n_q * sizeof(float));
     for (uint32_t i = 0; i < n_q; i++) {
         float scale;
-        e->kernels->quant_head(f32_row(task->in[0], row) + first + (size_t)i * head_dim, head_dim, tn_kv_a_qk(head_dim),
+        e->kernels->quant_head(f32_row(e, task->in[0], row) + first + (size_t)i * head_dim, head_dim, tn_kv_a_qk(head_dim),
                                q + (size_t)i * head_dim, &scale);
         q_scale[i] = tn_ref_query_scale(scale, head_dim);
     }
-    tn_k_attention_args args = {
+    return (tn_k_attention_args){
         .q = q,
         .q_scale = q_scale,
         .n_q = n_q,
@@ -206,18 +233,81 @@ static void attend(const exec *e, const tn_cpu_task *task, uint32_t row, uint32_
         .page_stride = (size_t)n_kv_heads * TN_KV_BLOCK_BYTES(head_dim),
         .pages = pages_of(e, row),
         .n_pos = e->step->positions[row] + 1,
-        .y = f32_row(task->out, row) + first,
+        .y = f32_row(e, task->out, row) + first,
         .scratch = rest,
     };
+}
+
+static void attend(const exec *e, const tn_cpu_task *task, uint32_t row, uint32_t kv_head)
+{
+    const tn_k_attention_args args = attention_args(e, task, row, kv_head);
     check_poison(e, task, task->out->rows, row, e->kernels->attention(&args));
+}
+
+static uint32_t pages_at(const exec *e, uint32_t row) { return e->step->positions[row] / TN_KV_PAGE_POSITIONS + 1; }
+
+// Some pages of a head whose others belong to other workers. `border`: the first one between two workers that lies inside it, another for
+// each such head. Whoever completes the head's pages joins them.
+static void attend_pages(const exec *e, const tn_cpu_task *task, uint32_t row, uint32_t kv_head, range pages, uint32_t border)
+{
+    tn_cpu_program *program = e->program;
+    tn_k_attention_args args = attention_args(e, task, row, kv_head);
+    const bool by_border = program->n_parts_slots == e->n_threads - 1;
+    const uint32_t slot = by_border ? border - 1 : row * task->op->p.attention.n_kv_heads + kv_head, n_pages = pages_at(e, row);
+    args.parts = program->parts + program->parts_slot_floats * slot;
+    args.first_page = pages.begin;
+    args.n_pages = pages.end - pages.begin;
+    e->kernels->attention_pages(&args);
+    if (__atomic_add_fetch(&program->pages_done[slot], args.n_pages, __ATOMIC_ACQ_REL) < n_pages) return;
+    __atomic_store_n(&program->pages_done[slot], 0, __ATOMIC_RELAXED); // the next user comes after a barrier
+    check_poison(e, task, task->out->rows, row, e->kernels->attention_join(&args));
+}
+
+// All pages of all heads in one row, cut into equal shares.
+static void attention_by_pages(const exec *e, const tn_cpu_task *task)
+{
+    const uint32_t n_kv_heads = task->op->p.attention.n_kv_heads, n = n_rows(e, task->out->rows);
+    uint64_t total = 0, at = 0;
+    for (uint32_t row = 0; row < n; row++) total += (uint64_t)pages_at(e, row) * n_kv_heads;
+    const uint64_t begin = total * e->thread / e->n_threads, end = total * (e->thread + 1) / e->n_threads;
+    for (uint32_t row = 0; row < n; row++) {
+        const uint32_t n_pages = pages_at(e, row);
+        for (uint32_t head = 0; head < n_kv_heads; head++, at += n_pages) {
+            if (at + n_pages <= begin || at >= end) continue;
+            const range pages = {(uint32_t)(begin > at ? begin - at : 0), (uint32_t)(end < at + n_pages ? end - at : n_pages)};
+            if (pages.end - pages.begin == n_pages) {
+                attend(e, task, row, head);
+                continue;
+            }
+            // Border b is total * b / n_threads: the lowest above `at`.
+            attend_pages(e, task, row, head, pages, (uint32_t)(at * e->n_threads / total) + 1);
+        }
+    }
+}
+
+// Whether each worker attends its own heads, as it has appended them.
+static bool heads_are_owned(const tn_cpu_program *program) { return program->n_positions_max <= TN_CPU_OWNED_POSITIONS; }
+
+bool tn_cpu_program_meets(const tn_cpu_program *program, const tn_cpu_task *task)
+{
+    return task->barrier || (task->kv_barrier && !heads_are_owned(program));
 }
 
 // Later tokens see more keys: dealing the heads out one by one keeps the workers' loads alike.
 static void attention(const exec *e, const tn_cpu_task *task)
 {
-    const uint32_t n_kv_heads = task->op->p.attention.n_kv_heads;
-    const uint64_t n = (uint64_t)n_rows(e, task->out->rows) * n_kv_heads;
-    for (uint64_t i = e->thread; i < n; i += e->n_threads) attend(e, task, (uint32_t)(i / n_kv_heads), (uint32_t)(i % n_kv_heads));
+    const uint32_t n_kv_heads = task->op->p.attention.n_kv_heads, n = n_rows(e, task->out->rows);
+    if (e->program->list->few_tokens && heads_are_owned(e->program)) {
+        const range mine = share(e, n_kv_heads);
+        for (uint32_t row = 0; row < n; row++) {
+            for (uint32_t head = mine.begin; head < mine.end; head++) attend(e, task, row, head);
+        }
+    } else if (e->program->list->few_tokens && e->n_threads > 1) {
+        attention_by_pages(e, task);
+    } else {
+        for (uint64_t i = e->thread; i < (uint64_t)n * n_kv_heads; i += e->n_threads)
+            attend(e, task, (uint32_t)(i / n_kv_heads), (uint32_t)(i % n_kv_heads));
+    }
 }
 
 // ---- matmuls ----
@@ -229,24 +319,24 @@ typedef struct tile {
     uint32_t absmax[TOKEN_BLOCK];
 } tile;
 
-static void ternary_tile(const tn_cpu_kernels *kernels, const tn_cpu_task *task, tile *t)
+static void ternary_tile(const exec *e, const tn_cpu_task *task, tile *t)
 {
     const tn_cpu_value *x = task->in[0];
     tn_k_matmul_ternary_args args = {
-        .x = codes_row(x, t->first_row),
+        .x = codes_row(e, x, t->first_row),
         .x_stride = x->stride,
-        .x_scale = x->scales + t->first_row,
-        .x_sum = x->sums + t->first_row,
+        .x_scale = scales_row(e, x, t->first_row),
+        .x_sum = sums_row(e, x, t->first_row),
         .w = t->w,
         .w_scale = task->w.scales + t->first_column,
         .M = t->M,
         .N = t->N,
         .n_blocks = task->w.n_blocks,
-        .y = f32_row(task->out, t->first_row) + t->first_column,
+        .y = f32_row(e, task->out, t->first_row) + t->first_column,
         .y_stride = task->out->stride,
         .y_absmax = t->absmax,
     };
-    (task->w.layout == TN_CPU_LAYOUT_T5_16 ? kernels->matmul_ternary_t5 : kernels->matmul_ternary)(&args);
+    (task->w.layout == TN_CPU_LAYOUT_T5_16 ? e->kernels->matmul_ternary_t5 : e->kernels->matmul_ternary)(&args);
 }
 
 // A few rows of the tile at a time go through f32, which is what is multiplied: the weights in memory stay as small as the file's.
@@ -274,18 +364,18 @@ static void dense_tile(const exec *e, const tn_cpu_task *task, tile *t)
         .M = t->M,
         .N = t->N,
         .K = x->width,
-        .y = f32_row(task->out, t->first_row) + t->first_column,
+        .y = f32_row(e, task->out, t->first_row) + t->first_column,
         .y_stride = task->out->stride,
         .y_absmax = t->absmax,
     };
     if (x->type == TN_VALUE_F32) {
-        args.x = f32_row(x, t->first_row);
+        args.x = f32_row(e, x, t->first_row);
         args.x_stride = x->stride;
     } else {
-        args.xq = codes_row(x, t->first_row);
+        args.xq = codes_row(e, x, t->first_row);
         args.xq_stride = x->stride;
-        args.xq_scale = x->scales + (size_t)t->first_row * x->n_groups;
-        args.xq_sum = x->sums + (size_t)t->first_row * x->n_groups;
+        args.xq_scale = scales_row(e, x, t->first_row);
+        args.xq_sum = sums_row(e, x, t->first_row);
         args.xq_groups = x->n_groups;
     }
     if (task->dequant) {
@@ -295,29 +385,49 @@ static void dense_tile(const exec *e, const tn_cpu_task *task, tile *t)
     }
 }
 
-// Shares tiles of (panels, tokens). With at least as many panels as workers each worker keeps its own panels for all tokens, so that the
-// weights pass through one core's caches only.
-static void matmul(const exec *e, const tn_cpu_task *task)
+// Panels [first, end) times a block of tokens.
+static void matmul_panels(const exec *e, const tn_cpu_task *task, uint32_t block, uint32_t first, uint32_t end)
 {
     const uint32_t M = n_rows(e, task->out->rows), N = task->out->width;
-    const uint32_t n_panels = (N - 1) / TN_T2_ROWS + 1, n_blocks = M / TOKEN_BLOCK + (M % TOKEN_BLOCK != 0);
-    const uint32_t n_chunks = n_panels < e->n_threads ? n_panels : e->n_threads;
     const bool in_panels = task->w.layout != TN_CPU_LAYOUT_ROWS;
-    const uint64_t n_tiles = (uint64_t)n_chunks * n_blocks, end = n_tiles * (e->thread + 1) / e->n_threads;
-    for (uint64_t i = n_tiles * e->thread / e->n_threads; i < end; i++) {
-        const uint64_t chunk = i / n_blocks;
-        const uint32_t block = (uint32_t)(i % n_blocks), first_panel = (uint32_t)(n_panels * chunk / n_chunks);
-        const uint32_t columns_end = (uint32_t)(n_panels * (chunk + 1) / n_chunks) * TN_T2_ROWS;
-        tile t = {.first_row = block * TOKEN_BLOCK, .first_column = first_panel * TN_T2_ROWS};
-        t.M = M - t.first_row < TOKEN_BLOCK ? M - t.first_row : TOKEN_BLOCK;
-        t.N = (columns_end < N ? columns_end : N) - t.first_column;
-        t.w = task->w.data + task->w.stride_bytes * (in_panels ? first_panel : t.first_column);
-        if (task->kind == TN_CPU_TASK_MATMUL_TERNARY) {
-            ternary_tile(e->kernels, task, &t);
-        } else {
-            dense_tile(e, task, &t);
+    tile t = {.first_row = block * TOKEN_BLOCK, .first_column = first * TN_T2_ROWS};
+    t.M = M - t.first_row < TOKEN_BLOCK ? M - t.first_row : TOKEN_BLOCK;
+    t.N = (end * TN_T2_ROWS < N ? end * TN_T2_ROWS : N) - t.first_column;
+    t.w = task->w.data + task->w.stride_bytes * (in_panels ? first : t.first_column);
+    if (task->kind == TN_CPU_TASK_MATMUL_TERNARY) {
+        ternary_tile(e, task, &t);
+    } else {
+        dense_tile(e, task, &t);
+    }
+    for (uint32_t m = 0; m < t.M; m++) check_poison(e, task, task->out->rows, t.first_row + m, t.absmax[m]);
+}
+
+// Panels by tokens. A worker begins with panels of its own, one stream of weights from memory; of the last eighth, and of prompts, whoever
+// is ready claims some more, so that one which was held up is not waited for. Prompts go block by block of tokens: their codes stay in the
+// cores' second-level caches, and the panels in the last one.
+static void matmul(const exec *e, const tn_cpu_task *task)
+{
+    const uint32_t M = n_rows(e, task->out->rows), n_panels = (task->out->width - 1) / TN_T2_ROWS + 1;
+    const uint32_t n_blocks = M / TOKEN_BLOCK + (M % TOKEN_BLOCK != 0);
+    const uint64_t n = (uint64_t)n_panels * n_blocks;
+    const uint64_t n_own = e->n_threads == 1 ? n : n_blocks == 1 ? (uint64_t)n_panels * 7 / 8 : 0;
+    const uint64_t own = n_own * e->thread / e->n_threads, own_end = n_own * (e->thread + 1) / e->n_threads;
+    for (uint64_t at = own; at < own_end;) { // by blocks: more than one only where there is one worker
+        const uint32_t block = (uint32_t)(at / n_panels), first = (uint32_t)(at % n_panels);
+        const uint64_t left = own_end - at, count = left < n_panels - first ? left : n_panels - first;
+        matmul_panels(e, task, block, first, first + (uint32_t)count);
+        at += count;
+    }
+    const uint32_t claimed_at_once = (uint32_t)((n_blocks == 1 ? n - n_own : n_panels) / (4u * e->n_threads)) + 1;
+    while (n_own < n) {
+        const uint64_t at = n_own + __atomic_fetch_add(&e->program->claims[task->claims], claimed_at_once, __ATOMIC_RELAXED);
+        if (at >= n) break;
+        for (uint64_t i = at, end = at + claimed_at_once < n ? at + claimed_at_once : n; i < end;) {
+            const uint32_t block = (uint32_t)(i / n_panels), first = (uint32_t)(i % n_panels);
+            const uint64_t left = end - i, count = left < n_panels - first ? left : n_panels - first;
+            matmul_panels(e, task, block, first, first + (uint32_t)count);
+            i += count;
         }
-        for (uint32_t m = 0; m < t.M; m++) check_poison(e, task, task->out->rows, t.first_row + m, t.absmax[m]);
     }
 }
 
@@ -342,13 +452,16 @@ static row_fn *const row_fns[TN_CPU_TASK_COUNT_] = {
 static void run_task(const exec *e, const tn_cpu_task *task)
 {
     row_fn *fn = row_fns[task->kind];
-    if (fn) {
-        range mine = share(e, n_rows(e, task->out ? task->out->rows : task->in[0]->rows));
-        for (uint32_t row = mine.begin; row < mine.end; row++) fn(e, task, row);
-    } else if (task->kind == TN_CPU_TASK_ATTENTION) {
+    if (task->kind == TN_CPU_TASK_ATTENTION) {
         attention(e, task);
-    } else {
+    } else if (!fn) {
         matmul(e, task);
+    } else if (task->sharing == TN_CPU_BY_PARTS) {
+        append_own_heads(e, task);
+    } else {
+        const uint32_t n = n_rows(e, task->out ? task->out->rows : task->in[0]->rows);
+        const range mine = task->sharing == TN_CPU_BY_EACH ? (range){0, n} : share(e, n);
+        for (uint32_t row = mine.begin; row < mine.end; row++) fn(e, task, row);
     }
 }
 
@@ -357,9 +470,9 @@ static void run_timed(const exec *e, tn_program_stats *stats)
 {
     tn_cpu_program *program = e->program;
     uint64_t now_ns = tn_clock_ns();
-    for (uint32_t i = 0; i < program->n_tasks; i++) {
-        const tn_cpu_task *task = &program->tasks[i];
-        if (task->barrier) {
+    for (uint32_t i = 0; i < program->list->n_tasks; i++) {
+        const tn_cpu_task *task = &program->list->tasks[i];
+        if (tn_cpu_program_meets(program, task)) {
             tn_cpu_pool_barrier(program->device->pool);
             const uint64_t met_ns = tn_clock_ns();
             stats->barrier_wait_ns += met_ns - now_ns;
@@ -389,9 +502,10 @@ tn_status tn_cpu_program_run(void *ctx, uint32_t thread, uint32_t n_threads)
         run_timed(&e, program->stats);
         return TN_OK;
     }
-    for (uint32_t i = 0; i < program->n_tasks; i++) {
-        if (program->tasks[i].barrier) tn_cpu_pool_barrier(program->device->pool);
-        run_task(&e, &program->tasks[i]);
+    for (uint32_t i = 0; i < program->list->n_tasks; i++) {
+        const tn_cpu_task *task = &program->list->tasks[i];
+        if (tn_cpu_program_meets(program, task)) tn_cpu_pool_barrier(program->device->pool);
+        run_task(&e, task);
     }
     return TN_OK;
 }

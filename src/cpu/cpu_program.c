@@ -1,7 +1,8 @@
 // Compiles a run of graph nodes to tasks: which storage each value has, where workers must meet, which kernel runs.
 //
-// Barriers: tasks that share rows among workers by token hand rows to each other without one; anything else that reads what was written
-// since the last barrier needs one. Storage of a dead value is reused only after a barrier, so reuse never needs one.
+// Barriers: tasks that share rows among workers by token hand rows to each other without one, and what each worker computed for itself it
+// may read at once; anything else that reads what was written since the last barrier needs one. Storage of a dead value is reused only
+// after a barrier, so reuse never needs one.
 #include "cpu/cpu_program.h"
 
 #include "base/alloc.h"
@@ -11,7 +12,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-typedef enum writer { WRITER_NONE, WRITER_ROWS, WRITER_MIXED } writer; // who wrote a value since the last barrier
+// Who wrote a value since the last barrier. NONE: nobody, or the reader itself.
+typedef enum writer { WRITER_NONE, WRITER_ROWS, WRITER_MIXED } writer;
 
 typedef struct live_block {
     uint64_t offset, end;
@@ -23,27 +25,27 @@ typedef struct compiler {
     const tn_program_desc *desc;
     const tn_graph *graph;
     tn_cpu_program *program;
-    uint32_t *last_use; // [graph->n_values] node
+    tn_cpu_list *list;
+    uint32_t *order;    // [desc->n_nodes] nodes as they are compiled
+    uint32_t *last_use; // [graph->n_values] node, the last of that order
     writer *writers;    // [n_values]
     live_block *live;   // [n_values]
     uint32_t n_live;
     uint64_t arena_bytes;
     bool kv_written, kv_read; // since the last barrier
+    uint32_t n_heads;         // of attention
 } compiler;
 
 static tn_status bad_desc(const char *what) { return tn_fail(TN_INVALID_ARGUMENT, "program description: %s", what); }
 
 // ---- storage ----
 
-static uint32_t rows_max(const tn_cpu_program *program, tn_rows rows)
-{
-    return rows == TN_ROWS_LOGITS ? program->n_logits_max : program->n_tokens_max;
-}
+static uint32_t rows_max(const tn_cpu_list *list, tn_rows rows) { return rows == TN_ROWS_LOGITS ? list->n_logits_max : list->n_tokens_max; }
 
 // Bytes of a value with its parts 64-byte aligned: f32 rows, or codes, scales, sums.
-static bool value_bytes(const tn_cpu_program *program, const tn_cpu_value *value, uint64_t *out_main, uint64_t *out_side, uint64_t *out_all)
+static bool value_bytes(const tn_cpu_list *list, const tn_cpu_value *value, uint64_t *out_main, uint64_t *out_side, uint64_t *out_all)
 {
-    uint64_t rows = rows_max(program, value->rows);
+    uint64_t rows = rows_max(list, value->rows);
     uint64_t row_bytes = value->type == TN_VALUE_F32 ? (uint64_t)value->stride * sizeof(float) : value->stride;
     *out_side = 0;
     if (!tn_ckd_mul(rows, row_bytes, out_main) || !tn_ckd_round_up(*out_main, 64, out_main)) return false;
@@ -80,9 +82,14 @@ static tn_status place(compiler *c, uint64_t bytes, uint64_t *out_offset)
 
 static tn_status give_storage(compiler *c, uint32_t index)
 {
-    tn_cpu_value *value = &c->program->values[index];
+    tn_cpu_value *value = &c->list->values[index];
     uint64_t main_bytes, side_bytes, bytes;
-    if (!value_bytes(c->program, value, &main_bytes, &side_bytes, &bytes)) return bad_desc("its values do not fit into memory");
+    if (!value_bytes(c->list, value, &main_bytes, &side_bytes, &bytes)) return bad_desc("its values do not fit into memory");
+    if (value->worker_stride) { // says so far that there are copies
+        value->worker_stride = (size_t)bytes;
+        if (!tn_ckd_mul(bytes, tn_cpu_pool_n_threads(c->program->device->pool), &bytes))
+            return bad_desc("its values do not fit into memory");
+    }
     TN_TRY(place(c, bytes, &value->arena_offset));
     c->live[c->n_live++] = (live_block){value->arena_offset, value->arena_offset + bytes, index, false};
     return TN_OK;
@@ -92,7 +99,7 @@ static tn_status give_storage(compiler *c, uint32_t index)
 static tn_status check_border(const compiler *c, const tn_cpu_value *value)
 {
     uint64_t main_bytes, side_bytes, bytes;
-    return value_bytes(c->program, value, &main_bytes, &side_bytes, &bytes) ? TN_OK : bad_desc("its values do not fit into memory");
+    return value_bytes(c->list, value, &main_bytes, &side_bytes, &bytes) ? TN_OK : bad_desc("its values do not fit into memory");
 }
 
 static void mark_dead(compiler *c, uint32_t value)
@@ -109,7 +116,7 @@ static void cross_barrier(compiler *c)
         if (!c->live[i].dead) c->live[kept++] = c->live[i];
     }
     c->n_live = kept;
-    memset(c->writers, 0, c->program->n_values * sizeof *c->writers);
+    memset(c->writers, 0, c->list->n_values * sizeof *c->writers);
     c->kv_written = c->kv_read = false;
 }
 
@@ -119,16 +126,17 @@ static void set_shape(tn_cpu_value *value, tn_value_type type, tn_rows rows, uin
     value->rows = rows;
     value->width = width;
     value->n_groups = 1;
+    value->worker_stride = 0;
     value->stride = type == TN_VALUE_F32 ? ((size_t)width + 15) & ~(size_t)15 : TN_Q8_STRIDE(width);
 }
 
-static void resolve_pointers(tn_cpu_program *program)
+static void resolve_pointers(tn_cpu_program *program, tn_cpu_list *list)
 {
-    for (uint32_t i = 0; i < program->n_values; i++) {
-        tn_cpu_value *value = &program->values[i];
+    for (uint32_t i = 0; i < list->n_values; i++) {
+        tn_cpu_value *value = &list->values[i];
         uint64_t main_bytes, side_bytes, all_bytes;
         if (value->width == 0 || i == program->in_value || i == program->out_value) continue;
-        if (!value_bytes(program, value, &main_bytes, &side_bytes, &all_bytes)) continue; // give_storage has refused it
+        if (!value_bytes(list, value, &main_bytes, &side_bytes, &all_bytes)) continue; // give_storage has refused it
         uint8_t *start = program->arena + value->arena_offset;
         if (value->type == TN_VALUE_F32) {
             value->f32 = (float *)(void *)start;
@@ -142,37 +150,54 @@ static void resolve_pointers(tn_cpu_program *program)
 
 // ---- tasks ----
 
-// Whether workers share the rows that a task writes, the same way for every such task with the same rows.
-static bool writes_by_rows(tn_cpu_task_kind kind)
+static tn_cpu_sharing sharing_of(const compiler *c, const tn_cpu_task *task)
 {
-    return kind != TN_CPU_TASK_MATMUL_TERNARY && kind != TN_CPU_TASK_MATMUL_DENSE && kind != TN_CPU_TASK_ATTENTION;
+    switch (task->kind) {
+    case TN_CPU_TASK_MATMUL_TERNARY:
+    case TN_CPU_TASK_MATMUL_DENSE:
+    case TN_CPU_TASK_ATTENTION: return TN_CPU_BY_PARTS;
+    case TN_CPU_TASK_KV_APPEND: return c->list->few_tokens ? TN_CPU_BY_PARTS : TN_CPU_BY_ROWS;
+    case TN_CPU_TASK_TAP: return TN_CPU_BY_ROWS; // written once
+    default: break;
+    }
+    // So is the program's output.
+    const bool is_output = task->out == &c->list->values[c->program->out_value];
+    return c->list->few_tokens && !is_output ? TN_CPU_BY_EACH : TN_CPU_BY_ROWS;
 }
-// The same for what it reads.
-static bool reads_by_rows(tn_cpu_task_kind kind) { return writes_by_rows(kind) && kind != TN_CPU_TASK_COPY; }
 
 static bool needs_barrier(const compiler *c, const tn_cpu_task *task)
 {
+    // Which rows a copy reads is the step's affair.
+    const bool reads_own_rows = task->sharing == TN_CPU_BY_ROWS && task->kind != TN_CPU_TASK_COPY;
     for (uint32_t i = 0; i < 2; i++) {
         if (!task->in[i]) continue;
-        writer wrote = c->writers[task->in[i] - c->program->values];
-        if (wrote == WRITER_MIXED || (wrote == WRITER_ROWS && !reads_by_rows(task->kind))) return true;
+        writer wrote = c->writers[task->in[i] - c->list->values];
+        if (wrote == WRITER_MIXED || (wrote == WRITER_ROWS && !reads_own_rows)) return true;
     }
-    if (task->kind == TN_CPU_TASK_ATTENTION) return c->kv_written;
     return task->kind == TN_CPU_TASK_KV_APPEND && c->kv_read;
 }
 
 static tn_status add_task(compiler *c, tn_cpu_task *task)
 {
+    static const writer writers[] = {[TN_CPU_BY_ROWS] = WRITER_ROWS, [TN_CPU_BY_PARTS] = WRITER_MIXED, [TN_CPU_BY_EACH] = WRITER_NONE};
+    task->sharing = sharing_of(c, task);
     task->barrier = needs_barrier(c, task);
+    if (task->kind == TN_CPU_TASK_ATTENTION && c->kv_written) {
+        task->kv_barrier = !task->barrier && c->list->few_tokens;
+        task->barrier = !task->kv_barrier;
+        c->kv_written = false;
+    }
     if (task->barrier) cross_barrier(c);
     if (task->out) {
-        uint32_t out = (uint32_t)(task->out - c->program->values);
+        uint32_t out = (uint32_t)(task->out - c->list->values);
+        task->out->worker_stride = task->sharing == TN_CPU_BY_EACH;
         TN_TRY(out == c->program->out_value ? check_border(c, task->out) : give_storage(c, out));
-        c->writers[out] = writes_by_rows(task->kind) ? WRITER_ROWS : WRITER_MIXED;
+        c->writers[out] = writers[task->sharing];
     }
+    if (task->kind == TN_CPU_TASK_MATMUL_TERNARY || task->kind == TN_CPU_TASK_MATMUL_DENSE) task->claims = c->list->n_claims++;
     if (task->kind == TN_CPU_TASK_ATTENTION) c->kv_read = true;
     if (task->kind == TN_CPU_TASK_KV_APPEND) c->kv_written = true;
-    c->program->tasks[c->program->n_tasks++] = *task;
+    c->list->tasks[c->list->n_tasks++] = *task;
     return TN_OK;
 }
 
@@ -182,9 +207,9 @@ static tn_status add_taps(compiler *c, uint32_t value, uint32_t node)
     for (uint32_t i = 0; i < c->desc->n_taps; i++) {
         const tn_tap *tap = &c->desc->taps[i];
         if (tap->value != value) continue;
-        tn_cpu_value *source = &program->values[value];
+        tn_cpu_value *source = &c->list->values[value];
         if (source->type != TN_VALUE_F32) return bad_desc("only f32 values can be tapped");
-        TN_TRY(tn_cpu_buffer_check(program->base.device, tap->buffer, 0, (uint64_t)rows_max(program, source->rows) * source->width * 4,
+        TN_TRY(tn_cpu_buffer_check(program->base.device, tap->buffer, 0, (uint64_t)rows_max(c->list, source->rows) * source->width * 4,
                                    "tap"));
         tn_cpu_task task = {
             .kind = TN_CPU_TASK_TAP, .node = node, .in = {source, NULL}, .tap = (float *)(void *)tn_cpu_buffer_data(tap->buffer)};
@@ -251,8 +276,7 @@ static uint32_t dense_group(tn_dtype dtype)
 // Puts the grouped quantisation of the input before a dense matmul, as a value of its own.
 static tn_status add_quant_group(compiler *c, tn_cpu_task *matmul, uint32_t group)
 {
-    tn_cpu_program *program = c->program;
-    tn_cpu_value *codes = &program->values[program->n_values++];
+    tn_cpu_value *codes = &c->list->values[c->list->n_values++];
     set_shape(codes, TN_VALUE_Q8, matmul->in[0]->rows, matmul->in[0]->width);
     codes->n_groups = matmul->in[0]->width / group;
     tn_cpu_task task = {.kind = TN_CPU_TASK_QUANT_GROUP, .node = matmul->node, .in = {matmul->in[0], NULL}, .out = codes, .group = group};
@@ -302,6 +326,7 @@ static tn_status choose(compiler *c, tn_cpu_task *task)
         if (task->op->layer < program->first_layer || task->op->layer - program->first_layer >= (int64_t)c->desc->n_layers)
             return bad_desc("a layer's KV cache is not in its KV buffer");
         program->reads_kv = true;
+        if (task->op->p.attention.n_heads > c->n_heads) c->n_heads = task->op->p.attention.n_heads;
         return TN_OK;
     default: return TN_OK;
     }
@@ -315,13 +340,13 @@ static tn_status add_node(compiler *c, uint32_t index)
     tn_cpu_task task = {.kind = task_kinds[node->op], .node = index, .op = node};
     for (uint32_t i = 0; i < 2; i++) {
         if (node->in[i] == TN_NONE) continue;
-        task.in[i] = &program->values[node->in[i]];
+        task.in[i] = &c->list->values[node->in[i]];
         if (task.in[i]->width == 0) return bad_desc("a node reads a value that the program neither takes nor computes");
     }
     if (node->weight != TN_NONE) TN_TRY(resolve_weight(c, node, &task.w));
     if (node->out != TN_NONE) {
         const tn_value *value = &c->graph->values[node->out];
-        task.out = &program->values[node->out];
+        task.out = &c->list->values[node->out];
         set_shape(task.out, value->type, value->rows, value->width);
         if (node->out == program->out_value) task.out->stride = task.out->width; // dense rows in the caller's buffer
     }
@@ -334,7 +359,7 @@ static tn_status add_node(compiler *c, uint32_t index)
     for (uint32_t i = 0; i < 2; i++) {
         if (node->in[i] != TN_NONE && c->last_use[node->in[i]] == index) mark_dead(c, node->in[i]);
     }
-    if (task.kind == TN_CPU_TASK_MATMUL_DENSE && task.in[0]->type == TN_VALUE_Q8) mark_dead(c, (uint32_t)(task.in[0] - program->values));
+    if (task.kind == TN_CPU_TASK_MATMUL_DENSE && task.in[0]->type == TN_VALUE_Q8) mark_dead(c, (uint32_t)(task.in[0] - c->list->values));
     if (node->out != TN_NONE && c->last_use[node->out] == index) mark_dead(c, node->out);
     return TN_OK;
 }
@@ -379,79 +404,149 @@ static void fill_bounds(tn_cpu_program *program, const tn_program_desc *desc)
     program->n_positions = desc->n_layers == 0 || positions > UINT32_MAX ? UINT32_MAX : (uint32_t)positions;
 }
 
+static bool is_product(const tn_node *node) { return node->op == TN_OP_MATMUL_TERNARY || node->op == TN_OP_MATMUL_DENSE; }
+
+// The graph's order, but for RoPE, which lets the products that follow it go first where none reads it: q, k and v, and then one meeting
+// before what reads them.
+static void fill_order(compiler *c)
+{
+    const uint32_t n = c->desc->n_nodes;
+    const tn_node *nodes = c->graph->nodes + c->desc->first_node;
+    for (uint32_t i = 0; i < n; i++) c->order[i] = c->desc->first_node + i;
+    for (uint32_t i = 1; i < n; i++) {
+        if (!is_product(&nodes[i])) continue;
+        // Moves up past the RoPEs before it.
+        for (uint32_t at = i; at > 0; at--) {
+            const tn_node *before = &c->graph->nodes[c->order[at - 1]];
+            if (before->op != TN_OP_ROPE || before->out == nodes[i].in[0] || before->layer != nodes[i].layer) break;
+            const uint32_t moved = c->order[at];
+            c->order[at] = c->order[at - 1];
+            c->order[at - 1] = moved;
+        }
+    }
+}
+
 static void fill_last_uses(compiler *c)
 {
     const tn_graph *graph = c->graph;
-    uint32_t end = c->desc->first_node + c->desc->n_nodes;
-    for (uint32_t i = c->desc->first_node; i < end; i++) {
-        const tn_node *node = &graph->nodes[i];
-        if (node->out != TN_NONE) c->last_use[node->out] = i;
+    for (uint32_t i = 0; i < c->desc->n_nodes; i++) {
+        const tn_node *node = &graph->nodes[c->order[i]];
+        if (node->out != TN_NONE) c->last_use[node->out] = c->order[i];
         for (uint32_t k = 0; k < 2; k++) {
-            if (node->in[k] != TN_NONE) c->last_use[node->in[k]] = i;
+            if (node->in[k] != TN_NONE) c->last_use[node->in[k]] = c->order[i];
         }
     }
+}
+
+static bool has_gains_to_widen(const tn_cpu_task *task)
+{
+    return (task->kind == TN_CPU_TASK_NORM || task->kind == TN_CPU_TASK_NORM_QUANT) && task->w.dtype != TN_DTYPE_F32;
+}
+
+static uint64_t gains_bytes(const tn_cpu_list *list)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < list->n_tasks; i++) {
+        if (has_gains_to_widen(&list->tasks[i])) bytes += ((uint64_t)list->tasks[i].w.n_cols * 4 + 63) & ~(uint64_t)63;
+    }
+    return bytes;
 }
 
 // Gains as f32: those of other types are converted once, here.
-static void resolve_gains(tn_cpu_program *program, uint64_t offset)
+static void resolve_gains(const tn_cpu_program *program, tn_cpu_list *list, uint64_t offset)
 {
-    for (uint32_t i = 0; i < program->n_tasks; i++) {
-        tn_cpu_task *task = &program->tasks[i];
-        if (task->kind != TN_CPU_TASK_NORM && task->kind != TN_CPU_TASK_NORM_QUANT) continue;
-        if (task->w.dtype == TN_DTYPE_F32) {
+    for (uint32_t i = 0; i < list->n_tasks; i++) {
+        tn_cpu_task *task = &list->tasks[i];
+        if (has_gains_to_widen(task)) {
+            float *gains = (float *)(void *)(program->arena + offset);
+            embed_kernel(&program->device->kernels, task->w.dtype)(task->w.data, task->w.stride_bytes, 0, task->w.n_cols, gains);
+            task->gamma = gains;
+            offset += ((uint64_t)task->w.n_cols * 4 + 63) & ~(uint64_t)63;
+        } else if (task->kind == TN_CPU_TASK_NORM || task->kind == TN_CPU_TASK_NORM_QUANT) {
             task->gamma = (const float *)(const void *)task->w.data;
-            continue;
         }
-        float *gains = (float *)(void *)(program->arena + offset);
-        embed_kernel(&program->device->kernels, task->w.dtype)(task->w.data, task->w.stride_bytes, 0, task->w.n_cols, gains);
-        task->gamma = gains;
-        offset += ((uint64_t)task->w.n_cols * 4 + 63) & ~(uint64_t)63;
     }
 }
 
+// Slots for heads whose pages are shared out: at most one for each border between two workers, and for each head of a small step.
+static bool size_parts(tn_cpu_program *program, uint32_t n_heads, uint64_t *out_bytes)
+{
+    const uint32_t n_borders = tn_cpu_pool_n_threads(program->device->pool) - 1, n_in_step = TN_CPU_FEW_TOKENS * program->n_kv_heads;
+    *out_bytes = 0;
+    if (!program->reads_kv || program->n_seq_pages_max <= TN_CPU_OWNED_POSITIONS / TN_KV_PAGE_POSITIONS) return true;
+    uint64_t floats = (uint64_t)(n_heads / program->n_kv_heads) * TN_ATTENTION_PART(program->head_dim);
+    if (!tn_ckd_mul(floats, program->n_seq_pages_max, &floats)) return false;
+    program->parts_slot_floats = (size_t)floats;
+    program->n_parts_slots = n_borders < n_in_step ? n_borders : n_in_step;
+    return tn_ckd_mul(floats, (uint64_t)program->n_parts_slots * sizeof(float), out_bytes);
+}
+
+// The lists take turns in what values need; gains, scratch and parts follow.
 static tn_status make_arena(compiler *c)
 {
     tn_cpu_program *program = c->program;
-    uint64_t gains = 0, bytes = c->arena_bytes, per_thread, all_threads;
-    for (uint32_t i = 0; i < program->n_tasks; i++) {
-        const tn_cpu_task *task = &program->tasks[i];
-        if ((task->kind == TN_CPU_TASK_NORM || task->kind == TN_CPU_TASK_NORM_QUANT) && task->w.dtype != TN_DTYPE_F32)
-            gains += ((uint64_t)task->w.n_cols * 4 + 63) & ~(uint64_t)63;
+    uint64_t bytes = c->arena_bytes, gains_offsets[TN_CPU_LISTS], per_thread, all_threads, parts, scratch_offset, parts_offset;
+    for (uint32_t i = 0; i < TN_CPU_LISTS; i++) {
+        gains_offsets[i] = bytes;
+        if (!tn_ckd_add(bytes, gains_bytes(&program->lists[i]), &bytes)) return bad_desc("its values do not fit into memory");
     }
-    uint64_t gains_offset = bytes, scratch_offset;
-    if (!tn_ckd_add(bytes, gains, &scratch_offset) || !tn_ckd_round_up(program->thread_scratch_bytes, 64, &per_thread) ||
+    scratch_offset = bytes;
+    if (!tn_ckd_round_up(program->thread_scratch_bytes, 64, &per_thread) ||
         !tn_ckd_mul(per_thread, tn_cpu_pool_n_threads(program->device->pool), &all_threads) ||
-        !tn_ckd_add(scratch_offset, all_threads, &bytes))
+        !tn_ckd_add(scratch_offset, all_threads, &parts_offset) || !size_parts(program, c->n_heads, &parts) ||
+        !tn_ckd_add(parts_offset, parts, &bytes))
         return bad_desc("its values do not fit into memory");
     TN_TRY(tn_alloc_aligned((size_t)bytes, 64, &program->arena));
     program->arena_bytes = bytes;
     program->thread_scratch_bytes = (size_t)per_thread;
     program->thread_scratch = program->arena + scratch_offset;
-    resolve_pointers(program);
-    resolve_gains(program, gains_offset);
-    return TN_OK;
+    program->parts = (float *)(void *)(program->arena + parts_offset);
+    for (uint32_t i = 0; i < TN_CPU_LISTS; i++) {
+        resolve_pointers(program, &program->lists[i]);
+        resolve_gains(program, &program->lists[i], gains_offsets[i]);
+    }
+    const uint32_t n_few = program->lists[TN_CPU_LIST_FEW].n_claims, n_many = program->lists[TN_CPU_LIST_MANY].n_claims;
+    TN_TRY(tn_alloc_zero(n_few > n_many ? n_few : n_many, sizeof *program->claims, &program->claims));
+    return tn_alloc_zero(program->n_parts_slots, sizeof *program->pages_done, &program->pages_done);
 }
 
+// Fills one list.
 static tn_status compile(compiler *c)
 {
-    tn_cpu_program *program = c->program;
     const tn_program_desc *desc = c->desc;
-    fill_last_uses(c);
     if (desc->in_value != TN_NONE) {
         const tn_value *value = &c->graph->values[desc->in_value];
-        tn_cpu_value *in = &program->values[desc->in_value];
+        tn_cpu_value *in = &c->list->values[desc->in_value];
         set_shape(in, value->type, value->rows, value->width);
         in->stride = in->width;
         TN_TRY(check_border(c, in));
         TN_TRY(add_taps(c, desc->in_value, desc->first_node));
     }
-    for (uint32_t i = 0; i < desc->n_nodes; i++) TN_TRY(add_node(c, desc->first_node + i));
-    if (program->values[desc->out_value].width == 0) return bad_desc("its output is not computed by it");
+    for (uint32_t i = 0; i < desc->n_nodes; i++) TN_TRY(add_node(c, c->order[i]));
+    if (c->list->values[desc->out_value].width == 0) return bad_desc("its output is not computed by it");
     for (uint32_t i = 0; i < desc->n_taps; i++) {
-        if (desc->taps[i].value >= c->graph->n_values || program->values[desc->taps[i].value].width == 0)
+        if (desc->taps[i].value >= c->graph->n_values || c->list->values[desc->taps[i].value].width == 0)
             return bad_desc("it taps a value that it does not compute");
     }
-    return make_arena(c);
+    return TN_OK;
+}
+
+// At most one value and one task more than the graph's for each node, and a task for each tap.
+static tn_status compile_list(compiler *c, tn_cpu_list *list, uint32_t n_tokens_max)
+{
+    const tn_program_desc *desc = c->desc;
+    const size_t n_values = (size_t)desc->graph->n_values + desc->n_nodes, n_tasks = 2 * (size_t)desc->n_nodes + desc->n_taps;
+    *list = (tn_cpu_list){.n_tokens_max = n_tokens_max,
+                          .n_logits_max = desc->n_logits_max < n_tokens_max ? desc->n_logits_max : n_tokens_max,
+                          .n_values = desc->graph->n_values,
+                          .few_tokens = n_tokens_max <= TN_CPU_FEW_TOKENS};
+    TN_TRY(tn_alloc_zero(n_values, sizeof *list->values, &list->values));
+    TN_TRY(tn_alloc_zero(n_tasks, sizeof *list->tasks, &list->tasks));
+    memset(c->writers, 0, n_values * sizeof *c->writers);
+    c->list = list;
+    c->n_live = 0;
+    c->kv_written = c->kv_read = false;
+    return compile(c);
 }
 
 tn_status tn_cpu_program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
@@ -459,8 +554,6 @@ tn_status tn_cpu_program_create(tn_device *device, const tn_program_desc *desc, 
     *out_program = NULL;
     TN_TRY(check_desc(device, desc));
     tn_status status;
-    // At most one value and one task more than the graph's for each node, and a task for each tap.
-    size_t n_values = (size_t)desc->graph->n_values + desc->n_nodes, n_tasks = 2 * (size_t)desc->n_nodes + desc->n_taps;
     compiler c = {.desc = desc, .graph = desc->graph};
     tn_cpu_program *program;
     TN_TRY(tn_alloc_zero(1, sizeof *program, &program));
@@ -469,14 +562,18 @@ tn_status tn_cpu_program_create(tn_device *device, const tn_program_desc *desc, 
     program->device = tn_cpu_device_of(device);
     program->job = (tn_cpu_job){.run = tn_cpu_program_run, .ctx = program};
     fill_bounds(program, desc);
-    program->n_values = desc->graph->n_values;
-    TN_TRY_GOTO(tn_alloc_zero(n_values, sizeof *program->values, &program->values));
-    TN_TRY_GOTO(tn_alloc_zero(n_tasks, sizeof *program->tasks, &program->tasks));
+    const size_t n_values = (size_t)desc->graph->n_values + desc->n_nodes;
     TN_TRY_GOTO(tn_alloc_zero(desc->n_seqs_max, sizeof *program->seq_next, &program->seq_next));
+    TN_TRY_GOTO(tn_alloc_zero(desc->n_nodes, sizeof *c.order, &c.order));
     TN_TRY_GOTO(tn_alloc_zero(desc->graph->n_values, sizeof *c.last_use, &c.last_use));
     TN_TRY_GOTO(tn_alloc_zero(n_values, sizeof *c.writers, &c.writers));
     TN_TRY_GOTO(tn_alloc_zero(n_values, sizeof *c.live, &c.live));
-    TN_TRY_GOTO(compile(&c));
+    fill_order(&c);
+    fill_last_uses(&c);
+    const uint32_t n_few = desc->n_tokens_max < TN_CPU_FEW_TOKENS ? desc->n_tokens_max : TN_CPU_FEW_TOKENS;
+    TN_TRY_GOTO(compile_list(&c, &program->lists[TN_CPU_LIST_FEW], n_few));
+    if (desc->n_tokens_max > n_few) TN_TRY_GOTO(compile_list(&c, &program->lists[TN_CPU_LIST_MANY], desc->n_tokens_max));
+    TN_TRY_GOTO(make_arena(&c));
     *out_program = &program->base;
     program = NULL;
     status = TN_OK;
@@ -485,6 +582,7 @@ fail:
     tn_free(c.live);
     tn_free(c.writers);
     tn_free(c.last_use);
+    tn_free(c.order);
     return status;
 }
 
@@ -493,10 +591,14 @@ void tn_cpu_program_destroy(tn_program *base)
     if (!base) return;
     tn_cpu_program *program = (tn_cpu_program *)base;
     tn_cpu_pool_detach(program->device->pool, &program->job);
+    tn_free(program->pages_done);
+    tn_free(program->claims);
     tn_free(program->arena);
     tn_free(program->seq_next);
-    tn_free(program->tasks);
-    tn_free(program->values);
+    for (uint32_t i = 0; i < TN_CPU_LISTS; i++) {
+        tn_free(program->lists[i].tasks);
+        tn_free(program->lists[i].values);
+    }
     tn_free(program);
 }
 

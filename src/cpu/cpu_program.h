@@ -1,9 +1,15 @@
-// A compiled program: a flat list of tasks over values in one arena. Made by cpu_program.c, run by cpu_exec.c.
+// A compiled program: flat lists of tasks over values in one arena. Made by cpu_program.c, run by cpu_exec.c.
 #ifndef TN_CPU_PROGRAM_H
 #define TN_CPU_PROGRAM_H
 
 #include "cpu/cpu_backend.h"
 #include "cpu/pack.h"
+
+// Steps of at most this many tokens run from a list of their own, in which each worker computes the row ops for itself: doing 13 us of them
+// twice costs less than six meetings a layer of 3 us. From 3 tokens on sharing the rows is cheaper.
+#define TN_CPU_FEW_TOKENS 2u
+// Up to here a worker appends and attends its KV heads alone; beyond, pages are shared out, for which the workers meet once more.
+#define TN_CPU_OWNED_POSITIONS (2u * TN_KV_PAGE_POSITIONS)
 
 // Storage of a value. Rows of f32 are padded to 16 floats, rows of codes to TN_Q8_STRIDE bytes of which those from `width` on are zero.
 typedef struct tn_cpu_value {
@@ -13,7 +19,8 @@ typedef struct tn_cpu_value {
     uint32_t n_groups; // Q8: scales and sums a row; 1 except for grouped quantisation
     size_t stride;     // F32: floats a row; Q8: bytes of codes a row
     uint64_t arena_offset;
-    float *f32; // of the values that cross the program's border: set by submit
+    size_t worker_stride; // bytes from one worker's copy to the next; 0: all share one
+    float *f32;           // of the values that cross the program's border: set by submit
     int8_t *codes;
     float *scales; // [rows][n_groups]
     int32_t *sums;
@@ -37,9 +44,19 @@ typedef enum tn_cpu_task_kind {
     TN_CPU_TASK_COUNT_,
 } tn_cpu_task_kind;
 
+// Who does a task's work.
+typedef enum tn_cpu_sharing {
+    TN_CPU_BY_ROWS,  // each worker has its range of rows, the same for all such tasks
+    TN_CPU_BY_PARTS, // matmuls: panels; attention, and what it appends to the cache in a list for few tokens: KV heads
+    TN_CPU_BY_EACH,  // every worker all rows, into a copy of its own
+} tn_cpu_sharing;
+
 typedef struct tn_cpu_task {
     tn_cpu_task_kind kind;
+    tn_cpu_sharing sharing;
     bool barrier;        // the workers meet before it
+    bool kv_barrier;     // ATTENTION: they do where pages are shared out, since others have appended
+    uint32_t claims;     // MATMUL: index of its counter
     uint32_t node;       // index in the graph
     const tn_node *op;   // its parameters; borrowed from the graph
     tn_cpu_value *in[2]; // NULL where unused
@@ -56,19 +73,35 @@ typedef struct tn_cpu_task {
     tn_k_dequant_fn *dequant; // EMBED, MATMUL_DENSE: rows pass through f32 first (dense: of f32 rows); else NULL
 } tn_cpu_task;
 
+// The tasks for steps of up to n_tokens_max tokens.
+typedef struct tn_cpu_list {
+    uint32_t n_tokens_max, n_logits_max;
+    tn_cpu_value *values; // owned: the graph's, then those that the compiler added
+    uint32_t n_values;
+    tn_cpu_task *tasks; // owned
+    uint32_t n_tasks, n_claims;
+    bool few_tokens;
+} tn_cpu_list;
+
+enum { TN_CPU_LIST_FEW, TN_CPU_LIST_MANY, TN_CPU_LISTS };
+
 typedef struct tn_cpu_program {
     tn_program base;
     tn_cpu_device *device;
     tn_cpu_job job;
 
-    tn_cpu_value *values; // owned: the graph's, then those that the compiler added
-    uint32_t n_values, in_value, out_value;
-    tn_cpu_task *tasks; // owned
-    uint32_t n_tasks;
-    uint8_t *arena; // owned
+    tn_cpu_list lists[TN_CPU_LISTS]; // MANY is empty where no step has more than TN_CPU_FEW_TOKENS
+    uint32_t in_value, out_value;
+    uint8_t *arena; // owned: of the list that runs
     uint64_t arena_bytes;
     uint8_t *thread_scratch; // in the arena
     size_t thread_scratch_bytes;
+    // Heads whose pages several workers compute: a slot for each border between two workers' shares, or for each head. In the arena.
+    float *parts;
+    size_t parts_slot_floats;
+    uint32_t n_parts_slots;
+    uint32_t *pages_done; // owned, [n_parts_slots], atomic: of that head; whoever completes them joins, and clears it
+    uint32_t *claims;     // owned, atomic: panels that were claimed, of each matmul of the list that runs; submit clears them
 
     uint8_t *kv; // NULL where the program has no layers
     uint32_t n_kv_pages, n_kv_heads, head_dim;
@@ -79,12 +112,17 @@ typedef struct tn_cpu_program {
     uint32_t *seq_next; // owned, [n_seqs_max]: for checking steps
 
     tn_program_stats *stats; // NULL: none
-    tn_step step;            // of the submit in flight
+    // Of the submit in flight.
+    const tn_cpu_list *list;
+    tn_step step;
+    uint32_t n_positions_max; // of its tokens
     uint32_t *poison;
 } tn_cpu_program;
 
 // Runs the program's tasks; a tn_cpu_job_fn.
 tn_status tn_cpu_program_run(void *program, uint32_t thread, uint32_t n_threads);
+// Whether the workers meet before a task of the submit in flight.
+bool tn_cpu_program_meets(const tn_cpu_program *program, const tn_cpu_task *task);
 // Scratch that one thread needs for a task, 0 where none.
 size_t tn_cpu_exec_scratch_bytes(const tn_cpu_task *task);
 // Puts one position into a KV block: codes k and v [head_dim] with their scales.

@@ -26,9 +26,11 @@ static tn_status check_step(tn_cpu_program *program, const tn_step *step)
                        (unsigned)step->n_tokens, (unsigned)step->n_logits, (unsigned)step->n_seqs, (unsigned)program->n_tokens_max,
                        (unsigned)program->n_logits_max, (unsigned)program->n_seqs_max);
     memset(program->seq_next, 0, step->n_seqs * sizeof *program->seq_next);
+    program->n_positions_max = 0;
     for (uint32_t i = 0; i < step->n_tokens; i++) {
         if (program->reads_tokens && (uint32_t)step->tokens[i] >= program->n_vocab) return bad_step("its id is not in the vocabulary", i);
         if (step->positions[i] >= program->n_positions) return bad_step("its position is beyond the context", i);
+        if (step->positions[i] >= program->n_positions_max) program->n_positions_max = step->positions[i] + 1;
         if (!program->reads_kv) continue;
         if (step->seqs[i] >= step->n_seqs) return bad_step("its sequence is not one of the step's", i);
         if (step->positions[i] < program->seq_next[step->seqs[i]])
@@ -45,9 +47,9 @@ static tn_status check_step(tn_cpu_program *program, const tn_step *step)
 }
 
 // Points a value that crosses the program's border at the caller's rows.
-static tn_status bind_border(tn_cpu_program *program, uint32_t index, tn_buffer *buffer, const tn_step *step, const char *what)
+static tn_status bind_border(const tn_cpu_program *program, uint32_t index, tn_buffer *buffer, const tn_step *step, const char *what)
 {
-    tn_cpu_value *value = &program->values[index];
+    tn_cpu_value *value = &program->list->values[index];
     uint64_t rows = value->rows == TN_ROWS_LOGITS ? step->n_logits : step->n_tokens;
     TN_TRY(tn_cpu_buffer_check(program->base.device, buffer, 0, rows * value->width * sizeof(float), what));
     value->f32 = (float *)(void *)tn_cpu_buffer_data(buffer);
@@ -62,6 +64,7 @@ tn_status tn_cpu_program_submit(tn_program *base, const tn_submit *submit, tn_fe
     if (tn_cpu_pool_in_flight(pool, &program->job))
         return tn_fail(TN_INVALID_ARGUMENT, "the program's last submit is still in flight: wait for its fence first");
     TN_TRY(check_step(program, submit->step));
+    program->list = &program->lists[submit->step->n_tokens <= TN_CPU_FEW_TOKENS ? TN_CPU_LIST_FEW : TN_CPU_LIST_MANY];
     if (!submit->poison) return tn_fail(TN_INVALID_ARGUMENT, "submit: there is no place for the poison of its tokens");
     if (program->in_value != TN_NONE) {
         if (submit->in == submit->out) return tn_fail(TN_INVALID_ARGUMENT, "submit: input and output are the same buffer");
@@ -71,6 +74,7 @@ tn_status tn_cpu_program_submit(tn_program *base, const tn_submit *submit, tn_fe
     program->step = *submit->step;
     program->poison = submit->poison;
     memset(program->poison, 0, submit->step->n_tokens * sizeof *program->poison);
+    for (uint32_t i = 0; i < program->list->n_claims; i++) __atomic_store_n(&program->claims[i], 0, __ATOMIC_RELAXED);
     return tn_cpu_pool_submit(pool, &program->job, out_fence);
 }
 

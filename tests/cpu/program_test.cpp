@@ -262,9 +262,74 @@ TEST(CpuProgram, WorkersMeetOnlyWhereRowsPassBetweenThem)
     Program program(device, chain.net, packed, bounds, 0, chain.net.graph->n_nodes, TN_NONE, chain.x);
     const auto *compiled = reinterpret_cast<const tn_cpu_program *>(program.get());
     uint32_t n_barriers = 0;
-    for (uint32_t i = 0; i < compiled->n_tasks; i++) n_barriers += compiled->tasks[i].barrier;
+    const tn_cpu_list &list = compiled->lists[TN_CPU_LIST_MANY];
+    for (uint32_t i = 0; i < list.n_tasks; i++) n_barriers += list.tasks[i].barrier;
     // A layer: before gate and up (together), before glu, before down, before the sum.
     EXPECT_EQ(n_barriers, 4u * 4);
+    // For few tokens each worker does the rows for itself: before glu and before the sum, where products are read.
+    const tn_cpu_list &few = compiled->lists[TN_CPU_LIST_FEW];
+    n_barriers = 0;
+    for (uint32_t i = 0; i < few.n_tasks; i++) n_barriers += few.tasks[i].barrier;
+    EXPECT_EQ(n_barriers, 4u * 2);
+}
+
+// One layer of attention behind products, of 2 KV heads.
+struct Attending {
+    Attending() : net(5)
+    {
+        net.graph->n_kv_heads = 2;
+        net.graph->head_dim = 24;
+        net.graph->n_layers = 1;
+        const uint32_t x = net.embed(9, 32);
+        net.layer = 0;
+        const uint32_t q = net.dense(x, 6 * 24, TN_DTYPE_F32);
+        net.kv_append(net.dense(x, 2 * 24, TN_DTYPE_F32), net.dense(x, 2 * 24, TN_DTYPE_F32), 6);
+        out = net.attention(q, 6);
+    }
+    Net net;
+    uint32_t out;
+};
+
+// Rows of two sequences that grow by a prompt of 1..64 tokens and then by steps of one or two, up to 9 pages.
+std::vector<std::vector<float>> rows_of_growing_sequences(uint32_t n_threads)
+{
+    Device device(cpu_target(n_threads));
+    Attending a;
+    Packed packed(device, a.net);
+    Bounds bounds;
+    bounds.n_tokens_max = 64;
+    bounds.n_seqs_max = 2;
+    bounds.n_seq_pages_max = 9;
+    Random random(3);
+    const std::vector<uint32_t> pages = shuffled_pages(bounds, &random);
+    Program program(device, a.net, packed, bounds, 0, a.net.graph->n_nodes, TN_NONE, a.out);
+    std::vector<std::vector<float>> rows;
+    uint32_t length[2] = {0, 0};
+    const auto step = [&](std::vector<uint32_t> seqs) {
+        std::vector<Token> tokens;
+        for (uint32_t seq : seqs) {
+            tokens.push_back({static_cast<int32_t>((length[seq] * 7 + seq) % 9), seq, length[seq]});
+            length[seq]++;
+        }
+        rows.push_back(program.run(make_step(tokens, bounds, pages)));
+    };
+    // Around each border of pages: steps of one token, of two of one sequence, of one of each.
+    for (uint32_t border : {128u, 256u, 384u, 640u, 1024u, 1152u}) {
+        while (length[0] + 70 < border) step(std::vector<uint32_t>(64, 0));
+        while (length[0] + 5 < border) step({0, 0});
+        step({0});
+        step({0, 0});
+        step({0, 1});
+        while (length[0] < border) step({0});
+    }
+    while (length[1] < 300) step({1, 1});
+    return rows;
+}
+
+TEST(CpuProgram, WorkersThatShareAHeadsPagesGiveTheBitsOfOneThatHasThemAll)
+{
+    const auto want = rows_of_growing_sequences(1);
+    for (uint32_t n_threads : {2u, 3u, 4u, 5u, 9u}) EXPECT_EQ(rows_of_growing_sequences(n_threads), want) << n_threads << " threads";
 }
 
 TEST(CpuProgram, TwoProgramsOfADeviceMayBeInFlightTogether)

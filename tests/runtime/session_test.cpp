@@ -188,14 +188,14 @@ TEST_F(Session, AProfileHasEveryOpAndItsTimesAreWithinThoseOfTheSteps)
     params.n_ctx = 64;
     params.profile = true;
     ASSERT_EQ(tn_session_create(model, host, &params, &session), TN_OK);
-    ASSERT_EQ(decode({1, 2, 3}), TN_OK);
+    ASSERT_EQ(decode({3}), TN_OK);
     ASSERT_EQ(decode({4}), TN_OK);
     const Profile two(session);
     EXPECT_EQ(two.totals.n_steps, 2u);
     EXPECT_GT(two.node_ns, 0u);
     EXPECT_LE(two.node_ns + two.totals.barrier_wait_ns, two.totals.step_ns);
     EXPECT_GT(two.totals.n_barriers, 0u);
-    EXPECT_EQ(two.totals.n_barriers % 2, 0u) << "each step has the same";
+    EXPECT_EQ(two.totals.n_barriers % 2, 0u) << "each step of as few tokens has the same";
     tn_model_info m;
     tn_model_get_info(model, &m);
     size_t n_ternary = 0;
