@@ -135,33 +135,44 @@ static tn_status to_16_bits(tn_dtype dtype, const float *src, size_t n, uint8_t 
     return TN_OK;
 }
 
+// Divides any value that a block with scale 0 can have to code 0.
+#define HUGE_DIVISOR 0x1p127f
+
+// The nearest codes to x / divisor, as numbers: conversions and clamps of integers would keep the loop from becoming vectors.
+static void block_codes(const float *x, const size_t n, float divisor, float low, float high, float *codes)
+{
+    for (size_t j = 0; j < n; j++) codes[j] = tn_dense_clamp_f32(tn_dense_round_even_f32(x[j] / divisor), low, high);
+}
+
 // d = absmax / 127 rounded to f16, and codes against that rounded d, so that its rounding costs nothing but the clamp at the ends.
 static tn_status to_q8_0(const float *src, size_t n, uint8_t *dst)
 {
     for (size_t b = 0; b < n / Q8_BLOCK; b++) {
         const float *x = src + b * Q8_BLOCK;
         uint8_t *o = dst + b * Q8_BYTES;
-        float amax = 0;
+        float amax, codes[Q8_BLOCK];
+        uint32_t largest = 0; // as bits: the order of magnitudes without a branch
         for (size_t j = 0; j < Q8_BLOCK; j++) {
-            const float a = x[j] < 0 ? -x[j] : x[j];
-            if (a > amax) amax = a;
+            const uint32_t bits = tn_dense_bits(x[j]) & 0x7fffffffu;
+            largest = bits > largest ? bits : largest;
         }
+        memcpy(&amax, &largest, sizeof(amax));
         const uint16_t d16 = tn_f32_to_f16(amax / 127.0f);
         if (d16 >= 0x7c00) return tn_dense_fail_too_large(b * Q8_BLOCK, amax, "Q8_0");
         const float d = tn_f16_to_f32(d16);
         tn_dense_store_u16(o, d16);
-        for (size_t j = 0; j < Q8_BLOCK; j++) o[2 + j] = d16 == 0 ? 0 : (uint8_t)tn_dense_clamp(tn_dense_round_even(x[j] / d), -127, 127);
+        block_codes(x, Q8_BLOCK, d16 == 0 ? HUGE_DIVISOR : d, -127, 127, codes);
+        for (size_t j = 0; j < Q8_BLOCK; j++) o[2 + j] = (uint8_t)(int)codes[j];
     }
     return TN_OK;
 }
 
 static float q6_error(const float *x, float scale)
 {
-    float error = 0;
-    for (size_t j = 0; j < Q6_SUB; j++) {
-        const float q = scale == 0 ? 0 : (float)tn_dense_clamp(tn_dense_round_even(x[j] / scale), -32, 31);
-        error += (x[j] - scale * q) * (x[j] - scale * q);
-    }
+    float codes[Q6_SUB], errors[Q6_SUB], error = 0;
+    block_codes(x, Q6_SUB, scale == 0 ? HUGE_DIVISOR : scale, -32, 31, codes);
+    for (size_t j = 0; j < Q6_SUB; j++) errors[j] = (x[j] - scale * codes[j]) * (x[j] - scale * codes[j]);
+    for (size_t j = 0; j < Q6_SUB; j++) error += errors[j];
     return error;
 }
 
@@ -197,10 +208,12 @@ static tn_status to_q6_k_block(const float *x, size_t place, uint8_t *o)
     for (size_t s = 0; s < Q6_BLOCK / Q6_SUB; s++) {
         const int code = d == 0 ? 0 : q6_scale_code(x + s * Q6_SUB, d, scales[s]);
         const float scale = d * (float)code;
+        float codes[Q6_SUB];
         o[192 + s] = (uint8_t)code;
+        block_codes(x + s * Q6_SUB, Q6_SUB, scale == 0 ? HUGE_DIVISOR : scale, -32, 31, codes);
         for (size_t j = 0; j < Q6_SUB; j++) {
             const q6_place at = q6_at(s * Q6_SUB + j);
-            const unsigned q = (unsigned)((scale == 0 ? 0 : tn_dense_clamp(tn_dense_round_even(x[s * Q6_SUB + j] / scale), -32, 31)) + 32);
+            const unsigned q = (unsigned)((int)codes[j] + 32);
             o[at.ql] = (uint8_t)(o[at.ql] | (q & 15u) << at.ql_shift);
             o[128 + at.qh] = (uint8_t)(o[128 + at.qh] | q >> 4 << at.qh_shift);
         }

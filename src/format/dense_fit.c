@@ -4,24 +4,25 @@
 enum {
     FIT_VALUES_MAX = 32,
     FIT_STEPS = 9, // divisors tried on each side of the plain one
+    FIT_TRIES = 2 * FIT_STEPS + 1,
+    FIT_LANES = 20, // tries made side by side, rounded up so that compilers make vectors of them; the sums of each keep their order
 };
 
 // Sums that judge a scale: with codes q the best scale is sum(xq)/sum(qq) and it takes sum(xq)^2/sum(qq) off the squared error.
-typedef struct symmetric_fit {
-    float xq, qq;
-} symmetric_fit;
+typedef struct symmetric_fits {
+    float inverse[FIT_LANES], xq[FIT_LANES], qq[FIT_LANES];
+} symmetric_fits;
 
 static float absolute(float x) { return x < 0 ? -x : x; }
 
-static symmetric_fit try_symmetric(const float *x, size_t n, int limit, float inverse)
+// One value's part of the sums.
+static void add_value(float x, float low, float high, const float *restrict inverse, float *restrict xq, float *restrict qq)
 {
-    symmetric_fit fit = {0, 0};
-    for (size_t j = 0; j < n; j++) {
-        const float q = (float)tn_dense_clamp(tn_dense_round_even(x[j] * inverse), -limit, limit - 1);
-        fit.xq += x[j] * q;
-        fit.qq += q * q;
+    for (size_t i = 0; i < FIT_LANES; i++) {
+        const float q = tn_dense_clamp_f32(tn_dense_round_even_f32(x * inverse[i]), low, high);
+        xq[i] += x * q;
+        qq[i] += q * q;
     }
-    return fit;
 }
 
 // The value with the largest magnitude. Values are divided by it (or by its magnitude) so that the sums cannot overflow.
@@ -41,12 +42,14 @@ float tn_dense_fit_symmetric(const float *x, size_t n, int limit, float step)
     if (peak == 0) return 0;
     for (size_t j = 0; j < n; j++) unit[j] = x[j] / peak;
     float best = 0, gain = -1;
-    for (int i = -FIT_STEPS; i <= FIT_STEPS; i++) {
-        const symmetric_fit fit = try_symmetric(unit, n, limit, -((float)limit + step * (float)i));
-        if (fit.qq > 0 && fit.xq * fit.xq > gain * fit.qq) {
-            gain = (fit.xq * fit.xq) / fit.qq;
-            best = fit.xq / fit.qq;
-        }
+    symmetric_fits fits = {{0}, {0}, {0}};
+    for (int i = 0; i < FIT_LANES; i++) fits.inverse[i] = -((float)limit + step * (float)(i - FIT_STEPS));
+    for (size_t j = 0; j < n; j++) add_value(unit[j], (float)-limit, (float)(limit - 1), fits.inverse, fits.xq, fits.qq);
+    for (int i = 0; i < FIT_TRIES; i++) {
+        const float xq = fits.xq[i], qq = fits.qq[i];
+        if (!(qq > 0 && xq * xq > gain * qq)) continue;
+        gain = (xq * xq) / qq;
+        best = xq / qq;
     }
     return best * peak;
 }

@@ -22,6 +22,13 @@ static inline bool tn_dense_is_finite(float f) { return (tn_dense_bits(f) & 0x7f
 
 // Nearest integer, ties to even, of |x| < 2^21, by the place of the f32 mantissa's last bit.
 static inline int tn_dense_round_even(float x) { return (int)((x + 0x1.8p23f) - 0x1.8p23f); }
+// The same as numbers: loops over them become vectors.
+static inline float tn_dense_round_even_f32(float x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
+static inline float tn_dense_clamp_f32(float v, float low, float high)
+{
+    v = v < low ? low : v;
+    return v > high ? high : v;
+}
 static inline int tn_dense_clamp(int v, int low, int high) { return v < low ? low : v > high ? high : v; }
 // The nearest code 0..max of any number.
 static inline int tn_dense_code(float x, int max) { return x > (float)max ? max : x > 0 ? tn_dense_round_even(x) : 0; }
