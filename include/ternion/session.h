@@ -28,6 +28,10 @@ typedef struct tn_session_params {
     tn_log log;
     tn_progress progress; // packing of weights
     bool profile;         // add up where time goes, for tn_session_profile: some microseconds a step
+    // Type of the output head where the file's is F32, F16 or BF16: "q8_0" or "q6_k" quantise it as it is packed; NULL or "keep": as in the
+    // file. A tied embedding is quantised with it. The logits are then those of a file that was converted with such a head, bit for bit,
+    // and not those of this file.
+    const char *head;
 } tn_session_params;
 #define TN_SESSION_PARAMS_INIT TN_PARAMS_INIT(tn_session_params)
 

@@ -9,6 +9,7 @@
 #include "base/params.h"
 #include "model/model_internal.h"
 #include "runtime/costs.h"
+#include "runtime/head_type.h"
 #include "runtime/host.h"
 #include "runtime/kv_cache.h"
 #include "runtime/placement_internal.h"
@@ -20,7 +21,8 @@ static const uint32_t n_ubatch_default = 512;
 
 struct tn_session {
     const tn_model *model;
-    tn_graph graph; // the model's, with tables only as long as this session's context; nodes and values are the model's
+    tn_graph graph;             // the model's, with tables only as long as this session's context; nodes and values are the model's
+    tn_weight_source file_head; // the head as the file has it, where the session gives it another type
     tn_plan *plan;
     tn_device **devices; // [host's devices]; NULL where no segment runs
     tn_plan_run *run;
@@ -140,6 +142,7 @@ static tn_status create(const tn_model *model, tn_host *host, const tn_session_p
     session->trace = params->trace;
     TN_TRY_GOTO(read_params(params, graph, &session->info));
     TN_TRY_GOTO(borrow_graph(session, graph));
+    TN_TRY_GOTO(tn_head_type_set(&session->graph, params->head, &session->file_head));
     TN_TRY_GOTO(reserve_arrays(session));
     const tn_placement *placement = params->placement;
     if (!placement) {

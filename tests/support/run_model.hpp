@@ -45,7 +45,7 @@ struct run_options {
     std::string devices;
     int32_t n_gpu_layers = -2; // -2: not given
     bool traced = false;
-    const char *i2s_layout = nullptr, *tl_preset = nullptr;
+    const char *i2s_layout = nullptr, *tl_preset = nullptr, *head = nullptr;
 };
 
 struct run_result {
@@ -93,6 +93,7 @@ inline void run_model(const std::string &path, const std::vector<int32_t> &ids, 
     session_params.placement = placement;
     session_params.n_ubatch = options.ubatch;
     session_params.n_logits_max = feed;
+    session_params.head = options.head;
     if (options.traced) session_params.trace = {trace_store::row, &store};
     tn_session *session = nullptr;
     ASSERT_EQ(tn_session_create(model, host, &session_params, &session), TN_OK) << tn_error_last()->message;

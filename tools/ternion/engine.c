@@ -1,6 +1,7 @@
 // Opens what the flags ask for, and finds the model that comes with ternion.
 #include "engine.h"
 
+#include "head_note.h"
 #include "plain.h"
 #include "report.h"
 #include "units.h"
@@ -171,6 +172,10 @@ int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params pa
 {
     char command[64];
     params.placement = engine->placement;
+    params.head = tn_cli_text(&cli->options, TN_OPT_HEAD);
+    if (cli->verb != TN_VERB_LOGITS && !engine->head_noted && strcmp(params.head, "keep") == 0)
+        tn_cli_head_note(engine->model, &engine->info);
+    engine->head_noted = true; // not again for the next of many sessions
     params.log = tn_cli_log();
     params.progress = tn_cli_progress_hook(&cli->progress);
     tn_status status = tn_session_create(engine->model, engine->host, &params, &engine->session);

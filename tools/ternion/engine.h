@@ -14,6 +14,7 @@ typedef struct tn_cli_engine {
     tn_placement *placement;
     tn_session *session;
     tn_session_info session_info;
+    bool head_noted; // what another head would save has been said
 } tn_cli_engine;
 
 // Those that return int return 0 or the exit status after a message.
