@@ -6,8 +6,8 @@ typedef struct tn_v32 {
     float32x4_t v[8]; // lanes 4i .. 4i+3
 } tn_v32;
 
-// Tiles of the template: 32 registers hold 16 accumulators, 8 weights and what is loaded; one token has 8 chains of sums in one row.
-enum { TN_DOT_MR = 2, TN_DOT_NR_MANY = 1, TN_DOT_NR_ONE = 1 };
+// Tiles of the template: 32 registers hold 16 accumulators, 8 weights and what is loaded.
+enum { TN_DOT_MR = 2, TN_DOT_NR_MANY = 1 };
 
 TN_K_INLINE tn_v32 tn_v32_zero(void)
 {

@@ -27,8 +27,7 @@ TN_K_INLINE void tn_k_raise(uint32_t *absmax, uint32_t bits)
 {
     if (bits > *absmax) *absmax = bits;
 }
-// Asks for the lines of n bytes (a constant) `ahead` of p; they need not exist. Row tiles name the same place of the next tile: rows of a
-// few KiB end before the hardware has learned to follow them.
+// Asks for the lines of n bytes (a constant) `ahead` of p; they need not exist.
 TN_K_INLINE void tn_k_prefetch(const uint8_t *p, size_t ahead, const unsigned n)
 {
     TN_K_UNROLL

@@ -1,5 +1,6 @@
 // q8_0 matmul over Q8_16, written once: lanes are rows of a panel, so GSUM needs no horizontal step. The including file defines before it
-//   TN_Q8_ROWS          rows of a vector; TN_Q8_VECS: vectors of a tile (ROWS * VECS is 8 or 16)
+//   TN_Q8_ROWS          rows of a vector
+//   TN_Q8_VECS          vectors of a tile; ROWS * VECS is 16, as half a panel at a time would read each line twice
 //   TN_Q8_TOKENS        tokens of a tile
 //   tn_rows_f, tn_rows_i: ROWS lanes of f32 and of int32, with tn_rows_zero, _set1, _load, _add, _mul, _to_f32, _fl, and _store, which
 //                       stores the first n lanes (n >= ROWS: all) of one token and raises its largest bits
@@ -15,6 +16,7 @@ TN_K_INLINE void q8_block_terms(const tn_k_matmul_dense_args *a, const uint8_t *
                                 tn_rows_f t[TN_Q8_TOKENS][TN_Q8_VECS], const unsigned MR)
 {
     const size_t group = (size_t)m0 * a->xq_groups + b;
+    if (MR > 2 && m0 == 0) tn_k_prefetch(block, 4 * TN_Q8_BLOCK_BYTES, TN_Q8_BLOCK_BYTES); // as in tmpl/matmul_q6_k.h
     const uint8_t *scales = block + 4 * (size_t)first_row;
     tn_rows_i acc[TN_Q8_TOKENS][TN_Q8_VECS];
     q8_dots(a->xq + m0 * a->xq_stride + (size_t)b * 32, a->xq_stride, a->xq_sum + group, a->xq_groups, scales + 64, acc, MR);

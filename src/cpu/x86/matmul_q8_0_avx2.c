@@ -8,19 +8,22 @@ TN_K_INLINE void q8_dots(const int8_t *x, size_t x_stride, const int32_t *x_sum,
     (void)x_sum; // codes become signed here
     (void)x_groups;
     TN_K_UNROLL
-    for (unsigned m = 0; m < MR; m++) acc[m][0] = _mm256_setzero_si256();
-    TN_K_UNROLL
-    for (unsigned j = 0; j < 8; j++) {
-        // |code| unsigned times activation with the code's sign: 2*128*127 fits vpmaddubsw's 16 bits, where code+128 would saturate.
-        const __m256i code = _mm256_xor_si256(tn_load256(codes + 64 * j), sign_bit), size = _mm256_abs_epi8(code);
+    for (unsigned v = 0; v < TN_Q8_VECS; v++) {
         TN_K_UNROLL
-        for (unsigned m = 0; m < MR; m++) {
-            const __m256i x4 = _mm256_sign_epi8(tn_x4_256(x + m * x_stride + 4 * j), code);
-            acc[m][0] = tn_pin256(_mm256_add_epi32(acc[m][0], _mm256_madd_epi16(_mm256_maddubs_epi16(size, x4), ones)));
+        for (unsigned m = 0; m < MR; m++) acc[m][v] = _mm256_setzero_si256();
+        TN_K_UNROLL
+        for (unsigned j = 0; j < 8; j++) {
+            // |code| unsigned times activation with the code's sign: 2*128*127 fits vpmaddubsw's 16 bits, where code+128 would saturate.
+            const __m256i code = _mm256_xor_si256(tn_load256(codes + 64 * j + 32 * v), sign_bit), size = _mm256_abs_epi8(code);
+            TN_K_UNROLL
+            for (unsigned m = 0; m < MR; m++) {
+                const __m256i x4 = _mm256_sign_epi8(tn_x4_256(x + m * x_stride + 4 * j), code);
+                acc[m][v] = tn_pin256(_mm256_add_epi32(acc[m][v], _mm256_madd_epi16(_mm256_maddubs_epi16(size, x4), ones)));
+            }
         }
     }
 }
 
 #include "cpu/tmpl/matmul_q8_0.h"
 
-void tn_k_matmul_q8_0_q8_4x8__avx2(const tn_k_matmul_dense_args *args) { q8_rows(args); }
+void tn_k_matmul_q8_0_q8_4x16__avx2(const tn_k_matmul_dense_args *args) { q8_rows(args); }

@@ -7,15 +7,18 @@ TN_K_INLINE void q8_dots(const int8_t *x, size_t x_stride, const int32_t *x_sum,
 {
     // Codes are stored plus 128: 128 times the sum of the activations comes off.
     TN_K_UNROLL
-    for (unsigned m = 0; m < MR; m++) acc[m][0] = _mm256_set1_epi32(-128 * x_sum[m * x_groups]);
-    TN_K_UNROLL
-    for (unsigned j = 0; j < 8; j++) {
-        const __m256i code = tn_load256(codes + 64 * j);
+    for (unsigned v = 0; v < TN_Q8_VECS; v++) {
         TN_K_UNROLL
-        for (unsigned m = 0; m < MR; m++) acc[m][0] = tn_dot_bytes256(acc[m][0], code, tn_x4_256(x + m * x_stride + 4 * j));
+        for (unsigned m = 0; m < MR; m++) acc[m][v] = _mm256_set1_epi32(-128 * x_sum[m * x_groups]);
+        TN_K_UNROLL
+        for (unsigned j = 0; j < 8; j++) {
+            const __m256i code = tn_load256(codes + 64 * j + 32 * v);
+            TN_K_UNROLL
+            for (unsigned m = 0; m < MR; m++) acc[m][v] = tn_dot_bytes256(acc[m][v], code, tn_x4_256(x + m * x_stride + 4 * j));
+        }
     }
 }
 
 #include "cpu/tmpl/matmul_q8_0.h"
 
-void tn_k_matmul_q8_0_q8_4x8__avxvnni(const tn_k_matmul_dense_args *args) { q8_rows(args); }
+void tn_k_matmul_q8_0_q8_4x16__avxvnni(const tn_k_matmul_dense_args *args) { q8_rows(args); }

@@ -7,7 +7,7 @@ typedef struct tn_v32 {
 } tn_v32;
 
 // Tiles of the template: 16 registers hold 8 accumulators and 4 weights.
-enum { TN_DOT_MR = 2, TN_DOT_NR_MANY = 1, TN_DOT_NR_ONE = 2 };
+enum { TN_DOT_MR = 2, TN_DOT_NR_MANY = 1 };
 
 TN_K_INLINE tn_v32 tn_v32_zero(void)
 {

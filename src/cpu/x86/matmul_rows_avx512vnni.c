@@ -6,8 +6,8 @@ typedef struct tn_v32 {
     __m512 a, b; // lanes 0-15, 16-31
 } tn_v32;
 
-// Tiles of the template: 4 tokens x 2 rows hold 16 accumulators, 4 weights and a token's 2 vectors; one token takes 4 rows to hide latency.
-enum { TN_DOT_MR = 4, TN_DOT_NR_MANY = 2, TN_DOT_NR_ONE = 4 };
+// Tiles of the template: 4 tokens x 2 rows hold 16 accumulators, 4 weights and a token's 2 vectors.
+enum { TN_DOT_MR = 4, TN_DOT_NR_MANY = 2 };
 
 TN_K_INLINE tn_v32 tn_v32_zero(void) { return (tn_v32){_mm512_setzero_ps(), _mm512_setzero_ps()}; }
 TN_K_INLINE tn_v32 tn_v32_load(const float *p) { return (tn_v32){_mm512_loadu_ps(p), _mm512_loadu_ps(p + 16)}; }

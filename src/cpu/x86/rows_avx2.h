@@ -1,10 +1,10 @@
-// Eight rows of a panel as lanes: the vocabulary of tmpl/matmul_q8_0.h for AVX2 and AVX-VNNI.
+// Eight rows of a panel as lanes: the vocabulary of tmpl/matmul_q8_0.h and tmpl/matmul_q6_k.h for AVX2 and AVX-VNNI.
 #ifndef TN_CPU_X86_ROWS_AVX2_H
 #define TN_CPU_X86_ROWS_AVX2_H
 
 #include "cpu/x86/matmul_avx2.h"
 
-enum { TN_Q8_ROWS = 8, TN_Q8_VECS = 1, TN_Q8_TOKENS = 4 };
+enum { TN_Q8_ROWS = 8, TN_Q8_VECS = 2, TN_Q8_TOKENS = 4 };
 
 typedef __m256 tn_rows_f;
 typedef __m256i tn_rows_i;

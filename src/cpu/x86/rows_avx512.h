@@ -1,4 +1,4 @@
-// Sixteen rows of a panel as lanes: the vocabulary of tmpl/matmul_q6_k.h for the levels with 512-bit vectors.
+// Sixteen rows of a panel as lanes: the vocabulary of tmpl/matmul_q6_k.h and tmpl/matmul_q8_0.h for the levels with 512-bit vectors.
 #ifndef TN_CPU_X86_ROWS_AVX512_H
 #define TN_CPU_X86_ROWS_AVX512_H
 
