@@ -22,11 +22,18 @@ TN_K_INLINE tn_v32 tn_v32_load_f16(const uint8_t *p)
     return (tn_v32){_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)),
                     _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p + 32)))};
 }
-TN_K_INLINE __m512 tn_bf16_ps512(const uint8_t *p)
+// Sixteen of 32 words from word `first` on as the high halves of lanes: one permutation in place of widening and a shift.
+TN_K_INLINE __m512 tn_bf16_ps512(__m512i words, int first)
 {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i word = _mm512_slli_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(first)), 16);
+    return _mm512_castsi512_ps(_mm512_maskz_permutexvar_epi16(0xaaaaaaaau, word, words));
 }
-TN_K_INLINE tn_v32 tn_v32_load_bf16(const uint8_t *p) { return (tn_v32){tn_bf16_ps512(p), tn_bf16_ps512(p + 32)}; }
+TN_K_INLINE tn_v32 tn_v32_load_bf16(const uint8_t *p)
+{
+    const __m512i words = _mm512_loadu_si512(p);
+    return (tn_v32){tn_bf16_ps512(words, 0), tn_bf16_ps512(words, 16)};
+}
 // acc + x*w, two roundings.
 TN_K_INLINE tn_v32 tn_v32_mul_add(tn_v32 acc, tn_v32 x, tn_v32 w)
 {
