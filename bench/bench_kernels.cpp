@@ -109,9 +109,9 @@ void ternary(benchmark::State &state, const tn_kernel_row &row, Shape shape, uin
 
 void dense(benchmark::State &state, const tn_kernel_row &row, Shape shape, uint32_t M)
 {
-    const bool q8 = row.slot == TN_SLOT_matmul_q8_0, q6 = row.slot == TN_SLOT_matmul_q6_k;
+    const bool q4 = row.slot == TN_SLOT_matmul_q4_0, q8 = q4 || row.slot == TN_SLOT_matmul_q8_0, q6 = row.slot == TN_SLOT_matmul_q6_k;
     const size_t element = row.slot == TN_SLOT_matmul_f32 ? 4 : 2;
-    const size_t stride = q8   ? shape.K / 32 * static_cast<size_t>(TN_Q8_BLOCK_BYTES)
+    const size_t stride = q8   ? shape.K / 32 * static_cast<size_t>(q4 ? TN_Q4_BLOCK_BYTES : TN_Q8_BLOCK_BYTES)
                           : q6 ? shape.K / 256 * static_cast<size_t>(TN_Q6_BLOCK_BYTES)
                                : (shape.K * element + 63) / 64 * 64;
     const size_t bytes = stride * (q8 || q6 ? (shape.N + 15) / 16 : shape.N);
@@ -251,11 +251,13 @@ void add_row(const tn_kernel_row &row)
     case TN_SLOT_matmul_f16:
     case TN_SLOT_matmul_bf16:
     case TN_SLOT_matmul_q8_0:
+    case TN_SLOT_matmul_q4_0:
     case TN_SLOT_matmul_q6_k: shapes(head_shapes, dense); break;
     case TN_SLOT_embed_f32:
     case TN_SLOT_embed_f16:
     case TN_SLOT_embed_bf16:
     case TN_SLOT_embed_q8_0:
+    case TN_SLOT_embed_q4_0:
     case TN_SLOT_embed_q6_k: benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State &state) { embed(state, row); }); break;
     case TN_SLOT_attention:
         for (uint32_t n_pos : {128u, 2048u}) {

@@ -234,7 +234,7 @@ static tn_k_embed_fn *embed_kernel(const tn_cpu_kernels *kernels, tn_dtype dtype
     case TN_DTYPE_F32: return kernels->embed_f32;
     case TN_DTYPE_F16: return kernels->embed_f16;
     case TN_DTYPE_BF16: return kernels->embed_bf16;
-    case TN_DTYPE_Q4_0: // has the same layout
+    case TN_DTYPE_Q4_0: return kernels->embed_q4_0;
     case TN_DTYPE_Q8_0: return kernels->embed_q8_0;
     case TN_DTYPE_Q6_K: return kernels->embed_q6_k;
     default: return NULL;
@@ -247,7 +247,7 @@ static tn_k_matmul_dense_fn *dense_kernel(const tn_cpu_kernels *kernels, tn_dtyp
     case TN_DTYPE_F32: return kernels->matmul_f32;
     case TN_DTYPE_F16: return kernels->matmul_f16;
     case TN_DTYPE_BF16: return kernels->matmul_bf16;
-    case TN_DTYPE_Q4_0:
+    case TN_DTYPE_Q4_0: return kernels->matmul_q4_0;
     case TN_DTYPE_Q8_0: return kernels->matmul_q8_0;
     case TN_DTYPE_Q6_K: return kernels->matmul_q6_k;
     default: return kernels->matmul_f32; // of dequantised rows

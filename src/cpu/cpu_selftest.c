@@ -372,7 +372,7 @@ static tn_status run_all(bench *b)
         {TN_DTYPE_F16, 333, 0, TN_SLOT_matmul_f16, TN_SLOT_embed_f16},
         {TN_DTYPE_BF16, 333, 0, TN_SLOT_matmul_bf16, TN_SLOT_embed_bf16},
         {TN_DTYPE_Q8_0, 288, 32, TN_SLOT_matmul_q8_0, TN_SLOT_embed_q8_0},
-        {TN_DTYPE_Q4_0, 288, 32, TN_SLOT_matmul_q8_0, TN_SLOT_embed_q8_0},
+        {TN_DTYPE_Q4_0, 288, 32, TN_SLOT_matmul_q4_0, TN_SLOT_embed_q4_0},
         {TN_DTYPE_Q6_K, 512, 256, TN_SLOT_matmul_q6_k, TN_SLOT_embed_q6_k},
     };
     fill_inputs(b);

@@ -17,7 +17,9 @@
 // Layout Q8_16 (q8_0): panels of 16 rows; for each 32 columns 16 f32 scales (FL applied), then 8 groups of 64 bytes: byte 4r + j of group g
 // holds code + 128 (unsigned) of row r, column 4g + j. Padding rows: scale 0, code 128.
 #define TN_Q8_BLOCK_BYTES (64u + 512u)
-// q4_0 is packed so too: it is q8_0 with codes -8..7.
+// Layout Q4_16 (q4_0): the same with 4 groups of 64 bytes: of byte 4r + j of group g bits 0-3 hold code + 8 of row r, column 4g + j, bits
+// 4-7 that of column 16 + 4g + j. Padding rows: scale 0, code 8.
+#define TN_Q4_BLOCK_BYTES (64u + 256u)
 // Layout Q6_16 (q6_k): panels of 16 rows; for each 256 columns 16 f32 scales, then int8 factors, 16 rows side by side for each 16 columns,
 // then the codes (0..63) of each 16 columns as three groups of 64 bytes: bits 0-5 of byte 4r + j of group g hold row r, column 4g + j; bits
 // 6-7 of groups 0, 1 and 2 are bits 0-1, 2-3 and 4-5 of column 12 + j. Padding rows: all 0.
@@ -53,7 +55,7 @@ typedef struct tn_k_matmul_dense_args {
     const int32_t *xq_sum; // [M][xq_groups]
     uint32_t xq_groups;
     const uint8_t *w; // first row or panel to compute
-    size_t w_stride;  // bytes a row (f32, f16, bf16) or a panel (q8_0, q6_k)
+    size_t w_stride;  // bytes a row (f32, f16, bf16) or a panel (q8_0, q4_0, q6_k)
     uint32_t M, N, K; // N: real rows from there on
     float *y;
     size_t y_stride;    // floats
@@ -118,11 +120,13 @@ typedef uint64_t tn_k_peak_dot_fn(uint8_t code, int8_t q, uint32_t n_groups, uin
     X(matmul_f16, tn_k_matmul_dense_fn) \
     X(matmul_bf16, tn_k_matmul_dense_fn) \
     X(matmul_q8_0, tn_k_matmul_dense_fn) \
+    X(matmul_q4_0, tn_k_matmul_dense_fn) \
     X(matmul_q6_k, tn_k_matmul_dense_fn) \
     X(embed_f32, tn_k_embed_fn) \
     X(embed_f16, tn_k_embed_fn) \
     X(embed_bf16, tn_k_embed_fn) \
     X(embed_q8_0, tn_k_embed_fn) \
+    X(embed_q4_0, tn_k_embed_fn) \
     X(embed_q6_k, tn_k_embed_fn) \
     X(dequant_q4_1, tn_k_dequant_fn) \
     X(dequant_q5_0, tn_k_dequant_fn) \

@@ -55,9 +55,13 @@ static bool shape_of(const tn_weight_source *source, tn_cpu_layout ternary, shap
         return shape_panels(TN_T2_BLOCK_BYTES, (cols + s->block_cols - 1) / s->block_cols, groups, groups * GROUP_ROWS * sizeof(float), s);
     }
     s->source_row_bytes = tn_dtype_row_bytes(source->dtype, cols);
-    if (source->dtype == TN_DTYPE_Q8_0 || source->dtype == TN_DTYPE_Q4_0) {
+    if (source->dtype == TN_DTYPE_Q8_0) {
         s->layout = TN_CPU_LAYOUT_Q8_16;
         return shape_panels(TN_Q8_BLOCK_BYTES, cols / Q8_0_ELEMENTS, groups, 0, s);
+    }
+    if (source->dtype == TN_DTYPE_Q4_0) {
+        s->layout = TN_CPU_LAYOUT_Q4_16;
+        return shape_panels(TN_Q4_BLOCK_BYTES, cols / Q8_0_ELEMENTS, groups, 0, s);
     }
     if (source->dtype == TN_DTYPE_Q6_K) {
         s->layout = TN_CPU_LAYOUT_Q6_16;
@@ -183,28 +187,23 @@ static void pack_ternary(const tn_weight_source *source, const shape *s, uint32_
     memcpy(packed + s->scales_offset + row0 * sizeof(float), scales, sizeof scales);
 }
 
-// Elements 4g .. 4g+3 of a Q8_0 or Q4_0 block as code + 128, a byte each.
-static uint32_t q8_codes(tn_dtype dtype, const uint8_t *block, uint32_t g)
-{
-    uint32_t codes;
-    memcpy(&codes, block + 2 + 4 * (dtype == TN_DTYPE_Q4_0 ? g % 4 : g), sizeof codes);
-    if (dtype == TN_DTYPE_Q8_0) return codes ^ 0x80808080u;
-    // Low nibbles are elements 0-15, high ones 16-31; a code is its nibble - 8.
-    return (codes >> (g < 4 ? 0 : 4) & 0x0f0f0f0fu) + 0x78787878u;
-}
-
+// Q8_0 codes become unsigned by their sign bit; Q4_0 bytes hold the two elements that Q4_16's do. Four bytes of a row at a time.
 static void pack_q8(const tn_weight_source *source, const shape *s, uint32_t row0, uint32_t rows, uint8_t *packed, const uint8_t *src)
 {
-    const size_t block_bytes = source->dtype == TN_DTYPE_Q8_0 ? Q8_0_BYTES : Q4_0_BYTES;
+    const bool q4 = source->dtype == TN_DTYPE_Q4_0;
+    const size_t file_block = q4 ? Q4_0_BYTES : Q8_0_BYTES, block_bytes = q4 ? TN_Q4_BLOCK_BYTES : TN_Q8_BLOCK_BYTES;
+    const uint32_t sign_bits = q4 ? 0 : 0x80808080u, n_groups = q4 ? 4 : 8;
     uint8_t *panel = packed + row0 / GROUP_ROWS * s->stride_bytes;
-    for (uint32_t b = 0; b < source->n_cols / Q8_0_ELEMENTS; b++, panel += TN_Q8_BLOCK_BYTES) {
+    for (uint32_t b = 0; b < source->n_cols / Q8_0_ELEMENTS; b++, panel += block_bytes) {
         float scales[GROUP_ROWS] = {0};
-        memset(panel + 64, 128, TN_Q8_BLOCK_BYTES - 64);
+        if (rows < GROUP_ROWS) memset(panel + 64, q4 ? 0x88 : 128, block_bytes - 64);
         for (uint32_t r = 0; r < rows; r++) {
-            const uint8_t *block = src + r * s->source_row_bytes + b * block_bytes;
+            const uint8_t *block = src + r * s->source_row_bytes + b * file_block;
             scales[r] = tn_fl(tn_widen_f16(tn_load_u16(block)));
-            for (uint32_t g = 0; g < 8; g++) {
-                const uint32_t codes = q8_codes(source->dtype, block, g);
+            for (uint32_t g = 0; g < n_groups; g++) {
+                uint32_t codes;
+                memcpy(&codes, block + 2 + 4 * g, sizeof codes);
+                codes ^= sign_bits;
                 memcpy(panel + 64 + 64 * g + 4 * r, &codes, sizeof codes);
             }
         }
@@ -249,7 +248,8 @@ tn_status tn_cpu_pack_group(const tn_weight_source *source, tn_cpu_layout ternar
     switch (s.layout) {
     case TN_CPU_LAYOUT_T2_16:
     case TN_CPU_LAYOUT_T5_16: pack_ternary(source, &s, row0, rows, packed, scratch); break;
-    case TN_CPU_LAYOUT_Q8_16: pack_q8(source, &s, row0, rows, packed, scratch); break;
+    case TN_CPU_LAYOUT_Q8_16:
+    case TN_CPU_LAYOUT_Q4_16: pack_q8(source, &s, row0, rows, packed, scratch); break;
     case TN_CPU_LAYOUT_Q6_16: tn_cpu_pack_q6_k(scratch, s.source_row_bytes, rows, source->n_cols, packed + group * s.stride_bytes); break;
     case TN_CPU_LAYOUT_ROWS: pack_rows(source, &s, row0, rows, packed, scratch); break;
     }

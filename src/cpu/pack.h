@@ -9,7 +9,8 @@ typedef enum tn_cpu_layout {
     TN_CPU_LAYOUT_Q8_16,
     TN_CPU_LAYOUT_ROWS,
     TN_CPU_LAYOUT_Q6_16,
-    TN_CPU_LAYOUT_T5_16
+    TN_CPU_LAYOUT_T5_16,
+    TN_CPU_LAYOUT_Q4_16
 } tn_cpu_layout;
 
 // A packed weight as kernels take it. Borrows the packed bytes.

@@ -17,6 +17,8 @@ tn_dtype dtype_of(tn_kernel_slot slot)
     case TN_SLOT_embed_bf16: return TN_DTYPE_BF16;
     case TN_SLOT_matmul_q8_0:
     case TN_SLOT_embed_q8_0: return TN_DTYPE_Q8_0;
+    case TN_SLOT_matmul_q4_0:
+    case TN_SLOT_embed_q4_0: return TN_DTYPE_Q4_0;
     case TN_SLOT_dequant_q4_1: return TN_DTYPE_Q4_1;
     case TN_SLOT_dequant_q5_0: return TN_DTYPE_Q5_0;
     case TN_SLOT_dequant_q5_1: return TN_DTYPE_Q5_1;
@@ -25,12 +27,13 @@ tn_dtype dtype_of(tn_kernel_slot slot)
     default: return TN_DTYPE_Q6_K;
     }
 }
-bool is_quantised(tn_dtype dtype) { return dtype == TN_DTYPE_Q8_0 || dtype == TN_DTYPE_Q6_K; }
-uint32_t group_of(tn_dtype dtype) { return dtype == TN_DTYPE_Q8_0 ? 32 : 256; }
+bool has_blocks_of_32(tn_dtype dtype) { return dtype == TN_DTYPE_Q8_0 || dtype == TN_DTYPE_Q4_0; }
+bool is_quantised(tn_dtype dtype) { return has_blocks_of_32(dtype) || dtype == TN_DTYPE_Q6_K; }
+uint32_t group_of(tn_dtype dtype) { return has_blocks_of_32(dtype) ? 32 : 256; }
 
 std::vector<uint32_t> columns_of(tn_dtype dtype)
 {
-    if (dtype == TN_DTYPE_Q8_0) return {32, 64, 96, 224, 256, 288, 480, 512, 544, 1056};
+    if (has_blocks_of_32(dtype)) return {32, 64, 96, 224, 256, 288, 480, 512, 544, 1056};
     if (dtype == TN_DTYPE_Q6_K) return {256, 512, 768, 1280};
     return {1, 2, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 127, 251, 256, 257, 509};
 }
@@ -61,6 +64,12 @@ void fill_row(tn_dtype dtype, uint32_t K, Fill fill, Random &random, uint8_t *ro
                 row[2 + i] =
                     static_cast<uint8_t>(fill == Fill::extreme_codes ? (random.range(0, 3) ? -128 : 127) : random.range(-128, 127));
             }
+        }
+    } else if (dtype == TN_DTYPE_Q4_0) {
+        for (uint32_t b = 0; b < K / 32; b++, row += 18) {
+            put16(row, block_scale(fill, random));
+            for (uint32_t i = 0; i < 16; i++)
+                row[2 + i] = static_cast<uint8_t>(fill == Fill::extreme_codes ? (random.range(0, 3) ? 0x00 : 0xff) : random.bits());
         }
     } else if (dtype == TN_DTYPE_Q6_K) {
         for (uint32_t b = 0; b < K / 256; b++, row += 210) {
@@ -275,11 +284,14 @@ void expect_lanes_round_twice(const tn_kernel_row &row, tn_dtype dtype, uint32_t
 std::unique_ptr<Weight> make_ones(tn_dtype dtype, uint32_t N, uint32_t K)
 {
     std::vector<uint8_t> rows(N * tn_dtype_row_bytes(dtype, K));
-    const size_t block_bytes = dtype == TN_DTYPE_Q8_0 ? 34 : 210;
+    const size_t block_bytes = tn_dtype_get(dtype)->block_bytes;
     for (uint8_t *block = rows.data(); block < rows.data() + rows.size(); block += block_bytes) {
         if (dtype == TN_DTYPE_Q8_0) {
             put16(block, half_of(1.0f));
             std::memset(block + 2, 1, 32);
+        } else if (dtype == TN_DTYPE_Q4_0) { // 1 + 8
+            put16(block, half_of(1.0f));
+            std::memset(block + 2, 0x99, 16);
         } else { // 1 + 32: low bits 1, high bits 2
             std::memset(block, 0x11, 128);
             std::memset(block + 128, 0xaa, 64);
@@ -310,7 +322,7 @@ void set_group(Activations &x, uint32_t g, int32_t sum, float scale)
 // Two terms of GSUM, at every two places: one exact, -fl(a*b), the other a*b = 2049 * (1+2^-13)*2^-11, which loses 2^-24.
 void expect_terms_round_twice(const tn_kernel_row &row, tn_dtype dtype, uint32_t M, uint32_t N)
 {
-    const uint32_t groups = dtype == TN_DTYPE_Q8_0 ? 16 : 3;
+    const uint32_t groups = has_blocks_of_32(dtype) ? 16 : 3;
     auto weight = make_ones(dtype, N, groups * group_of(dtype));
     for (uint32_t exact = 0; exact < groups; exact++) {
         for (uint32_t inexact = 0; inexact < groups; inexact++) {
@@ -370,7 +382,7 @@ TEST_P(MatmulDense, ReportsPoisonAndNeverLowersTheMaximum)
 
 INSTANTIATE_TEST_SUITE_P(Kernels, MatmulDense,
                          ::testing::ValuesIn(rows_of({TN_SLOT_matmul_f32, TN_SLOT_matmul_f16, TN_SLOT_matmul_bf16, TN_SLOT_matmul_q8_0,
-                                                      TN_SLOT_matmul_q6_k})),
+                                                      TN_SLOT_matmul_q4_0, TN_SLOT_matmul_q6_k})),
                          row_name);
 
 class Embed : public ::testing::TestWithParam<tn_kernel_row>
@@ -405,7 +417,7 @@ TEST_P(Embed, EqualsTheReferenceForEveryRowWithAndWithoutFlushToZero)
 
 INSTANTIATE_TEST_SUITE_P(Kernels, Embed,
                          ::testing::ValuesIn(rows_of({TN_SLOT_embed_f32, TN_SLOT_embed_f16, TN_SLOT_embed_bf16, TN_SLOT_embed_q8_0,
-                                                      TN_SLOT_embed_q6_k})),
+                                                      TN_SLOT_embed_q4_0, TN_SLOT_embed_q6_k})),
                          row_name);
 
 class Dequant : public ::testing::TestWithParam<tn_kernel_row>

@@ -46,6 +46,22 @@ uint32_t tn_k_embed_q8_0_f32_1x1__scalar(const uint8_t *w, size_t w_stride, uint
     return absmax;
 }
 
+uint32_t tn_k_embed_q4_0_f32_1x1__scalar(const uint8_t *w, size_t w_stride, uint32_t row, uint32_t n, float *y)
+{
+    uint32_t absmax = 0;
+    const uint32_t r = row % 16;
+    const uint8_t *block = w + row / 16 * w_stride;
+    for (uint32_t b = 0; b < n / 32; b++, block += TN_Q4_BLOCK_BYTES) {
+        float d;
+        memcpy(&d, block + 4 * r, sizeof d);
+        for (uint32_t k = 0; k < 32; k++) {
+            const int32_t code = (block[64 + 64 * (k % 16 / 4) + 4 * r + k % 4] >> (k < 16 ? 0 : 4) & 15) - 8;
+            tn_k_store(&y[(size_t)b * 32 + k], d * (float)code, &absmax);
+        }
+    }
+    return absmax;
+}
+
 uint32_t tn_k_embed_q6_k_f32_1x1__scalar(const uint8_t *w, size_t w_stride, uint32_t row, uint32_t n, float *y)
 {
     uint32_t absmax = 0;

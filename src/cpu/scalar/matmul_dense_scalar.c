@@ -1,4 +1,4 @@
-// Dense matmul in plain C: f32, f16 and bf16 rows by DOT_ROW, q8_0 and q6_k panels by GSUM.
+// Dense matmul in plain C: f32, f16 and bf16 rows by DOT_ROW, q8_0, q4_0 and q6_k panels by GSUM.
 #include "cpu/tmpl/matmul_common.h"
 #include "cpu/tmpl/matmul_half.h"
 
@@ -55,10 +55,17 @@ void tn_k_matmul_f32_f32_4x1__scalar(const tn_k_matmul_dense_args *args) { rows(
 void tn_k_matmul_f16_f32_4x1__scalar(const tn_k_matmul_dense_args *args) { rows(args, TN_DTYPE_F16); }
 void tn_k_matmul_bf16_f32_4x1__scalar(const tn_k_matmul_dense_args *args) { rows(args, TN_DTYPE_BF16); }
 
-// One token times one panel of 16 q8_0 rows.
-static void q8_panel(const tn_k_matmul_dense_args *a, const uint8_t *panel, uint32_t m, float sum[16])
+// Code of row r, column k of a block of Q8_16 or Q4_16, unsigned.
+static inline int32_t q8_code(const uint8_t *block, bool q4, uint32_t r, uint32_t k)
 {
-    const uint32_t n_blocks = a->K / 32;
+    if (!q4) return block[64 + 64 * (k / 4) + 4 * r + k % 4];
+    return block[64 + 64 * (k % 16 / 4) + 4 * r + k % 4] >> (k < 16 ? 0 : 4) & 15;
+}
+
+// One token times one panel of 16 q8_0 or q4_0 rows.
+static inline void q8_panel(const tn_k_matmul_dense_args *a, bool q4, const uint8_t *panel, uint32_t m, float sum[16])
+{
+    const uint32_t n_blocks = a->K / 32, block_bytes = q4 ? TN_Q4_BLOCK_BYTES : TN_Q8_BLOCK_BYTES;
     const int8_t *x = a->xq + m * a->xq_stride;
     const float *dx = a->xq_scale + (size_t)m * a->xq_groups;
     const int32_t *x_sum = a->xq_sum + (size_t)m * a->xq_groups;
@@ -67,11 +74,11 @@ static void q8_panel(const tn_k_matmul_dense_args *a, const uint8_t *panel, uint
         for (uint32_t b0 = 0; b0 < n_blocks; b0 += 8) {
             float t[8] = {0};
             for (uint32_t b = b0; b < n_blocks && b < b0 + 8; b++) {
-                const uint8_t *block = panel + (size_t)b * TN_Q8_BLOCK_BYTES;
+                const uint8_t *block = panel + (size_t)b * block_bytes;
                 float dw;
                 memcpy(&dw, block + 4 * r, sizeof dw);
-                int32_t acc = -128 * x_sum[b];
-                for (uint32_t k = 0; k < 32; k++) acc += block[64 + 64 * (k / 4) + 4 * r + k % 4] * x[(size_t)b * 32 + k];
+                int32_t acc = (q4 ? -8 : -128) * x_sum[b];
+                for (uint32_t k = 0; k < 32; k++) acc += q8_code(block, q4, r, k) * x[(size_t)b * 32 + k];
                 t[b - b0] = (float)acc * tn_fl(dx[b] * dw);
             }
             sum[r] = sum[r] + (((t[0] + t[4]) + (t[2] + t[6])) + ((t[1] + t[5]) + (t[3] + t[7])));
@@ -79,18 +86,21 @@ static void q8_panel(const tn_k_matmul_dense_args *a, const uint8_t *panel, uint
     }
 }
 
-void tn_k_matmul_q8_0_q8_1x16__scalar(const tn_k_matmul_dense_args *args)
+static inline void q8_rows(const tn_k_matmul_dense_args *args, bool q4)
 {
     for (uint32_t n = 0; n < args->N; n += 16) {
         const uint8_t *panel = args->w + n / 16 * args->w_stride;
         const uint32_t count = args->N - n < 16 ? args->N - n : 16;
         for (uint32_t m = 0; m < args->M; m++) {
             float sum[16];
-            q8_panel(args, panel, m, sum);
+            q8_panel(args, q4, panel, m, sum);
             for (uint32_t r = 0; r < count; r++) tn_k_store(&args->y[m * args->y_stride + n + r], sum[r], &args->y_absmax[m]);
         }
     }
 }
+
+void tn_k_matmul_q8_0_q8_1x16__scalar(const tn_k_matmul_dense_args *args) { q8_rows(args, false); }
+void tn_k_matmul_q4_0_q8_1x16__scalar(const tn_k_matmul_dense_args *args) { q8_rows(args, true); }
 
 // Row r's four codes of the three groups of a sub-block, in order of columns.
 static void q6_codes(const uint8_t *sub_block, uint32_t r, int32_t codes[16])

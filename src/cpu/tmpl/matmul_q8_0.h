@@ -1,13 +1,20 @@
-// q8_0 matmul over Q8_16, written once: lanes are rows of a panel, so GSUM needs no horizontal step. The including file defines before it
+// q8_0 matmul over Q8_16 and q4_0 matmul over Q4_16, written once: lanes are rows of a panel, so GSUM needs no horizontal step. The
+// including file defines before it
 //   TN_Q8_ROWS          rows of a vector
 //   TN_Q8_VECS          vectors of a tile; ROWS * VECS is 16, as half a panel at a time would read each line twice
 //   TN_Q8_TOKENS        tokens of a tile
+//   TN_Q8_TILE_BLOCK    bytes of a panel's block: TN_Q8_BLOCK_BYTES where it is not defined
 //   tn_rows_f, tn_rows_i: ROWS lanes of f32 and of int32, with tn_rows_zero, _set1, _load, _add, _mul, _to_f32, _fl, and _store, which
 //                       stores the first n lanes (n >= ROWS: all) of one token and raises its largest bits
 //   q8_dots(x, x_stride, x_sum, x_groups, codes, acc, MR): acc[m][v] = dots of 32 codes and activations; codes + 64j are those of columns
-//                       4j .. 4j+3, x_sum[m * x_groups] the sum of token m's 32 activations
+//                       4j .. 4j+3 (q4_0: their high halves those of columns 16 + 4j .. on), x_sum[m * x_groups] the sum of token m's 32
+//                       activations
 #ifndef TN_CPU_TMPL_MATMUL_Q8_0_H
 #define TN_CPU_TMPL_MATMUL_Q8_0_H
+
+#ifndef TN_Q8_TILE_BLOCK
+#define TN_Q8_TILE_BLOCK TN_Q8_BLOCK_BYTES
+#endif
 
 enum { TN_Q8_GSUM_TERMS = 8, TN_Q8_TILE_ROWS = TN_Q8_ROWS * TN_Q8_VECS };
 
@@ -16,7 +23,7 @@ TN_K_INLINE void q8_block_terms(const tn_k_matmul_dense_args *a, const uint8_t *
                                 tn_rows_f t[TN_Q8_TOKENS][TN_Q8_VECS], const unsigned MR)
 {
     const size_t group = (size_t)m0 * a->xq_groups + b;
-    if (MR > 2 && m0 == 0) tn_k_prefetch(block, 4 * TN_Q8_BLOCK_BYTES, TN_Q8_BLOCK_BYTES); // as in tmpl/matmul_q6_k.h
+    if (MR > 2 && m0 == 0) tn_k_prefetch(block, 4 * TN_Q8_TILE_BLOCK, TN_Q8_TILE_BLOCK); // as in tmpl/matmul_q6_k.h
     const uint8_t *scales = block + 4 * (size_t)first_row;
     tn_rows_i acc[TN_Q8_TOKENS][TN_Q8_VECS];
     q8_dots(a->xq + m0 * a->xq_stride + (size_t)b * 32, a->xq_stride, a->xq_sum + group, a->xq_groups, scales + 64, acc, MR);
@@ -52,7 +59,7 @@ TN_K_INLINE void q8_tile(const tn_k_matmul_dense_args *a, uint32_t m0, uint32_t 
     }
     for (uint32_t b = 0; b < n_blocks; b += TN_Q8_GSUM_TERMS) {
         const uint32_t terms = n_blocks - b < TN_Q8_GSUM_TERMS ? n_blocks - b : TN_Q8_GSUM_TERMS;
-        for (uint32_t i = 0; i < terms; i++) q8_block_terms(a, panel + (size_t)(b + i) * TN_Q8_BLOCK_BYTES, n0 % 16, m0, b + i, t[i], MR);
+        for (uint32_t i = 0; i < terms; i++) q8_block_terms(a, panel + (size_t)(b + i) * TN_Q8_TILE_BLOCK, n0 % 16, m0, b + i, t[i], MR);
         for (uint32_t i = terms; i < TN_Q8_GSUM_TERMS; i++) {
             for (unsigned m = 0; m < MR; m++) {
                 for (unsigned v = 0; v < TN_Q8_VECS; v++) t[i][m][v] = tn_rows_zero();

@@ -1,0 +1,6 @@
+// q4_0 matmul for NEON: tmpl/matmul_q8_0.h over Q4_16, four rows a vector.
+#define TN_Q8_TILE_BLOCK TN_Q4_BLOCK_BYTES
+#include "cpu/arm/q8_dots_neon.h"
+#include "cpu/tmpl/matmul_q8_0.h"
+
+void tn_k_matmul_q4_0_q8_2x16__neon(const tn_k_matmul_dense_args *args) { q8_rows(args); }
