@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 // More mappings than any process has models: a model is one file, a split one some dozens.
@@ -126,12 +127,27 @@ static tn_status fail_io(const char *path, const char *what)
     return tn_fail_native(TN_IO, code, "%.400s: could not %s: %s: check the file and its permissions", path, what, text);
 }
 
+static int64_t ns_of(struct timespec t) { return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec; }
+
+static void put_stamp(const struct stat *info, tn_file_map *map)
+{
+    struct timespec now = {0};
+    clock_gettime(CLOCK_REALTIME, &now);
+    map->opened_ns = ns_of(now);
+    map->stamp = (tn_file_stamp){.device = info->st_dev,
+                                 .inode = info->st_ino,
+                                 .size_bytes = (uint64_t)info->st_size,
+                                 .mtime_ns = ns_of(info->st_mtim),
+                                 .ctime_ns = ns_of(info->st_ctim)};
+}
+
 static tn_status map_descriptor(int fd, const char *path, tn_file_map *out_map)
 {
     struct stat info;
     if (fstat(fd, &info) != 0) return fail_io(path, "ask for the size");
     if (S_ISDIR(info.st_mode)) return tn_fail_native(TN_IO, EISDIR, "%.400s: is a folder: name a file in it", path);
     if (!S_ISREG(info.st_mode)) return tn_fail(TN_IO, "%.400s: is not a regular file: copy its content into one", path);
+    put_stamp(&info, out_map);
     if (info.st_size == 0) return TN_OK;
     if ((uintmax_t)info.st_size > PTRDIFF_MAX) return tn_fail(TN_IO, "%.400s: is too large for this machine's address space", path);
     size_t size = (size_t)info.st_size;
@@ -174,6 +190,17 @@ void tn_file_map_close(tn_file_map *map)
         atomic_store(&slot->claimed, false);
     }
     *map = (tn_file_map){0};
+}
+
+void tn_file_map_release(const tn_file_map *map, size_t offset, size_t n)
+{
+    if (offset >= map->size_bytes) return;
+    if (n > map->size_bytes - offset) n = map->size_bytes - offset;
+    // Whole pages, neighbours' halves too: a page that goes too early comes back. One of zeros that the handler put there stays one.
+    const uintptr_t mask = tn_map_handler.page_bytes - 1, at = (uintptr_t)map->data + offset;
+    const uintptr_t begin = at & ~mask, end = (at + n + mask) & ~mask;
+    // Advice: where it is refused, memory stays in use, and that is all.
+    (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
 tn_status tn_file_map_check(const tn_file_map *map, const char *path)

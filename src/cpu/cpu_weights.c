@@ -1,4 +1,5 @@
-// Weights of the CPU backend: canonical sources become packed layouts, groups of 16 rows at a time on all workers.
+// Weights of the CPU backend: canonical sources become packed layouts on all workers, groups of 16 rows at a time, some groups in a row; behind
+// them the source's pages are given back, so that a model never lies in memory twice.
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "cpu/cpu_backend.h"
@@ -13,7 +14,7 @@ typedef struct pack_job {
     uint8_t *packed;
     uint8_t *scratch; // [n_threads][scratch_bytes]
     size_t scratch_bytes;
-    uint32_t n_groups;
+    uint32_t n_groups, n_chunk; // groups; those that a worker takes at a time
     _Atomic uint32_t next_group;
     _Atomic bool failed;
 } pack_job;
@@ -41,15 +42,36 @@ tn_status tn_cpu_weight_layout(tn_device *device, const tn_weight_source *source
     return TN_OK;
 }
 
+// Groups a worker takes at a time: about a megabyte of packed bytes, since giving pages back interrupts the other workers, but enough chunks
+// for all of them.
+static uint32_t chunk_of(uint32_t n_groups, uint64_t size_bytes, uint32_t n_threads)
+{
+    const uint64_t by_size = ((uint64_t)1 << 20) / (size_bytes / n_groups + 1), by_share = n_groups / (4 * (uint64_t)n_threads);
+    const uint64_t n = by_size < by_share ? by_size : by_share;
+    return n > 1 ? (uint32_t)n : 1;
+}
+
+// Groups [first, end), then gives their rows back.
+static tn_status pack_chunk(const pack_job *job, uint32_t first, uint32_t end, void *scratch)
+{
+    const tn_weight_source *source = job->source;
+    for (uint32_t group = first; group < end; group++) TN_TRY(tn_cpu_pack_group(source, job->ternary, group, job->packed, scratch));
+    if (!source->release_rows) return TN_OK;
+    const uint64_t row = (uint64_t)first * TN_CPU_PACK_ROWS, row_end = (uint64_t)end * TN_CPU_PACK_ROWS;
+    source->release_rows(source, (uint32_t)row, (uint32_t)((row_end < source->n_rows ? row_end : source->n_rows) - row));
+    return TN_OK;
+}
+
 static tn_status pack_groups(void *ctx, uint32_t thread, uint32_t n_threads)
 {
     (void)n_threads;
     pack_job *job = ctx;
     void *scratch = job->scratch + job->scratch_bytes * thread;
     while (!atomic_load_explicit(&job->failed, memory_order_relaxed)) {
-        uint32_t group = atomic_fetch_add_explicit(&job->next_group, 1, memory_order_relaxed);
-        if (group >= job->n_groups) return TN_OK;
-        tn_status status = tn_cpu_pack_group(job->source, job->ternary, group, job->packed, scratch);
+        const uint32_t first = atomic_fetch_add_explicit(&job->next_group, job->n_chunk, memory_order_relaxed);
+        if (first >= job->n_groups) return TN_OK;
+        const uint32_t n = job->n_groups - first < job->n_chunk ? job->n_groups - first : job->n_chunk;
+        tn_status status = pack_chunk(job, first, first + n, scratch);
         if (status != TN_OK) {
             atomic_store_explicit(&job->failed, true, memory_order_relaxed);
             return status;
@@ -70,17 +92,20 @@ tn_status tn_cpu_weight_pack(tn_device *base, const tn_weight_source *source, tn
         return tn_fail(TN_INVALID_ARGUMENT, "%s: offset %" PRIu64 " is not a multiple of %u", source->name, offset_bytes,
                        (unsigned)layout.alignment_bytes);
 
+    const uint32_t n_groups = tn_cpu_pack_n_groups(source), n_threads = tn_cpu_pool_n_threads(device->pool);
     pack_job job = {.source = source,
                     .ternary = ternary,
                     .packed = tn_cpu_buffer_data(buffer) + offset_bytes,
-                    .n_groups = tn_cpu_pack_n_groups(source)};
+                    .n_groups = n_groups,
+                    .n_chunk = chunk_of(n_groups, layout.size_bytes, n_threads)};
     uint64_t scratch_bytes, all_bytes;
     if (!tn_ckd_round_up(tn_cpu_pack_scratch_bytes(source), 64, &scratch_bytes) ||
-        !tn_ckd_mul(scratch_bytes, tn_cpu_pool_n_threads(device->pool), &all_bytes))
+        !tn_ckd_mul(scratch_bytes, n_threads, &all_bytes))
         return tn_fail(TN_BAD_FILE, "%s: its rows are too long to pack", source->name);
     TN_TRY(tn_alloc_aligned((size_t)all_bytes, 64, &job.scratch));
     job.scratch_bytes = (size_t)scratch_bytes;
     tn_status status = tn_cpu_pool_run(device->pool, pack_groups, &job);
     tn_free(job.scratch);
+    if (source->release_rows) source->release_rows(source, 0, source->n_rows); // reading ahead mapped pages behind and before each chunk
     return status;
 }

@@ -64,8 +64,16 @@ void tn_gguf_destroy(tn_gguf *gguf);
 // IO where a mapped file was cut short meanwhile (what was read since then may be zeros).
 tn_status tn_gguf_check_intact(const tn_gguf *gguf);
 
+// Bytes [offset, offset + n) of the tensor's data are not needed for now (tn_file_map_release); nothing where the bytes are not a mapped
+// file's.   Threads: any.
+void tn_gguf_release(const tn_gguf *gguf, const tn_gguf_tensor *tensor, uint64_t offset, uint64_t n);
+
 const char *tn_gguf_path(const tn_gguf *gguf);
 uint64_t tn_gguf_file_bytes(const tn_gguf *gguf); // over all shards
+// Appends to `out` bytes that change with the files' content: each file's stamp, its metadata's hash and a hash of samples of its data.
+// `*out_settled` is false where a file was changed so shortly before it was opened that a further change may not show in its stamp.
+// Errors: OUT_OF_MEMORY, INVALID_ARGUMENT (parsed from memory: no file), IO (cut short).
+tn_status tn_gguf_identity(const tn_gguf *gguf, tn_text *out, bool *out_settled);
 size_t tn_gguf_n_kv(const tn_gguf *gguf);
 const tn_gguf_kv *tn_gguf_kv_at(const tn_gguf *gguf, size_t index);
 const tn_gguf_kv *tn_gguf_find(const tn_gguf *gguf, const char *key); // NULL where absent

@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/file_map.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "format/gguf.h"
 #include "format/gguf_internal.h"
@@ -40,6 +41,7 @@ static tn_status part_parse_mapped(tn_gguf_part *part, const tn_log *log)
     tn_gguf_part_clear(part);
     TN_TRY(tn_alloc(meta_bytes, 1, &part->meta_copy));
     memcpy(part->meta_copy, part->map.data, meta_bytes);
+    tn_file_map_release(&part->map, 0, meta_bytes);
     source.meta = part->meta_copy;
     source.meta_bytes = meta_bytes;
     return tn_gguf_part_parse(part, &source, log);
@@ -258,6 +260,18 @@ tn_status tn_gguf_check_intact(const tn_gguf *gguf)
     return TN_OK;
 }
 
+void tn_gguf_release(const tn_gguf *gguf, const tn_gguf_tensor *tensor, uint64_t offset, uint64_t n)
+{
+    for (size_t i = 0; i < gguf->n_parts; ++i) {
+        const tn_file_map *map = &gguf->parts[i].map;
+        const uintptr_t begin = (uintptr_t)map->data, at = (uintptr_t)tensor->data;
+        if (begin == 0 || at < begin || at - begin >= map->size_bytes || offset > tensor->size_bytes) continue;
+        if (n > tensor->size_bytes - offset) n = tensor->size_bytes - offset;
+        tn_file_map_release(map, at - begin + (size_t)offset, (size_t)n);
+        return;
+    }
+}
+
 const char *tn_gguf_path(const tn_gguf *gguf) { return gguf->parts[0].path; }
 
 uint64_t tn_gguf_file_bytes(const tn_gguf *gguf)
@@ -265,6 +279,37 @@ uint64_t tn_gguf_file_bytes(const tn_gguf *gguf)
     uint64_t bytes = 0;
     for (size_t i = 0; i < gguf->n_parts; ++i) bytes += gguf->parts[i].size_bytes; // all are mapped: the sum fits
     return bytes;
+}
+
+// Pages spread evenly over the file, the last one among them: enough to notice a file whose stamp was kept by a tool that copies those too.
+static uint64_t sample_hash(const tn_gguf_part *part)
+{
+    enum { N_SAMPLES = 32, SAMPLE_BYTES = 4096 };
+    const tn_file_map *map = &part->map;
+    uint64_t hashes[N_SAMPLES];
+    const size_t bytes = map->size_bytes < SAMPLE_BYTES ? map->size_bytes : SAMPLE_BYTES, span = map->size_bytes - bytes;
+    for (size_t i = 0; i < N_SAMPLES; i++) {
+        const size_t at = span / (N_SAMPLES - 1) * i + (i == N_SAMPLES - 1 ? span % (N_SAMPLES - 1) : 0);
+        hashes[i] = tn_hash(map->data + at, bytes);
+        tn_file_map_release(map, at, bytes);
+    }
+    return tn_hash(hashes, sizeof hashes);
+}
+
+tn_status tn_gguf_identity(const tn_gguf *gguf, tn_text *out, bool *out_settled)
+{
+    // Twice the coarsest time stamps of file systems in use.
+    const int64_t settled_ns = INT64_C(2000000000);
+    *out_settled = true;
+    for (size_t i = 0; i < gguf->n_parts; ++i) {
+        const tn_gguf_part *part = &gguf->parts[i];
+        if (part->map.data == NULL) return tn_fail(TN_INVALID_ARGUMENT, "%.400s: was not read from a file: open it", part->path);
+        if (part->map.opened_ns - part->map.stamp.ctime_ns < settled_ns) *out_settled = false;
+        const uint64_t hashes[] = {tn_hash(part->meta_copy, part->meta_bytes), sample_hash(part)};
+        TN_TRY(tn_text_append(out, (const char *)&part->map.stamp, sizeof part->map.stamp));
+        TN_TRY(tn_text_append(out, (const char *)hashes, sizeof hashes));
+    }
+    return tn_gguf_check_intact(gguf);
 }
 
 size_t tn_gguf_n_kv(const tn_gguf *gguf) { return gguf->parts[0].n_kv; }

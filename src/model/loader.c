@@ -24,6 +24,14 @@ static tn_status read_dense_rows(const tn_weight_source *self, uint32_t row, uin
     return tn_gguf_check_intact(weight->gguf);
 }
 
+// The file's bytes of whole rows. Ternary types may share bytes between four rows, or have tiles: then neighbours go too and come back.
+static void release_rows(const tn_weight_source *self, uint32_t row, uint32_t n)
+{
+    const tn_model_weight *weight = self->ctx;
+    const uint64_t row_bytes = weight->tensor->size_bytes / self->n_rows;
+    tn_gguf_release(weight->gguf, weight->tensor, row * row_bytes, n == self->n_rows - row ? UINT64_MAX : n * row_bytes);
+}
+
 // Gains are widened to f32, so that every backend's norms take one type.
 static tn_status read_gains(const tn_weight_source *self, uint32_t row, uint32_t n, void *dst)
 {
@@ -148,6 +156,7 @@ tn_status tn_loader_ternary(tn_loader *loader, const char *name, uint32_t n_rows
     TN_TRY(new_weight(loader, tensor, name, &weight));
     if (tn_ternary_open_as(tensor, &loader->ternary, &weight->ternary) != TN_OK) return tn_fail_prefix("%s: ", tn_gguf_path(loader->gguf));
     TN_TRY(load_scales(loader, name, weight));
+    tn_gguf_release(loader->gguf, tensor, 0, UINT64_MAX); // reading scales touches every page of some types
     tn_weight_source source = {.name = weight->name,
                                .kind = TN_WEIGHT_TERNARY,
                                .n_rows = n_rows,
@@ -155,7 +164,8 @@ tn_status tn_loader_ternary(tn_loader *loader, const char *name, uint32_t n_rows
                                .scale_kind = weight->row_scales ? TN_SCALE_ROW : TN_SCALE_TENSOR,
                                .scales = weight->row_scales ? weight->row_scales : &weight->scale,
                                .read_rows = read_ternary_rows,
-                               .ctx = weight};
+                               .ctx = weight,
+                               .release_rows = release_rows};
     return tn_graph_add_weight(loader->graph, &source, out_weight);
 }
 
@@ -173,7 +183,8 @@ tn_status tn_loader_dense(tn_loader *loader, const char *name, uint32_t n_rows, 
                                .n_rows = n_rows,
                                .n_cols = n_cols,
                                .read_rows = read_dense_rows,
-                               .ctx = weight};
+                               .ctx = weight,
+                               .release_rows = release_rows};
     return tn_graph_add_weight(loader->graph, &source, out_weight);
 }
 
