@@ -10,25 +10,17 @@
 // A block in a file: low 4 bits of 256 codes, their high 2 bits, 16 factors, one f16 scale.
 enum { BLOCK_BYTES = 210, QH = 128, SC = 192, D = 208, WORDS = 64, SUB_BLOCKS = 16, PANEL_ROWS = 16 };
 
-static uint32_t load_word(const uint8_t *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
 // The codes 0..63 of a block, four in a word, in order of columns. In each half of 128 elements two quarters of 32 share bytes of low bits
 // and all four share bytes of high ones.
 static void unpack(const uint8_t *block, uint32_t words[WORDS])
 {
     for (unsigned half = 0; half < 2; half++) {
         for (unsigned quarter = 0; quarter < 4; quarter++) {
-            const uint8_t *low = block + 64 * half + 32 * (quarter % 2), *high = block + QH + 32 * half;
-            uint32_t *out = words + 32 * half + 8 * quarter;
-            for (unsigned i = 0; i < 8; i++) {
-                out[i] = (load_word(low + 4 * i) >> (4 * (quarter / 2)) & 0x0f0f0f0fu) |
-                         (load_word(high + 4 * i) >> (2 * quarter) & 0x03030303u) << 4;
-            }
+            uint32_t low[8], high[8], *out = words + 32 * half + 8 * quarter;
+            memcpy(low, block + 64 * half + 32 * (quarter % 2), sizeof low);
+            memcpy(high, block + QH + 32 * half, sizeof high);
+            for (unsigned i = 0; i < 8; i++)
+                out[i] = (low[i] >> (4 * (quarter / 2)) & 0x0f0f0f0fu) | (high[i] >> (2 * quarter) & 0x03030303u) << 4;
         }
     }
 }
