@@ -22,6 +22,12 @@ static tn_status parse(const char *name, tn_dtype *out_dtype)
     return tn_fail(TN_INVALID_ARGUMENT, "the output head can not be made '%.40s': keep, q8_0 or q6_k are known", name);
 }
 
+static void release_file_rows(const tn_weight_source *self, uint32_t row, uint32_t n)
+{
+    const tn_weight_source *from = self->ctx;
+    from->release_rows(from, row, n);
+}
+
 static tn_status read_quantised_rows(const tn_weight_source *self, uint32_t row, uint32_t n, void *dst)
 {
     const tn_weight_source *from = self->ctx;
@@ -76,6 +82,7 @@ tn_status tn_head_type_set(tn_graph *graph, const char *name, tn_weight_source *
         *file_source = *head;
         head->dtype = dtype;
         head->read_rows = read_quantised_rows;
+        if (head->release_rows) head->release_rows = release_file_rows;
         head->ctx = file_source;
         return TN_OK;
     }
