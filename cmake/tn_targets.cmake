@@ -58,6 +58,8 @@ function(tn_add_test name)
   endif()
   add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+  # Nothing that a test runs writes to the user's cache.
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT_MODIFICATION "XDG_CACHE_HOME=set:${PROJECT_BINARY_DIR}/test-cache")
   if(CMAKE_CROSSCOMPILING) # death tests execute the program once more, and without its emulator
     set_tests_properties(${name} PROPERTIES ENVIRONMENT "GTEST_FILTER=-*DeathTest.*")
   endif()

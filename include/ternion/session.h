@@ -32,6 +32,11 @@ typedef struct tn_session_params {
     // file. A tied embedding is quantised with it. The logits are then those of a file that was converted with such a head, bit for bit,
     // and not those of this file.
     const char *head;
+    // Folder in which packed weights are kept, so that later sessions of the same model map them; made where it is missing. NULL: they are
+    // not kept. Whatever happens to the folder or in it, the session is made; a damaged file is warned of and written again.
+    const char *pack_cache;
+    uint64_t pack_cache_bytes_min; // smaller weights are not kept; 0: 64 MiB
+    uint64_t pack_cache_bytes_max; // of all files in the folder: the least recently used go; 0: no limit
 } tn_session_params;
 #define TN_SESSION_PARAMS_INIT TN_PARAMS_INIT(tn_session_params)
 
@@ -45,6 +50,14 @@ typedef struct tn_batch {
     tn_progress progress;  // long prompts
 } tn_batch;
 #define TN_BATCH_INIT TN_PARAMS_INIT(tn_batch)
+
+// What became of tn_session_params.pack_cache.
+typedef enum tn_pack_cache_use {
+    TN_PACK_CACHE_NONE,    // not asked for, too small, or the model was changed within the last two seconds
+    TN_PACK_CACHE_MAPPED,  // an earlier session's packed weights are in use (of one device at least)
+    TN_PACK_CACHE_WRITTEN, // the next session can map them
+    TN_PACK_CACHE_FAILED,  // they could not be written; the log says why
+} tn_pack_cache_use;
 
 typedef struct tn_session_info {
     uint64_t weights_bytes, kv_bytes, scratch_bytes; // over all devices
@@ -77,6 +90,7 @@ typedef struct tn_session_costs {
 TN_NODISCARD TN_API tn_status tn_session_create(const tn_model *model, tn_host *host, const tn_session_params *params,
                                                 tn_session **out_session);
 TN_API void tn_session_destroy(tn_session *session);
+TN_API tn_pack_cache_use tn_session_pack_cache(const tn_session *session);
 TN_API void tn_session_get_info(const tn_session *session, tn_session_info *out_info);
 // Fills the fields that the caller's version of the struct has; its struct_size must be set.  Errors: INVALID_ARGUMENT.
 TN_NODISCARD TN_API tn_status tn_session_get_costs(const tn_session *session, tn_session_costs *out_costs);

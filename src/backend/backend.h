@@ -135,6 +135,9 @@ struct tn_backend {
     uint32_t abi_version; // TN_BACKEND_ABI
     uint32_t struct_size;
     const char *name; // "cpu"
+    // Changes whenever weight_pack makes other bytes of the same source and layout_id: packed weights that were kept in a file are then
+    // made anew. Never NULL.
+    const char *pack_id;
 
     // Devices. Counting opens nothing and succeeds with 0 where driver or hardware is absent.
     tn_status (*device_count)(const tn_backend_host *host, uint32_t *out_count);
@@ -151,6 +154,10 @@ struct tn_backend {
     void (*buffer_destroy)(tn_buffer *buffer);
     tn_status (*buffer_write)(tn_buffer *buffer, uint64_t offset_bytes, const void *src, uint64_t n_bytes);
     tn_status (*buffer_read)(tn_buffer *buffer, uint64_t offset_bytes, void *dst, uint64_t n_bytes);
+    // A buffer over host memory that others own, read-only, 64-byte aligned, unchanged until the buffer is destroyed: packed weights in a
+    // mapped file.  Errors: UNSUPPORTED where the device cannot read host memory (the caller packs as usual), INVALID_ARGUMENT,
+    // OUT_OF_MEMORY.
+    tn_status (*buffer_map)(tn_device *device, const void *bytes, uint64_t size_bytes, tn_buffer **out_buffer);
 
     // Weights: size of the device's own form, and making it, in parallel.
     tn_status (*weight_layout)(tn_device *device, const tn_weight_source *source, tn_weight_layout *out_layout);

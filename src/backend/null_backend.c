@@ -27,6 +27,7 @@ typedef struct null_buffer {
     tn_buffer base;
     uint32_t id;
     uint8_t *data;
+    bool is_borrowed;
 } null_buffer;
 
 typedef struct null_program {
@@ -226,6 +227,19 @@ fail:
     return status;
 }
 
+static tn_status buffer_map(tn_device *device, const void *bytes, uint64_t size_bytes, tn_buffer **out_buffer)
+{
+    *out_buffer = NULL;
+    tn_null_state *state = state_of_device(device);
+    RECORD(state, TN_NULL_BUFFER_MAP, "null%u buffer %u map %" PRIu64, (unsigned)index_of(device), (unsigned)state->records->n_objects,
+           size_bytes);
+    null_buffer *buffer;
+    TN_TRY(tn_alloc_zero(1, sizeof *buffer, &buffer));
+    *buffer = (null_buffer){.base = {device, size_bytes}, .id = born(state), .data = (uint8_t *)(uintptr_t)bytes, .is_borrowed = true};
+    *out_buffer = &buffer->base;
+    return TN_OK;
+}
+
 static void buffer_destroy(tn_buffer *base)
 {
     if (!base) return;
@@ -233,7 +247,7 @@ static void buffer_destroy(tn_buffer *base)
     char line[64];
     snprintf(line, sizeof line, "null%u buffer %u destroy", (unsigned)index_of(base->device), (unsigned)buffer->id);
     died(state_of_device(base->device), line);
-    tn_free(buffer->data);
+    if (!buffer->is_borrowed) tn_free(buffer->data);
     tn_free(buffer);
 }
 
@@ -456,6 +470,7 @@ const tn_backend tn_null_backend_table = {
     .abi_version = TN_BACKEND_ABI,
     .struct_size = sizeof(tn_backend),
     .name = "null",
+    .pack_id = "1",
     .device_count = device_count,
     .device_describe = device_describe,
     .device_open = device_open,
@@ -465,6 +480,7 @@ const tn_backend tn_null_backend_table = {
     .buffer_destroy = buffer_destroy,
     .buffer_write = buffer_write,
     .buffer_read = buffer_read,
+    .buffer_map = buffer_map,
     .weight_layout = weight_layout,
     .weight_pack = weight_pack,
     .op_supported = op_supported,

@@ -212,10 +212,26 @@ fail:
     return status;
 }
 
+static tn_status buffer_map(tn_device *device, const void *bytes, uint64_t size_bytes, tn_buffer **out_buffer)
+{
+    *out_buffer = NULL;
+    if (!bytes || (uintptr_t)bytes % 64 != 0)
+        return tn_fail(TN_INVALID_ARGUMENT, "memory for a buffer is missing or does not begin at a multiple of 64");
+    tn_cpu_buffer *buffer;
+    TN_TRY(tn_alloc_zero(1, sizeof *buffer, &buffer));
+    *buffer = (tn_cpu_buffer){.base = {device, size_bytes}, .data = (uint8_t *)(uintptr_t)bytes, .is_borrowed = true};
+    *out_buffer = &buffer->base;
+    return TN_OK;
+}
+
 static void buffer_destroy(tn_buffer *base)
 {
     if (!base) return;
     tn_cpu_buffer *buffer = (tn_cpu_buffer *)base;
+    if (buffer->is_borrowed) {
+        tn_free(buffer);
+        return;
+    }
     if (buffer->is_mapped) {
         munmap(buffer->data, (size_t)base->size_bytes);
     } else {
@@ -237,6 +253,7 @@ tn_status tn_cpu_buffer_check(const tn_device *device, const tn_buffer *buffer, 
 static tn_status buffer_write(tn_buffer *buffer, uint64_t offset_bytes, const void *src, uint64_t n_bytes)
 {
     TN_TRY(tn_cpu_buffer_check(buffer->device, buffer, offset_bytes, n_bytes, "write to a buffer"));
+    if (((tn_cpu_buffer *)buffer)->is_borrowed) return tn_fail(TN_INVALID_ARGUMENT, "write to a buffer: its memory is read-only");
     if (n_bytes) memcpy(tn_cpu_buffer_data(buffer) + offset_bytes, src, (size_t)n_bytes);
     return TN_OK;
 }
@@ -254,6 +271,7 @@ const tn_backend tn_cpu_backend_table = {
     .abi_version = TN_BACKEND_ABI,
     .struct_size = sizeof(tn_backend),
     .name = "cpu",
+    .pack_id = TN_CPU_PACK_ID,
     .device_count = device_count,
     .device_describe = device_describe,
     .device_open = device_open,
@@ -263,6 +281,7 @@ const tn_backend tn_cpu_backend_table = {
     .buffer_destroy = buffer_destroy,
     .buffer_write = buffer_write,
     .buffer_read = buffer_read,
+    .buffer_map = buffer_map,
     .weight_layout = tn_cpu_weight_layout,
     .weight_pack = tn_cpu_weight_pack,
     .op_supported = tn_cpu_op_supported,

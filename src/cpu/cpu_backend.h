@@ -20,8 +20,9 @@ typedef struct tn_cpu_device {
 
 typedef struct tn_cpu_buffer {
     tn_buffer base;
-    uint8_t *data;  // owned, 64-byte aligned
-    bool is_mapped; // data is mapped, not allocated
+    uint8_t *data;    // owned, 64-byte aligned
+    bool is_mapped;   // data is mapped, not allocated
+    bool is_borrowed; // somebody else's, read-only
 } tn_cpu_buffer;
 
 static inline tn_cpu_device *tn_cpu_device_of(tn_device *device) { return (tn_cpu_device *)device; }

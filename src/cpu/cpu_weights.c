@@ -1,5 +1,5 @@
-// Weights of the CPU backend: canonical sources become packed layouts on all workers, groups of 16 rows at a time, some groups in a row; behind
-// them the source's pages are given back, so that a model never lies in memory twice.
+// Weights of the CPU backend: canonical sources become packed layouts on all workers, groups of 16 rows at a time, some groups in a row;
+// behind them the source's pages are given back, so that a model never lies in memory twice.
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "cpu/cpu_backend.h"
@@ -42,8 +42,8 @@ tn_status tn_cpu_weight_layout(tn_device *device, const tn_weight_source *source
     return TN_OK;
 }
 
-// Groups a worker takes at a time: about a megabyte of packed bytes, since giving pages back interrupts the other workers, but enough chunks
-// for all of them.
+// Groups a worker takes at a time: about a megabyte of packed bytes, since giving pages back interrupts the other workers, but enough
+// chunks for all of them.
 static uint32_t chunk_of(uint32_t n_groups, uint64_t size_bytes, uint32_t n_threads)
 {
     const uint64_t by_size = ((uint64_t)1 << 20) / (size_bytes / n_groups + 1), by_share = n_groups / (4 * (uint64_t)n_threads);
@@ -99,8 +99,7 @@ tn_status tn_cpu_weight_pack(tn_device *base, const tn_weight_source *source, tn
                     .n_groups = n_groups,
                     .n_chunk = chunk_of(n_groups, layout.size_bytes, n_threads)};
     uint64_t scratch_bytes, all_bytes;
-    if (!tn_ckd_round_up(tn_cpu_pack_scratch_bytes(source), 64, &scratch_bytes) ||
-        !tn_ckd_mul(scratch_bytes, n_threads, &all_bytes))
+    if (!tn_ckd_round_up(tn_cpu_pack_scratch_bytes(source), 64, &scratch_bytes) || !tn_ckd_mul(scratch_bytes, n_threads, &all_bytes))
         return tn_fail(TN_BAD_FILE, "%s: its rows are too long to pack", source->name);
     TN_TRY(tn_alloc_aligned((size_t)all_bytes, 64, &job.scratch));
     job.scratch_bytes = (size_t)scratch_bytes;

@@ -21,6 +21,8 @@ typedef struct tn_tl_tiles tn_tl_tiles;
 // NULL: none (NULL).  Errors: INVALID_ARGUMENT, which lists the names.
 tn_status tn_tl_preset_find(const char *name, const tn_tl_preset **out_preset);
 
+const char *tn_tl_preset_name(const tn_tl_preset *preset); // "none" for NULL
+
 // What files do not say. Zero: the defaults.
 typedef struct tn_ternary_options {
     tn_i2s_layout i2s_layout;

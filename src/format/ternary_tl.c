@@ -53,6 +53,8 @@ static const char *preset_names(char buffer[128])
     return buffer;
 }
 
+const char *tn_tl_preset_name(const tn_tl_preset *preset) { return preset ? preset->name : "none"; }
+
 tn_status tn_tl_preset_find(const char *name, const tn_tl_preset **out_preset)
 {
     *out_preset = NULL;

@@ -16,8 +16,9 @@ struct tn_model {
     tn_tokenizer *tokenizer;  // NULL: none
     tn_model_weight *weights; // what the graph's sources point to
     double *inverse;          // RoPE's inverse frequencies
-    char **tensor_names;      // terminated copies, [tensors]
-    char **keys;              // terminated copies, [metadata entries]
+    tn_ternary_options ternary;
+    char **tensor_names; // terminated copies, [tensors]
+    char **keys;         // terminated copies, [metadata entries]
     tn_model_info info;
 };
 
@@ -26,6 +27,12 @@ const tn_gguf *tn_model_gguf(const tn_model *model) { return model->gguf; }
 const tn_tokenizer *tn_model_tokenizer(const tn_model *model) { return model->tokenizer; }
 void tn_model_get_info(const tn_model *model, tn_model_info *out_info) { *out_info = model->info; }
 size_t tn_model_tensor_count(const tn_model *model) { return tn_gguf_n_tensors(model->gguf); }
+
+tn_status tn_model_identity(const tn_model *model, tn_text *out, bool *out_settled)
+{
+    TN_TRY(tn_text_printf(out, "i2s %d tl %s;", (int)model->ternary.i2s_layout, tn_tl_preset_name(model->ternary.tl_preset)));
+    return tn_gguf_identity(model->gguf, out, out_settled);
+}
 
 // For people: text from the file cannot drive a terminal or break a line.
 static void copy_str(char *dst, size_t capacity, tn_str src) { tn_escape(src.data, src.len, dst, capacity); }
@@ -210,6 +217,7 @@ static tn_status open_model(const char *path, const tn_model_params *params, tn_
     tn_status status;
     tn_model *model;
     TN_TRY(tn_alloc_zero(1, sizeof *model, &model));
+    model->ternary = ternary;
     TN_TRY_GOTO(tn_gguf_open(path, &params->log, &model->gguf));
     TN_TRY_GOTO(describe_file(model));
     TN_TRY_GOTO(copy_names(model));

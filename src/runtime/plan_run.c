@@ -7,11 +7,19 @@
 
 #include <stdio.h>
 
-// The weights of one device, in one buffer.
-typedef struct device_weights {
-    tn_packed_weight *packed; // [graph->n_weights]; NULL: no segment is on this device
+// Weights that lie in one buffer.
+typedef struct weight_area {
     tn_buffer *buffer;
     uint64_t size_bytes;
+    bool is_mapped; // from a file: nothing to pack
+} weight_area;
+
+// The weights of one device: those that may be kept in a file, and the others.
+enum { AREA_PLAIN, AREA_KEPT, N_AREAS };
+typedef struct device_weights {
+    tn_packed_weight *packed; // [graph->n_weights]; NULL: no segment is on this device
+    weight_area areas[N_AREAS];
+    tn_file_map map; // of AREA_KEPT where it is mapped
 } device_weights;
 
 // A traced value of a stage.
@@ -60,7 +68,13 @@ static tn_status check_ops(const tn_plan_run *run, const tn_segment *segment, tn
     return TN_OK;
 }
 
-// Places every weight that the device's segments use, one after another, in one buffer to be.
+static weight_area *area_of(const tn_plan_run *run, device_weights *weights, uint32_t index)
+{
+    const bool kept = run->params.cache && tn_plan_cache_keeps(&run->params.graph->weights[index]);
+    return &weights->areas[kept ? AREA_KEPT : AREA_PLAIN];
+}
+
+// Places every weight that the device's segments use, one after another, in the buffers to be.
 static tn_status lay_out_weights(tn_plan_run *run, uint32_t device_index, const tn_segment *segment)
 {
     const tn_graph *graph = run->params.graph;
@@ -71,34 +85,74 @@ static tn_status lay_out_weights(tn_plan_run *run, uint32_t device_index, const 
         uint32_t index = graph->nodes[segment->first_node + i].weight;
         if (index == TN_NONE || weights->packed[index].layout.size_bytes) continue;
         tn_packed_weight *packed = &weights->packed[index];
+        weight_area *area = area_of(run, weights, index);
         uint64_t at, end;
         TN_TRY(device->backend->weight_layout(device, &graph->weights[index], &packed->layout));
-        if (!tn_ckd_round_up(weights->size_bytes, packed->layout.alignment_bytes, &at) || !tn_ckd_add(at, packed->layout.size_bytes, &end))
+        if (!tn_ckd_round_up(area->size_bytes, packed->layout.alignment_bytes, &at) || !tn_ckd_add(at, packed->layout.size_bytes, &end))
             return tn_fail(TN_BAD_FILE, "the model's weights are larger than any memory");
         packed->offset_bytes = at;
-        weights->size_bytes = end;
+        area->size_bytes = end;
     }
     return TN_OK;
 }
 
+typedef struct pack_progress {
+    uint64_t done, total;
+} pack_progress;
+
+// Packs the weights of the areas that were not mapped.
+static tn_status pack_device(tn_plan_run *run, uint32_t index, pack_progress *progress)
+{
+    device_weights *weights = &run->weights[index];
+    tn_device *device = run->params.devices[index];
+    for (uint32_t a = 0; a < N_AREAS; a++) {
+        weight_area *area = &weights->areas[a];
+        if (area->size_bytes && !area->buffer) TN_TRY(device->backend->buffer_create(device, area->size_bytes, &area->buffer));
+    }
+    for (uint32_t i = 0; i < run->params.graph->n_weights; i++) {
+        tn_packed_weight *packed = &weights->packed[i];
+        const weight_area *area = area_of(run, weights, i);
+        if (!packed->layout.size_bytes) continue;
+        packed->buffer = area->buffer;
+        if (area->is_mapped) continue;
+        TN_TRY(device->backend->weight_pack(device, &run->params.graph->weights[i], area->buffer, packed->offset_bytes));
+        progress->done += packed->layout.size_bytes;
+        const uint64_t done = progress->done < progress->total ? progress->done : progress->total;
+        TN_TRY(tn_progress_report(run->params.progress, "packing weights", done, progress->total));
+    }
+    return TN_OK;
+}
+
+// The same with the device's part that is kept in a file: mapped where the file is there, else written once it is packed.
+static tn_status pack_device_cached(tn_plan_run *run, uint32_t index, pack_progress *progress)
+{
+    device_weights *weights = &run->weights[index];
+    weight_area *kept = &weights->areas[AREA_KEPT];
+    tn_device *device = run->params.devices[index];
+    tn_pack_key key = {0};
+    TN_TRY(tn_plan_cache_key(run->params.cache, device, run->params.graph, weights->packed, kept->size_bytes, &key));
+    tn_plan_cache_map(run->params.cache, device, &key, &weights->map, &kept->buffer);
+    kept->is_mapped = kept->buffer != NULL;
+    if (kept->is_mapped) progress->total -= kept->size_bytes;
+    tn_status status = pack_device(run, index, progress);
+    if (status == TN_OK && !kept->is_mapped) status = tn_plan_cache_keep(run->params.cache, &key, kept->buffer, run->params.progress);
+    tn_pack_key_deinit(&key);
+    return status;
+}
+
+static uint64_t weights_bytes(const device_weights *weights)
+{
+    return weights->areas[AREA_PLAIN].size_bytes + weights->areas[AREA_KEPT].size_bytes;
+}
+
 static tn_status pack_weights(tn_plan_run *run)
 {
-    const tn_graph *graph = run->params.graph;
-    uint64_t done = 0, total = 0;
-    for (uint32_t d = 0; d < run->params.n_devices; d++) total += run->weights[d].size_bytes;
+    pack_progress progress = {0};
+    for (uint32_t d = 0; d < run->params.n_devices; d++) progress.total += weights_bytes(&run->weights[d]);
     for (uint32_t d = 0; d < run->params.n_devices; d++) {
-        device_weights *weights = &run->weights[d];
-        if (!weights->size_bytes) continue;
-        tn_device *device = run->params.devices[d];
-        TN_TRY(device->backend->buffer_create(device, weights->size_bytes, &weights->buffer));
-        for (uint32_t i = 0; i < graph->n_weights; i++) {
-            tn_packed_weight *packed = &weights->packed[i];
-            if (!packed->layout.size_bytes) continue;
-            packed->buffer = weights->buffer;
-            TN_TRY(device->backend->weight_pack(device, &graph->weights[i], weights->buffer, packed->offset_bytes));
-            done += packed->layout.size_bytes;
-            TN_TRY(tn_progress_report(run->params.progress, "packing weights", done < total ? done : total, total));
-        }
+        if (weights_bytes(&run->weights[d]) == 0) continue;
+        const bool cached = run->weights[d].areas[AREA_KEPT].size_bytes != 0;
+        TN_TRY(cached ? pack_device_cached(run, d, &progress) : pack_device(run, d, &progress));
     }
     return TN_OK;
 }
@@ -239,7 +293,8 @@ void tn_plan_run_destroy(tn_plan_run *run)
         tn_free(s->taps);
     }
     for (uint32_t d = 0; run->weights && d < run->params.n_devices; d++) {
-        destroy_buffer(run->weights[d].buffer);
+        for (uint32_t a = 0; a < N_AREAS; a++) destroy_buffer(run->weights[d].areas[a].buffer);
+        tn_file_map_close(&run->weights[d].map);
         tn_free(run->weights[d].packed);
     }
     tn_free(run->weights);
@@ -306,10 +361,17 @@ tn_status tn_plan_run_step(tn_plan_run *run, const tn_step *step, float *logits,
     return last->device->backend->buffer_read(last->out, 0, logits, step_bytes(run, step, last->segment->out_value));
 }
 
+tn_status tn_plan_run_check_intact(const tn_plan_run *run)
+{
+    for (uint32_t d = 0; run->params.cache && d < run->params.n_devices; d++)
+        TN_TRY(tn_file_map_check(&run->weights[d].map, run->params.cache->folder));
+    return TN_OK;
+}
+
 tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run)
 {
     tn_plan_run_memory memory = {.kv_bytes = run->kv_bytes};
-    for (uint32_t d = 0; d < run->params.n_devices; d++) memory.weights_bytes += run->weights[d].size_bytes;
+    for (uint32_t d = 0; d < run->params.n_devices; d++) memory.weights_bytes += weights_bytes(&run->weights[d]);
     for (uint32_t i = 0; i < run->n_stages; i++) {
         const stage *s = &run->stages[i];
         memory.scratch_bytes += s->device->backend->program_scratch_bytes(s->program);

@@ -4,6 +4,7 @@
 
 #include "backend/backend.h"
 #include "graph/plan.h"
+#include "runtime/plan_cache.h"
 
 // Bounds of every step, fixed when programs are compiled.
 typedef struct tn_step_limits {
@@ -26,6 +27,7 @@ typedef struct tn_plan_run_params {
     void *trace_user;
     bool profile;                // keep stats of the programs
     const tn_progress *progress; // packing
+    tn_plan_cache *cache;        // NULL: packed weights are not kept in files
 } tn_plan_run_params;
 
 typedef struct tn_plan_run_memory {
@@ -38,6 +40,8 @@ void tn_plan_run_destroy(tn_plan_run *run);
 // Runs one step. logits: [n_logits][n_vocab]. poison: [n_tokens], 1 + node index of the first poisoned op, or 0.
 // Errors: DEVICE_LOST, IO, INTERNAL.
 tn_status tn_plan_run_step(tn_plan_run *run, const tn_step *step, float *logits, uint32_t *poison);
+// IO where a file of packed weights was cut short under the plan: what was computed since then is wrong.
+tn_status tn_plan_run_check_intact(const tn_plan_run *run);
 tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run);
 // What the programs added up, nodes by their index in the graph; `node_ns` is NULL without params.profile. Borrowed. Reset by zeroing.
 tn_program_stats *tn_plan_run_stats(tn_plan_run *run);

@@ -15,6 +15,7 @@
 #include "runtime/placement_internal.h"
 #include "runtime/plan_run.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const uint32_t n_ubatch_default = 512;
@@ -36,6 +37,10 @@ struct tn_session {
     tn_trace trace;
     uint64_t n_steps, step_ns; // since the profile began; step_ns only where there is one
     tn_session_info info;
+    tn_plan_cache cache; // what the plan borrows where packed weights are kept in files
+    tn_text identity;
+    char *model_path, *cache_folder;
+    tn_log log;
 };
 
 static tn_status read_params(const tn_session_params *params, const tn_graph *graph, tn_session_info *info)
@@ -102,11 +107,33 @@ static tn_status open_devices(tn_session *session, tn_host *host, uint32_t *out_
     return TN_OK;
 }
 
+// Takes over where packed weights are kept. A model whose files cannot be told from others does without.
+static tn_status prepare_cache(tn_session *session, const tn_session_params *params)
+{
+    const uint64_t bytes_min_default = (uint64_t)64 << 20;
+    const char *path = tn_gguf_path(tn_model_gguf(session->model));
+    bool is_settled;
+    session->log = params->log;
+    TN_TRY(tn_model_identity(session->model, &session->identity, &is_settled));
+    TN_TRY(tn_strdup(params->pack_cache, strlen(params->pack_cache), &session->cache_folder));
+    session->model_path = realpath(path, NULL); // the same file by every name; by its own where that has gone meanwhile
+    if (!session->model_path) TN_TRY(tn_strdup(path, strlen(path), &session->model_path));
+    session->cache = (tn_plan_cache){.folder = session->cache_folder,
+                                     .bytes_min = params->pack_cache_bytes_min ? params->pack_cache_bytes_min : bytes_min_default,
+                                     .bytes_max = params->pack_cache_bytes_max,
+                                     .model_path = session->model_path,
+                                     .identity = {session->identity.data, session->identity.len},
+                                     .is_settled = is_settled,
+                                     .log = &session->log};
+    return TN_OK;
+}
+
 static tn_status start_plan(tn_session *session, tn_host *host, const tn_session_params *params)
 {
     const tn_session_info *info = &session->info;
     uint32_t n_devices;
     TN_TRY(open_devices(session, host, &n_devices));
+    if (params->pack_cache) TN_TRY(prepare_cache(session, params));
     tn_plan_run_params run_params = {
         .graph = &session->graph,
         .plan = session->plan,
@@ -120,6 +147,7 @@ static tn_status start_plan(tn_session *session, tn_host *host, const tn_session
         .trace_user = session,
         .profile = params->profile,
         .progress = &params->progress,
+        .cache = params->pack_cache ? &session->cache : NULL,
     };
     run_params.limits.n_logits = info->n_logits_max < info->n_ubatch ? info->n_logits_max : info->n_ubatch;
     TN_TRY(tn_plan_run_create(&run_params, &session->run));
@@ -193,8 +221,13 @@ void tn_session_destroy(tn_session *session)
     tn_free(session->poison);
     tn_free(session->row_valid);
     tn_free(session->logits);
+    tn_text_deinit(&session->identity);
+    free(session->model_path); // of realpath
+    tn_free(session->cache_folder);
     tn_free(session);
 }
+
+tn_pack_cache_use tn_session_pack_cache(const tn_session *session) { return session->cache.use; }
 
 void tn_session_get_info(const tn_session *session, tn_session_info *out_info) { *out_info = session->info; }
 
@@ -329,6 +362,7 @@ static tn_status run_step(tn_session *session, const tn_batch *batch, uint32_t f
     if (timed) session->step_ns += tn_clock_ns() - begun_ns;
     session->n_steps++;
     if (status == TN_OK) status = tn_gguf_check_intact(tn_model_gguf(session->model));
+    if (status == TN_OK) status = tn_plan_run_check_intact(session->run);
     if (status != TN_OK) {
         undo_step(session, &step);
         return status;

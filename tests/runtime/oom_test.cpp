@@ -4,9 +4,11 @@
 #include "support/seed_models.hpp"
 #include "ternion/ternion.h"
 
+#include <chrono>
 #include <filesystem>
 #include <gtest/gtest.h>
 #include <set>
+#include <thread>
 #include <unistd.h>
 
 using namespace tn_test;
@@ -17,13 +19,15 @@ namespace
 void discard(void *, tn_log_level, const char *) {}
 
 // Everything a program does with a model. Stops at the first failure and frees what was made.
-tn_status use_model(tn_host *host, const std::string &path, const char *head)
+tn_status use_model(tn_host *host, const std::string &path, const char *head, const char *cache)
 {
     tn_model_params params = TN_MODEL_PARAMS_INIT;
     params.log.write = discard;
     tn_session_params session_params = TN_SESSION_PARAMS_INIT;
     session_params.log.write = discard;
     session_params.head = head;
+    session_params.pack_cache = cache;
+    session_params.pack_cache_bytes_min = 1;
     tn_model *model = nullptr;
     tn_placement *placement = nullptr;
     tn_session *session = nullptr;
@@ -68,11 +72,11 @@ tn_status open_host(tn_host **out_host)
 }
 
 // A host of its own, so that opening devices is among what fails.
-tn_status use_everything(const std::string &path, const char *head = nullptr)
+tn_status use_everything(const std::string &path, const char *head = nullptr, const char *cache = nullptr)
 {
     tn_host *host = nullptr;
     tn_status status = open_host(&host);
-    if (status == TN_OK) status = use_model(host, path, head);
+    if (status == TN_OK) status = use_model(host, path, head, cache);
     tn_host_close(host);
     return status;
 }
@@ -154,4 +158,37 @@ TEST(OutOfMemory, EveryAllocationOfALoadAndAStepMayFail)
         }
     }
     EXPECT_TRUE(head_quantised);
+}
+
+// Packed weights that are kept in a file, written and mapped: a session that cannot have the memory for that does without, so that the
+// answer is OK or OUT_OF_MEMORY; what it leaves behind can be used or is not looked at.
+TEST(OutOfMemory, EveryAllocationOfThePackCacheMayFail)
+{
+    const Folder folder;
+    const std::string cache = folder.path + "/cache";
+    std::string path;
+    for (const auto &seed : make_seed_models()) {
+        path = write(seed, folder);
+        if (use_everything(path) == TN_OK) break;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(2100)); // younger models are not kept
+    for (const bool mapped : {false, true}) {
+        for (const FailMode mode : {FailMode::once, FailMode::forever}) {
+            for (long nth = 1, failed = 1; failed != 0; nth++) {
+                ASSERT_LT(nth, 100000);
+                if (!mapped) std::filesystem::remove_all(cache);
+                tn_status status;
+                {
+                    const FailAlloc fail(nth, mode);
+                    status = use_everything(path, nullptr, cache.c_str());
+                    failed = fail.failed();
+                }
+                ASSERT_TRUE(status == TN_OK || (failed && status == TN_OUT_OF_MEMORY)) << nth << ": " << tn_error_last()->message;
+            }
+            ASSERT_EQ(use_everything(path, nullptr, cache.c_str()), TN_OK) << tn_error_last()->message;
+            size_t n_files = 0;
+            for (const auto &entry : std::filesystem::directory_iterator(cache)) n_files += entry.is_regular_file();
+            EXPECT_EQ(n_files, 1u);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 #include "engine.h"
 
 #include "head_note.h"
+#include "pack_cache_option.h"
 #include "plain.h"
 #include "report.h"
 #include "units.h"
@@ -129,6 +130,8 @@ int tn_cli_engine_open_model(tn_cli *cli, tn_cli_engine *engine, tn_model_load l
 int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_threads)
 {
     tn_host_params params = TN_HOST_PARAMS_INIT;
+    int rc = engine->model ? tn_cli_pack_cache(cli, engine) : 0; // a wrong flag is said before anything is printed
+    if (rc) return rc;
     params.n_threads = n_threads > 0 ? (uint32_t)n_threads : 0;
     params.no_bind = tn_cli_given(&cli->options, TN_OPT_NO_BIND);
     params.cpu_isa_max = tn_cli_text(&cli->options, TN_OPT_CPU_ISA);
@@ -171,6 +174,8 @@ int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine)
 int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params params)
 {
     char command[64];
+    params.pack_cache = engine->pack_cache[0] ? engine->pack_cache : NULL;
+    params.pack_cache_bytes_max = engine->pack_cache_bytes_max;
     params.placement = engine->placement;
     params.head = tn_cli_text(&cli->options, TN_OPT_HEAD);
     if (cli->verb != TN_VERB_LOGITS && !engine->head_noted && strcmp(params.head, "keep") == 0)

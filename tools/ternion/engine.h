@@ -15,6 +15,8 @@ typedef struct tn_cli_engine {
     tn_session *session;
     tn_session_info session_info;
     bool head_noted; // what another head would save has been said
+    char pack_cache[4096]; // folder of packed weights, "": none
+    uint64_t pack_cache_bytes_max;
 } tn_cli_engine;
 
 // Those that return int return 0 or the exit status after a message.

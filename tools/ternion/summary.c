@@ -29,6 +29,17 @@ static void stop_reason(const tn_cli_answer *answer, uint32_t n_ctx, char *text,
     }
 }
 
+static const char *pack_cache_note(const tn_session *session)
+{
+    switch (tn_session_pack_cache(session)) {
+    case TN_PACK_CACHE_NONE: return "";
+    case TN_PACK_CACHE_MAPPED: return " from the pack cache";
+    case TN_PACK_CACHE_WRITTEN: return " now in the pack cache";
+    case TN_PACK_CACHE_FAILED: return " not in the pack cache (-v)";
+    }
+    return "";
+}
+
 void tn_cli_note_summary(const tn_cli_engine *engine, const tn_cli_prompt *prompt, uint64_t seed, const tn_cli_answer *a)
 {
     char reason[64], prompt_time[32], first[32], reply_time[32], weights[24], kv[24], peak[24];
@@ -40,9 +51,9 @@ void tn_cli_note_summary(const tn_cli_engine *engine, const tn_cli_prompt *promp
     tn_cli_format_bytes(engine->session_info.kv_bytes, kv, sizeof kv);
     tn_cli_format_bytes(tn_cli_peak_rss_bytes(), peak, sizeof peak);
     tn_cli_note("prompt %zu tokens %s %.1f t/s | first token %s | reply %zu tokens %s %.1f t/s | %s | seed %" PRIu64
-                " | memory %s weights + %s KV, peak %s",
+                " | memory %s weights%s + %s KV, peak %s",
                 prompt->n_tokens, prompt_time, tn_cli_rate(prompt->n_tokens, a->prompt_ns), a->n_tokens ? first : "none", a->n_tokens,
-                reply_time, tn_cli_rate(a->n_decoded, a->reply_ns), reason, seed, weights, kv, peak);
+                reply_time, tn_cli_rate(a->n_decoded, a->reply_ns), reason, seed, weights, pack_cache_note(engine->session), kv, peak);
 }
 
 static json_t *json_sampling(const tn_sampler_params *s)
@@ -62,10 +73,13 @@ static json_t *json_timings(const tn_cli_prompt *prompt, const tn_cli_answer *a)
                      "predicted_per_second", tn_cli_rate(a->n_decoded, a->reply_ns));
 }
 
-static json_t *json_memory(const tn_session_info *info)
+static json_t *json_memory(const tn_cli_engine *engine)
 {
-    return json_pack("{s:I, s:I, s:I, s:I}", "weights_bytes", (json_int_t)info->weights_bytes, "kv_bytes", (json_int_t)info->kv_bytes,
-                     "scratch_bytes", (json_int_t)info->scratch_bytes, "peak_rss_bytes", (json_int_t)tn_cli_peak_rss_bytes());
+    static const char *const uses[] = {"none", "mapped", "written", "failed"};
+    const tn_session_info *info = &engine->session_info;
+    return json_pack("{s:I, s:I, s:I, s:I, s:s}", "weights_bytes", (json_int_t)info->weights_bytes, "kv_bytes", (json_int_t)info->kv_bytes,
+                     "scratch_bytes", (json_int_t)info->scratch_bytes, "peak_rss_bytes", (json_int_t)tn_cli_peak_rss_bytes(), "pack_cache",
+                     uses[tn_session_pack_cache(engine->session)]);
 }
 
 int tn_cli_print_answer_json(const tn_cli_engine *engine, const tn_cli_prompt *prompt, const char *chat_template,
@@ -76,11 +90,11 @@ int tn_cli_print_answer_json(const tn_cli_engine *engine, const tn_cli_prompt *p
     json_t *tokens = json_array();
     for (size_t i = 0; i < a->n_tokens; i++) json_array_append_new(tokens, json_integer(a->tokens[i]));
     tn_placement_print(engine->placement, plan, sizeof plan);
-    json_t *object = json_pack(
-        "{s:o, s:o, s:o, s:o, s:s, s:I, s:I, s:s, s:o, s:o, s:o}", "model", tn_cli_json_model(engine->path, &engine->info), "prompt",
-        tn_cli_json_text(prompt->text, prompt->len), "text", tn_cli_json_text(a->text ? a->text : "", a->text_len), "tokens", tokens,
-        "stop_reason", reasons[a->stop], "n_ctx", (json_int_t)engine->session_info.n_ctx, "seed", (json_int_t)sampler->seed, "plan", plan,
-        "sampling", json_sampling(sampler), "timings", json_timings(prompt, a), "memory", json_memory(&engine->session_info));
+    json_t *object = json_pack("{s:o, s:o, s:o, s:o, s:s, s:I, s:I, s:s, s:o, s:o, s:o}", "model",
+                               tn_cli_json_model(engine->path, &engine->info), "prompt", tn_cli_json_text(prompt->text, prompt->len),
+                               "text", tn_cli_json_text(a->text ? a->text : "", a->text_len), "tokens", tokens, "stop_reason",
+                               reasons[a->stop], "n_ctx", (json_int_t)engine->session_info.n_ctx, "seed", (json_int_t)sampler->seed, "plan",
+                               plan, "sampling", json_sampling(sampler), "timings", json_timings(prompt, a), "memory", json_memory(engine));
     if (object && chat_template) json_object_set_new(object, "template", json_string(chat_template));
     return tn_cli_json_print(object);
 }
