@@ -231,6 +231,7 @@ static tn_status buffer_map(tn_device *device, const void *bytes, uint64_t size_
 {
     *out_buffer = NULL;
     tn_null_state *state = state_of_device(device);
+    if (!bytes) return tn_fail(TN_INVALID_ARGUMENT, "null backend: memory for a buffer is missing");
     RECORD(state, TN_NULL_BUFFER_MAP, "null%u buffer %u map %" PRIu64, (unsigned)index_of(device), (unsigned)state->records->n_objects,
            size_bytes);
     null_buffer *buffer;
@@ -264,6 +265,7 @@ static tn_status buffer_write(tn_buffer *base, uint64_t offset_bytes, const void
 {
     null_buffer *buffer = (null_buffer *)base;
     TN_TRY(check_range(base, offset_bytes, n_bytes));
+    if (buffer->is_borrowed) return tn_fail(TN_INVALID_ARGUMENT, "null backend: mapped memory is read-only");
     RECORD(state_of_device(base->device), TN_NULL_BUFFER_WRITE, "null%u buffer %u write %" PRIu64 " at %" PRIu64,
            (unsigned)index_of(base->device), (unsigned)buffer->id, n_bytes, offset_bytes);
     if (n_bytes) memcpy(buffer->data + offset_bytes, src, (size_t)n_bytes);

@@ -88,6 +88,7 @@ tn_status tn_cpu_weight_pack(tn_device *base, const tn_weight_source *source, tn
     TN_TRY(tn_cpu_packing_choose(device, source, &ternary));
     TN_TRY(tn_cpu_pack_layout(source, ternary, &layout));
     TN_TRY(tn_cpu_buffer_check(base, buffer, offset_bytes, layout.size_bytes, source->name));
+    if (((tn_cpu_buffer *)buffer)->is_borrowed) return tn_fail(TN_INVALID_ARGUMENT, "%s: its buffer is read-only", source->name);
     if (offset_bytes % layout.alignment_bytes != 0)
         return tn_fail(TN_INVALID_ARGUMENT, "%s: offset %" PRIu64 " is not a multiple of %u", source->name, offset_bytes,
                        (unsigned)layout.alignment_bytes);

@@ -110,6 +110,27 @@ Result buffers(const Target &target)
     return "";
 }
 
+Result mapped_buffers(const Target &target)
+{
+    Device device(target);
+    alignas(64) static const char bytes[128] = "read-only";
+    char back[10], more[] = "x";
+    tn_buffer *buffer;
+    const tn_status status = device.api().buffer_map(device.get(), bytes, sizeof bytes, &buffer);
+    if (status == TN_UNSUPPORTED) return buffer ? "a buffer in spite of the error" : "";
+    MUST(status);
+    if (buffer->device != device.get() || buffer->size_bytes != sizeof bytes) return "a mapped buffer of another device or size";
+    MUST(device.api().buffer_read(buffer, 0, back, sizeof back));
+    if (memcmp(back, bytes, sizeof back) != 0) return "mapped bytes do not come back";
+    if (device.api().buffer_write(buffer, 0, more, 1) != TN_INVALID_ARGUMENT) return "a write to read-only memory is not refused";
+    if (device.api().buffer_read(buffer, sizeof bytes, back, 1) != TN_INVALID_ARGUMENT) return "a read past the end is not refused";
+    device.api().buffer_destroy(buffer);
+    if (device.api().buffer_map(device.get(), nullptr, 64, &buffer) != TN_INVALID_ARGUMENT || buffer)
+        return "missing memory is not refused";
+    if (!device.api().pack_id || !device.api().pack_id[0]) return "no name for what weight_pack makes";
+    return "";
+}
+
 Result describes_itself(const Target &target)
 {
     Device device(target);
@@ -151,6 +172,7 @@ std::vector<Case> interface_cases()
 {
     return {
         {"BuffersAreZeroKeepBytesAndCheckRanges", buffers},
+        {"MappedBuffersAreReadOnly", mapped_buffers},
         {"ADeviceDescribesItselfAndItsKernels", describes_itself},
         {"OpsAreSupportedOrRefusedWithAReason", every_op_is_supported},
         {"BadStepsAreRefused", refuses_bad_steps},
