@@ -1,7 +1,9 @@
 // Tests of file mappings, above all of files that are cut short while they are mapped.
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -54,6 +56,59 @@ TEST(FileMap, MapsTheWholeFile)
     tn_file_map_close(&map);
     EXPECT_EQ(map.data, nullptr);
     tn_file_map_close(&map);
+}
+
+// Resident pages of this process that lie in files.
+size_t file_pages()
+{
+    size_t size, resident, shared;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    if (!statm) return 0;
+    if (fscanf(statm, "%zu %zu %zu", &size, &resident, &shared) != 3) shared = 0;
+    fclose(statm);
+    return shared;
+}
+
+TEST(FileMap, ReleasedPagesLeaveMemoryAndComeBack)
+{
+    const size_t n_pages = 4096;
+    const TempFile file(n_pages * kPage - 7);
+    tn_file_map map;
+    ASSERT_EQ(tn_file_map_open(file.path.c_str(), &map), TN_OK);
+    for (size_t i = 0; i < map.size_bytes; i += kPage) ASSERT_EQ(read_byte(map, i), 0xA5);
+    const size_t before = file_pages();
+    tn_file_map_release(&map, 5, map.size_bytes); // beyond the end too
+    const size_t after = file_pages();
+    if (before != 0) {
+        EXPECT_GE(before, after + n_pages / 2); // the kernel counts roughly
+    }
+    tn_file_map_release(&map, map.size_bytes, 1);
+    tn_file_map_release(&map, SIZE_MAX, SIZE_MAX);
+    for (size_t i = 0; i < map.size_bytes; i += 97) ASSERT_EQ(read_byte(map, i), 0xA5);
+    EXPECT_EQ(tn_file_map_check(&map, "x"), TN_OK);
+    tn_file_map_close(&map);
+}
+
+TEST(FileMap, TheStampChangesWithTheFile)
+{
+    const TempFile file(100);
+    tn_file_map first, second;
+    ASSERT_EQ(tn_file_map_open(file.path.c_str(), &first), TN_OK);
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    const int fd = open(file.path.c_str(), O_WRONLY);
+    const struct timespec mtime[2] = {{0, UTIME_OMIT},
+                                      {first.stamp.mtime_ns / 1000000000, static_cast<long>(first.stamp.mtime_ns % 1000000000)}};
+    ASSERT_EQ(pwrite(fd, "x", 1, 50), 1);
+    ASSERT_EQ(futimens(fd, mtime), 0);
+    close(fd);
+    ASSERT_EQ(tn_file_map_open(file.path.c_str(), &second), TN_OK);
+    EXPECT_EQ(second.stamp.mtime_ns, first.stamp.mtime_ns);
+    EXPECT_EQ(second.stamp.inode, first.stamp.inode);
+    EXPECT_EQ(second.stamp.size_bytes, 100u);
+    EXPECT_GT(second.stamp.ctime_ns, first.stamp.ctime_ns);
+    EXPECT_GE(second.opened_ns, second.stamp.ctime_ns);
+    tn_file_map_close(&first);
+    tn_file_map_close(&second);
 }
 
 TEST(FileMap, AnEmptyFileIsAnEmptyMap)

@@ -26,6 +26,27 @@ GgufBuilder every_type()
     return b;
 }
 
+// Bytes that are no mapped file's must not be given back: anonymous memory would come back as zeros.
+TEST(Gguf, ReleasingTensorsLeavesBytesFromMemoryAlone)
+{
+    GgufBuilder b;
+    b.kv("general.architecture", "x");
+    b.tensor("t", {65536}, 0, std::vector<float>(65536, 1.25f));
+    const Gguf g = parse(b.build());
+    ASSERT_EQ(g.status, TN_OK) << g.message;
+    const tn_gguf_tensor *tensor = tn_gguf_tensor_at(g, 0);
+    tn_gguf_release(g, tensor, 0, UINT64_MAX);
+    for (size_t i = 0; i < tensor->n_elements; i++) {
+        float value;
+        memcpy(&value, tensor->data + 4 * i, 4);
+        ASSERT_EQ(value, 1.25f);
+    }
+    tn_text identity = {};
+    bool is_settled;
+    EXPECT_EQ(tn_gguf_identity(g, &identity, &is_settled), TN_INVALID_ARGUMENT);
+    tn_text_deinit(&identity);
+}
+
 TEST(Gguf, EveryValueTypeIsReadInVersions2And3)
 {
     for (uint32_t version : {2u, 3u}) {
