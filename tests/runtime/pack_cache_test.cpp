@@ -170,6 +170,15 @@ TEST_F(Cache, AFailureInTheMiddleLeavesNothing)
     EXPECT_EQ(open(), TN_OK);
 }
 
+TEST_F(Cache, CancellingLeavesNothing)
+{
+    tn_progress progress = {};
+    progress.update = [](void *, const char *, uint64_t done, uint64_t) { return done < 2; };
+    EXPECT_EQ(tn_pack_cache_write(at.c_str(), &key, 0, read_body, nullptr, &progress), TN_CANCELLED);
+    EXPECT_EQ(file(), "");
+    EXPECT_EQ(open(), TN_NOT_FOUND);
+}
+
 TEST_F(Cache, OneWritesAndTheOthersGoOn)
 {
     tn_status second = TN_OK;
