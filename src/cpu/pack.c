@@ -126,61 +126,68 @@ size_t tn_cpu_pack_scratch_bytes(const tn_weight_source *source)
     return GROUP_ROWS * s.source_row_bytes;
 }
 
-// Four values -1, 0, +1 as codes 0, 1, 2, a byte each.
-static uint32_t codes4(const int8_t *values)
+// Eight values -1, 0, +1 as codes 0, 1, 2, a byte each.
+static uint64_t codes8(const int8_t *values)
 {
-    uint32_t v;
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t v;
     memcpy(&v, values, sizeof v);
-    return ((v & 0x03030303u) + 0x01010101u) & 0x03030303u;
+    return ((v & 3 * ones) + ones) & 3 * ones;
 }
 
-// A block's values of one row to its four bytes.
-typedef void pack_block_fn(const int8_t *values, uint8_t *dst);
+// A block's values of two rows to their eight bytes, the second row `cols` behind the first.
+typedef void pack_block_fn(const int8_t *values, size_t cols, uint8_t *dst);
 
-static void pack_t2(const int8_t *values, uint8_t *dst)
+static uint64_t t2_row(const int8_t *values)
 {
-    uint32_t v = codes4(values) | codes4(values + 4) << 2 | codes4(values + 8) << 4 | codes4(values + 12) << 6;
+    const uint64_t v = codes8(values) | codes8(values + 8) << 4; // values 0-3 and 8-11 in the low half, the others in the high one
+    return (v | v >> 30) & UINT32_MAX;
+}
+
+static void pack_t2(const int8_t *values, size_t cols, uint8_t *dst)
+{
+    const uint64_t v = t2_row(values) | t2_row(values + cols) << 32;
     memcpy(dst, &v, sizeof v);
 }
 
-static void pack_t5(const int8_t *values, uint8_t *dst)
+static uint64_t t5_states(const int8_t *values)
 {
-    const uint32_t states =
-        codes4(values) + 3 * codes4(values + 4) + 9 * codes4(values + 8) + 27 * codes4(values + 12); // no byte passes 80
-    const uint32_t v = tn_t5_bytes(states, codes4(values + 16));
+    const uint64_t v = codes8(values) + 9 * codes8(values + 8);
+    return (v & UINT32_MAX) + 3 * (v >> 32); // no byte passes 80
+}
+
+static void pack_t5(const int8_t *values, size_t cols, uint8_t *dst)
+{
+    const uint64_t states = t5_states(values) | t5_states(values + cols) << 32;
+    const uint64_t fifths = codes8(values + 12) >> 32 | (codes8(values + cols + 12) & ~(uint64_t)UINT32_MAX);
+    const uint64_t v = tn_t5_bytes(states, fifths);
     memcpy(dst, &v, sizeof v);
 }
 
-// Inlined for each layout, the block's function with it.
-static inline void pack_panel(const tn_weight_source *source, const shape *s, uint32_t rows, const int8_t *values, uint8_t *panel,
-                              const uint32_t block_cols, pack_block_fn *pack_block)
+// Inlined for each layout, the block's function with it. `values`: 16 rows, zeros where the weight has none.
+static inline void pack_panel(const int8_t *values, size_t cols, uint8_t *panel, const size_t block_cols, pack_block_fn *pack_block)
 {
-    const uint32_t cols = source->n_cols, whole = cols / block_cols, rest = cols % block_cols;
-    const int8_t none[TN_T5_COLS] = {0};
-    for (uint32_t r = 0; r < GROUP_ROWS; r++) {
-        const int8_t *row = values + (size_t)r * cols;
-        uint8_t *dst = panel + 4 * (size_t)r;
-        if (r >= rows) { // padding
-            for (uint64_t at = 0; at < s->stride_bytes; at += TN_T2_BLOCK_BYTES) pack_block(none, dst + at);
-            continue;
-        }
-        for (uint32_t b = 0; b < whole; b++) pack_block(row + (size_t)b * block_cols, dst + (size_t)b * TN_T2_BLOCK_BYTES);
-        if (rest != 0) {
-            int8_t last[TN_T5_COLS] = {0};
-            memcpy(last, row + (size_t)whole * block_cols, rest);
-            pack_block(last, dst + (size_t)whole * TN_T2_BLOCK_BYTES);
-        }
+    const size_t whole = cols / block_cols, rest = cols % block_cols;
+    for (size_t r = 0; r < GROUP_ROWS; r += 2) {
+        const int8_t *row = values + r * cols;
+        uint8_t *dst = panel + 4 * r;
+        for (size_t b = 0; b < whole; b++) pack_block(row + b * block_cols, cols, dst + b * TN_T2_BLOCK_BYTES);
+        if (rest == 0) continue;
+        int8_t last[2 * TN_T5_COLS] = {0};
+        memcpy(last, row + whole * block_cols, rest);
+        memcpy(last + block_cols, row + cols + whole * block_cols, rest);
+        pack_block(last, block_cols, dst + whole * TN_T2_BLOCK_BYTES);
     }
 }
 
-static void pack_ternary(const tn_weight_source *source, const shape *s, uint32_t row0, uint32_t rows, uint8_t *packed,
-                         const int8_t *values)
+static void pack_ternary(const tn_weight_source *source, const shape *s, uint32_t row0, uint32_t rows, uint8_t *packed, int8_t *values)
 {
     uint8_t *panel = packed + row0 / GROUP_ROWS * s->stride_bytes;
+    memset(values + rows * s->source_row_bytes, 0, (GROUP_ROWS - rows) * s->source_row_bytes); // padding
     if (s->layout == TN_CPU_LAYOUT_T5_16) {
-        pack_panel(source, s, rows, values, panel, TN_T5_COLS, pack_t5);
+        pack_panel(values, source->n_cols, panel, TN_T5_COLS, pack_t5);
     } else {
-        pack_panel(source, s, rows, values, panel, TN_T2_COLS, pack_t2);
+        pack_panel(values, source->n_cols, panel, TN_T2_COLS, pack_t2);
     }
     float scales[GROUP_ROWS] = {0};
     for (uint32_t r = 0; r < rows; r++) scales[r] = tn_fl(source->scales[source->scale_kind == TN_SCALE_ROW ? row0 + r : 0]);

@@ -28,7 +28,7 @@ typedef struct tn_cpu_weight {
 // Layout, size and alignment (64) of a source.  Errors: UNSUPPORTED (dtype, by name), BAD_FILE (sizes overflow).
 tn_status tn_cpu_pack_layout(const tn_weight_source *source, tn_cpu_layout ternary, tn_weight_layout *out_layout);
 void tn_cpu_pack_view(const tn_weight_source *source, tn_cpu_layout ternary, const uint8_t *packed, tn_cpu_weight *out_weight);
-#define TN_CPU_PACK_ROWS 16u // of a group
+#define TN_CPU_PACK_ROWS 16u                                   // of a group
 uint32_t tn_cpu_pack_n_groups(const tn_weight_source *source); // ceil(n_rows / 16)
 // Bytes of scratch that packing one group needs.
 size_t tn_cpu_pack_scratch_bytes(const tn_weight_source *source);

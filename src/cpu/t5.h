@@ -24,13 +24,14 @@ enum { TN_T5_FIFTH = 85, TN_T5_MIRRORED = 213, TN_T5_STATE_MAX = 80 };
                       TN_T5_STATE(40), TN_T5_40(41), TN_T5_STATE(80), TN_T5_STATE(80)}
 // clang-format on
 
-// Four bytes at a time: states and fifth codes, a byte each, to the layout's bytes.
-static inline uint32_t tn_t5_bytes(uint32_t states, uint32_t fifths)
+// Eight bytes at a time: states and fifth codes, a byte each, to the layout's bytes.
+static inline uint64_t tn_t5_bytes(uint64_t states, uint64_t fifths)
 {
-    const uint32_t ones = 0x01010101u, above = ((states + 87 * ones) >> 7) & ones, from = ((states + 88 * ones) >> 7) & ones; // > 40, >= 40
-    const uint32_t first = states + above, second = states + 128 * ones - 83 * from;
-    const uint32_t is_above = above * 255u, third = (is_above & (states + 129 * ones)) | (~is_above & (253 * ones - states));
-    const uint32_t is_second = (fifths & ones) * 255u, is_third = ((fifths >> 1) & ones) * 255u;
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    const uint64_t above = ((states + 87 * ones) >> 7) & ones, from = ((states + 88 * ones) >> 7) & ones; // > 40, >= 40
+    const uint64_t first = states + above, second = states + 128 * ones - 83 * from;
+    const uint64_t is_above = above * 255u, third = (is_above & (states + 129 * ones)) | (~is_above & (253 * ones - states));
+    const uint64_t is_second = (fifths & ones) * 255u, is_third = ((fifths >> 1) & ones) * 255u;
     return (~(is_second | is_third) & first) | (is_second & second) | (is_third & third);
 }
 

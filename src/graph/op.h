@@ -53,8 +53,8 @@ typedef struct tn_weight_source {
     const void *ctx;
     // Ternary elements of all weights of the model, 0 where unknown: whether they stay in a cache decides how they are packed best.
     uint64_t n_model_ternary;
-    // Rows [row, row + n) are not needed for now: what lies only in the page cache may leave this process's memory, and comes back when it is
-    // read again. NULL: nothing to do.   Threads: any, also while others read the same rows.
+    // Rows [row, row + n) are not needed for now: what lies only in the page cache may leave this process's memory, and comes back when it
+    // is read again. NULL: nothing to do.   Threads: any, also while others read the same rows.
     void (*release_rows)(const struct tn_weight_source *self, uint32_t row, uint32_t n);
 } tn_weight_source;
 
