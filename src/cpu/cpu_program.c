@@ -496,7 +496,9 @@ static tn_status make_arena(compiler *c)
         !tn_ckd_add(scratch_offset, all_threads, &parts_offset) || !size_parts(program, c->n_heads, &parts) ||
         !tn_ckd_add(parts_offset, parts, &bytes))
         return bad_desc("its values do not fit into memory");
-    TN_TRY(tn_alloc_aligned((size_t)bytes, 64, &program->arena));
+    // A buffer, whose memory is not touched before the first step that needs it: most of the arena is for batches of many tokens.
+    TN_TRY(program->base.device->backend->buffer_create(program->base.device, bytes, &program->arena_buffer));
+    program->arena = tn_cpu_buffer_data(program->arena_buffer);
     program->arena_bytes = bytes;
     program->thread_scratch_bytes = (size_t)per_thread;
     program->thread_scratch = program->arena + scratch_offset;
@@ -593,7 +595,7 @@ void tn_cpu_program_destroy(tn_program *base)
     tn_cpu_pool_detach(program->device->pool, &program->job);
     tn_free(program->pages_done);
     tn_free(program->claims);
-    tn_free(program->arena);
+    program->base.device->backend->buffer_destroy(program->arena_buffer);
     tn_free(program->seq_next);
     for (uint32_t i = 0; i < TN_CPU_LISTS; i++) {
         tn_free(program->lists[i].tasks);

@@ -92,7 +92,8 @@ typedef struct tn_cpu_program {
 
     tn_cpu_list lists[TN_CPU_LISTS]; // MANY is empty where no step has more than TN_CPU_FEW_TOKENS
     uint32_t in_value, out_value;
-    uint8_t *arena; // owned: of the list that runs
+    tn_buffer *arena_buffer; // owned
+    uint8_t *arena;          // its bytes: of the list that runs
     uint64_t arena_bytes;
     uint8_t *thread_scratch; // in the arena
     size_t thread_scratch_bytes;
