@@ -39,6 +39,19 @@ function(tn_add_kernels folder flags)
   set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS "${flags}")
 endfunction()
 
+# tn_hash_files(<out> <patterns>...): sets `out` to a hash of the files that the patterns name; CMake runs again when one changes.
+function(tn_hash_files out)
+  file(GLOB files CONFIGURE_DEPENDS ${ARGN})
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${files})
+  set(hashes "")
+  foreach(file ${files})
+    file(SHA256 ${file} hash)
+    string(APPEND hashes ${hash})
+  endforeach()
+  string(SHA256 hash "${hashes}")
+  set(${out} ${hash} PARENT_SCOPE)
+endfunction()
+
 # tn_add_test(<name> LABELS <labels> SOURCES <files> [LIBS <libs>] [TIMEOUT <s>] [ARGS <arguments>]): a GoogleTest program over the library's
 # insides.
 function(tn_add_test name)

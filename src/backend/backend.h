@@ -160,6 +160,11 @@ struct tn_backend {
     tn_status (*buffer_map)(tn_device *device, const void *bytes, uint64_t size_bytes, tn_buffer **out_buffer);
 
     // Weights: size of the device's own form, and making it, in parallel.
+    // A device may have forms to choose from, which it does by measuring when weight_layout first meets a model where it matters. This
+    // makes candidate `index` its choice without measuring, since packed weights of that form may be in a file; where there is no such
+    // candidate it answers false and the choice is open again. A device whose choice was made by measuring or by the host keeps it and
+    // answers false.
+    bool (*packing_assume)(tn_device *device, uint32_t index);
     tn_status (*weight_layout)(tn_device *device, const tn_weight_source *source, tn_weight_layout *out_layout);
     tn_status (*weight_pack)(tn_device *device, const tn_weight_source *source, tn_buffer *buffer, uint64_t offset_bytes);
 

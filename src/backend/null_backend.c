@@ -284,11 +284,21 @@ static tn_status buffer_read(tn_buffer *base, uint64_t offset_bytes, void *dst, 
 
 // ---- weights and ops ----
 
+static bool packing_assume(tn_device *device, uint32_t index)
+{
+    tn_null_state *state = state_of_device(device);
+    state->packing = index < state->n_packings ? index + 1 : 0;
+    return state->packing != 0;
+}
+
 static tn_status weight_layout(tn_device *device, const tn_weight_source *source, tn_weight_layout *out_layout)
 {
     *out_layout = (tn_weight_layout){0};
     RECORD(state_of_device(device), TN_NULL_WEIGHT_LAYOUT, "null%u layout %s", (unsigned)index_of(device), source->name);
-    *out_layout = (tn_weight_layout){.layout_id = 1, .size_bytes = 64, .alignment_bytes = 64, .name = "null"};
+    const tn_null_state *state = state_of_device(device);
+    const uint32_t own = state->n_packings ? state->n_packings : 1;
+    *out_layout =
+        (tn_weight_layout){.layout_id = state->packing ? state->packing : own, .size_bytes = 64, .alignment_bytes = 64, .name = "null"};
     return TN_OK;
 }
 
@@ -483,6 +493,7 @@ const tn_backend tn_null_backend_table = {
     .buffer_write = buffer_write,
     .buffer_read = buffer_read,
     .buffer_map = buffer_map,
+    .packing_assume = packing_assume,
     .weight_layout = weight_layout,
     .weight_pack = weight_pack,
     .op_supported = op_supported,

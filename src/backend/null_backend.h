@@ -37,6 +37,8 @@ typedef struct tn_null_state {
     bool has_poison_token; // tokens that poison their sequence, at node index poison_node
     int32_t poison_token;
     uint32_t poison_node;
+    uint32_t n_packings; // candidates of packing_assume, layout_id 1 and up; the device itself chooses the last one
+    uint32_t packing;    // assumed, 0: none
     tn_status op_status; // what op_supported answers; TN_OK: everything is supported
 
     struct tn_null_records *records; // owned; made at first use

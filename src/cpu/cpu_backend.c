@@ -282,6 +282,7 @@ const tn_backend tn_cpu_backend_table = {
     .buffer_write = buffer_write,
     .buffer_read = buffer_read,
     .buffer_map = buffer_map,
+    .packing_assume = tn_cpu_packing_assume,
     .weight_layout = tn_cpu_weight_layout,
     .weight_pack = tn_cpu_weight_pack,
     .op_supported = tn_cpu_op_supported,

@@ -13,9 +13,10 @@ typedef struct tn_cpu_device {
     tn_cpu_kernels kernels; // the best of these levels
     tn_cpu_pool *pool;      // owned
     tn_log log;
-    uint64_t cache_bytes;  // of the last level; 0: unknown
-    tn_cpu_layout ternary; // for models whose weights come from memory; 0: not chosen yet
-    bool ternary_is_fixed; // by the host, for all models
+    uint64_t cache_bytes;    // of the last level; 0: unknown
+    tn_cpu_layout ternary;   // for models whose weights come from memory; 0: not chosen yet
+    bool ternary_is_fixed;   // by the host, for all models
+    bool ternary_is_assumed; // not measured
 } tn_cpu_device;
 
 typedef struct tn_cpu_buffer {
@@ -36,6 +37,8 @@ void (*tn_cpu_kernel_chosen(const tn_cpu_kernels *kernels, tn_kernel_slot slot))
 
 // Sets the layout that the host demands; "": none.  Errors: INVALID_ARGUMENT (no such layout).
 tn_status tn_cpu_packing_fix(tn_cpu_device *device, const char *name);
+// tn_backend.packing_assume.
+bool tn_cpu_packing_assume(tn_device *device, uint32_t index);
 // The layout of a ternary source on this device. The first source of a model that no cache holds makes it measure which one is read faster,
 // which takes some hundredths of a second.   Errors: OUT_OF_MEMORY.
 tn_status tn_cpu_packing_choose(tn_cpu_device *device, const tn_weight_source *source, tn_cpu_layout *out_layout);

@@ -131,6 +131,16 @@ tn_status tn_cpu_packing_fix(tn_cpu_device *device, const char *name)
     return TN_OK;
 }
 
+bool tn_cpu_packing_assume(tn_device *base, uint32_t index)
+{
+    static const tn_cpu_layout candidates[] = {TN_CPU_LAYOUT_T2_16, TN_CPU_LAYOUT_T5_16};
+    tn_cpu_device *device = tn_cpu_device_of(base);
+    if (device->ternary_is_fixed || (device->ternary && !device->ternary_is_assumed)) return false;
+    device->ternary_is_assumed = index < sizeof candidates / sizeof *candidates;
+    device->ternary = device->ternary_is_assumed ? candidates[index] : 0;
+    return device->ternary_is_assumed;
+}
+
 tn_status tn_cpu_packing_choose(tn_cpu_device *device, const tn_weight_source *source, tn_cpu_layout *out_layout)
 {
     *out_layout = device->ternary_is_fixed ? device->ternary : TN_CPU_LAYOUT_T2_16;

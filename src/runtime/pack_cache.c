@@ -150,6 +150,7 @@ tn_status tn_pack_cache_open(const char *folder, const tn_pack_key *key, tn_file
     tn_free(path);
     return TN_OK;
 fail:
+    if (status == TN_BAD_FILE) (void)unlink(path); // warned of once, and never read again
     tn_file_map_close(out_map);
     tn_free(path);
     return status;

@@ -35,7 +35,7 @@ tn_status tn_plan_cache_key(const tn_plan_cache *cache, const tn_device *device,
     // The place does not change with the model's content: the file of a model that was replaced is replaced too.
     TN_TRY_GOTO(tn_text_printf(&key.place, "%s\n%s\n", cache->model_path, device->backend->name));
     TN_TRY_GOTO(add_weights(graph, packed, &key.place));
-    TN_TRY_GOTO(tn_text_printf(&key.bytes, KEY_VERSION "\n%s\n", device->backend->pack_id));
+    TN_TRY_GOTO(tn_text_printf(&key.bytes, KEY_VERSION "\n" TN_CANONICAL_ID "\n%s\n", device->backend->pack_id));
     TN_TRY_GOTO(tn_text_append(&key.bytes, key.place.data, key.place.len));
     TN_TRY_GOTO(tn_text_append(&key.bytes, cache->identity.data, cache->identity.len));
     *out_key = key;

@@ -96,6 +96,64 @@ static tn_status lay_out_weights(tn_plan_run *run, uint32_t device_index, const 
     return TN_OK;
 }
 
+// Places all weights of the device anew.
+static tn_status lay_out_device(tn_plan_run *run, uint32_t index)
+{
+    const tn_plan *plan = run->params.plan;
+    device_weights *weights = &run->weights[index];
+    tn_free(weights->packed);
+    *weights = (device_weights){0};
+    for (uint32_t i = 0; i < plan->n_segments; i++) {
+        if (plan->segments[i].device == index) TN_TRY(lay_out_weights(run, index, &plan->segments[i]));
+    }
+    return TN_OK;
+}
+
+static tn_status kept_key(const tn_plan_run *run, uint32_t index, tn_pack_key *out_key)
+{
+    const device_weights *weights = &run->weights[index];
+    return tn_plan_cache_key(run->params.cache, run->params.devices[index], run->params.graph, weights->packed,
+                             weights->areas[AREA_KEPT].size_bytes, out_key);
+}
+
+// Maps the device's weights that are kept in a file where the file is there.
+static tn_status map_kept(tn_plan_run *run, uint32_t index)
+{
+    device_weights *weights = &run->weights[index];
+    weight_area *kept = &weights->areas[AREA_KEPT];
+    tn_pack_key key;
+    if (kept->size_bytes == 0) return TN_OK;
+    TN_TRY(kept_key(run, index, &key));
+    tn_plan_cache_map(run->params.cache, run->params.devices[index], &key, &weights->map, &kept->buffer);
+    kept->is_mapped = kept->buffer != NULL;
+    tn_pack_key_deinit(&key);
+    return TN_OK;
+}
+
+static bool takes_part(const tn_plan *plan, uint32_t device)
+{
+    for (uint32_t i = 0; i < plan->n_segments; i++) {
+        if (plan->segments[i].device == device) return true;
+    }
+    return false;
+}
+
+// Decides where the device's weights lie. A file that an earlier session wrote is looked for in each form that the device might choose, so
+// that it need not measure which one that is, and does not pack again where it would measure differently today.
+static tn_status place_weights(tn_plan_run *run, uint32_t index)
+{
+    tn_device *device = run->params.devices[index];
+    uint32_t n_looked = 0;
+    while (run->params.cache && device->backend->packing_assume(device, n_looked)) {
+        TN_TRY(lay_out_device(run, index));
+        TN_TRY(map_kept(run, index));
+        if (run->weights[index].areas[AREA_KEPT].is_mapped) return TN_OK;
+        n_looked++;
+    }
+    TN_TRY(lay_out_device(run, index));
+    return run->params.cache && n_looked == 0 ? map_kept(run, index) : TN_OK;
+}
+
 typedef struct pack_progress {
     uint64_t done, total;
 } pack_progress;
@@ -123,19 +181,16 @@ static tn_status pack_device(tn_plan_run *run, uint32_t index, pack_progress *pr
     return TN_OK;
 }
 
-// The same with the device's part that is kept in a file: mapped where the file is there, else written once it is packed.
+// The same, and writes the part that is kept in a file where it was packed.
 static tn_status pack_device_cached(tn_plan_run *run, uint32_t index, pack_progress *progress)
 {
-    device_weights *weights = &run->weights[index];
-    weight_area *kept = &weights->areas[AREA_KEPT];
-    tn_device *device = run->params.devices[index];
-    tn_pack_key key = {0};
-    TN_TRY(tn_plan_cache_key(run->params.cache, device, run->params.graph, weights->packed, kept->size_bytes, &key));
-    tn_plan_cache_map(run->params.cache, device, &key, &weights->map, &kept->buffer);
-    kept->is_mapped = kept->buffer != NULL;
+    const weight_area *kept = &run->weights[index].areas[AREA_KEPT];
+    tn_pack_key key;
     if (kept->is_mapped) progress->total -= kept->size_bytes;
-    tn_status status = pack_device(run, index, progress);
-    if (status == TN_OK && !kept->is_mapped) status = tn_plan_cache_keep(run->params.cache, &key, kept->buffer, run->params.progress);
+    TN_TRY(pack_device(run, index, progress));
+    if (kept->is_mapped) return TN_OK;
+    TN_TRY(kept_key(run, index, &key));
+    tn_status status = tn_plan_cache_keep(run->params.cache, &key, kept->buffer, run->params.progress);
     tn_pack_key_deinit(&key);
     return status;
 }
@@ -258,7 +313,9 @@ tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out
         const tn_segment *segment = &params->plan->segments[i];
         tn_device *device = params->devices[segment->device];
         TN_TRY_GOTO(check_ops(run, segment, device));
-        TN_TRY_GOTO(lay_out_weights(run, segment->device, segment));
+    }
+    for (uint32_t d = 0; d < params->n_devices; d++) {
+        if (takes_part(params->plan, d)) TN_TRY_GOTO(place_weights(run, d));
     }
     TN_TRY_GOTO(pack_weights(run));
     for (uint32_t i = 0; i < params->plan->n_segments; i++) {

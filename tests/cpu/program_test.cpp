@@ -158,6 +158,42 @@ TEST(CpuDevice, APackingOfAnUnknownNameIsRefusedAndAKnownOneIsUsedForEveryModel)
     }
 }
 
+// A form that is assumed is taken without measuring; past the last one the choice is open, and one that was measured or fixed stays.
+TEST(CpuDevice, AnAssumedPackingIsTakenAndAChosenOneIsKept)
+{
+    const float scale = 1;
+    tn_weight_source source = {};
+    source.name = "w";
+    source.kind = TN_WEIGHT_TERNARY;
+    source.n_rows = 16;
+    source.n_cols = 320;
+    source.scales = &scale;
+    source.n_model_ternary = uint64_t{1} << 34; // no cache holds it
+    tn_weight_layout layout;
+    const Device device(cpu_target(2));
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < 2; i++) {
+            ASSERT_TRUE(device.api().packing_assume(device.get(), i));
+            ASSERT_EQ(device.api().weight_layout(device.get(), &source, &layout), TN_OK);
+            EXPECT_EQ(layout.layout_id, static_cast<uint32_t>(i == 0 ? TN_CPU_LAYOUT_T2_16 : TN_CPU_LAYOUT_T5_16));
+        }
+        EXPECT_FALSE(device.api().packing_assume(device.get(), 2));
+        EXPECT_EQ(reinterpret_cast<const tn_cpu_device *>(device.get())->ternary, 0);
+    }
+    tn_cpu_share share = {};
+    share.n_threads = 1;
+    tn_backend_host host = {};
+    host.n_cpu_shares = 1;
+    host.cpu_shares = &share;
+    host.cpu_packing = "t5_16";
+    tn_device *fixed = nullptr;
+    ASSERT_EQ(tn_cpu_backend_table.device_open(&host, 0, &fixed), TN_OK);
+    EXPECT_FALSE(tn_cpu_backend_table.packing_assume(fixed, 0));
+    ASSERT_EQ(tn_cpu_backend_table.weight_layout(fixed, &source, &layout), TN_OK);
+    EXPECT_EQ(layout.layout_id, static_cast<uint32_t>(TN_CPU_LAYOUT_T5_16));
+    tn_cpu_backend_table.device_close(fixed);
+}
+
 // A model beyond the last-level cache makes the device measure, once: the choice is one of the two, and the same for all its weights.
 TEST(CpuDevice, ChoosesOnePackingForAllWeightsOfALargeModel)
 {

@@ -1,4 +1,5 @@
 // The runtime's execution of plans over the recording backend: order of calls, hops, errors, memory.
+#include "format/temp_folder.h"
 #include "support/small_graph.hpp"
 
 #include <string>
@@ -45,6 +46,7 @@ class PlanRun : public ::testing::Test
         params.devices = devices;
         params.n_devices = 2;
         params.limits = {4, 2, 1, 2, 2};
+        params.cache = cache;
         return tn_plan_run_create(&params, &run);
     }
     tn_status step(std::vector<float> *logits, std::vector<uint32_t> *poison)
@@ -62,6 +64,7 @@ class PlanRun : public ::testing::Test
     tn_graph *graph = nullptr;
     tn_plan *plan = nullptr;
     tn_plan_run *run = nullptr;
+    tn_plan_cache *cache = nullptr;
 };
 
 } // namespace
@@ -175,4 +178,53 @@ TEST_F(PlanRun, CancellingThePackingStopsIt)
     params.progress = &progress;
     EXPECT_EQ(tn_plan_run_create(&params, &run), TN_CANCELLED);
     EXPECT_EQ(run, nullptr);
+}
+
+// Packed weights in a file are found in any form that the device may choose, though it would choose another one today.
+TEST_F(PlanRun, KeptWeightsAreFoundInEachFormThatTheDeviceKnows)
+{
+    const TempFolder folder;
+    tn_plan_cache kept = {};
+    tn_log log = tn_null_log(&state);
+    kept.folder = folder.path().c_str();
+    kept.bytes_min = 1;
+    kept.model_path = "model.gguf";
+    kept.is_settled = true;
+    kept.log = &log;
+    cache = &kept;
+    // What a start with so many forms makes of the file, and in which calls.
+    const auto begin = [&](uint32_t n_packings) {
+        state.n_packings = n_packings;
+        kept.use = TN_PACK_CACHE_NONE;
+        tn_null_clear(&state);
+        EXPECT_EQ(start({0, 0, 0, 0, 0, 0}), TN_OK) << tn_error_last()->message;
+        tn_plan_run_destroy(run);
+        run = nullptr;
+        return std::string(tn_null_text(&state));
+    };
+    EXPECT_NE(begin(1).find("pack token_embd"), std::string::npos);
+    EXPECT_EQ(kept.use, TN_PACK_CACHE_WRITTEN);
+    for (const uint32_t n_packings : {1u, 2u, 3u}) { // its own choice is the last one
+        const std::string text = begin(n_packings);
+        EXPECT_EQ(kept.use, TN_PACK_CACHE_MAPPED) << text;
+        EXPECT_EQ(text.find("pack token_embd"), std::string::npos) << text;
+        EXPECT_NE(text.find("pack output_norm"), std::string::npos) << "gains are always made anew: " << text;
+        EXPECT_EQ(state.packing, 1u);
+    }
+    ASSERT_EQ(folder.names().size(), 1u);
+    const std::string name = folder.names()[0];
+    // Without the file the device chooses; a damaged one goes, whatever form it had, and is not warned of again.
+    std::string bytes = folder.read(name);
+    bytes.back() = static_cast<char>(bytes.back() ^ 1);
+    folder.write(name, bytes);
+    std::string text = begin(2);
+    EXPECT_EQ(kept.use, TN_PACK_CACHE_WRITTEN) << text;
+    EXPECT_NE(text.find("damaged"), std::string::npos) << text;
+    EXPECT_EQ(state.packing, 0u);
+    ASSERT_EQ(folder.names().size(), 1u);
+    EXPECT_NE(folder.names()[0], name) << "another form, another file";
+    text = begin(2);
+    EXPECT_EQ(kept.use, TN_PACK_CACHE_MAPPED) << text;
+    EXPECT_EQ(text.find("damaged"), std::string::npos) << text;
+    EXPECT_EQ(state.packing, 2u);
 }

@@ -14,7 +14,7 @@ typedef struct tn_cli_engine {
     tn_placement *placement;
     tn_session *session;
     tn_session_info session_info;
-    bool head_noted; // what another head would save has been said
+    bool head_noted;       // what another head would save has been said
     char pack_cache[4096]; // folder of packed weights, "": none
     uint64_t pack_cache_bytes_max;
 } tn_cli_engine;
