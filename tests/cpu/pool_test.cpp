@@ -1,6 +1,7 @@
 // The CPU's thread pool: order, barriers, errors, any number of threads.
 #include "support/float_mode.hpp"
 
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <gtest/gtest.h>
@@ -255,6 +256,52 @@ tn_status bind_or_fail(void *ctx, uint32_t thread)
 void collect(void *user, tn_log_level level, const char *message)
 {
     *static_cast<std::string *>(user) += std::to_string(level) + " " + message + "\n";
+}
+
+// A job as programs are: phases of pieces that workers claim from counters, meetings in between, and workers that are held up at random.
+struct Phases {
+    static constexpr uint32_t n_phases = 12, n_pieces = 37;
+    tn_cpu_pool *pool;
+    uint32_t seed;
+    std::array<std::atomic<uint32_t>, n_phases> claims{};
+    std::array<std::array<uint32_t, n_pieces>, n_phases> cells{}; // not atomic: each has one writer
+    std::atomic<uint32_t> n_wrong{0};
+};
+
+tn_status claim_phases(void *ctx, uint32_t thread, uint32_t)
+{
+    auto *p = static_cast<Phases *>(ctx);
+    uint32_t random = p->seed * 2654435761u + thread * 40503u + 1;
+    const auto next = [&random] { return random = random * 1664525u + 1013904223u, random >> 16; };
+    for (uint32_t phase = 0; phase < Phases::n_phases; phase++) {
+        for (uint32_t piece; (piece = p->claims[phase].fetch_add(1, std::memory_order_relaxed)) < Phases::n_pieces;) {
+            const uint32_t before = phase ? p->cells[phase - 1][(piece * 5 + 1) % Phases::n_pieces] : p->seed;
+            p->cells[phase][piece] = before + 1;
+            if (next() % 64 == 0) std::this_thread::sleep_for(std::chrono::microseconds(next() % 300));
+            if (next() % 16 == 0) std::this_thread::yield();
+        }
+        tn_cpu_pool_barrier(p->pool);
+        for (uint32_t cell : p->cells[phase]) p->n_wrong += cell != p->seed + phase + 1;
+    }
+    return TN_OK;
+}
+
+TEST_P(PoolThreads, PhasesOfClaimedPiecesHoldWhenWorkersAreHeldUpAndSeveralThreadsSubmit)
+{
+    Pool pool(GetParam());
+    std::vector<std::thread> submitters;
+    std::atomic<uint32_t> n_failed{0};
+    for (uint32_t s = 0; s < 3; s++) {
+        submitters.emplace_back([&, s] {
+            for (uint32_t i = 0; i < 15; i++) {
+                Phases phases{pool.pool, s * 1000 + i};
+                const bool ok = tn_cpu_pool_run(pool.pool, claim_phases, &phases) == TN_OK;
+                n_failed += !ok || phases.n_wrong != 0;
+            }
+        });
+    }
+    for (std::thread &t : submitters) t.join();
+    EXPECT_EQ(n_failed, 0u);
 }
 
 TEST(Pool, EachWorkerBindsItselfAndAFailureIsOnlyLogged)
