@@ -203,6 +203,12 @@ void tn_file_map_release(const tn_file_map *map, size_t offset, size_t n)
     (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
+void tn_file_map_want_huge(const tn_file_map *map)
+{
+    // Advice: small pages are right, too.
+    if (map->size_bytes != 0) (void)madvise((void *)(uintptr_t)map->data, map->size_bytes, MADV_HUGEPAGE);
+}
+
 tn_status tn_file_map_check(const tn_file_map *map, const char *path)
 {
     if (map->data == NULL || !atomic_load_explicit(&tn_map_slots[map->slot].page_missing, memory_order_relaxed)) return TN_OK;

@@ -26,6 +26,8 @@ void tn_file_map_close(tn_file_map *map); // an all-zero map is fine
 // Bytes [offset, offset + n) are not needed for now: their pages leave this process's memory, and are found again, usually in the page
 // cache, when they are read. What lies outside of the map is left alone.   Threads: any, also while others read the same bytes.
 void tn_file_map_release(const tn_file_map *map, size_t offset, size_t n);
+// The map is read for long: huge pages are asked for, which the kernel gives where the file's pages lie in memory in such pieces.
+void tn_file_map_want_huge(const tn_file_map *map);
 // IO where a page of the file was missing when it was read, else TN_OK. `path` is for the message. Cheap: call it after each use.
 tn_status tn_file_map_check(const tn_file_map *map, const char *path);
 

@@ -21,7 +21,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { CHUNK_BYTES = 4 << 20, BODY_ALIGNMENT = 4096, N_THREADS_MAX = 8 };
+enum { CHUNK_BYTES = 4 << 20, PAGE_BYTES = 4096, HUGE_PAGE_BYTES = 2 << 20, N_THREADS_MAX = 8 };
 #define MAGIC "TNPACKC1"
 
 // The start of a file, all little-endian as the machine is (pack.c asserts it).
@@ -37,7 +37,9 @@ static uint64_t hashes_offset(const tn_pack_key *key) { return (sizeof(header) +
 // Keys are short and bodies fit in memory, so nothing here overflows.
 uint64_t tn_pack_cache_body_offset(const tn_pack_key *key)
 {
-    return (hashes_offset(key) + n_chunks(key) * sizeof(uint64_t) + BODY_ALIGNMENT - 1) & ~(uint64_t)(BODY_ALIGNMENT - 1);
+    // A file that is written in aligned pieces of some megabytes lies in the page cache as huge pages, and is mapped as such.
+    const uint64_t alignment = key->body_bytes < HUGE_PAGE_BYTES ? PAGE_BYTES : HUGE_PAGE_BYTES;
+    return (hashes_offset(key) + n_chunks(key) * sizeof(uint64_t) + alignment - 1) & ~(alignment - 1);
 }
 
 static uint64_t file_bytes(const tn_pack_key *key) { return tn_pack_cache_body_offset(key) + key->body_bytes; }
@@ -144,6 +146,7 @@ tn_status tn_pack_cache_open(const char *folder, const tn_pack_key *key, tn_file
     TN_TRY(tn_pack_folder_path(folder, key->place.data, key->place.len, "", &path));
     TN_TRY_GOTO(tn_pack_folder_check_owner(path));
     TN_TRY_GOTO(tn_file_map_open(path, out_map));
+    tn_file_map_want_huge(out_map);
     TN_TRY_GOTO(tn_pack_cache_verify(out_map->data, out_map->size_bytes, key));
     TN_TRY_GOTO(tn_file_map_check(out_map, path));
     tn_pack_folder_touch(path);

@@ -15,7 +15,7 @@ typedef struct tn_pack_key {
 } tn_pack_key;
 void tn_pack_key_deinit(tn_pack_key *key);
 
-// Where the body of a file with this key begins: a multiple of 4096.
+// Where the body of a file with this key begins: a multiple of 2 MiB, of 4096 for bodies below that.
 uint64_t tn_pack_cache_body_offset(const tn_pack_key *key);
 // Whether data [size] is a file with this key whose bytes are those that were written. No other check stands between a file and the device.
 // Reads everything, on some threads.  Errors: BAD_FILE (damaged), NOT_FOUND (of another model or version), OUT_OF_MEMORY.
