@@ -72,10 +72,11 @@ tn_isa_set tn_isa_available(void)
     const uint64_t saved = saved_registers();
     if ((saved & ymm) != ymm || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || (ebx & avx2) == 0) return scalar;
     const uint32_t wide = avx512f | avx512dq | avx512bw | avx512vl;
-    const bool avx512vnni = (saved & zmm) == zmm && (ebx & wide) == wide && (ecx & vnni) != 0;
+    const bool has_wide = (saved & zmm) == zmm && (ebx & wide) == wide, avx512vnni = has_wide && (ecx & vnni) != 0;
     const uint32_t ecx_features = ecx; // of leaf 7: the next question is another leaf's
     tn_isa_set set = with_level(scalar, TN_ISA_AVX2, true);
     set = with_level(set, TN_ISA_AVXVNNI, has_avxvnni(avx512vnni));
+    set = with_level(set, TN_ISA_AVX512BW, has_wide);
     set = with_level(set, TN_ISA_AVX512VNNI, avx512vnni);
     return with_level(set, TN_ISA_AVX512VBMI, avx512vnni && (ecx_features & vbmi) != 0);
 }

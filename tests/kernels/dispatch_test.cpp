@@ -115,7 +115,8 @@ TEST(Isa, FindsWhatTheOperatingSystemLists)
     const bool avx2 = has({"avx", "f16c", "avx2"});
     if (avx2) expected |= 1u << TN_ISA_AVX2;
     if (avx2 && has({"avx_vnni"})) expected |= 1u << TN_ISA_AVXVNNI;
-    const bool avx512vnni = avx2 && has({"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512_vnni"});
+    const bool avx512bw = avx2 && has({"avx512f", "avx512dq", "avx512bw", "avx512vl"}), avx512vnni = avx512bw && has({"avx512_vnni"});
+    if (avx512bw) expected |= 1u << TN_ISA_AVX512BW;
     if (avx512vnni) expected |= 1u << TN_ISA_AVX512VNNI;
     if (avx512vnni && has({"avx512vbmi"})) expected |= 1u << TN_ISA_AVX512VBMI;
 #else

@@ -2,7 +2,7 @@
 #ifndef TN_CPU_X86_ROWS_AVX512_H
 #define TN_CPU_X86_ROWS_AVX512_H
 
-#include "cpu/x86/matmul_avx512vnni.h"
+#include "cpu/x86/matmul_avx512.h"
 
 typedef __m512 tn_rows_f;
 typedef __m512i tn_rows_i;

@@ -1,5 +1,5 @@
-// Matmul over f32, f16 and bf16 rows by DOT_ROW for AVX512.
-#include "cpu/x86/matmul_avx512vnni.h"
+// Matmul over f32, f16 and bf16 rows by DOT_ROW for AVX512-BW.
+#include "cpu/x86/matmul_avx512.h"
 
 // The vocabulary of the template: thirty-two f32 lanes.
 typedef struct tn_v32 {
@@ -51,6 +51,6 @@ TN_K_INLINE float tn_v32_tree(tn_v32 v)
 
 #include "cpu/tmpl/matmul_dot_row.h"
 
-void tn_k_matmul_f32_f32_4x2__avx512vnni(const tn_k_matmul_dense_args *args) { tn_dot_rows(args, TN_DTYPE_F32); }
-void tn_k_matmul_f16_f32_4x2__avx512vnni(const tn_k_matmul_dense_args *args) { tn_dot_rows(args, TN_DTYPE_F16); }
-void tn_k_matmul_bf16_f32_4x2__avx512vnni(const tn_k_matmul_dense_args *args) { tn_dot_rows(args, TN_DTYPE_BF16); }
+void tn_k_matmul_f32_f32_4x2__avx512bw(const tn_k_matmul_dense_args *args) { tn_dot_rows(args, TN_DTYPE_F32); }
+void tn_k_matmul_f16_f32_4x2__avx512bw(const tn_k_matmul_dense_args *args) { tn_dot_rows(args, TN_DTYPE_F16); }
+void tn_k_matmul_bf16_f32_4x2__avx512bw(const tn_k_matmul_dense_args *args) { tn_dot_rows(args, TN_DTYPE_BF16); }

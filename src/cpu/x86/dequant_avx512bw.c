@@ -1,4 +1,4 @@
-// Dense rows to f32, AVX-512.
+// Dense rows to f32, AVX512-BW.
 #include "cpu/tmpl/matmul_common.h"
 
 #include <immintrin.h>
@@ -28,5 +28,5 @@ TN_K_INLINE void tn_deq_store(float *y, tn_deq_codes c, const int32_t middle, fl
     _mm512_storeu_ps(y, _mm512_add_ps(_mm512_add_ps(product, _mm512_set1_ps(offset)), _mm512_setzero_ps()));
 }
 
-#define TN_DEQUANT_NAME(type) tn_k_dequant_##type##__avx512vnni
+#define TN_DEQUANT_NAME(type) tn_k_dequant_##type##__avx512bw
 #include "cpu/tmpl/dequant.h"

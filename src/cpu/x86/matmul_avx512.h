@@ -1,6 +1,6 @@
-// The vocabulary of the AVX512-VNNI matmul kernels. Included only by files compiled for that level.
-#ifndef TN_CPU_X86_MATMUL_AVX512VNNI_H
-#define TN_CPU_X86_MATMUL_AVX512VNNI_H
+// The vocabulary of the AVX-512 matmul kernels. Included only by files compiled for these levels.
+#ifndef TN_CPU_X86_MATMUL_AVX512_H
+#define TN_CPU_X86_MATMUL_AVX512_H
 
 #include "cpu/tmpl/matmul_common.h"
 

@@ -1,7 +1,8 @@
-// The vocabulary of the row kernels for AVX-512 with VNNI. A strip is 32 elements: the lanes of SUM, in two vectors.
+// The vocabulary of the row kernels for the levels with AVX-512. A strip is 32 elements: the lanes of SUM, in two vectors. Files include
+// their level's dot_<isa>.h before.
 // Every function does to each element what its name says in IEEE f32 or int32, no more: no fused multiply-add.
-#ifndef TN_CPU_X86_SIMD_AVX512VNNI_H
-#define TN_CPU_X86_SIMD_AVX512VNNI_H
+#ifndef TN_CPU_X86_SIMD_AVX512_H
+#define TN_CPU_X86_SIMD_AVX512_H
 
 #include <immintrin.h>
 #include <stdint.h>
@@ -164,7 +165,7 @@ TN_INLINE tn_i32s tn_i_dot_pair(tn_i32s acc, tn_pairs pairs, const int16_t *pair
     int32_t both;
     memcpy(&both, pair, sizeof both);
     __m512i v = _mm512_set1_epi32(both);
-    return (tn_i32s){_mm512_dpwssd_epi32(acc.a, pairs.a, v), _mm512_dpwssd_epi32(acc.b, pairs.b, v)};
+    return (tn_i32s){tn_dot_pairs512(acc.a, pairs.a, v), tn_dot_pairs512(acc.b, pairs.b, v)};
 }
 
 #endif
