@@ -62,19 +62,21 @@ static bool has_avxvnni(bool avx512vnni)
 
 tn_isa_set tn_isa_available(void)
 {
-    const uint32_t osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29;                                               // leaf 1, ECX
+    const uint32_t ssse3 = 1u << 9, sse41 = 1u << 19, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29;            // leaf 1, ECX
     const uint32_t avx2 = 1u << 5, avx512f = 1u << 16, avx512dq = 1u << 17, avx512bw = 1u << 30, avx512vl = 1u << 31; // leaf 7, EBX
     const uint32_t vbmi = 1u << 1, vnni = 1u << 11;                                                                   // leaf 7, ECX
     const uint64_t ymm = 0x06, zmm = 0xe6; // XCR0: SSE and AVX; with masks and both parts of the 512-bit registers
-    const tn_isa_set scalar = 1u << TN_ISA_SCALAR;
     uint32_t eax, ebx, ecx, edx;
-    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || (ecx & osxsave) == 0 || (ecx & avx) == 0 || (ecx & f16c) == 0) return scalar;
+    tn_isa_set set = 1u << TN_ISA_SCALAR;
+    if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return set;
+    set = with_level(set, TN_ISA_SSE41, (ecx & ssse3) != 0 && (ecx & sse41) != 0);
+    if ((ecx & osxsave) == 0 || (ecx & avx) == 0 || (ecx & f16c) == 0) return set;
     const uint64_t saved = saved_registers();
-    if ((saved & ymm) != ymm || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || (ebx & avx2) == 0) return scalar;
+    if ((saved & ymm) != ymm || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || (ebx & avx2) == 0) return set;
     const uint32_t wide = avx512f | avx512dq | avx512bw | avx512vl;
     const bool has_wide = (saved & zmm) == zmm && (ebx & wide) == wide, avx512vnni = has_wide && (ecx & vnni) != 0;
     const uint32_t ecx_features = ecx; // of leaf 7: the next question is another leaf's
-    tn_isa_set set = with_level(scalar, TN_ISA_AVX2, true);
+    set = with_level(set, TN_ISA_AVX2, true);
     set = with_level(set, TN_ISA_AVXVNNI, has_avxvnni(avx512vnni));
     set = with_level(set, TN_ISA_AVX512BW, has_wide);
     set = with_level(set, TN_ISA_AVX512VNNI, avx512vnni);

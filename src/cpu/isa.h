@@ -8,7 +8,8 @@
 // the operating system have all of them. A later level does not imply an earlier one: AVX512-VNNI processors without AVX-VNNI exist.
 #if defined(__x86_64__)
 #define TN_ISA_LEVELS(X)                                                                                                                   \
-    X(SCALAR, scalar) X(AVX2, avx2) X(AVXVNNI, avxvnni) X(AVX512BW, avx512bw) X(AVX512VNNI, avx512vnni) X(AVX512VBMI, avx512vbmi)
+    X(SCALAR, scalar)                                                                                                                      \
+    X(SSE41, sse41) X(AVX2, avx2) X(AVXVNNI, avxvnni) X(AVX512BW, avx512bw) X(AVX512VNNI, avx512vnni) X(AVX512VBMI, avx512vbmi)
 #elif defined(__aarch64__)
 #define TN_ISA_LEVELS(X) X(SCALAR, scalar) X(NEON, neon) X(DOTPROD, dotprod) X(I8MM, i8mm)
 #else

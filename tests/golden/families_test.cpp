@@ -118,7 +118,7 @@ TEST_P(Families, EveryIsaLevelThreadCountAndTypeHasTheSameBits)
     for (const tn_dtype type : GetParam().types) {
         std::string file;
         ASSERT_NO_FATAL_FAILURE(write(type, &file));
-        for (const char *isa : {"", "scalar", "avx2", "avx512bw", "avx512vnni"}) {
+        for (const char *isa : {"", "scalar", "sse41", "avx2", "avx512bw", "avx512vnni"}) {
             for (uint32_t threads : {1u, 2u, 5u}) {
                 SCOPED_TRACE(std::string(tn_dtype_get(type)->name) + " isa " + isa + " threads " + std::to_string(threads));
                 if (isa == std::string("scalar") && (threads == 5 || type != TN_DTYPE_I2_S)) continue; // slow, and the same code

@@ -125,7 +125,7 @@ TEST(Variants, ScalesOfRowsHaveTheContractsBitsOnEveryIsaAndInEveryType)
         changes.tensors = [dtype](std::vector<model_tensor> &tensors) { give_rows_scales(tensors, dtype); };
         const std::string path = temp(std::string("rows_") + tn_dtype_get(dtype)->name);
         ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), path, changes));
-        for (const char *isa : {"scalar", "avx2", "avx512bw", "avx512vnni"}) {
+        for (const char *isa : {"scalar", "sse41", "avx2", "avx512bw", "avx512vnni"}) {
             run_options options;
             options.isa = isa;
             EXPECT_EQ(digest_of(path, g.ids, options), g.logits) << isa;

@@ -112,6 +112,7 @@ TEST(Isa, FindsWhatTheOperatingSystemLists)
     };
     tn_isa_set expected = 1u << TN_ISA_SCALAR;
 #if defined(__x86_64__)
+    if (has({"ssse3", "sse4_1"})) expected |= 1u << TN_ISA_SSE41;
     const bool avx2 = has({"avx", "f16c", "avx2"});
     if (avx2) expected |= 1u << TN_ISA_AVX2;
     if (avx2 && has({"avx_vnni"})) expected |= 1u << TN_ISA_AVXVNNI;

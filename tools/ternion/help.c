@@ -13,7 +13,7 @@ const tn_cli_variable tn_cli_environment[] = {
     {"TERNION_CACHE", "on, off or a folder: --pack-cache where it is not given"},
     {"TERNION_CACHE_MAX", "GiB that packed weights may fill, 16 where it is not set; the least recently used go"},
     {"TN_CPU_MASK",
-     "highest level of CPU kernels: scalar, avx2, avxvnni, avx512bw, avx512vnni, avx512vbmi; on ARM scalar, neon, dotprod, i8mm"},
+     "highest level of CPU kernels: scalar, sse41, avx2, avxvnni, avx512bw, avx512vnni, avx512vbmi; on ARM scalar, neon, dotprod, i8mm"},
     {"TN_CPU_PACKING", "how the CPU keeps ternary weights: t2_16, t5_16 or auto"},
     {"TN_CPU_DEVICES", "number of CPU devices that share the cores"},
     {"NO_COLOR", "no colours"},

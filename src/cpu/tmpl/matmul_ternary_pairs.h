@@ -1,6 +1,6 @@
 // Ternary matmul over T2_16 for levels that multiply pairs of bytes into 16 bits, written once: every weight block is unpacked once for all
 // tokens of a tile, and sums of 16 bits are widened before they can overflow. The including file defines before it
-//   TN_T_ROWS                       rows of a vector; TN_T_VECS: 16 / ROWS; TN_T_TOKENS: tokens of a tile, 4 or 8
+//   TN_T_ROWS                       rows of a vector; TN_T_VECS: 16 / ROWS; TN_T_TOKENS: tokens of a tile, 2, 4 or 8
 //   tn_packed, tn_pairs, tn_sums    vectors of bytes, of 16-bit and of 32-bit sums, with tn_packed_load and tn_pairs_zero
 //   tn_codes_of(packed, i)          the codes of columns 4i .. 4i+3, one a byte
 //   tn_pairs_add(pairs, codes, x)   adds pairs of codes times the four activations at x
@@ -75,16 +75,17 @@ TN_K_INLINE void ternary_rows(const tn_k_matmul_ternary_args *args)
         switch (args->M - m) {
         case 0: break;
         case 1: ternary_tile(args, m, n, 1); break;
+#if TN_T_TOKENS > 2
         case 2: ternary_tile(args, m, n, 2); break;
         case 3: ternary_tile(args, m, n, 3); break;
+#endif
 #if TN_T_TOKENS > 4
         case 4: ternary_tile(args, m, n, 4); break;
         case 5: ternary_tile(args, m, n, 5); break;
         case 6: ternary_tile(args, m, n, 6); break;
-        default: ternary_tile(args, m, n, 7); break;
-#else
-        default: break;
+        case 7: ternary_tile(args, m, n, 7); break;
 #endif
+        default: break;
         }
     }
 }

@@ -1,0 +1,30 @@
+// Ternary matmul over T2_16 for SSE4.1: tmpl/matmul_ternary_pairs.h, 2 tokens x 1 panel.
+#include "cpu/x86/rows_sse41.h"
+
+#define TN_T_ROWS   4u
+#define TN_T_VECS   4u
+#define TN_T_TOKENS 2u
+
+typedef __m128i tn_packed, tn_pairs, tn_sums;
+
+TN_K_INLINE tn_packed tn_packed_load(const uint8_t *p) { return tn_load128(p); }
+TN_K_INLINE tn_packed tn_codes_of(tn_packed x, const unsigned i)
+{
+    return _mm_and_si128(_mm_srli_epi16(x, (int)(2 * i)), _mm_set1_epi8(3));
+}
+TN_K_INLINE tn_pairs tn_pairs_zero(void) { return _mm_setzero_si128(); }
+TN_K_INLINE tn_pairs tn_pairs_add(tn_pairs pairs, tn_packed codes, const int8_t *x)
+{
+    return _mm_add_epi16(pairs, _mm_maddubs_epi16(codes, tn_x4_128(x)));
+}
+TN_K_INLINE tn_sums tn_pairs_widen(tn_sums acc, tn_pairs pairs) { return _mm_add_epi32(acc, _mm_madd_epi16(pairs, _mm_set1_epi16(1))); }
+TN_K_INLINE void ternary_finish(const tn_k_matmul_ternary_args *a, uint32_t m, uint32_t n, tn_sums acc)
+{
+    const tn_rows_f scale = tn_rows_fl(tn_rows_mul(tn_rows_set1(a->x_scale[m]), tn_rows_load(a->w_scale + n)));
+    const tn_rows_f sum = tn_rows_to_f32(_mm_sub_epi32(acc, _mm_set1_epi32(a->x_sum[m])));
+    if (n < a->N) tn_rows_store(a->y + m * a->y_stride + n, a->N - n, tn_rows_mul(sum, scale), &a->y_absmax[m]);
+}
+
+#include "cpu/tmpl/matmul_ternary_pairs.h"
+
+void tn_k_matmul_t2_q8_2x16__sse41(const tn_k_matmul_ternary_args *args) { ternary_rows(args); }
