@@ -267,13 +267,17 @@ static int show_layouts(show_job *job)
     if (rc == 0 && tn_placement_create(job->engine.model, job->engine.host, NULL, &job->engine.placement) != TN_OK)
         rc = tn_cli_fail_status(NULL);
     if (rc) return rc;
-    json_t *root = job->cli->json ? json_object() : NULL, *list = job->cli->json ? json_array() : NULL;
-    if (root) json_object_set_new(root, "layouts", list);
-    if (!root) printf("%-8s %-10s %-8s %8s %11s %12s %9s\n", "device", "layout", "weights", "number", "elements", "size", "bits each");
-    if (tn_placement_layouts(job->engine.placement, root ? json_layout : print_layout, list) != TN_OK) rc = tn_cli_fail_status(NULL);
-    if (rc == 0 && root) return tn_cli_json_print(root);
-    json_decref(root);
-    return rc;
+    json_t *list = job->cli->json ? json_array() : NULL;
+    if (!job->cli->json)
+        printf("%-8s %-10s %-8s %8s %11s %12s %9s\n", "device", "layout", "weights", "number", "elements", "size", "bits each");
+    if (tn_placement_layouts(job->engine.placement, job->cli->json ? json_layout : print_layout, list) != TN_OK) {
+        json_decref(list);
+        return tn_cli_fail_status(NULL);
+    }
+    if (!job->cli->json) return 0;
+    json_t *root = json_object();
+    json_object_set_new(root, "layouts", list); // which takes the list even where there is no root
+    return tn_cli_json_print(root);
 }
 
 // Opens the file as what it is: a model that runs here, or any other GGUF file, with the reason.
