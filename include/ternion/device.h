@@ -21,6 +21,10 @@ typedef struct tn_host_params {
     // How CPU devices keep ternary weights: "t2_16" (2 bits a weight) or "t5_16" (1.6 bits); NULL: environment TN_CPU_PACKING, else "auto":
     // whichever is measured to be read faster. Changes no result.
     const char *cpu_packing;
+    // Whether CPU devices leave out what squared ReLU makes 0: "on", "off"; NULL: environment TN_CPU_SKIP, else "auto": they count zeros
+    // for some steps, and where there are enough make second copies of the weights and keep what is measured to be faster. Changes no
+    // result.
+    const char *cpu_skip;
 } tn_host_params;
 #define TN_HOST_PARAMS_INIT TN_PARAMS_INIT(tn_host_params)
 

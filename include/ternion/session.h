@@ -115,6 +115,9 @@ typedef struct tn_session_profile_totals {
     uint64_t n_steps;
     uint64_t n_barriers, barrier_wait_ns; // places where the threads of a device met, and what one of them waited there
     uint64_t step_ns;                     // all: computing, waiting, and handing work to the devices
+    // Of steps that leave out what squared ReLU makes 0 (tn_host_params.cpu_skip), over layers and steps: neurons, and those that are 0 for
+    // all tokens of their step because their gate is not above 0, or because their code before down is 0.
+    uint64_t n_gates, n_gates_zero, n_codes, n_codes_zero;
 } tn_session_profile_totals;
 #define TN_SESSION_PROFILE_TOTALS_INIT TN_PARAMS_INIT(tn_session_profile_totals)
 

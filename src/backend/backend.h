@@ -38,6 +38,7 @@ typedef struct tn_backend_host {
     const tn_cpu_share *cpu_shares;
     const char *cpu_isa_max; // NULL: no limit
     const char *cpu_packing; // layout of ternary weights, "t2_16" or "t5_16"; NULL: the faster one, measured
+    const char *cpu_skip;    // "auto", "on", "off": squared-ReLU skipping; NULL: auto
     tn_log log;
 } tn_backend_host;
 
@@ -77,6 +78,8 @@ typedef struct tn_program_stats {
     uint64_t n_barriers;      // places where the workers met
     uint64_t barrier_wait_ns; // waiting there
     uint64_t *node_ns;        // [graph->n_nodes], computing each node
+    // Of steps that leave out what squared ReLU makes 0: neurons that are, for all tokens of their step, by their gate and by their code.
+    uint64_t n_gates, n_gates_zero, n_codes, n_codes_zero;
 } tn_program_stats;
 
 // A run of nodes to compile. Everything is borrowed: arrays during the call, buffers and graph until the program is destroyed.

@@ -73,17 +73,22 @@ static uint64_t memory_total(const tn_cpu_share *share)
     return pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
 }
 
-// What the system could hand out without swapping, at most `total`.
-static uint64_t memory_free(uint64_t total)
+uint64_t tn_cpu_memory_free(void)
 {
     uint64_t kib = 0;
     FILE *file = fopen("/proc/meminfo", "re");
-    if (!file) return total;
+    if (!file) return UINT64_MAX;
     char line[128];
     bool found = false;
     while (!found && fgets(line, sizeof line, file)) found = sscanf(line, "MemAvailable: %" SCNu64, &kib) == 1;
     fclose(file);
-    return found && kib < total / 1024 ? kib * 1024 : total;
+    return found && kib < UINT64_MAX / 1024 ? kib * 1024 : UINT64_MAX;
+}
+
+static uint64_t memory_free(uint64_t total)
+{
+    const uint64_t bytes = tn_cpu_memory_free();
+    return bytes < total ? bytes : total;
 }
 
 static tn_status device_describe(const tn_backend_host *host, uint32_t index, tn_device_desc *out_desc)
@@ -107,6 +112,16 @@ static tn_status selftest_job(void *ctx, uint32_t thread, uint32_t n_threads)
 {
     (void)n_threads;
     return thread == 0 ? tn_cpu_selftest(ctx) : TN_OK;
+}
+
+static tn_status skip_of(const char *name, tn_cpu_skip_state *out_skip)
+{
+    *out_skip = TN_CPU_SKIP_COUNTING;
+    if (!name || strcmp(name, "auto") == 0) return TN_OK;
+    if (strcmp(name, "on") != 0 && strcmp(name, "off") != 0)
+        return tn_fail(TN_INVALID_ARGUMENT, "squared-ReLU skipping cannot be \"%.40s\": use auto, on or off", name);
+    *out_skip = name[1] == 'n' ? TN_CPU_SKIP_ALWAYS : TN_CPU_SKIP_NEVER;
+    return TN_OK;
 }
 
 static void device_close(tn_device *base)
@@ -133,6 +148,7 @@ static tn_status device_open(const tn_backend_host *host, uint32_t index, tn_dev
     device->log = host->log;
     device->cache_bytes = share->cache_bytes;
     TN_TRY_GOTO(tn_cpu_packing_fix(device, host->cpu_packing ? host->cpu_packing : ""));
+    TN_TRY_GOTO(skip_of(host->cpu_skip, &device->skip));
     tn_cpu_dispatch(levels, &device->kernels);
     TN_TRY_GOTO(tn_cpu_pool_create(share, device->name, &host->log, &device->pool));
     TN_TRY_GOTO(tn_cpu_pool_run(device->pool, selftest_job, &device->kernels));

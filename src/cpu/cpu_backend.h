@@ -6,6 +6,14 @@
 #include "cpu/pack.h"
 #include "cpu/pool.h"
 
+// Squared-ReLU skipping of a device's programs, and where one of them stands.
+typedef enum tn_cpu_skip_state {
+    TN_CPU_SKIP_NEVER,    // switched off, or nothing to skip
+    TN_CPU_SKIP_COUNTING, // are there zeros enough?
+    TN_CPU_SKIP_TRYING,   // by measurement, each number of tokens for itself
+    TN_CPU_SKIP_ALWAYS,
+} tn_cpu_skip_state;
+
 typedef struct tn_cpu_device {
     tn_device base;
     char name[32];
@@ -17,6 +25,7 @@ typedef struct tn_cpu_device {
     tn_cpu_layout ternary;   // for models whose weights come from memory; 0: not chosen yet
     bool ternary_is_fixed;   // by the host, for all models
     bool ternary_is_assumed; // not measured
+    tn_cpu_skip_state skip;  // how programs begin: NEVER, COUNTING or ALWAYS
 } tn_cpu_device;
 
 typedef struct tn_cpu_buffer {
@@ -31,6 +40,9 @@ static inline uint8_t *tn_cpu_buffer_data(tn_buffer *buffer) { return ((tn_cpu_b
 
 // OK where `buffer` is of `device` and holds [offset, offset + n_bytes).  Errors: INVALID_ARGUMENT; `what` begins the message.
 tn_status tn_cpu_buffer_check(const tn_device *device, const tn_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes, const char *what);
+
+// Bytes that the system could hand out without swapping.
+uint64_t tn_cpu_memory_free(void);
 
 // The chosen kernel of a slot, as the list of kernels has it.
 void (*tn_cpu_kernel_chosen(const tn_cpu_kernels *kernels, tn_kernel_slot slot))(void);

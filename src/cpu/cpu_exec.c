@@ -7,11 +7,6 @@
 
 #include <string.h>
 
-// Tokens a call of a matmul kernel: their codes stay in the second-level cache while the worker's panels pass.
-#define TOKEN_BLOCK 64u
-// Rows that are dequantised at a time: enough for the f32 kernels' tiles, few enough to stay in the first-level cache.
-#define DEQUANT_ROWS 4u
-
 // ---- ops by rows ----
 
 static void clear_code_padding(const exec *e, const tn_cpu_value *value, uint32_t row)
@@ -95,136 +90,6 @@ static void tap(const exec *e, const tn_cpu_task *task, uint32_t row)
     memcpy(task->tap + (size_t)in->width * row, f32_row(e, in, row), in->width * sizeof(float));
 }
 
-// ---- matmuls ----
-
-// Bytes from one dequantised row to the next, as f32 kernels want them.
-static size_t dequant_stride(const tn_cpu_task *task) { return round64(task->w.n_cols * sizeof(float)); }
-
-size_t tn_cpu_exec_scratch_bytes(const tn_cpu_task *task)
-{
-    if (task->kind == TN_CPU_TASK_MATMUL_DENSE) return task->dequant ? DEQUANT_ROWS * dequant_stride(task) : 0;
-    return tn_cpu_attention_scratch_bytes(task->op);
-}
-
-typedef struct tile {
-    uint32_t first_row, M;    // tokens
-    uint32_t first_column, N; // outputs; the first is a multiple of 16
-    const uint8_t *w;         // of the first output
-    uint32_t absmax[TOKEN_BLOCK];
-} tile;
-
-static void ternary_tile(const exec *e, const tn_cpu_task *task, tile *t)
-{
-    const tn_cpu_value *x = task->in[0];
-    tn_k_matmul_ternary_args args = {
-        .x = codes_row(e, x, t->first_row),
-        .x_stride = x->stride,
-        .x_scale = scales_row(e, x, t->first_row),
-        .x_sum = sums_row(e, x, t->first_row),
-        .w = t->w,
-        .w_scale = task->w.scales + t->first_column,
-        .M = t->M,
-        .N = t->N,
-        .n_blocks = task->w.n_blocks,
-        .y = f32_row(e, task->out, t->first_row) + t->first_column,
-        .y_stride = task->out->stride,
-        .y_absmax = t->absmax,
-    };
-    (task->w.layout == TN_CPU_LAYOUT_T5_16 ? e->kernels->matmul_ternary_t5 : e->kernels->matmul_ternary)(&args);
-}
-
-// A few rows of the tile at a time go through f32, which is what is multiplied: the weights in memory stay as small as the file's.
-static void dequantised_rows(const exec *e, const tn_cpu_task *task, const tn_k_matmul_dense_args *tile_args)
-{
-    tn_k_matmul_dense_args args = *tile_args;
-    args.w = e->scratch;
-    args.w_stride = dequant_stride(task);
-    for (uint32_t n = 0; n < tile_args->N; n += args.N) {
-        args.N = tile_args->N - n < DEQUANT_ROWS ? tile_args->N - n : DEQUANT_ROWS;
-        for (uint32_t i = 0; i < args.N; i++) {
-            task->dequant(tile_args->w + tile_args->w_stride * (n + i), args.K, (float *)(void *)(e->scratch + args.w_stride * i));
-        }
-        args.y = tile_args->y + n;
-        task->kernel.dense(&args);
-    }
-}
-
-static void dense_tile(const exec *e, const tn_cpu_task *task, tile *t)
-{
-    const tn_cpu_value *x = task->in[0];
-    tn_k_matmul_dense_args args = {
-        .w = t->w,
-        .w_stride = task->w.stride_bytes,
-        .M = t->M,
-        .N = t->N,
-        .K = x->width,
-        .y = f32_row(e, task->out, t->first_row) + t->first_column,
-        .y_stride = task->out->stride,
-        .y_absmax = t->absmax,
-    };
-    if (x->type == TN_VALUE_F32) {
-        args.x = f32_row(e, x, t->first_row);
-        args.x_stride = x->stride;
-    } else {
-        args.xq = codes_row(e, x, t->first_row);
-        args.xq_stride = x->stride;
-        args.xq_scale = scales_row(e, x, t->first_row);
-        args.xq_sum = sums_row(e, x, t->first_row);
-        args.xq_groups = x->n_groups;
-    }
-    if (task->dequant) {
-        dequantised_rows(e, task, &args);
-    } else {
-        task->kernel.dense(&args);
-    }
-}
-
-// Panels [first, end) times a block of tokens.
-static void matmul_panels(const exec *e, const tn_cpu_task *task, uint32_t block, uint32_t first, uint32_t end)
-{
-    const uint32_t M = n_rows(e, task->out->rows), N = task->out->width;
-    const bool in_panels = task->w.layout != TN_CPU_LAYOUT_ROWS;
-    tile t = {.first_row = block * TOKEN_BLOCK, .first_column = first * TN_T2_ROWS};
-    t.M = M - t.first_row < TOKEN_BLOCK ? M - t.first_row : TOKEN_BLOCK;
-    t.N = (end * TN_T2_ROWS < N ? end * TN_T2_ROWS : N) - t.first_column;
-    t.w = task->w.data + task->w.stride_bytes * (in_panels ? first : t.first_column);
-    if (task->kind == TN_CPU_TASK_MATMUL_TERNARY) {
-        ternary_tile(e, task, &t);
-    } else {
-        dense_tile(e, task, &t);
-    }
-    for (uint32_t m = 0; m < t.M; m++) check_poison(e, task, task->out->rows, t.first_row + m, t.absmax[m]);
-}
-
-// Panels by tokens. A worker begins with panels of its own, one stream of weights from memory; of the last eighth, and of prompts, whoever
-// is ready claims some more, so that one which was held up is not waited for. Prompts go block by block of tokens: their codes stay in the
-// cores' second-level caches, and the panels in the last one.
-static void matmul(const exec *e, const tn_cpu_task *task)
-{
-    const uint32_t M = n_rows(e, task->out->rows), n_panels = (task->out->width - 1) / TN_T2_ROWS + 1;
-    const uint32_t n_blocks = M / TOKEN_BLOCK + (M % TOKEN_BLOCK != 0);
-    const uint64_t n = (uint64_t)n_panels * n_blocks;
-    const uint64_t n_own = e->n_threads == 1 ? n : n_blocks == 1 ? (uint64_t)n_panels * 7 / 8 : 0;
-    const uint64_t own = n_own * e->thread / e->n_threads, own_end = n_own * (e->thread + 1) / e->n_threads;
-    for (uint64_t at = own; at < own_end;) { // by blocks: more than one only where there is one worker
-        const uint32_t block = (uint32_t)(at / n_panels), first = (uint32_t)(at % n_panels);
-        const uint64_t left = own_end - at, count = left < n_panels - first ? left : n_panels - first;
-        matmul_panels(e, task, block, first, first + (uint32_t)count);
-        at += count;
-    }
-    const uint32_t claimed_at_once = (uint32_t)((n_blocks == 1 ? n - n_own : n_panels) / (4u * e->n_threads)) + 1;
-    while (n_own < n) {
-        const uint64_t at = n_own + __atomic_fetch_add(&e->program->claims[task->claims], claimed_at_once, __ATOMIC_RELAXED);
-        if (at >= n) break;
-        for (uint64_t i = at, end = at + claimed_at_once < n ? at + claimed_at_once : n; i < end;) {
-            const uint32_t block = (uint32_t)(i / n_panels), first = (uint32_t)(i % n_panels);
-            const uint64_t left = end - i, count = left < n_panels - first ? left : n_panels - first;
-            matmul_panels(e, task, block, first, first + (uint32_t)count);
-            i += count;
-        }
-    }
-}
-
 // ---- the program ----
 
 typedef void row_fn(const exec *e, const tn_cpu_task *task, uint32_t row);
@@ -249,7 +114,7 @@ static void run_task(const exec *e, const tn_cpu_task *task)
     if (task->kind == TN_CPU_TASK_ATTENTION) {
         tn_cpu_exec_attention(e, task);
     } else if (!fn) {
-        matmul(e, task);
+        tn_cpu_exec_matmul(e, task);
     } else if (task->sharing == TN_CPU_BY_PARTS) {
         tn_cpu_exec_kv_append_own(e, task);
     } else {
@@ -259,6 +124,13 @@ static void run_task(const exec *e, const tn_cpu_task *task)
     }
 }
 
+// Whether the workers meet before a task of this step: rows of up can be left out once all have computed their gates.
+static bool workers_meet(const tn_cpu_program *program, const tn_cpu_task *task)
+{
+    const bool reads_gates = tn_cpu_skip_has(program->skip.kinds, TN_CPU_SPARSE_ROWS) || program->skip.counts;
+    return tn_cpu_program_meets(program, task) || (task->product && task->gate && reads_gates);
+}
+
 // As tn_cpu_program_run does, with a look at the clock after each task and barrier.
 static void run_timed(const exec *e, tn_program_stats *stats)
 {
@@ -266,7 +138,7 @@ static void run_timed(const exec *e, tn_program_stats *stats)
     uint64_t now_ns = tn_clock_ns();
     for (uint32_t i = 0; i < program->list->n_tasks; i++) {
         const tn_cpu_task *task = &program->list->tasks[i];
-        if (tn_cpu_program_meets(program, task)) {
+        if (workers_meet(program, task)) {
             tn_cpu_pool_barrier(program->device->pool);
             const uint64_t met_ns = tn_clock_ns();
             stats->barrier_wait_ns += met_ns - now_ns;
@@ -279,6 +151,11 @@ static void run_timed(const exec *e, tn_program_stats *stats)
         now_ns = done_ns;
     }
     stats->n_submits++;
+    const tn_cpu_skip_zeros *zeros = &program->skip.step_zeros;
+    stats->n_gates += zeros->n_gates;
+    stats->n_gates_zero += zeros->n_gates_zero;
+    stats->n_codes += zeros->n_codes;
+    stats->n_codes_zero += zeros->n_codes_zero;
 }
 
 tn_status tn_cpu_program_run(void *ctx, uint32_t thread, uint32_t n_threads)
@@ -292,14 +169,17 @@ tn_status tn_cpu_program_run(void *ctx, uint32_t thread, uint32_t n_threads)
         .thread = thread,
         .n_threads = n_threads,
     };
+    if (thread == 0) tn_cpu_skip_time(&program->skip, false);
     if (program->stats && thread == 0) {
         run_timed(&e, program->stats);
+        tn_cpu_skip_time(&program->skip, true);
         return TN_OK;
     }
     for (uint32_t i = 0; i < program->list->n_tasks; i++) {
         const tn_cpu_task *task = &program->list->tasks[i];
-        if (tn_cpu_program_meets(program, task)) tn_cpu_pool_barrier(program->device->pool);
+        if (workers_meet(program, task)) tn_cpu_pool_barrier(program->device->pool);
         run_task(&e, task);
     }
+    if (thread == 0) tn_cpu_skip_time(&program->skip, true);
     return TN_OK;
 }

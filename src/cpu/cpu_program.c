@@ -354,8 +354,6 @@ static tn_status add_node(compiler *c, uint32_t index)
     TN_TRY(add_task(c, &task));
     if (node->out != TN_NONE) TN_TRY(add_taps(c, node->out, index));
 
-    size_t scratch = tn_cpu_exec_scratch_bytes(&task);
-    if (scratch > program->thread_scratch_bytes) program->thread_scratch_bytes = scratch;
     for (uint32_t i = 0; i < 2; i++) {
         if (node->in[i] != TN_NONE && c->last_use[node->in[i]] == index) mark_dead(c, node->in[i]);
     }
@@ -481,12 +479,21 @@ static bool size_parts(tn_cpu_program *program, uint32_t n_heads, uint64_t *out_
     return tn_ckd_mul(floats, (uint64_t)program->n_parts_slots * sizeof(float), out_bytes);
 }
 
+static void size_scratch(tn_cpu_program *program, const tn_cpu_list *list)
+{
+    for (uint32_t i = 0; i < list->n_tasks; i++) {
+        const size_t bytes = tn_cpu_exec_scratch_bytes(&list->tasks[i]);
+        if (bytes > program->thread_scratch_bytes) program->thread_scratch_bytes = bytes;
+    }
+}
+
 // The lists take turns in what values need; gains, scratch and parts follow.
 static tn_status make_arena(compiler *c)
 {
     tn_cpu_program *program = c->program;
     uint64_t bytes = c->arena_bytes, gains_offsets[TN_CPU_LISTS], per_thread, all_threads, parts, scratch_offset, parts_offset;
     for (uint32_t i = 0; i < TN_CPU_LISTS; i++) {
+        size_scratch(program, &program->lists[i]);
         gains_offsets[i] = bytes;
         if (!tn_ckd_add(bytes, gains_bytes(&program->lists[i]), &bytes)) return bad_desc("its values do not fit into memory");
     }
@@ -575,7 +582,9 @@ tn_status tn_cpu_program_create(tn_device *device, const tn_program_desc *desc, 
     const uint32_t n_few = desc->n_tokens_max < TN_CPU_FEW_TOKENS ? desc->n_tokens_max : TN_CPU_FEW_TOKENS;
     TN_TRY_GOTO(compile_list(&c, &program->lists[TN_CPU_LIST_FEW], n_few));
     if (desc->n_tokens_max > n_few) TN_TRY_GOTO(compile_list(&c, &program->lists[TN_CPU_LIST_MANY], desc->n_tokens_max));
+    for (uint32_t i = 0; i < TN_CPU_LISTS; i++) TN_TRY_GOTO(tn_cpu_skip_plan(program, &program->lists[i]));
     TN_TRY_GOTO(make_arena(&c));
+    TN_TRY_GOTO(tn_cpu_skip_start(program));
     *out_program = &program->base;
     program = NULL;
     status = TN_OK;
@@ -593,6 +602,7 @@ void tn_cpu_program_destroy(tn_program *base)
     if (!base) return;
     tn_cpu_program *program = (tn_cpu_program *)base;
     tn_cpu_pool_detach(program->device->pool, &program->job);
+    tn_cpu_skip_deinit(&program->skip);
     tn_free(program->pages_done);
     tn_free(program->claims);
     program->base.device->backend->buffer_destroy(program->arena_buffer);
@@ -604,4 +614,8 @@ void tn_cpu_program_destroy(tn_program *base)
     tn_free(program);
 }
 
-uint64_t tn_cpu_program_scratch_bytes(const tn_program *base) { return ((const tn_cpu_program *)base)->arena_bytes; }
+uint64_t tn_cpu_program_scratch_bytes(const tn_program *base)
+{
+    const tn_cpu_program *program = (const tn_cpu_program *)base;
+    return program->arena_bytes + tn_cpu_skip_copies_bytes(&program->skip);
+}

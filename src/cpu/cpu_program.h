@@ -3,6 +3,7 @@
 #define TN_CPU_PROGRAM_H
 
 #include "cpu/cpu_backend.h"
+#include "cpu/cpu_skip.h"
 #include "cpu/pack.h"
 
 // Steps of at most this many tokens run from a list of their own, in which each worker computes the row ops for itself: doing 13 us of them
@@ -70,6 +71,8 @@ typedef struct tn_cpu_task {
         tn_k_matmul_dense_fn *dense;
         tn_k_glu_fn *glu;
     } kernel;
+    uint32_t product;         // MATMUL_TERNARY: 1 + index of what can be left out; 0: nothing
+    const tn_cpu_value *gate; // rows can be: where this is not above 0, so that the workers meet before it; NULL: columns
     tn_k_dequant_fn *dequant; // EMBED, MATMUL_DENSE: rows pass through f32 first (dense: of f32 rows); else NULL
 } tn_cpu_task;
 
@@ -112,6 +115,7 @@ typedef struct tn_cpu_program {
     bool reads_tokens, reads_kv;
     uint32_t *seq_next; // owned, [n_seqs_max]: for checking steps
 
+    tn_cpu_skip skip;
     tn_program_stats *stats; // NULL: none
     // Of the submit in flight.
     const tn_cpu_list *list;

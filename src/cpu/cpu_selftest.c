@@ -2,6 +2,7 @@
 // that bends a rule of the exact mode is refused here instead of giving other answers later.
 #include "base/alloc.h"
 #include "cpu/cpu_program.h"
+#include "cpu/sparse_copy.h"
 #include "ref/ref.h"
 
 #include <string.h>
@@ -152,6 +153,65 @@ fail:
     return status;
 }
 
+// The last token's products from a second copy of the weight, of which `args` lists what is wanted.
+static tn_status sparse_product(bench *b, const tn_cpu_weight *w, tn_cpu_sparse_kind kind, tn_k_sparse_args *args)
+{
+    static_assert(MATMUL_N <= TN_SPARSE_SPAN, "one line a column");
+    const tn_cpu_sparse_copy copy = {.kind = kind, .n_lines = 1, .w = *w};
+    uint64_t bytes;
+    uint8_t *weights;
+    if (!tn_cpu_sparse_bytes(&copy, &bytes)) return tn_fail(TN_INTERNAL, "self-test: a copy's size overflows");
+    TN_TRY(tn_alloc_aligned((size_t)bytes, 64, &weights));
+    for (uint32_t s = 0; s < tn_cpu_sparse_n_strips(&copy); s++) tn_cpu_sparse_fill_strip(&copy, s, weights);
+    _Alignas(64) int32_t sums[TN_SPARSE_SPAN];
+    uint32_t absmax = 0;
+    args->all.M = 1;
+    args->all.w = weights;
+    args->all.y_absmax = &absmax;
+    args->K = TERNARY_K;
+    args->n_lines = 1;
+    args->sums = sums;
+    memset(b->y, 0, MATMUL_N * sizeof(float));
+    (kind == TN_CPU_SPARSE_ROWS ? b->kernels->sparse_rows : b->kernels->sparse_columns)(args);
+    tn_free(weights);
+    return TN_OK;
+}
+
+// With every third row, and with the columns whose codes are not 0. `b->want`: what the whole product gives.
+static tn_status test_sparse(bench *b, const tn_cpu_weight *w, const tn_k_matmul_ternary_args *all)
+{
+    const uint32_t token = MATMUL_M - 1;
+    const float *want = b->want + token * MATMUL_N;
+    uint32_t listed[TERNARY_K + 3], n = 0;
+    int8_t codes[TERNARY_K + 3];
+    tn_k_sparse_args args = {.all = *all, .listed = listed};
+    args.all.x_scale += token;
+    args.all.x_sum += token;
+    args.all.x += token * all->x_stride;
+    for (uint32_t i = 0; i < MATMUL_N; i += 3) listed[args.n_listed++] = i;
+    TN_TRY(sparse_product(b, w, TN_CPU_SPARSE_ROWS, &args));
+    bool same = true;
+    for (uint32_t i = 0; i < MATMUL_N; i++) {
+        const float expected = i % 3 == 0 ? want[i] : 0;
+        same = same && memcmp(&b->y[i], &expected, sizeof expected) == 0;
+    }
+    TN_TRY(verdict(b, TN_SLOT_sparse_rows, same));
+
+    for (uint32_t k = 0; k < TERNARY_K; k++) {
+        listed[n] = k;
+        codes[n] = args.all.x[k];
+        n += codes[n] != 0;
+    }
+    args.n_listed = n;
+    for (; n % 4 != 0; n++) {
+        listed[n] = 0;
+        codes[n] = 0;
+    }
+    args.all.x = codes;
+    TN_TRY(sparse_product(b, w, TN_CPU_SPARSE_COLUMNS, &args));
+    return verdict(b, TN_SLOT_sparse_columns, memcmp(b->y, want, MATMUL_N * sizeof(float)) == 0);
+}
+
 static tn_status test_ternary(bench *b, tn_cpu_layout layout)
 {
     const size_t stride = TN_Q8_STRIDE(TERNARY_K);
@@ -193,7 +253,9 @@ static tn_status test_ternary(bench *b, tn_cpu_layout layout)
     const bool t5 = layout == TN_CPU_LAYOUT_T5_16;
     (t5 ? b->kernels->matmul_ternary_t5 : b->kernels->matmul_ternary)(&args);
     same = same_floats(b, MATMUL_M * MATMUL_N) && memcmp(b->absmax, want_absmax, sizeof want_absmax) == 0;
+    tn_status status = test_sparse(b, &w, &args);
     tn_free(packed);
+    TN_TRY(status);
     return verdict(b, t5 ? TN_SLOT_matmul_ternary_t5 : TN_SLOT_matmul_ternary, same);
 }
 

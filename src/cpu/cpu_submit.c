@@ -74,6 +74,7 @@ tn_status tn_cpu_program_submit(tn_program *base, const tn_submit *submit, tn_fe
     program->step = *submit->step;
     program->poison = submit->poison;
     memset(program->poison, 0, submit->step->n_tokens * sizeof *program->poison);
+    tn_cpu_skip_begin_step(&program->skip, submit->step->n_tokens, program->stats != NULL);
     for (uint32_t i = 0; i < program->list->n_claims; i++) __atomic_store_n(&program->claims[i], 0, __ATOMIC_RELAXED);
     return tn_cpu_pool_submit(pool, &program->job, out_fence);
 }

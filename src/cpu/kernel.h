@@ -27,6 +27,13 @@
 #define TN_Q6_CODES       (TN_Q6_SC + 256u)
 #define TN_Q6_SUB_BYTES   192u
 #define TN_Q6_BLOCK_BYTES (TN_Q6_CODES + 16u * TN_Q6_SUB_BYTES)
+// Layouts of second copies, for products of which only some rows or columns are wanted (squared-ReLU skipping), both of 2-bit codes t+1.
+// R2_256: a row is a run of 64-byte blocks, one for each 256 columns (the last is padded): bits 2p, 2p+1 of byte i hold column 64p + i of
+// the block. C2_256: strips of some 256 rows each (the last is padded); in a strip for each column, one after another, 64 bytes for each
+// 256 rows: bits 2p, 2p+1 of byte 16l + 4b + d hold row 64p + 16b + 4l + d of them, so that transposing bytes of four columns gives 16 rows
+// side by side.
+#define TN_SPARSE_BYTES 64u
+#define TN_SPARSE_SPAN  256u
 // f32, f16, bf16: rows as in the file (FL applied), each padded to a multiple of 64 bytes. q4_1, q5_0, q5_1, q4_k, q5_k: rows as in the
 // file.
 
@@ -45,6 +52,19 @@ typedef struct tn_k_matmul_ternary_args {
     size_t y_stride;         // floats
     uint32_t *y_absmax;      // [M] raised to the largest absolute bits stored
 } tn_k_matmul_ternary_args;
+
+// One token's products with the listed rows of R2_256, or a strip's products with the listed columns of C2_256, the others being 0.
+typedef struct tn_k_sparse_args {
+    // x: rows: [stride] codes of the token; columns: [n_listed] codes of the listed columns, then zeros up to a multiple of 4. x_sum: of
+    // all codes. w: the first row, or the strip. w_scale, y: of the first row, or the strip's. M: 1. N: columns: real rows of the strip.
+    // x_stride, n_blocks, y_stride: unused. Rows that are not listed are not stored.
+    tn_k_matmul_ternary_args all;
+    const uint32_t *listed; // [n_listed] rows or columns; columns: then any up to a multiple of 4
+    uint32_t n_listed;
+    uint32_t K;       // rows: columns of a row
+    uint32_t n_lines; // columns: 64-byte lines of a column of the strip
+    int32_t *sums;    // columns: scratch [n_lines * 256], 64-byte aligned
+} tn_k_sparse_args;
 
 typedef struct tn_k_matmul_dense_args {
     const float *x;        // [M][x_stride]: f32, f16, bf16 weights
@@ -89,6 +109,7 @@ typedef void tn_k_norm_quant_fn(const float *x, const float *gamma, uint32_t n, 
 typedef uint32_t tn_k_norm_fn(const float *x, const float *gamma, uint32_t n, float eps, float *y);
 typedef void tn_k_quant_group_fn(const float *x, uint32_t n, uint32_t group, int8_t *q, float *scales, int32_t *sums);
 typedef void tn_k_matmul_ternary_fn(const tn_k_matmul_ternary_args *args);
+typedef void tn_k_sparse_fn(const tn_k_sparse_args *args);
 typedef void tn_k_matmul_dense_fn(const tn_k_matmul_dense_args *args);
 typedef uint32_t tn_k_embed_fn(const uint8_t *w, size_t w_stride, uint32_t row, uint32_t n,
                                float *y); // w: packed; stride as in matmul_dense
@@ -116,6 +137,8 @@ typedef uint64_t tn_k_peak_dot_fn(uint8_t code, int8_t q, uint32_t n_groups, uin
     X(quant_group, tn_k_quant_group_fn) \
     X(matmul_ternary, tn_k_matmul_ternary_fn) \
     X(matmul_ternary_t5, tn_k_matmul_ternary_fn) \
+    X(sparse_rows, tn_k_sparse_fn) \
+    X(sparse_columns, tn_k_sparse_fn) \
     X(matmul_f32, tn_k_matmul_dense_fn) \
     X(matmul_f16, tn_k_matmul_dense_fn) \
     X(matmul_bf16, tn_k_matmul_dense_fn) \

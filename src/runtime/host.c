@@ -30,7 +30,7 @@ struct tn_host {
     tn_topology *topology;
     tn_cpu_share *shares;
     share_binding *bindings;
-    char *cpu_isa_max, *cpu_packing;
+    char *cpu_isa_max, *cpu_packing, *cpu_skip;
     tn_backend_host backend_host;
     uint32_t n_devices;
     device_entry *devices;
@@ -95,6 +95,7 @@ static tn_status make_shares(tn_host *host, const tn_host_params *params)
                                            .cpu_shares = host->shares,
                                            .cpu_isa_max = host->cpu_isa_max,
                                            .cpu_packing = host->cpu_packing,
+                                           .cpu_skip = host->cpu_skip,
                                            .log = params->log};
     return TN_OK;
 }
@@ -135,6 +136,8 @@ tn_status tn_host_open(const tn_host_params *params, tn_host **out_host)
     if (isa && *isa) TN_TRY_GOTO(tn_strdup(isa, strlen(isa), &host->cpu_isa_max));
     const char *packing = params->cpu_packing ? params->cpu_packing : getenv("TN_CPU_PACKING");
     if (packing && *packing && strcmp(packing, "auto") != 0) TN_TRY_GOTO(tn_strdup(packing, strlen(packing), &host->cpu_packing));
+    const char *skip = params->cpu_skip ? params->cpu_skip : getenv("TN_CPU_SKIP");
+    if (skip && *skip) TN_TRY_GOTO(tn_strdup(skip, strlen(skip), &host->cpu_skip));
     TN_TRY_GOTO(tn_topology_create(NULL, &host->topology));
     TN_TRY_GOTO(make_shares(host, params));
     TN_TRY_GOTO(list_devices(host));
@@ -157,6 +160,7 @@ void tn_host_close(tn_host *host)
     tn_free(host->bindings);
     tn_free(host->cpu_isa_max);
     tn_free(host->cpu_packing);
+    tn_free(host->cpu_skip);
     tn_topology_destroy(host->topology);
     tn_free(host);
 }

@@ -251,6 +251,10 @@ tn_status tn_session_profile(const tn_session *session, tn_session_profile_total
     totals.n_barriers = stats->n_barriers;
     totals.barrier_wait_ns = stats->barrier_wait_ns;
     totals.step_ns = session->step_ns;
+    totals.n_gates = stats->n_gates;
+    totals.n_gates_zero = stats->n_gates_zero;
+    totals.n_codes = stats->n_codes;
+    totals.n_codes_zero = stats->n_codes_zero;
     TN_TRY(TN_PARAMS_WRITE(tn_session_profile_totals, step_ns, &totals, out_totals));
     for (uint32_t i = 0; told && i < session->graph.n_nodes; i++) {
         const tn_session_profile_entry entry = tn_costs_profile_entry(session->run, &session->graph, i);
@@ -264,6 +268,7 @@ void tn_session_profile_reset(tn_session *session)
     tn_program_stats *stats = tn_plan_run_stats(session->run);
     if (stats->node_ns) memset(stats->node_ns, 0, session->graph.n_nodes * sizeof *stats->node_ns);
     stats->n_submits = stats->n_barriers = stats->barrier_wait_ns = 0;
+    stats->n_gates = stats->n_gates_zero = stats->n_codes = stats->n_codes_zero = 0;
     session->n_steps = session->step_ns = 0;
 }
 

@@ -28,7 +28,7 @@ std::vector<Target> all_targets()
             tn_device_desc best;
             if (backends[b]->device_describe(&host, d, &best) != TN_OK) continue;
             if (!best.isa[0]) {
-                targets.push_back({best.name, backends[b], d, 0, "", ""});
+                targets.push_back({best.name, backends[b], d, 0, "", "", ""});
                 continue;
             }
             for (const std::string &isa : tn_test::isa_levels()) {
@@ -36,11 +36,12 @@ std::vector<Target> all_targets()
                 tn_device_desc desc;
                 if (backends[b]->device_describe(&host, d, &desc) != TN_OK || desc.isa != isa) continue;
                 for (uint32_t n_threads : {1u, 3u})
-                    targets.push_back(
-                        {std::string(desc.name) + "_" + isa + "_" + std::to_string(n_threads), backends[b], d, n_threads, isa, "t2_16"});
-                targets.push_back({std::string(desc.name) + "_" + isa + "_3_dense", backends[b], d, 3, isa, "t5_16"});
+                    targets.push_back({std::string(desc.name) + "_" + isa + "_" + std::to_string(n_threads), backends[b], d, n_threads, isa,
+                                       "t2_16", "off"});
+                targets.push_back({std::string(desc.name) + "_" + isa + "_3_dense", backends[b], d, 3, isa, "t5_16", "off"});
+                targets.push_back({std::string(desc.name) + "_" + isa + "_2_skipping", backends[b], d, 2, isa, "t2_16", "on"});
             }
-            targets.push_back({std::string(best.name) + "_best_8", backends[b], d, 8, "", ""});
+            targets.push_back({std::string(best.name) + "_best_8", backends[b], d, 8, "", "", ""});
             host.cpu_isa_max = nullptr;
         }
     }

@@ -28,6 +28,7 @@ struct Target {
     uint32_t n_threads;
     std::string isa;     // "": no limit
     std::string packing; // of a CPU's ternary weights; "": as it chooses
+    std::string skip;    // of a CPU, what squared ReLU makes 0: "on", "off"; "": as it chooses
 };
 
 class Device
@@ -38,10 +39,12 @@ class Device
         share_.n_threads = target.n_threads;
         isa_ = target.isa;
         packing_ = target.packing;
+        skip_ = target.skip;
         host_.n_cpu_shares = 1;
         host_.cpu_shares = &share_;
         host_.cpu_isa_max = isa_.empty() ? nullptr : isa_.c_str();
         host_.cpu_packing = packing_.empty() ? nullptr : packing_.c_str();
+        host_.cpu_skip = skip_.empty() ? nullptr : skip_.c_str();
         MUST(target.backend->device_open(&host_, target.index, &device_));
     }
     ~Device() { device_->backend->device_close(device_); }
@@ -52,7 +55,7 @@ class Device
 
   private:
     tn_cpu_share share_ = {};
-    std::string isa_, packing_;
+    std::string isa_, packing_, skip_;
     tn_backend_host host_ = {};
     tn_device *device_ = nullptr;
 };

@@ -19,7 +19,7 @@ namespace
 
 using namespace conformance;
 
-Target cpu_target(uint32_t n_threads) { return {"cpu0", &tn_cpu_backend_table, 0, n_threads, "", ""}; }
+Target cpu_target(uint32_t n_threads) { return {"cpu0", &tn_cpu_backend_table, 0, n_threads, "", "", ""}; }
 
 tn_cpu_kernels scalar_kernels()
 {

@@ -70,6 +70,10 @@ int tn_cli_profile_add(tn_cli_profile *profile, const tn_session *session, uint3
     profile->totals.n_barriers += totals.n_barriers;
     profile->totals.barrier_wait_ns += totals.barrier_wait_ns;
     profile->totals.step_ns += totals.step_ns;
+    profile->totals.n_gates += totals.n_gates;
+    profile->totals.n_gates_zero += totals.n_gates_zero;
+    profile->totals.n_codes += totals.n_codes;
+    profile->totals.n_codes_zero += totals.n_codes_zero;
     return profile->failed ? tn_cli_out_of_memory() : 0;
 }
 
@@ -129,6 +133,9 @@ void tn_cli_profile_print(const tn_cli_profile *profile, const char *test, doubl
             t->n_barriers ? (double)t->barrier_wait_ns * 1e-3 / (double)t->n_barriers : 0);
     print_line("between steps", "", t->step_ns > known_ns ? t->step_ns - known_ns : 0, profile, n_tokens, out);
     fputc('\n', out);
+    if (t->n_gates && t->n_codes)
+        fprintf(out, "skipped: %.1f %% of the gates, %.1f %% of the codes before down are 0 for all tokens of a step\n",
+                100.0 * (double)t->n_gates_zero / (double)t->n_gates, 100.0 * (double)t->n_codes_zero / (double)t->n_codes);
     if (layers) print_layers(profile, n_tokens, out);
 }
 

@@ -20,9 +20,7 @@ TN_K_INLINE tn_pairs tn_pairs_add(tn_pairs pairs, tn_packed codes, const int8_t 
 TN_K_INLINE tn_sums tn_pairs_widen(tn_sums acc, tn_pairs pairs) { return _mm_add_epi32(acc, _mm_madd_epi16(pairs, _mm_set1_epi16(1))); }
 TN_K_INLINE void ternary_finish(const tn_k_matmul_ternary_args *a, uint32_t m, uint32_t n, tn_sums acc)
 {
-    const tn_rows_f scale = tn_rows_fl(tn_rows_mul(tn_rows_set1(a->x_scale[m]), tn_rows_load(a->w_scale + n)));
-    const tn_rows_f sum = tn_rows_to_f32(_mm_sub_epi32(acc, _mm_set1_epi32(a->x_sum[m])));
-    if (n < a->N) tn_rows_store(a->y + m * a->y_stride + n, a->N - n, tn_rows_mul(sum, scale), &a->y_absmax[m]);
+    tn_ternary_finish128(a, m, n, acc);
 }
 
 #include "cpu/tmpl/matmul_ternary_pairs.h"

@@ -43,5 +43,12 @@ TN_K_INLINE void tn_rows_store(float *y, uint32_t n, tn_rows_f z, uint32_t *absm
 TN_K_INLINE __m128i tn_load128(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)p); }
 // Four activations in every 32-bit lane.
 TN_K_INLINE __m128i tn_x4_128(const int8_t *x) { return _mm_set1_epi32(tn_k_load_i32(x)); }
+// Rows n .. n+3 of a ternary product, n may be past the end: the sum of (code t+1) * q less the sum of q, scaled and stored.
+TN_K_INLINE void tn_ternary_finish128(const tn_k_matmul_ternary_args *a, uint32_t m, uint32_t n, __m128i acc)
+{
+    const tn_rows_f scale = tn_rows_fl(tn_rows_mul(tn_rows_set1(a->x_scale[m]), tn_rows_load(a->w_scale + n)));
+    const tn_rows_f sum = tn_rows_to_f32(_mm_sub_epi32(acc, _mm_set1_epi32(a->x_sum[m])));
+    if (n < a->N) tn_rows_store(a->y + m * a->y_stride + n, a->N - n, tn_rows_mul(sum, scale), &a->y_absmax[m]);
+}
 
 #endif
