@@ -1,6 +1,8 @@
 // Every kernel of dense matmul and of row look-ups against src/ref, by bits.
 #include "matmul_fixture.h"
 
+#include <cmath>
+
 using namespace tn_test;
 
 namespace
@@ -384,6 +386,58 @@ INSTANTIATE_TEST_SUITE_P(Kernels, MatmulDense,
                          ::testing::ValuesIn(rows_of({TN_SLOT_matmul_f32, TN_SLOT_matmul_f16, TN_SLOT_matmul_bf16, TN_SLOT_matmul_q8_0,
                                                       TN_SLOT_matmul_q4_0, TN_SLOT_matmul_q6_k})),
                          row_name);
+
+class Halves : public ::testing::TestWithParam<tn_kernel_row>
+{
+};
+
+double value_of_half(uint32_t half)
+{
+    const int exponent = static_cast<int>(half >> 10 & 31), mantissa = static_cast<int>(half & 0x3ff);
+    const double size = exponent == 0    ? std::ldexp(mantissa, -24)
+                        : exponent == 31 ? (mantissa == 0 ? HUGE_VAL : std::nan(""))
+                                         : std::ldexp(1024 + mantissa, exponent - 25);
+    return half & 0x8000u ? -size : size;
+}
+
+// A kernel may widen normal numbers apart from the others: each half stands among ones, which are normal, and among zeros, which are not.
+TEST_P(Halves, AreWidenedExactlyAllOfThemInAnyCompany)
+{
+    const tn_kernel_row row = GetParam();
+    TN_SKIP_WITHOUT_ISA(row);
+    constexpr uint32_t N = 65536, K = 32, M = 2;
+    for (uint16_t company : {0x3c00, 0x0000}) {
+        for (uint32_t lane : {0u, 5u, 19u, 31u}) {
+            std::vector<uint8_t> rows(size_t{N} * K * 2);
+            for (uint32_t i = 0; i < N * K; i++) put16(rows.data() + 2 * size_t{i}, i % K == lane ? static_cast<uint16_t>(i / K) : company);
+            Weight weight(TN_WEIGHT_DENSE, TN_DTYPE_F16, N, K, rows);
+            weight.pack();
+            Random random(1);
+            Activations x(M, K, TN_DTYPE_F16, Fill::random, random);
+            for (uint32_t m = 0; m < M; m++) {
+                for (uint32_t k = 0; k < K; k++) x.row(m)[k] = k != lane ? 0.0f : m == 0 ? 1.0f : -1.0f;
+            }
+            for (bool flush : {false, true}) {
+                Output out(M, N);
+                if (flush) {
+                    with_flush_to_zero([&] { run(row, args_of(weight, x, M, 0, out)); });
+                } else {
+                    run(row, args_of(weight, x, M, 0, out));
+                }
+                for (uint32_t n = 0; n < N; n++) {
+                    const double value = value_of_half(n);
+                    for (uint32_t m = 0; m < M; m++) {
+                        const double expected = m == 0 ? value : -value, got = out.row(m)[n];
+                        ASSERT_TRUE(got == expected || (std::isnan(got) && std::isnan(expected)))
+                            << "half " << n << " in lane " << lane << " token " << m << ": " << got << (flush ? " with FTZ and DAZ" : "");
+                    }
+                }
+            }
+        }
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, Halves, ::testing::ValuesIn(rows_of({TN_SLOT_matmul_f16})), row_name);
 
 class Embed : public ::testing::TestWithParam<tn_kernel_row>
 {

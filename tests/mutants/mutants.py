@@ -30,6 +30,8 @@ MUTANTS = [
            "lane[l] = lane[l] + lane[l + width];", "lane[l] = lane[2 * l] + lane[2 * l + 1];"),
     Mutant("the AVX2 kernels' tree adds its quarters in order", "avx2", "", "src/cpu/x86/simd_avx2.h",
            "_mm256_add_ps(_mm256_add_ps(x.a, x.c), _mm256_add_ps(x.b, x.d))", "_mm256_add_ps(_mm256_add_ps(x.a, x.b), _mm256_add_ps(x.c, x.d))"),
+    Mutant("the SSE4.1 kernels' tree adds its eighths in order", "sse4_1", "", "src/cpu/x86/simd_sse41.h",
+           "_mm_add_ps(_mm_add_ps(x.a, x.e), _mm_add_ps(x.c, x.g))", "_mm_add_ps(_mm_add_ps(x.a, x.c), _mm_add_ps(x.e, x.g))"),
     Mutant("products and sums are fused (-ffp-contract=fast -mfma)", "fma", "-ffp-contract=fast -mfma", None, None, None),
 ]
 

@@ -3,6 +3,8 @@
 #ifndef TN_CPU_ARM_SIMD_NEON_H
 #define TN_CPU_ARM_SIMD_NEON_H
 
+#include "cpu/tmpl/strip8.h"
+
 #include <arm_neon.h>
 #include <stdint.h>
 #include <string.h>
@@ -18,17 +20,6 @@ typedef struct tn_i32s {
     int32x4_t a, b, c, d, e, f, g, h;
 } tn_i32s;
 
-#define TN_MAP1(type, op, x) ((type){op((x).a), op((x).b), op((x).c), op((x).d), op((x).e), op((x).f), op((x).g), op((x).h)})
-#define TN_MAP2(type, op, x, y)                                                                                                            \
-    ((type){op((x).a, (y).a), op((x).b, (y).b), op((x).c, (y).c), op((x).d, (y).d), op((x).e, (y).e), op((x).f, (y).f), op((x).g, (y).g),  \
-            op((x).h, (y).h)})
-// The second operand is the same for all vectors.
-#define TN_MAP1V(type, op, x, v)                                                                                                           \
-    ((type){op((x).a, v), op((x).b, v), op((x).c, v), op((x).d, v), op((x).e, v), op((x).f, v), op((x).g, v), op((x).h, v)})
-// From every fourth element of p.
-#define TN_MAP_LOAD(type, op, p)                                                                                                           \
-    ((type){op(p), op((p) + 4), op((p) + 8), op((p) + 12), op((p) + 16), op((p) + 20), op((p) + 24), op((p) + 28)})
-
 TN_INLINE tn_f32s tn_s_set1(float x)
 {
     float32x4_t v = vdupq_n_f32(x);
@@ -42,17 +33,7 @@ TN_INLINE tn_i32s tn_i_set1(int32_t x)
 
 // Load and store 32 elements, or the first n < 32 of them; lanes that are not loaded are 0.
 TN_INLINE tn_f32s tn_s_load(const float *p) { return TN_MAP_LOAD(tn_f32s, vld1q_f32, p); }
-TN_INLINE void tn_s_store(float *p, tn_f32s x)
-{
-    vst1q_f32(p, x.a);
-    vst1q_f32(p + 4, x.b);
-    vst1q_f32(p + 8, x.c);
-    vst1q_f32(p + 12, x.d);
-    vst1q_f32(p + 16, x.e);
-    vst1q_f32(p + 20, x.f);
-    vst1q_f32(p + 24, x.g);
-    vst1q_f32(p + 28, x.h);
-}
+TN_INLINE void tn_s_store(float *p, tn_f32s x) { TN_MAP_STORE(vst1q_f32, p, x); }
 TN_INLINE tn_f32s tn_s_load_n(const float *p, uint32_t n)
 {
     float lanes[32] = {0};
@@ -66,17 +47,7 @@ TN_INLINE void tn_s_store_n(float *p, tn_f32s x, uint32_t n)
     memcpy(p, lanes, n * sizeof *p);
 }
 TN_INLINE tn_i32s tn_i_load(const int32_t *p) { return TN_MAP_LOAD(tn_i32s, vld1q_s32, p); }
-TN_INLINE void tn_i_store(int32_t *p, tn_i32s x)
-{
-    vst1q_s32(p, x.a);
-    vst1q_s32(p + 4, x.b);
-    vst1q_s32(p + 8, x.c);
-    vst1q_s32(p + 12, x.d);
-    vst1q_s32(p + 16, x.e);
-    vst1q_s32(p + 20, x.f);
-    vst1q_s32(p + 24, x.g);
-    vst1q_s32(p + 28, x.h);
-}
+TN_INLINE void tn_i_store(int32_t *p, tn_i32s x) { TN_MAP_STORE(vst1q_s32, p, x); }
 // Narrowing stores; the values must fit.
 TN_INLINE int16x8_t tn_v_narrow(int32x4_t x, int32x4_t y) { return vuzp1q_s16(vreinterpretq_s16_s32(x), vreinterpretq_s16_s32(y)); }
 TN_INLINE int8x16_t tn_v_narrow16(int16x8_t x, int16x8_t y) { return vuzp1q_s8(vreinterpretq_s8_s16(x), vreinterpretq_s8_s16(y)); }
@@ -150,9 +121,7 @@ TN_INLINE float32x4_t tn_v_zero_above(float32x4_t x, int32x4_t n, int32x4_t limi
 TN_INLINE tn_f32s tn_s_zero_above(tn_f32s x, tn_i32s n, int32_t limit)
 {
     int32x4_t v = vdupq_n_s32(limit);
-    return (tn_f32s){tn_v_zero_above(x.a, n.a, v), tn_v_zero_above(x.b, n.b, v), tn_v_zero_above(x.c, n.c, v),
-                     tn_v_zero_above(x.d, n.d, v), tn_v_zero_above(x.e, n.e, v), tn_v_zero_above(x.f, n.f, v),
-                     tn_v_zero_above(x.g, n.g, v), tn_v_zero_above(x.h, n.h, v)};
+    return TN_MAP2V(tn_f32s, tn_v_zero_above, x, n, v);
 }
 // The first n lanes of x, `fill` in the others.
 TN_INLINE int32x4_t tn_v_first_n(int32x4_t x, int32_t first, int32_t n, int32x4_t fill)
@@ -192,10 +161,9 @@ TN_INLINE float tn_s_tree(tn_f32s x)
     float32x2_t h = vadd_f32(vget_low_f32(v), vget_high_f32(v));
     return vget_lane_f32(h, 0) + vget_lane_f32(h, 1);
 }
-#define TN_REDUCE_(op, x) op(op(op((x).a, (x).b), op((x).c, (x).d)), op(op((x).e, (x).f), op((x).g, (x).h)))
-TN_INLINE int32_t tn_i_sum(tn_i32s x) { return vaddvq_s32(TN_REDUCE_(vaddq_s32, x)); }
-TN_INLINE int32_t tn_i_max_all(tn_i32s x) { return vmaxvq_s32(TN_REDUCE_(vmaxq_s32, x)); }
-TN_INLINE uint32_t tn_i_max_all_u(tn_i32s x) { return vmaxvq_u32(vreinterpretq_u32_s32(TN_REDUCE_(tn_v_max_u, x))); }
+TN_INLINE int32_t tn_i_sum(tn_i32s x) { return vaddvq_s32(TN_REDUCE(vaddq_s32, x)); }
+TN_INLINE int32_t tn_i_max_all(tn_i32s x) { return vmaxvq_s32(TN_REDUCE(vmaxq_s32, x)); }
+TN_INLINE uint32_t tn_i_max_all_u(tn_i32s x) { return vmaxvq_u32(vreinterpretq_u32_s32(TN_REDUCE(tn_v_max_u, x))); }
 
 // 32 pairs of int16, taken apart, and a pair for all lanes: acc + p[0]*pair[0] + p[1]*pair[1] in every lane.
 typedef struct tn_pairs {

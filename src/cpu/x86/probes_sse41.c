@@ -1,5 +1,14 @@
-// Probe of the machine's limits for SSE4.1: products of bytes in 16-bit sums as the ternary kernel makes them.
+// Probes of the machine's limits for SSE4.1: reading memory, and products of bytes in 16-bit sums as the ternary kernel makes them.
 #include "cpu/x86/rows_sse41.h"
+
+typedef __m128i rs_vec;
+TN_K_INLINE rs_vec rs_zero(void) { return _mm_setzero_si128(); }
+TN_K_INLINE rs_vec rs_load(const uint8_t *p) { return tn_load128(p); }
+TN_K_INLINE rs_vec rs_xor(rs_vec a, rs_vec b) { return _mm_xor_si128(a, b); }
+TN_K_INLINE uint64_t rs_fold(rs_vec v) { return (uint64_t)_mm_cvtsi128_si64(_mm_xor_si128(v, _mm_unpackhi_epi64(v, v))); }
+#include "cpu/tmpl/read_stream.h"
+
+uint64_t tn_k_read_stream__sse41(const uint8_t *data, size_t n_bytes) { return rs_run(data, n_bytes); }
 
 // A 16-bit lane gains at most 2 codes * 2 * 127 = 508: 64 rounds reach 32512 < 2^15.
 typedef __m128i pd_codes, pd_x, pd_acc, pd_wide;
