@@ -79,8 +79,10 @@ tn_cpu_identity tn_cpu_identify(void)
 
 #endif
 
-// Sources: AMD's software optimisation guides for families 19h and 1Ah, Intel's and uops.info's tables of ports, Arm's software
-// optimisation guides. Hybrid processors, and those whose vector units differ from part to part, are left out.
+// Sources: AMD's software optimisation guides (families 16h to 1Ah), Intel's optimisation manual and uops.info's tables of ports, Agner
+// Fog's instruction tables for what is older, Arm's software optimisation guides. The figure is the reciprocal throughput of the
+// instruction that makes the products: (v)pmaddubsw for SSE4.1, AVX2 and AVX512-BW, vpdpbusd for VNNI, sdot. Hybrid processors, those whose
+// vector units differ from part to part (Skylake-X has one or two), and those whose cores share them (Bulldozer) are left out.
 static const struct {
     const char *vendor;
     uint32_t family, first_model, last_model;
@@ -88,40 +90,82 @@ static const struct {
     uint32_t products; // instructions a cycle * products of each
 } rates[] = {
 #if defined(__x86_64__)
-    // Zen 3: vpmaddubsw of 256 bits on two of four pipes.
+    // Jaguar: pmaddubsw 1 a cycle. Zen, Zen+ and Zen 2: 1 a cycle, in pipe 0 alone.
+    {"AuthenticAMD", 0x16, 0x00, 0xff, TN_ISA_SSE41, 16},
+    {"AuthenticAMD", 0x17, 0x00, 0xff, TN_ISA_SSE41, 16},
+    // Zen 3: pmaddubsw and vpmaddubsw of 256 bits on two of four pipes.
+    {"AuthenticAMD", 0x19, 0x00, 0x0f, TN_ISA_SSE41, 2 * 16},
     {"AuthenticAMD", 0x19, 0x00, 0x0f, TN_ISA_AVX2, 2 * 32},
+    {"AuthenticAMD", 0x19, 0x20, 0x5f, TN_ISA_SSE41, 2 * 16},
     {"AuthenticAMD", 0x19, 0x20, 0x5f, TN_ISA_AVX2, 2 * 32},
-    // Zen 4: the same; vpdpbusd of 512 bits takes both pipes.
+    // Zen 4: the same; vpmaddubsw and vpdpbusd of 512 bits take both pipes.
+    {"AuthenticAMD", 0x19, 0x10, 0x1f, TN_ISA_SSE41, 2 * 16},
     {"AuthenticAMD", 0x19, 0x10, 0x1f, TN_ISA_AVX2, 2 * 32},
-    {"AuthenticAMD", 0x19, 0x60, 0x7f, TN_ISA_AVX2, 2 * 32},
-    {"AuthenticAMD", 0x19, 0xa0, 0xaf, TN_ISA_AVX2, 2 * 32},
+    {"AuthenticAMD", 0x19, 0x10, 0x1f, TN_ISA_AVX512BW, 64},
     {"AuthenticAMD", 0x19, 0x10, 0x1f, TN_ISA_AVX512VNNI, 64},
+    {"AuthenticAMD", 0x19, 0x60, 0x7f, TN_ISA_SSE41, 2 * 16},
+    {"AuthenticAMD", 0x19, 0x60, 0x7f, TN_ISA_AVX2, 2 * 32},
+    {"AuthenticAMD", 0x19, 0x60, 0x7f, TN_ISA_AVX512BW, 64},
     {"AuthenticAMD", 0x19, 0x60, 0x7f, TN_ISA_AVX512VNNI, 64},
+    {"AuthenticAMD", 0x19, 0xa0, 0xaf, TN_ISA_SSE41, 2 * 16},
+    {"AuthenticAMD", 0x19, 0xa0, 0xaf, TN_ISA_AVX2, 2 * 32},
+    {"AuthenticAMD", 0x19, 0xa0, 0xaf, TN_ISA_AVX512BW, 64},
     {"AuthenticAMD", 0x19, 0xa0, 0xaf, TN_ISA_AVX512VNNI, 64},
     // Zen 5 with pipes of 512 bits: servers and desktops.
+    {"AuthenticAMD", 0x1a, 0x00, 0x1f, TN_ISA_SSE41, 2 * 16},
     {"AuthenticAMD", 0x1a, 0x00, 0x1f, TN_ISA_AVX2, 2 * 32},
     {"AuthenticAMD", 0x1a, 0x00, 0x1f, TN_ISA_AVXVNNI, 2 * 32},
+    {"AuthenticAMD", 0x1a, 0x00, 0x1f, TN_ISA_AVX512BW, 2 * 64},
     {"AuthenticAMD", 0x1a, 0x00, 0x1f, TN_ISA_AVX512VNNI, 2 * 64},
+    {"AuthenticAMD", 0x1a, 0x40, 0x4f, TN_ISA_SSE41, 2 * 16},
     {"AuthenticAMD", 0x1a, 0x40, 0x4f, TN_ISA_AVX2, 2 * 32},
     {"AuthenticAMD", 0x1a, 0x40, 0x4f, TN_ISA_AVXVNNI, 2 * 32},
+    {"AuthenticAMD", 0x1a, 0x40, 0x4f, TN_ISA_AVX512BW, 2 * 64},
     {"AuthenticAMD", 0x1a, 0x40, 0x4f, TN_ISA_AVX512VNNI, 2 * 64},
+    // Penryn, Nehalem, Westmere, Sandy Bridge and Ivy Bridge: pmaddubsw 1 a cycle.
+    {"GenuineIntel", 6, 0x17, 0x17, TN_ISA_SSE41, 16},
+    {"GenuineIntel", 6, 0x1d, 0x1d, TN_ISA_SSE41, 16},
+    {"GenuineIntel", 6, 0x1a, 0x1a, TN_ISA_SSE41, 16},
+    {"GenuineIntel", 6, 0x1e, 0x1f, TN_ISA_SSE41, 16},
+    {"GenuineIntel", 6, 0x2e, 0x2e, TN_ISA_SSE41, 16},
+    {"GenuineIntel", 6, 0x25, 0x25, TN_ISA_SSE41, 16},
+    {"GenuineIntel", 6, 0x2c, 0x2c, TN_ISA_SSE41, 16},
+    {"GenuineIntel", 6, 0x2f, 0x2f, TN_ISA_SSE41, 16},
+    {"GenuineIntel", 6, 0x2a, 0x2a, TN_ISA_SSE41, 16},
+    {"GenuineIntel", 6, 0x2d, 0x2d, TN_ISA_SSE41, 16},
+    {"GenuineIntel", 6, 0x3a, 0x3a, TN_ISA_SSE41, 16},
+    {"GenuineIntel", 6, 0x3e, 0x3e, TN_ISA_SSE41, 16},
     // Haswell and Broadwell: port 0; Skylake of desktops: ports 0 and 1.
+    {"GenuineIntel", 6, 0x3c, 0x3d, TN_ISA_SSE41, 16},
     {"GenuineIntel", 6, 0x3c, 0x3d, TN_ISA_AVX2, 32},
+    {"GenuineIntel", 6, 0x3f, 0x3f, TN_ISA_SSE41, 16},
     {"GenuineIntel", 6, 0x3f, 0x3f, TN_ISA_AVX2, 32},
+    {"GenuineIntel", 6, 0x45, 0x47, TN_ISA_SSE41, 16},
     {"GenuineIntel", 6, 0x45, 0x47, TN_ISA_AVX2, 32},
+    {"GenuineIntel", 6, 0x4f, 0x4f, TN_ISA_SSE41, 16},
     {"GenuineIntel", 6, 0x4f, 0x4f, TN_ISA_AVX2, 32},
+    {"GenuineIntel", 6, 0x4e, 0x4e, TN_ISA_SSE41, 2 * 16},
     {"GenuineIntel", 6, 0x4e, 0x4e, TN_ISA_AVX2, 2 * 32},
+    {"GenuineIntel", 6, 0x5e, 0x5e, TN_ISA_SSE41, 2 * 16},
     {"GenuineIntel", 6, 0x5e, 0x5e, TN_ISA_AVX2, 2 * 32},
+    {"GenuineIntel", 6, 0x8e, 0x8e, TN_ISA_SSE41, 2 * 16},
     {"GenuineIntel", 6, 0x8e, 0x8e, TN_ISA_AVX2, 2 * 32},
+    {"GenuineIntel", 6, 0x9e, 0x9e, TN_ISA_SSE41, 2 * 16},
     {"GenuineIntel", 6, 0x9e, 0x9e, TN_ISA_AVX2, 2 * 32},
-    // Servers from Ice Lake on: vpdpbusd of 512 bits on ports 0 and 5.
+    // Servers from Ice Lake on: 128 and 256 bits on ports 0 and 1, vpmaddubsw and vpdpbusd of 512 bits on ports 0 and 5.
+    {"GenuineIntel", 6, 0x6a, 0x6a, TN_ISA_SSE41, 2 * 16},
     {"GenuineIntel", 6, 0x6a, 0x6a, TN_ISA_AVX2, 2 * 32},
+    {"GenuineIntel", 6, 0x6a, 0x6a, TN_ISA_AVX512BW, 2 * 64},
     {"GenuineIntel", 6, 0x6a, 0x6a, TN_ISA_AVX512VNNI, 2 * 64},
+    {"GenuineIntel", 6, 0x8f, 0x8f, TN_ISA_SSE41, 2 * 16},
     {"GenuineIntel", 6, 0x8f, 0x8f, TN_ISA_AVX2, 2 * 32},
     {"GenuineIntel", 6, 0x8f, 0x8f, TN_ISA_AVXVNNI, 2 * 32},
+    {"GenuineIntel", 6, 0x8f, 0x8f, TN_ISA_AVX512BW, 2 * 64},
     {"GenuineIntel", 6, 0x8f, 0x8f, TN_ISA_AVX512VNNI, 2 * 64},
+    {"GenuineIntel", 6, 0xcf, 0xcf, TN_ISA_SSE41, 2 * 16},
     {"GenuineIntel", 6, 0xcf, 0xcf, TN_ISA_AVX2, 2 * 32},
     {"GenuineIntel", 6, 0xcf, 0xcf, TN_ISA_AVXVNNI, 2 * 32},
+    {"GenuineIntel", 6, 0xcf, 0xcf, TN_ISA_AVX512BW, 2 * 64},
     {"GenuineIntel", 6, 0xcf, 0xcf, TN_ISA_AVX512VNNI, 2 * 64},
 #else
     {"arm", 0x41, 0xd0c, 0xd0c, TN_ISA_DOTPROD, 2 * 16}, // Neoverse N1

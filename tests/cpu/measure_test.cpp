@@ -117,7 +117,19 @@ TEST(Theory, DataSheetsAreFoundByVendorFamilyModelAndLevel)
     EXPECT_EQ(rate("AuthenticAMD", 0x19, 0x11, TN_ISA_AVX512VNNI), 64u); // EPYC 9004
     EXPECT_EQ(rate("AuthenticAMD", 0x19, 0x11, TN_ISA_AVXVNNI), 0u);
     EXPECT_EQ(rate("AuthenticAMD", 0x19, 0x01, TN_ISA_AVX512VNNI), 0u); // EPYC 7003 has no AVX-512
+    EXPECT_EQ(rate("AuthenticAMD", 0x19, 0x11, TN_ISA_AVX512BW), 64u);
+    EXPECT_EQ(rate("AuthenticAMD", 0x19, 0x11, TN_ISA_SSE41), 32u);
+    EXPECT_EQ(rate("AuthenticAMD", 0x17, 0x31, TN_ISA_SSE41), 16u); // EPYC 7002
+    EXPECT_EQ(rate("AuthenticAMD", 0x15, 0x02, TN_ISA_SSE41), 0u);  // two cores of Piledriver share their vector unit
     EXPECT_EQ(rate("AuthenticAMD", 0x1a, 0x02, TN_ISA_AVX512VNNI), 128u);
+    EXPECT_EQ(rate("AuthenticAMD", 0x1a, 0x02, TN_ISA_AVX512BW), 128u);
+    EXPECT_EQ(rate("GenuineIntel", 6, 0x17, TN_ISA_SSE41), 16u); // Core 2 of 45 nm
+    EXPECT_EQ(rate("GenuineIntel", 6, 0x0f, TN_ISA_SSE41), 0u);  // of 65 nm, without SSE4.1
+    EXPECT_EQ(rate("GenuineIntel", 6, 0x2c, TN_ISA_SSE41), 16u); // Xeon 5600
+    EXPECT_EQ(rate("GenuineIntel", 6, 0x2c, TN_ISA_AVX2), 0u);
+    EXPECT_EQ(rate("GenuineIntel", 6, 0x9e, TN_ISA_SSE41), 32u);   // Core of generation 8
+    EXPECT_EQ(rate("GenuineIntel", 6, 0x55, TN_ISA_AVX512BW), 0u); // one or two units
+    EXPECT_EQ(rate("GenuineIntel", 6, 0x6a, TN_ISA_AVX512BW), 128u);
     EXPECT_EQ(rate("GenuineIntel", 6, 0x8f, TN_ISA_AVX512VNNI), 128u);
     EXPECT_EQ(rate("GenuineIntel", 6, 0x3f, TN_ISA_AVX2), 32u);
     EXPECT_EQ(rate("GenuineIntel", 0x19, 0x11, TN_ISA_AVX2), 0u);
@@ -129,5 +141,31 @@ TEST(Theory, DataSheetsAreFoundByVendorFamilyModelAndLevel)
     EXPECT_EQ(tn_cpu_products_per_cycle(&cpu, TN_ISA_I8MM), 0u);
 #endif
 }
+
+#if defined(__x86_64__)
+// What holds for every processor of the table: half the vector is half the products, and the wide vectors of one unit are one width.
+TEST(Theory, LevelsOfOneProcessorFitTogether)
+{
+    uint32_t known = 0;
+    for (const char *vendor : {"AuthenticAMD", "GenuineIntel"}) {
+        for (uint32_t family = 6; family <= 0x1a; family++) {
+            for (uint32_t model = 0; model < 256; model++) {
+                tn_cpu_identity cpu = {};
+                snprintf(cpu.vendor, sizeof cpu.vendor, "%s", vendor);
+                cpu.family = family;
+                cpu.model = model;
+                const auto rate = [&cpu](tn_isa isa) { return tn_cpu_products_per_cycle(&cpu, isa); };
+                const std::string what = std::string(vendor) + " family " + std::to_string(family) + " model " + std::to_string(model);
+                if (rate(TN_ISA_AVX2) != 0) {
+                    EXPECT_EQ(2 * rate(TN_ISA_SSE41), rate(TN_ISA_AVX2)) << what;
+                }
+                EXPECT_EQ(rate(TN_ISA_AVX512BW), rate(TN_ISA_AVX512VNNI)) << what;
+                known += rate(TN_ISA_SSE41) != 0;
+            }
+        }
+    }
+    EXPECT_GT(known, 512u); // two whole families are in the table
+}
+#endif
 
 } // namespace
