@@ -56,7 +56,8 @@ typedef struct tn_weight_layout {
     uint32_t layout_id; // private to the backend
     uint64_t size_bytes;
     uint32_t alignment_bytes;
-    const char *name; // for people: "t2_16"; static text
+    const char *name;      // for people: "t2_16"; static text
+    uint64_t screen_bytes; // of size_bytes: the copy that tn_weight_source.screening asks for; 0: there is none
 } tn_weight_layout;
 
 typedef struct tn_packed_weight {
@@ -107,6 +108,10 @@ typedef struct tn_step {
     const uint32_t *seqs;       // [n_tokens], row of page_table; tokens of one sequence are in ascending order of position
     const uint32_t *page_table; // [n_seqs][n_seq_pages_max], page of the KV buffer for positions [128 i, 128 i + 128)
     const uint32_t *logit_rows; // [n_logits], ascending indexes of tokens
+    // How many of the best logits of a row are wanted, best as the ranking has it (logit descending, id ascending), among ids below
+    // n_top_ids. A device may then store -INFINITY, which no logit is, for ids that are not among them; whatever else it stores is exact.
+    const uint32_t *n_top; // [n_logits], 0: the whole row; NULL: all rows whole
+    uint32_t n_top_ids;    // at most the rows of the head; of no meaning without n_top
 } tn_step;
 
 typedef struct tn_submit {

@@ -28,6 +28,7 @@ static const char *layout_name(tn_cpu_layout layout)
     case TN_CPU_LAYOUT_Q6_16: return "q6_16";
     case TN_CPU_LAYOUT_Q4_16: return "q4_16";
     case TN_CPU_LAYOUT_ROWS: return "rows";
+    case TN_CPU_LAYOUT_ROWS_Q8_16: return "rows+q8_16";
     }
     return "";
 }

@@ -20,6 +20,9 @@ typedef struct shape {
     uint64_t stride_bytes;     // of a panel or a row
     uint64_t scales_offset;    // T2_16, T5_16: end of the codes
     uint32_t block_cols;       // T2_16, T5_16: columns of a block
+    uint64_t screen_offset;    // ROWS_Q8_16: the panels of the copy, and their norms
+    uint64_t norms_offset;
+    uint64_t screen_panel_bytes;
     uint64_t size_bytes;
 } shape;
 
@@ -42,6 +45,18 @@ static bool shape_rows(const tn_weight_source *source, shape *s)
     if (!blocks && !tn_ckd_round_up(s->source_row_bytes, ALIGNMENT, &s->stride_bytes)) return false;
     if (!tn_ckd_mul(s->stride_bytes, source->n_rows, &s->size_bytes)) return false;
     return tn_ckd_round_up(s->size_bytes, ALIGNMENT, &s->size_bytes);
+}
+
+// Rows, panels, norms.
+static bool shape_screened(const tn_weight_source *source, shape *s)
+{
+    uint64_t panels_bytes, norms_bytes;
+    s->layout = TN_CPU_LAYOUT_ROWS_Q8_16;
+    s->screen_offset = s->size_bytes;
+    return tn_ckd_mul(source->n_cols / TN_SCREEN_GROUP, (uint64_t)TN_Q8_BLOCK_BYTES, &s->screen_panel_bytes) &&
+           tn_ckd_mul(s->screen_panel_bytes, n_groups(source), &panels_bytes) &&
+           tn_ckd_mul(n_groups(source), (uint64_t)TN_SCREEN_NORM_BYTES, &norms_bytes) &&
+           tn_ckd_add(s->screen_offset, panels_bytes, &s->norms_offset) && tn_ckd_add(s->norms_offset, norms_bytes, &s->size_bytes);
 }
 
 static bool shape_of(const tn_weight_source *source, tn_cpu_layout ternary, shape *s)
@@ -67,7 +82,8 @@ static bool shape_of(const tn_weight_source *source, tn_cpu_layout ternary, shap
         s->layout = TN_CPU_LAYOUT_Q6_16;
         return shape_panels(TN_Q6_BLOCK_BYTES, cols / TN_Q6_K_ELEMENTS, groups, 0, s);
     }
-    return shape_rows(source, s);
+    if (!shape_rows(source, s)) return false;
+    return source->screening == TN_SCREENING_NONE || !tn_cpu_screen_fits(source) || shape_screened(source, s);
 }
 
 tn_status tn_cpu_pack_layout(const tn_weight_source *source, tn_cpu_layout ternary, tn_weight_layout *out_layout)
@@ -95,7 +111,10 @@ tn_status tn_cpu_pack_layout(const tn_weight_source *source, tn_cpu_layout terna
         return tn_fail(TN_BAD_FILE, "the size of %.200s (%u x %u) overflows 64 bits: get another copy of the model", source->name,
                        source->n_rows, source->n_cols);
     }
-    *out_layout = (tn_weight_layout){.layout_id = (uint32_t)s.layout, .size_bytes = s.size_bytes, .alignment_bytes = ALIGNMENT};
+    *out_layout = (tn_weight_layout){.layout_id = (uint32_t)s.layout,
+                                     .size_bytes = s.size_bytes,
+                                     .alignment_bytes = ALIGNMENT,
+                                     .screen_bytes = s.screen_offset ? s.size_bytes - s.screen_offset : 0};
     return TN_OK;
 }
 
@@ -105,7 +124,8 @@ void tn_cpu_pack_view(const tn_weight_source *source, tn_cpu_layout ternary, con
     bool fits = shape_of(source, ternary, &s);
     assert(fits);
     (void)fits;
-    *out_weight = (tn_cpu_weight){.layout = s.layout,
+    const bool screened = s.layout == TN_CPU_LAYOUT_ROWS_Q8_16;
+    *out_weight = (tn_cpu_weight){.layout = screened ? TN_CPU_LAYOUT_ROWS : s.layout,
                                   .data = packed,
                                   .stride_bytes = s.stride_bytes,
                                   .n_blocks = s.block_cols ? (source->n_cols + s.block_cols - 1) / s.block_cols : 0,
@@ -113,6 +133,10 @@ void tn_cpu_pack_view(const tn_weight_source *source, tn_cpu_layout ternary, con
                                   .dtype = source->dtype,
                                   .n_rows = source->n_rows,
                                   .n_cols = source->n_cols};
+    if (!screened) return;
+    out_weight->screen = (tn_cpu_screen){.panels = packed + s.screen_offset,
+                                         .panel_bytes = s.screen_panel_bytes,
+                                         .norms = (const float *)(const void *)(packed + s.norms_offset)};
 }
 
 uint32_t tn_cpu_pack_n_groups(const tn_weight_source *source) { return (uint32_t)n_groups(source); }
@@ -243,6 +267,15 @@ static void pack_rows(const tn_weight_source *source, const shape *s, uint32_t r
     }
 }
 
+// The copy of rows that were packed.
+static void pack_screen(const tn_weight_source *source, const shape *s, uint32_t row0, uint32_t rows, uint8_t *packed)
+{
+    const uint64_t panel = row0 / GROUP_ROWS;
+    tn_cpu_pack_screen(source->dtype, packed + row0 * s->stride_bytes, s->stride_bytes, rows, source->n_cols,
+                       packed + s->screen_offset + panel * s->screen_panel_bytes,
+                       (float *)(void *)(packed + s->norms_offset + panel * TN_SCREEN_NORM_BYTES));
+}
+
 tn_status tn_cpu_pack_group(const tn_weight_source *source, tn_cpu_layout ternary, uint32_t group, uint8_t *packed, void *scratch)
 {
     shape s;
@@ -259,6 +292,10 @@ tn_status tn_cpu_pack_group(const tn_weight_source *source, tn_cpu_layout ternar
     case TN_CPU_LAYOUT_Q4_16: pack_q8(source, &s, row0, rows, packed, scratch); break;
     case TN_CPU_LAYOUT_Q6_16: tn_cpu_pack_q6_k(scratch, s.source_row_bytes, rows, source->n_cols, packed + group * s.stride_bytes); break;
     case TN_CPU_LAYOUT_ROWS: pack_rows(source, &s, row0, rows, packed, scratch); break;
+    case TN_CPU_LAYOUT_ROWS_Q8_16:
+        pack_rows(source, &s, row0, rows, packed, scratch);
+        pack_screen(source, &s, row0, rows, packed);
+        break;
     }
     return TN_OK;
 }

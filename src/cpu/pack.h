@@ -2,7 +2,7 @@
 #ifndef TN_CPU_PACK_H
 #define TN_CPU_PACK_H
 
-#include "cpu/kernel.h"
+#include "cpu/pack_screen.h"
 
 typedef enum tn_cpu_layout {
     TN_CPU_LAYOUT_T2_16 = 1,
@@ -10,18 +10,20 @@ typedef enum tn_cpu_layout {
     TN_CPU_LAYOUT_ROWS,
     TN_CPU_LAYOUT_Q6_16,
     TN_CPU_LAYOUT_T5_16,
-    TN_CPU_LAYOUT_Q4_16
+    TN_CPU_LAYOUT_Q4_16,
+    TN_CPU_LAYOUT_ROWS_Q8_16, // ROWS, then a copy in Q8_16 that screens them, with its norms
 } tn_cpu_layout;
 
 // A packed weight as kernels take it. Borrows the packed bytes.
 typedef struct tn_cpu_weight {
-    tn_cpu_layout layout;
-    const uint8_t *data; // first panel or row
-    size_t stride_bytes; // ROWS: a row; else a panel of 16 rows
-    uint32_t n_blocks;   // T2_16, T5_16: of a panel
-    const float *scales; // T2_16, T5_16: one a row; else NULL
-    tn_dtype dtype;      // of dense elements
+    tn_cpu_layout layout; // of `data`: ROWS where a copy follows them
+    const uint8_t *data;  // first panel or row
+    size_t stride_bytes;  // ROWS: a row; else a panel of 16 rows
+    uint32_t n_blocks;    // T2_16, T5_16: of a panel
+    const float *scales;  // T2_16, T5_16: one a row; else NULL
+    tn_dtype dtype;       // of dense elements
     uint32_t n_rows, n_cols;
+    tn_cpu_screen screen;
 } tn_cpu_weight;
 
 // `ternary`, here and below: the layout of ternary sources, T2_16 or T5_16; of no meaning to others.

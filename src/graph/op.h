@@ -37,6 +37,10 @@ typedef enum tn_weight_kind {
     TN_WEIGHT_TABLE,   // f32, taken as it is (RoPE)
 } tn_weight_kind;
 
+// Whether a device keeps a copy of low precision beside a matrix, to find out which of its products with a row can be among the largest
+// (tn_step.n_top). AUTO: and uses it only where it pays.
+typedef enum tn_screening { TN_SCREENING_NONE, TN_SCREENING_AUTO, TN_SCREENING_ALWAYS } tn_screening;
+
 typedef enum tn_scale_kind { TN_SCALE_TENSOR, TN_SCALE_ROW } tn_scale_kind;
 
 // A weight in canonical form, whatever its file type: what weight_pack reads. Borrows from the model.
@@ -56,6 +60,7 @@ typedef struct tn_weight_source {
     // Rows [row, row + n) are not needed for now: what lies only in the page cache may leave this process's memory, and comes back when it
     // is read again. NULL: nothing to do.   Threads: any, also while others read the same rows.
     void (*release_rows)(const struct tn_weight_source *self, uint32_t row, uint32_t n);
+    tn_screening screening; // DENSE; a device that has no such copies ignores it
 } tn_weight_source;
 
 typedef enum tn_rope_pairs { TN_ROPE_HALVES, TN_ROPE_ADJACENT } tn_rope_pairs; // (i, i + d/2) or (2i, 2i + 1)

@@ -114,6 +114,7 @@ class Weight
         }
         tn_cpu_pack_view(&source_, ternary, packed_->data(), &view_);
     }
+    void set_screening(tn_screening screening) { source_.screening = screening; }
     const tn_weight_source &source() const { return source_; }
     const tn_cpu_weight &view() const { return view_; }
     const std::vector<uint8_t> &rows() const { return rows_; }

@@ -269,6 +269,60 @@ TEST(Pack, PadsFloatRowsAndFlushesSmallWeights)
     }
 }
 
+TEST(Pack, PutsTheCopyThatScreensBehindTheRows)
+{
+    for (tn_dtype dtype : {TN_DTYPE_F32, TN_DTYPE_F16, TN_DTYPE_BF16}) {
+        for (uint32_t K : {32u, 96u}) {
+            Random random(K);
+            const uint32_t N = 21, panels = 2;
+            std::vector<float> values(N * K);
+            for (float &v : values) v = random.value(-9, 1);
+            std::vector<uint8_t> rows(N * tn_dtype_row_bytes(dtype, K));
+            ASSERT_EQ(tn_dense_from_f32(dtype, values.data(), values.size(), rows.data()), TN_OK);
+            tn_dense_to_f32(dtype, rows.data(), values.size(), values.data());
+            Weight weight(TN_WEIGHT_DENSE, dtype, N, K, rows);
+            tn_weight_layout plain_layout, layout;
+            const auto plain = pack(weight.source(), &plain_layout);
+            weight.set_screening(TN_SCREENING_AUTO);
+            const auto packed = pack(weight.source(), &layout);
+            ASSERT_EQ(layout.layout_id, static_cast<uint32_t>(TN_CPU_LAYOUT_ROWS_Q8_16));
+            ASSERT_EQ(layout.size_bytes, plain.size() + panels * (K / 32 * TN_Q8_BLOCK_BYTES + TN_SCREEN_NORM_BYTES));
+            EXPECT_EQ(layout.screen_bytes, layout.size_bytes - plain.size());
+            EXPECT_EQ(plain_layout.screen_bytes, 0u);
+            EXPECT_EQ(std::memcmp(packed.data(), plain.data(), plain.size()), 0);
+            for (uint32_t n = 0; n < panels * 16; n++) {
+                for (uint32_t k = 0; k < K; k++) {
+                    const size_t block = plain.size() + (size_t{n / 16} * (K / 32) + k / 32) * TN_Q8_BLOCK_BYTES;
+                    const float scale = f32_at(packed, block + 4 * (n % 16));
+                    const int code = packed[block + 64 + 64 * (k % 32 / 4) + 4 * (n % 16) + k % 4] - 128;
+                    if (n >= N) {
+                        ASSERT_EQ(scale, 0);
+                        ASSERT_EQ(code, 0);
+                        continue;
+                    }
+                    ASSERT_GE(scale, TN_SCREEN_SCALE_MIN);
+                    ASSERT_LE(std::abs(scale * static_cast<float>(code) - values[n * K + k]), 0.5001f * scale) << seed_hint();
+                    ASSERT_LE(std::abs(code), 127);
+                }
+            }
+        }
+    }
+}
+
+TEST(Pack, MakesNoCopyOfWhatCannotBeScreened)
+{
+    tn_weight_layout plain, asked;
+    for (auto [dtype, rows, cols] :
+         {std::tuple<tn_dtype, uint32_t, uint32_t>{TN_DTYPE_Q8_0, 40, 64}, {TN_DTYPE_F16, 40, 48}, {TN_DTYPE_F32, 1, 64}}) {
+        Weight weight(TN_WEIGHT_DENSE, dtype, rows, cols, std::vector<uint8_t>(rows * tn_dtype_row_bytes(dtype, cols)));
+        pack(weight.source(), &plain);
+        weight.set_screening(TN_SCREENING_ALWAYS);
+        pack(weight.source(), &asked);
+        EXPECT_EQ(asked.layout_id, plain.layout_id) << tn_dtype_get(dtype)->name;
+        EXPECT_EQ(asked.size_bytes, plain.size_bytes);
+    }
+}
+
 TEST(Pack, LeavesRowsOfBlocksAndTablesAsTheyAre)
 {
     Random random(3);
