@@ -83,6 +83,13 @@ typedef struct tn_program_stats {
     uint64_t n_gates, n_gates_zero, n_codes, n_codes_zero;
 } tn_program_stats;
 
+// What screening did (tn_step.n_top), added up; a program adds to it before its fence.
+typedef struct tn_screen_stats {
+    uint64_t n_rows;  // rows of logits that were screened
+    uint64_t n_kept;  // logits that were computed exactly in them
+    uint64_t n_whole; // rows of logits that were computed whole though few of their logits were wanted: too many, or too few were spared
+} tn_screen_stats;
+
 // A run of nodes to compile. Everything is borrowed: arrays during the call, buffers and graph until the program is destroyed.
 typedef struct tn_program_desc {
     const tn_graph *graph;
@@ -96,7 +103,8 @@ typedef struct tn_program_desc {
     uint32_t n_tokens_max, n_logits_max, n_seqs_max, n_seq_pages_max; // bounds of every step
     const tn_tap *taps;
     uint32_t n_taps;
-    tn_program_stats *stats; // NULL: none are kept. Borrowed until the program is destroyed
+    tn_program_stats *stats;       // NULL: none are kept. Borrowed until the program is destroyed
+    tn_screen_stats *screen_stats; // the same
 } tn_program_desc;
 
 // One step as data: sizes bounded at compile, no pointer inside pointers' targets. All arrays are host memory that the caller keeps until

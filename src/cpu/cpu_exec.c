@@ -111,7 +111,11 @@ static row_fn *const row_fns[TN_CPU_TASK_COUNT_] = {
 static void run_task(const exec *e, const tn_cpu_task *task)
 {
     row_fn *fn = row_fns[task->kind];
-    if (task->kind == TN_CPU_TASK_ATTENTION) {
+    const bool screens = tn_cpu_program_screens(e->program);
+    if (task->is_screening && !screens) return;
+    if (screens && task->kind == TN_CPU_TASK_MATMUL_DENSE && task->w.screen.panels) {
+        tn_cpu_exec_resolve_head(e, task);
+    } else if (task->kind == TN_CPU_TASK_ATTENTION) {
         tn_cpu_exec_attention(e, task);
     } else if (!fn) {
         tn_cpu_exec_matmul(e, task);

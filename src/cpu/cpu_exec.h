@@ -57,6 +57,7 @@ static inline size_t round64(size_t bytes) { return (bytes + 63) & ~(size_t)63; 
 
 // Ops by rows, by heads or pages, by panels.
 void tn_cpu_exec_matmul(const exec *e, const tn_cpu_task *task);
+void tn_cpu_exec_resolve_head(const exec *e, const tn_cpu_task *task); // the rows that a screen before it left
 void tn_cpu_exec_kv_append(const exec *e, const tn_cpu_task *task, uint32_t row);
 void tn_cpu_exec_kv_append_own(const exec *e, const tn_cpu_task *task); // the worker's own heads of all rows
 void tn_cpu_exec_attention(const exec *e, const tn_cpu_task *task);

@@ -28,6 +28,7 @@ static size_t product_scratch_bytes(const tn_cpu_task *task)
 
 size_t tn_cpu_exec_scratch_bytes(const tn_cpu_task *task)
 {
+    if (task->w.screen.panels && task->kind == TN_CPU_TASK_MATMUL_DENSE) return round64(sizeof(tn_cpu_screen_state));
     if (task->kind == TN_CPU_TASK_MATMUL_DENSE) return task->dequant ? DEQUANT_ROWS * dequant_stride(task) : 0;
     if (task->kind == TN_CPU_TASK_MATMUL_TERNARY) return task->product ? product_scratch_bytes(task) : 0;
     return task->op ? tn_cpu_attention_scratch_bytes(task->op) : 0; // tasks that the compiler added have none
@@ -106,9 +107,72 @@ static void dense_tile(const exec *e, const tn_cpu_task *task, tile *t)
     }
 }
 
+// ---- the two-stage head ----
+
+// What both of its stages read; the codes are the first one's affair. Workers keep what they know in their scratch, which no other task
+// uses between the two.
+static tn_cpu_screen_args screen_args(const exec *e, const tn_cpu_task *task, const tn_cpu_value *x)
+{
+    const tn_cpu_program *program = e->program;
+    return (tn_cpu_screen_args){
+        .w = &task->w,
+        .approximate = e->kernels->matmul_q8_0,
+        .exact = task->kernel.dense,
+        .bound = tn_cpu_screen_bound_of,
+        .x = f32_row(e, x, 0),
+        .x_stride = x->stride,
+        .M = e->step->n_logits,
+        .n_top = e->step->n_top,
+        .n_top_ids = e->step->n_top_ids,
+        .y = f32_row(e, task->out, 0),
+        .y_stride = task->out->stride,
+        .states = program->thread_scratch,
+        .state_stride = program->thread_scratch_bytes,
+        .thread = e->thread,
+        .n_threads = e->n_threads,
+    };
+}
+
+static tn_cpu_screen_args approximating_args(const exec *e, const tn_cpu_task *task)
+{
+    const tn_cpu_value *codes = task->in[0];
+    tn_cpu_screen_args args = screen_args(e, task, task->in[1]);
+    args.xq = codes_row(e, codes, 0);
+    args.xq_stride = codes->stride;
+    args.xq_scale = scales_row(e, codes, 0);
+    args.xq_sum = sums_row(e, codes, 0);
+    return args;
+}
+
+// Rows are claimed a piece at a time: those that remain may lie close together.
+void tn_cpu_exec_resolve_head(const exec *e, const tn_cpu_task *task)
+{
+    enum { PIECE = 1024 };
+    const tn_cpu_screen_args args = screen_args(e, task, task->in[0]);
+    const uint32_t n = task->w.n_rows;
+    uint32_t absmax[TN_SCREEN_TOKENS_MAX] = {0};
+    uint64_t n_kept = 0;
+    tn_cpu_screen_merge(&args);
+    for (;;) {
+        const uint64_t at = (uint64_t)__atomic_fetch_add(&e->program->claims[task->claims], 1, __ATOMIC_RELAXED) * PIECE;
+        if (at >= n) break;
+        n_kept += tn_cpu_screen_resolve(&args, (uint32_t)at, n - at < PIECE ? n : (uint32_t)at + PIECE, absmax);
+    }
+    for (uint32_t m = 0; m < args.M; m++) check_poison(e, task, task->out->rows, m, absmax[m]);
+    __atomic_fetch_add(&e->program->n_kept, n_kept, __ATOMIC_RELAXED);
+    if (e->program->screen_stats) __atomic_fetch_add(&e->program->screen_stats->n_kept, n_kept, __ATOMIC_RELAXED);
+}
+
+// ---- whole products ----
+
 // Panels [first, end) times a block of tokens.
 static void matmul_panels(const exec *e, const tn_cpu_task *task, uint32_t block, uint32_t first, uint32_t end)
 {
+    if (task->kind == TN_CPU_TASK_SCREEN) { // whose tokens are one block
+        const tn_cpu_screen_args args = approximating_args(e, task);
+        tn_cpu_screen_panels(&args, first, end);
+        return;
+    }
     const uint32_t M = n_rows(e, task->out->rows), N = task->out->width;
     const bool in_panels = task->w.layout != TN_CPU_LAYOUT_ROWS;
     tile t = {.first_row = block * TOKEN_BLOCK, .first_column = first * TN_T2_ROWS};
@@ -271,6 +335,10 @@ static void run_parts(const exec *e, const tn_cpu_task *task, const cut *c, uint
 // cores' second-level caches, and the panels in the last one.
 void tn_cpu_exec_matmul(const exec *e, const tn_cpu_task *task)
 {
+    if (task->kind == TN_CPU_TASK_SCREEN) {
+        const tn_cpu_screen_args args = approximating_args(e, task);
+        tn_cpu_screen_begin(&args);
+    }
     const cut c = cut_of(e, task);
     const uint64_t n = (uint64_t)c.n_parts * c.n_blocks;
     const uint64_t n_own = e->n_threads == 1 ? n : c.n_blocks == 1 ? (uint64_t)c.n_parts * 7 / 8 : 0;

@@ -155,6 +155,7 @@ static tn_cpu_sharing sharing_of(const compiler *c, const tn_cpu_task *task)
     switch (task->kind) {
     case TN_CPU_TASK_MATMUL_TERNARY:
     case TN_CPU_TASK_MATMUL_DENSE:
+    case TN_CPU_TASK_SCREEN:
     case TN_CPU_TASK_ATTENTION: return TN_CPU_BY_PARTS;
     case TN_CPU_TASK_KV_APPEND: return c->list->few_tokens ? TN_CPU_BY_PARTS : TN_CPU_BY_ROWS;
     case TN_CPU_TASK_TAP: return TN_CPU_BY_ROWS; // written once
@@ -194,7 +195,8 @@ static tn_status add_task(compiler *c, tn_cpu_task *task)
         TN_TRY(out == c->program->out_value ? check_border(c, task->out) : give_storage(c, out));
         c->writers[out] = writers[task->sharing];
     }
-    if (task->kind == TN_CPU_TASK_MATMUL_TERNARY || task->kind == TN_CPU_TASK_MATMUL_DENSE) task->claims = c->list->n_claims++;
+    if (task->kind == TN_CPU_TASK_MATMUL_TERNARY || task->kind == TN_CPU_TASK_MATMUL_DENSE || task->kind == TN_CPU_TASK_SCREEN)
+        task->claims = c->list->n_claims++;
     if (task->kind == TN_CPU_TASK_ATTENTION) c->kv_read = true;
     if (task->kind == TN_CPU_TASK_KV_APPEND) c->kv_written = true;
     c->list->tasks[c->list->n_tasks++] = *task;
@@ -274,13 +276,43 @@ static uint32_t dense_group(tn_dtype dtype)
 }
 
 // Puts the grouped quantisation of the input before a dense matmul, as a value of its own.
-static tn_status add_quant_group(compiler *c, tn_cpu_task *matmul, uint32_t group)
+static tn_status add_quant_group(compiler *c, const tn_cpu_task *matmul, uint32_t group, bool is_screening, tn_cpu_value **out_codes)
 {
     tn_cpu_value *codes = &c->list->values[c->list->n_values++];
     set_shape(codes, TN_VALUE_Q8, matmul->in[0]->rows, matmul->in[0]->width);
     codes->n_groups = matmul->in[0]->width / group;
-    tn_cpu_task task = {.kind = TN_CPU_TASK_QUANT_GROUP, .node = matmul->node, .in = {matmul->in[0], NULL}, .out = codes, .group = group};
-    matmul->in[0] = codes;
+    tn_cpu_task task = {.kind = TN_CPU_TASK_QUANT_GROUP,
+                        .is_screening = is_screening,
+                        .node = matmul->node,
+                        .in = {matmul->in[0], NULL},
+                        .out = codes,
+                        .group = group};
+    *out_codes = codes;
+    return add_task(c, &task);
+}
+
+// The program's output can be screened: what is not among the best is -INFINITY there. A trace wants all of it.
+static bool is_screened(const compiler *c, const tn_cpu_task *matmul)
+{
+    for (uint32_t i = 0; i < c->desc->n_taps; i++) {
+        if (c->desc->taps[i].value == c->desc->out_value) return false;
+    }
+    return matmul->w.screen.panels && matmul->op->out == c->desc->out_value && matmul->out->rows == TN_ROWS_LOGITS;
+}
+
+// Puts the screen before the head, which then reads the approximations in its own output.
+static tn_status add_screen(compiler *c, tn_cpu_task *matmul)
+{
+    tn_cpu_value *codes;
+    TN_TRY(add_quant_group(c, matmul, TN_SCREEN_GROUP, true, &codes));
+    tn_cpu_task task = *matmul;
+    task.kind = TN_CPU_TASK_SCREEN;
+    task.is_screening = true;
+    task.in[0] = codes;
+    task.in[1] = matmul->in[0];
+    matmul->in[1] = matmul->out;
+    c->program->screening = c->graph->weights[matmul->op->weight].screening;
+    c->program->n_screened_rows = matmul->w.n_rows;
     return add_task(c, &task);
 }
 
@@ -314,7 +346,8 @@ static tn_status choose(compiler *c, tn_cpu_task *task)
         task->kernel.dense = dense_kernel(kernels, task->w.dtype);
         task->dequant = dequant_kernel(kernels, task->w.dtype);
         uint32_t group = dense_group(task->w.dtype);
-        return group ? add_quant_group(c, task, group) : TN_OK;
+        if (group) return add_quant_group(c, task, group, false, &task->in[0]);
+        return is_screened(c, task) ? add_screen(c, task) : TN_OK;
     }
     case TN_OP_GLU: task->kernel.glu = task->op->p.glu.kind == TN_GLU_RELU2 ? kernels->glu_relu2 : kernels->glu_silu; return TN_OK;
     case TN_OP_ROPE:
@@ -398,6 +431,7 @@ static void fill_bounds(tn_cpu_program *program, const tn_program_desc *desc)
     program->n_seq_pages_max = desc->n_seq_pages_max;
     program->n_vocab = desc->graph->n_vocab;
     program->stats = desc->stats;
+    program->screen_stats = desc->screen_stats;
     uint64_t positions = (uint64_t)desc->n_seq_pages_max * TN_KV_PAGE_POSITIONS;
     program->n_positions = desc->n_layers == 0 || positions > UINT32_MAX ? UINT32_MAX : (uint32_t)positions;
 }
@@ -540,11 +574,11 @@ static tn_status compile(compiler *c)
     return TN_OK;
 }
 
-// At most one value and one task more than the graph's for each node, and a task for each tap.
+// At most one value and one task more than the graph's for each node, a task for each tap, and one that screens the output.
 static tn_status compile_list(compiler *c, tn_cpu_list *list, uint32_t n_tokens_max)
 {
     const tn_program_desc *desc = c->desc;
-    const size_t n_values = (size_t)desc->graph->n_values + desc->n_nodes, n_tasks = 2 * (size_t)desc->n_nodes + desc->n_taps;
+    const size_t n_values = (size_t)desc->graph->n_values + desc->n_nodes, n_tasks = 2 * (size_t)desc->n_nodes + desc->n_taps + 1;
     *list = (tn_cpu_list){.n_tokens_max = n_tokens_max,
                           .n_logits_max = desc->n_logits_max < n_tokens_max ? desc->n_logits_max : n_tokens_max,
                           .n_values = desc->graph->n_values,

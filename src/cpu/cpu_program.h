@@ -5,6 +5,7 @@
 #include "cpu/cpu_backend.h"
 #include "cpu/cpu_skip.h"
 #include "cpu/pack.h"
+#include "cpu/screen.h"
 
 // Steps of at most this many tokens run from a list of their own, in which each worker computes the row ops for itself: doing 13 us of them
 // twice costs less than six meetings a layer of 3 us. By these figures sharing the rows is cheaper from 3 tokens on.
@@ -34,6 +35,7 @@ typedef enum tn_cpu_task_kind {
     TN_CPU_TASK_QUANT_GROUP,
     TN_CPU_TASK_NORM,
     TN_CPU_TASK_MATMUL_TERNARY,
+    TN_CPU_TASK_SCREEN, // of a head: approximations of its products; the MATMUL_DENSE after it then computes the best ones alone
     TN_CPU_TASK_MATMUL_DENSE,
     TN_CPU_TASK_ROPE,
     TN_CPU_TASK_KV_APPEND,
@@ -57,10 +59,11 @@ typedef struct tn_cpu_task {
     tn_cpu_sharing sharing;
     bool barrier;        // the workers meet before it
     bool kv_barrier;     // ATTENTION: they do where pages are shared out, since others have appended
-    uint32_t claims;     // MATMUL: index of its counter
+    bool is_screening;   // of no use to steps that want all logits
+    uint32_t claims;     // MATMUL, SCREEN: index of its counter
     uint32_t node;       // index in the graph
     const tn_node *op;   // its parameters; borrowed from the graph
-    tn_cpu_value *in[2]; // NULL where unused
+    tn_cpu_value *in[2]; // NULL where unused; SCREEN: codes and what they are of; MATMUL_DENSE after it: the latter, and its output
     tn_cpu_value *out;   // NULL for KV_APPEND and TAP
     tn_cpu_weight w;
     const float *gamma; // NORM and NORM_QUANT
@@ -116,6 +119,14 @@ typedef struct tn_cpu_program {
     uint32_t *seq_next; // owned, [n_seqs_max]: for checking steps
 
     tn_cpu_skip skip;
+    // The screened head, where the program has one.
+    tn_screening screening;
+    uint32_t n_screened_rows;      // of the head
+    tn_screen_stats *screen_stats; // NULL: none
+    uint64_t n_kept;               // atomic: logits that the submit in flight, or the last one, computed exactly
+    uint64_t n_screened;           // those that it looked at; 0: it did not screen
+    uint32_t n_idle, n_rest;       // AUTO: steps in a row that screening did not spare enough; steps left to compute the head whole
+
     tn_program_stats *stats; // NULL: none
     // Of the submit in flight.
     const tn_cpu_list *list;
@@ -124,6 +135,8 @@ typedef struct tn_cpu_program {
     uint32_t *poison;
 } tn_cpu_program;
 
+// Whether the submit in flight screens its head.
+static inline bool tn_cpu_program_screens(const tn_cpu_program *program) { return program->n_screened != 0; }
 // Runs the program's tasks; a tn_cpu_job_fn.
 tn_status tn_cpu_program_run(void *program, uint32_t thread, uint32_t n_threads);
 // Whether the workers meet before a task of the submit in flight.

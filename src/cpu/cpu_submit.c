@@ -46,6 +46,31 @@ static tn_status check_step(tn_cpu_program *program, const tn_step *step)
     return TN_OK;
 }
 
+// Decides whether the step screens its head: where few of each row of logits are wanted. Where as many remain that it costs more than it
+// spares, a few times in a row, AUTO computes the head whole for a while.
+static void begin_screening(tn_cpu_program *program, const tn_step *step)
+{
+    enum { IDLE_MAX = 4, REST = 256 };
+    if (program->n_screened) program->n_idle = program->n_kept > program->n_screened / 4 ? program->n_idle + 1 : 0;
+    program->n_screened = program->n_kept = 0;
+    if (program->screening == TN_SCREENING_NONE || !step->n_top || step->n_logits == 0) return;
+    bool fits = step->n_logits <= TN_SCREEN_TOKENS_MAX;
+    for (uint32_t i = 0; i < step->n_logits; i++) {
+        if (step->n_top[i] == 0) return; // a whole row reads the whole head
+        fits = fits && step->n_top[i] <= TN_SCREEN_TOP_MAX;
+    }
+    if (program->screening == TN_SCREENING_AUTO && program->n_idle >= IDLE_MAX) {
+        program->n_rest = REST;
+        program->n_idle = IDLE_MAX - 1; // one more look decides again
+    }
+    if (program->n_rest > 0) {
+        program->n_rest--;
+        fits = false;
+    }
+    if (fits) program->n_screened = (uint64_t)step->n_logits * program->n_screened_rows;
+    if (program->screen_stats) *(fits ? &program->screen_stats->n_rows : &program->screen_stats->n_whole) += step->n_logits;
+}
+
 // Points a value that crosses the program's border at the caller's rows.
 static tn_status bind_border(const tn_cpu_program *program, uint32_t index, tn_buffer *buffer, const tn_step *step, const char *what)
 {
@@ -75,6 +100,7 @@ tn_status tn_cpu_program_submit(tn_program *base, const tn_submit *submit, tn_fe
     program->poison = submit->poison;
     memset(program->poison, 0, submit->step->n_tokens * sizeof *program->poison);
     tn_cpu_skip_begin_step(&program->skip, submit->step->n_tokens, program->stats != NULL);
+    begin_screening(program, submit->step);
     for (uint32_t i = 0; i < program->list->n_claims; i++) __atomic_store_n(&program->claims[i], 0, __ATOMIC_RELAXED);
     return tn_cpu_pool_submit(pool, &program->job, out_fence);
 }

@@ -7,7 +7,7 @@
 
 // Rows of activations that are screened together, and the most candidates that are asked for. Steps beyond that compute the head whole.
 #define TN_SCREEN_TOKENS_MAX 64u
-#define TN_SCREEN_TOP_MAX    128u
+#define TN_SCREEN_TOP_MAX    256u
 
 // A row of activations as the screen sees it: at least the norm of its quantised form, and of what that is wrong by.
 typedef struct tn_cpu_screen_input {

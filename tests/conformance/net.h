@@ -137,6 +137,11 @@ class Net
     {
         return node(TN_OP_MATMUL_DENSE, x, TN_NONE, dense_weight(dtype, n, width(x)), TN_VALUE_F32, n);
     }
+    uint32_t dense_of(uint32_t x, tn_dtype dtype, const std::vector<float> &values)
+    {
+        const uint32_t n = static_cast<uint32_t>(values.size() / width(x));
+        return node(TN_OP_MATMUL_DENSE, x, TN_NONE, dense_weight_of(dtype, n, width(x), values), TN_VALUE_F32, n);
+    }
     uint32_t rope(uint32_t x, uint32_t table, tn_rope_pairs pairs)
     {
         const uint32_t head_dim = graph->weights[table].n_cols;

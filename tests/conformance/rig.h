@@ -112,7 +112,8 @@ class Packed
 struct Step {
     std::vector<int32_t> tokens;
     std::vector<uint32_t> positions, seqs, page_table, logit_rows;
-    uint32_t n_seqs = 1;
+    std::vector<uint32_t> n_top; // empty: whole rows
+    uint32_t n_seqs = 1, n_top_ids = 0;
     tn_step view() const
     {
         tn_step s = {};
@@ -124,6 +125,8 @@ struct Step {
         s.seqs = seqs.data();
         s.page_table = page_table.data();
         s.logit_rows = logit_rows.data();
+        s.n_top = n_top.empty() ? nullptr : n_top.data();
+        s.n_top_ids = n_top_ids;
         return s;
     }
 };
@@ -176,6 +179,7 @@ class Program
             tap_buffers_[value] = std::make_unique<Buffer>(device, value_bytes(value));
             tap_descs.push_back(tn_tap{value, tap_buffers_[value]->get()});
         }
+        desc.screen_stats = &screen_stats;
         desc.taps = tap_descs.data();
         desc.n_taps = static_cast<uint32_t>(tap_descs.size());
         if (in_value != TN_NONE) in_ = std::make_unique<Buffer>(device, value_bytes(in_value));
@@ -213,6 +217,7 @@ class Program
     }
     tn_program *get() const { return program_; }
     std::vector<uint32_t> poison; // of the last run
+    tn_screen_stats screen_stats = {};
 
   private:
     size_t rows(uint32_t value, const Step &step) const
