@@ -60,6 +60,9 @@ TN_NODISCARD TN_API tn_status tn_sampler_accept(tn_sampler *sampler, int32_t tok
 // Chooses the token that follows `position` from logits [n_vocab]; does not accept it.  Errors: INVALID_ARGUMENT (every token is
 // forbidden).
 TN_NODISCARD TN_API tn_status tn_sampler_sample(tn_sampler *sampler, const float *logits, uint32_t position, int32_t *out_token);
+// How many of the best logits decide the next sample, for tn_batch.n_top; 0: all of them. It changes with accepted tokens where penalties
+// are on.
+TN_API uint32_t tn_sampler_n_top(const tn_sampler *sampler);
 
 #ifdef __cplusplus
 }

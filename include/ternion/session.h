@@ -37,6 +37,10 @@ typedef struct tn_session_params {
     const char *pack_cache;
     uint64_t pack_cache_bytes_min; // smaller weights are not kept; 0: 64 MiB
     uint64_t pack_cache_bytes_max; // of all files in the folder: the least recently used go; 0: no limit
+    // A copy of 8 bits beside an output head of F32, F16 or BF16, by which batches that say n_top compute only the rows of the head that
+    // can be among the best; exactly, so with the same tokens. NULL or "off": there is none; "on"; "auto": where the head is large, and it
+    // is left unused where it spares too little. It takes 0.56 bytes a value of the head (tn_session_get_two_stage).
+    const char *two_stage;
 } tn_session_params;
 #define TN_SESSION_PARAMS_INIT TN_PARAMS_INIT(tn_session_params)
 
@@ -48,6 +52,11 @@ typedef struct tn_batch {
     const uint32_t *seqs;  // [n_tokens], below n_seqs_max; NULL: all in sequence 0
     const uint8_t *logits; // [n_tokens], non-zero where a row of logits is wanted; NULL: for the last token of each sequence
     tn_progress progress;  // long prompts
+    // How many of the best logits of a token's row will be looked at, best as samplers rank them, among ids below n_top_ids (0: all);
+    // tn_sampler_n_top says it. The session may then store -INFINITY for ids that are not among them; all other values are exact. 0: the
+    // whole row; NULL: all rows whole.
+    const uint32_t *n_top; // [n_tokens]
+    uint32_t n_top_ids;
 } tn_batch;
 #define TN_BATCH_INIT TN_PARAMS_INIT(tn_batch)
 
@@ -70,7 +79,7 @@ typedef struct tn_session_costs {
     uint32_t struct_size;
     // Read once a step, however many tokens it has.
     uint64_t ternary_bytes; // packed ternary weights with their scales
-    uint64_t head_bytes;    // the output head, in steps that compute logits
+    uint64_t head_bytes;    // the output head, in steps that compute logits; without a copy for two stages
     uint64_t other_bytes;   // gains of norms
     // Read for each token.
     uint64_t token_bytes;       // its rows of the embedding and of the RoPE table
@@ -84,7 +93,17 @@ typedef struct tn_session_costs {
 } tn_session_costs;
 #define TN_SESSION_COSTS_INIT TN_PARAMS_INIT(tn_session_costs)
 
-// Packs the weights for their devices and reserves all memory: tn_session_decode allocates nothing.  `params` NULL: defaults. Returns
+// What the copy that tn_session_params.two_stage asks for takes, and what it did since the session was created.
+typedef struct tn_two_stage_info {
+    uint32_t struct_size;
+    uint64_t bytes;   // of tn_session_info.weights_bytes; 0: there is no copy
+    uint64_t n_rows;  // rows of logits that were computed in two stages
+    uint64_t n_kept;  // logits that the second stage computed for them, of n_vocab a row
+    uint64_t n_whole; // rows that said n_top and were computed whole: many at a time, many of the best wanted, or too little was spared
+} tn_two_stage_info;
+#define TN_TWO_STAGE_INFO_INIT TN_PARAMS_INIT(tn_two_stage_info)
+
+// Packs the weights and reserves all memory: tn_session_decode allocates nothing.  `params` NULL: defaults. Returns
 // owned. Borrows `model` and `host` until destroyed.  Errors: INVALID_ARGUMENT, UNSUPPORTED (an op that a device lacks), OUT_OF_MEMORY,
 // BAD_FILE, IO, CANCELLED.
 TN_NODISCARD TN_API tn_status tn_session_create(const tn_model *model, tn_host *host, const tn_session_params *params,
@@ -94,6 +113,8 @@ TN_API tn_pack_cache_use tn_session_pack_cache(const tn_session *session);
 TN_API void tn_session_get_info(const tn_session *session, tn_session_info *out_info);
 // Fills the fields that the caller's version of the struct has; its struct_size must be set.  Errors: INVALID_ARGUMENT.
 TN_NODISCARD TN_API tn_status tn_session_get_costs(const tn_session *session, tn_session_costs *out_costs);
+// The same way.
+TN_NODISCARD TN_API tn_status tn_session_get_two_stage(const tn_session *session, tn_two_stage_info *out_info);
 
 // Appends the tokens to their sequences and computes the wanted logits. Bits do not depend on how tokens are cut into calls or steps, on
 // the other sequences, on threads, ISA or devices.  On error before any step nothing was appended; a failing step leaves the lengths as
@@ -101,7 +122,8 @@ TN_NODISCARD TN_API tn_status tn_session_get_costs(const tn_session *session, tn
 // n_ctx), CANCELLED, IO, DEVICE_LOST, POISON (at least one sequence was poisoned; see tn_session_seq_status; rows of the other sequences
 // are valid).
 TN_NODISCARD TN_API tn_status tn_session_decode(tn_session *session, const tn_batch *batch);
-// Row `index` of the last decode's wanted logits, in batch order: n_vocab values, valid until the next decode. NULL where there is none.
+// Row `index` of the last decode's wanted logits, in batch order: n_vocab values, valid until the next decode; see tn_batch.n_top. NULL
+// where there is none.
 TN_API const float *tn_session_logits(const tn_session *session, uint32_t index);
 // TN_OK, or TN_POISON for a sequence in which a value left the exact mode's range; tn_session_seq_truncate to 0 heals it.
 TN_API tn_status tn_session_seq_status(const tn_session *session, uint32_t seq);

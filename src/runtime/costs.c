@@ -19,21 +19,21 @@ static bool is_int8(tn_dtype dtype) { return dtype == TN_DTYPE_Q8_0 || dtype == 
 
 static void add_weight(tn_session_costs *costs, const tn_node *node, const tn_weight_source *source, const tn_weight_layout *layout)
 {
-    const uint64_t products = (uint64_t)source->n_rows * source->n_cols;
+    const uint64_t products = (uint64_t)source->n_rows * source->n_cols, bytes = layout->size_bytes - layout->screen_bytes;
     switch (node->op) {
-    case TN_OP_EMBED: costs->token_bytes += layout->size_bytes / source->n_rows; break;
+    case TN_OP_EMBED: costs->token_bytes += bytes / source->n_rows; break;
     case TN_OP_MATMUL_TERNARY:
-        costs->ternary_bytes += layout->size_bytes;
+        costs->ternary_bytes += bytes;
         costs->ternary_products += products;
         add_name(costs->ternary_layout, sizeof costs->ternary_layout, layout->name);
         break;
     case TN_OP_MATMUL_DENSE:
-        costs->head_bytes += layout->size_bytes;
+        costs->head_bytes += bytes;
         if (is_int8(source->dtype)) costs->head_products += products;
         add_name(costs->head_layout, sizeof costs->head_layout, layout->name);
         break;
     case TN_OP_NORM:
-    case TN_OP_NORM_QUANT: costs->other_bytes += layout->size_bytes; break;
+    case TN_OP_NORM_QUANT: costs->other_bytes += bytes; break;
     default: break;
     }
 }
@@ -67,7 +67,7 @@ tn_session_profile_entry tn_costs_profile_entry(tn_plan_run *run, const tn_graph
         .name = layout ? graph->weights[node->weight].name : "",
         .layer = node->layer == TN_LAYER_HEAD ? (int32_t)graph->n_layers : node->layer,
         .ns = tn_plan_run_stats(run)->node_ns[index],
-        .weight_bytes = whole ? layout->size_bytes : 0,
+        .weight_bytes = whole ? layout->size_bytes - layout->screen_bytes : 0,
         .layout = layout ? layout->name : "",
     };
 }

@@ -47,6 +47,7 @@ struct tn_plan_run {
     uint32_t *stage_poison; // [limits.n_tokens]
     uint64_t kv_bytes;
     tn_program_stats stats; // of all programs, which run one after another; node_ns is owned
+    tn_screen_stats screen_stats;
 };
 
 static tn_status rows_bytes(const tn_plan_run *run, uint32_t value, uint64_t *out_bytes)
@@ -274,6 +275,7 @@ static tn_status compile_stage(tn_plan_run *run, stage *s)
         .taps = taps,
         .n_taps = s->n_taps,
         .stats = run->params.profile ? &run->stats : NULL,
+        .screen_stats = &run->screen_stats,
     };
     status = backend->program_create(s->device, &desc, &s->program);
     tn_free(taps);
@@ -428,7 +430,11 @@ tn_status tn_plan_run_check_intact(const tn_plan_run *run)
 tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run)
 {
     tn_plan_run_memory memory = {.kv_bytes = run->kv_bytes};
-    for (uint32_t d = 0; d < run->params.n_devices; d++) memory.weights_bytes += weights_bytes(&run->weights[d]);
+    for (uint32_t d = 0; d < run->params.n_devices; d++) {
+        const tn_packed_weight *packed = run->weights[d].packed;
+        memory.weights_bytes += weights_bytes(&run->weights[d]);
+        for (uint32_t i = 0; packed && i < run->params.graph->n_weights; i++) memory.screen_bytes += packed[i].layout.screen_bytes;
+    }
     for (uint32_t i = 0; i < run->n_stages; i++) {
         const stage *s = &run->stages[i];
         memory.scratch_bytes += s->device->backend->program_scratch_bytes(s->program);
@@ -438,6 +444,8 @@ tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run)
 }
 
 tn_program_stats *tn_plan_run_stats(tn_plan_run *run) { return &run->stats; }
+
+const tn_screen_stats *tn_plan_run_screen_stats(const tn_plan_run *run) { return &run->screen_stats; }
 
 const tn_weight_layout *tn_plan_run_layout(const tn_plan_run *run, const tn_node *node)
 {

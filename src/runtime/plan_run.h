@@ -32,6 +32,7 @@ typedef struct tn_plan_run_params {
 
 typedef struct tn_plan_run_memory {
     uint64_t weights_bytes, kv_bytes, scratch_bytes;
+    uint64_t screen_bytes; // of weights_bytes: copies that screen
 } tn_plan_run_memory;
 
 // Returns owned.  Errors: UNSUPPORTED (with device and reason), OUT_OF_MEMORY, BAD_FILE, IO, CANCELLED.
@@ -45,6 +46,8 @@ tn_status tn_plan_run_check_intact(const tn_plan_run *run);
 tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run);
 // What the programs added up, nodes by their index in the graph; `node_ns` is NULL without params.profile. Borrowed. Reset by zeroing.
 tn_program_stats *tn_plan_run_stats(tn_plan_run *run);
+// What screening did in the programs. Borrowed.
+const tn_screen_stats *tn_plan_run_screen_stats(const tn_plan_run *run);
 // The layout of a node's weight on the device that runs the node; NULL where it has none.
 const tn_weight_layout *tn_plan_run_layout(const tn_plan_run *run, const tn_node *node);
 

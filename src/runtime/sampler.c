@@ -16,11 +16,13 @@ struct tn_sampler {
     uint32_t n_vocab;
     tn_logit_bias *bias; // owned copy
 
-    bool penalises;   // some penalty is on: accepted tokens are counted
-    uint32_t *counts; // [n_vocab] occurrences within the window
-    int32_t *window;  // ring of the last repeat_last_n tokens; unused where the window is the whole sequence
-    size_t n_window;  // tokens in it, at most repeat_last_n
-    size_t oldest;    // index of the oldest once the ring is full
+    bool penalises;     // some penalty is on: accepted tokens are counted
+    bool only_lowers;   // bias and penalties raise no logit
+    uint32_t *counts;   // [n_vocab] occurrences within the window
+    uint32_t n_counted; // tokens with a count
+    int32_t *window;    // ring of the last repeat_last_n tokens; unused where the window is the whole sequence
+    size_t n_window;    // tokens in it, at most repeat_last_n
+    size_t oldest;      // index of the oldest once the ring is full
     size_t window_capacity;
 
     double *logits;           // [n_vocab] after bias and penalties
@@ -90,8 +92,12 @@ tn_status tn_sampler_create(const tn_sampler_params *params, uint32_t n_vocab, t
     s->n_vocab = n_vocab;
     s->penalises =
         params->repeat_last_n != 0 && (params->repeat_penalty != 1 || params->presence_penalty != 0 || params->frequency_penalty != 0);
+    s->only_lowers = !s->penalises || (params->repeat_penalty >= 1 && params->presence_penalty >= 0 && params->frequency_penalty >= 0);
     TN_TRY_GOTO(tn_alloc(params->n_logit_bias, sizeof *s->bias, &s->bias));
-    for (size_t i = 0; i < params->n_logit_bias; i++) s->bias[i] = params->logit_bias[i];
+    for (size_t i = 0; i < params->n_logit_bias; i++) {
+        s->bias[i] = params->logit_bias[i];
+        s->only_lowers = s->only_lowers && s->bias[i].bias <= 0;
+    }
     s->params.logit_bias = s->bias;
     if (s->penalises) TN_TRY_GOTO(tn_alloc_zero(n_vocab, sizeof *s->counts, &s->counts));
     TN_TRY_GOTO(tn_alloc(n_vocab, sizeof *s->logits, &s->logits));
@@ -119,6 +125,17 @@ void tn_sampler_destroy(tn_sampler *sampler)
     tn_free(sampler);
 }
 
+static void count_token(tn_sampler *s, int32_t token)
+{
+    if (s->counts[token] == 0) s->n_counted++;
+    if (s->counts[token] < UINT32_MAX) s->counts[token]++;
+}
+
+static void uncount_token(tn_sampler *s, int32_t token)
+{
+    if (--s->counts[token] == 0) s->n_counted--;
+}
+
 tn_status tn_sampler_accept(tn_sampler *sampler, int32_t token)
 {
     if (sampler == NULL) return tn_fail(TN_INVALID_ARGUMENT, "sampler: the sampler is NULL");
@@ -128,19 +145,30 @@ tn_status tn_sampler_accept(tn_sampler *sampler, int32_t token)
 
     const int32_t last_n = sampler->params.repeat_last_n;
     if (last_n < 0) {
-        if (sampler->counts[token] < UINT32_MAX) sampler->counts[token]++;
+        count_token(sampler, token);
         return TN_OK;
     }
     if (sampler->n_window < (size_t)last_n) {
         TN_TRY(tn_grow(&sampler->window, &sampler->window_capacity, sampler->n_window + 1, sizeof *sampler->window));
         sampler->window[sampler->n_window++] = token;
     } else {
-        sampler->counts[sampler->window[sampler->oldest]]--;
+        uncount_token(sampler, sampler->window[sampler->oldest]);
         sampler->window[sampler->oldest] = token;
         sampler->oldest = (sampler->oldest + 1) % (size_t)last_n;
     }
-    sampler->counts[token]++;
+    count_token(sampler, token);
     return TN_OK;
+}
+
+// Logits that may be lowered are L in number. Of the k + L best ones k at least stay as they are, so one that is not among them, lowered or
+// not, has k before it in the ranking after bias and penalties too. A logit that is raised could come from anywhere.
+uint32_t tn_sampler_n_top(const tn_sampler *s)
+{
+    if (!s || !s->only_lowers) return 0;
+    const bool greedy = !(s->params.temperature > 0);
+    if (!greedy && s->params.top_k <= 0) return 0;
+    const uint64_t n = (greedy ? 1 : (uint64_t)s->params.top_k) + s->params.n_logit_bias + s->n_counted;
+    return n < s->n_vocab ? (uint32_t)n : 0;
 }
 
 // Copies the logits to f64 and applies bias, then penalties, as llama.cpp orders them.  Minus infinity stays: the token is forbidden.

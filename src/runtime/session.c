@@ -14,6 +14,7 @@
 #include "runtime/kv_cache.h"
 #include "runtime/placement_internal.h"
 #include "runtime/plan_run.h"
+#include "runtime/two_stage.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@ struct tn_session {
     tn_status *seq_status;                            // [n_seqs_max]
     uint32_t *seq_added;                              // [n_seqs_max] scratch of decode: tokens of the batch or the step
     uint32_t *positions, *seqs, *logit_rows, *poison; // [n_ubatch] the step's arrays
+    uint32_t *n_top;                                  // [n_ubatch] the same
     float *logits;                                    // [n_logits_max][n_vocab]
     uint8_t *row_valid;                               // [n_logits_max] 0: its sequence is poisoned
     uint32_t n_rows;                                  // of the last decode
@@ -85,6 +87,7 @@ static tn_status reserve_arrays(tn_session *session)
     TN_TRY(tn_alloc_zero(info->n_ubatch, sizeof *session->seqs, &session->seqs));
     TN_TRY(tn_alloc_zero(info->n_ubatch, sizeof *session->logit_rows, &session->logit_rows));
     TN_TRY(tn_alloc_zero(info->n_ubatch, sizeof *session->poison, &session->poison));
+    TN_TRY(tn_alloc_zero(info->n_ubatch, sizeof *session->n_top, &session->n_top));
     TN_TRY(tn_alloc_zero(info->n_logits_max, 1, &session->row_valid));
     return tn_alloc(n_logits, sizeof *session->logits, &session->logits);
 }
@@ -171,6 +174,7 @@ static tn_status create(const tn_model *model, tn_host *host, const tn_session_p
     TN_TRY_GOTO(read_params(params, graph, &session->info));
     TN_TRY_GOTO(borrow_graph(session, graph));
     TN_TRY_GOTO(tn_head_type_set(&session->graph, params->head, &session->file_head));
+    TN_TRY_GOTO(tn_two_stage_set(&session->graph, params->two_stage));
     TN_TRY_GOTO(reserve_arrays(session));
     const tn_placement *placement = params->placement;
     if (!placement) {
@@ -219,6 +223,7 @@ void tn_session_destroy(tn_session *session)
     tn_free(session->seqs);
     tn_free(session->logit_rows);
     tn_free(session->poison);
+    tn_free(session->n_top);
     tn_free(session->row_valid);
     tn_free(session->logits);
     tn_text_deinit(&session->identity);
@@ -237,6 +242,19 @@ tn_status tn_session_get_costs(const tn_session *session, tn_session_costs *out_
     TN_REQUIRE(out_costs);
     const tn_session_costs costs = tn_costs_of(session->run, &session->graph);
     return TN_PARAMS_WRITE(tn_session_costs, head_layout, &costs, out_costs);
+}
+
+tn_status tn_session_get_two_stage(const tn_session *session, tn_two_stage_info *out_info)
+{
+    TN_REQUIRE(session);
+    TN_REQUIRE(out_info);
+    const tn_screen_stats *stats = tn_plan_run_screen_stats(session->run);
+    tn_two_stage_info info = TN_TWO_STAGE_INFO_INIT;
+    info.bytes = tn_plan_run_get_memory(session->run).screen_bytes;
+    info.n_rows = stats->n_rows;
+    info.n_kept = stats->n_kept;
+    info.n_whole = stats->n_whole;
+    return TN_PARAMS_WRITE(tn_two_stage_info, n_whole, &info, out_info);
 }
 
 tn_status tn_session_profile(const tn_session *session, tn_session_profile_totals *out_totals,
@@ -280,6 +298,9 @@ static tn_status check_batch(tn_session *session, const tn_batch *batch)
     const tn_session_info *info = &session->info;
     TN_REQUIRE(batch->tokens);
     if (batch->n_tokens == 0) return tn_fail(TN_INVALID_ARGUMENT, "the batch has no tokens");
+    if (batch->n_top_ids > info->n_vocab)
+        return tn_fail(TN_INVALID_ARGUMENT, "the best of %u ids are wanted, but the vocabulary has %u", (unsigned)batch->n_top_ids,
+                       (unsigned)info->n_vocab);
     memset(session->seq_added, 0, info->n_seqs_max * sizeof *session->seq_added);
     uint64_t n_wanted = 0;
     for (uint32_t i = 0; i < batch->n_tokens; i++) {
@@ -318,13 +339,18 @@ static tn_status fill_step(tn_session *session, const tn_batch *batch, uint32_t 
                       .positions = session->positions,
                       .seqs = session->seqs,
                       .page_table = kv->page_table,
-                      .logit_rows = session->logit_rows};
+                      .logit_rows = session->logit_rows,
+                      .n_top = batch->n_top ? session->n_top : NULL,
+                      .n_top_ids = batch->n_top_ids ? batch->n_top_ids : session->info.n_vocab};
     for (uint32_t i = 0; i < n; i++) {
         uint32_t seq = seq_of(batch, first + i);
         step->n_tokens = i + 1;
         session->seqs[i] = seq;
         session->positions[i] = kv->lengths[seq]++;
-        if (wants_logits(session, batch, first + i)) session->logit_rows[step->n_logits++] = i;
+        if (wants_logits(session, batch, first + i)) {
+            if (batch->n_top) session->n_top[step->n_logits] = batch->n_top[first + i];
+            session->logit_rows[step->n_logits++] = i;
+        }
         TN_TRY(tn_kv_cache_reserve(kv, seq, kv->lengths[seq]));
     }
     return TN_OK;

@@ -53,7 +53,7 @@ class PlanRun : public ::testing::Test
     {
         static const int32_t tokens[3] = {5, 6, 7};
         static const uint32_t positions[3] = {10, 11, 12}, seqs[3] = {0, 0, 0}, pages[2] = {1, 0}, rows[2] = {0, 2};
-        tn_step s = {3, 2, 1, tokens, positions, seqs, pages, rows};
+        tn_step s = {3, 2, 1, tokens, positions, seqs, pages, rows, nullptr, 0};
         logits->assign(2 * small_vocab, -1.0f);
         poison->assign(3, 99);
         return tn_plan_run_step(run, &s, logits->data(), poison->data());
