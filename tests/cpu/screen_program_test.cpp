@@ -37,7 +37,7 @@ struct HeadNet {
     uint32_t head, out;
 };
 
-Target cpu(uint32_t n_threads, const std::string &isa = "") { return {"cpu0", &tn_cpu_backend_table, 0, n_threads, isa, ""}; }
+Target cpu(uint32_t n_threads, const std::string &isa = "") { return {"cpu0", &tn_cpu_backend_table, 0, n_threads, isa, "", ""}; }
 
 // Tokens [first, first + n) of one sequence; every second one's logits are wanted where `sparse`.
 Step make(uint32_t first, uint32_t n, const Bounds &bounds, bool sparse, std::vector<uint32_t> tops, uint32_t n_top_ids)
