@@ -12,7 +12,7 @@ lint="cmd:clang-format=clang-format cmd:python3=python3"
 arm="$test cmd:aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu cmd:aarch64-linux-gnu-g++=g++-aarch64-linux-gnu cmd:qemu-aarch64=qemu-user
      dir:/usr/src/googletest=googletest"
 pages="cmd:groff=groff cmd:mandoc=mandoc cmd:zsh=zsh cmd:fish=fish"
-check="$pages cmd:clang=clang cmd:clang-tidy=clang-tidy rt:asan=libclang-rt-14-dev"
+check="$pages cmd:clang=clang cmd:clang-tidy=clang-tidy cmd:qemu-x86_64=qemu-user rt:asan=libclang-rt-14-dev"
 
 needs=""
 for set in "${@:-test}"; do
