@@ -20,8 +20,8 @@ TN_K_INLINE void q8_dots(const int8_t *x, size_t x_stride, const int32_t *x_sum,
             TN_K_UNROLL
             for (unsigned m = 0; m < MR; m++) {
                 const int8_t *x4 = x + m * x_stride + 4 * j;
-                dot2[m] = _mm_add_epi16(dot2[m], _mm_maddubs_epi16(first, tn_x4_128(x4)));
-                dot2[m] = _mm_add_epi16(dot2[m], _mm_maddubs_epi16(second, tn_x4_128(x4 + 16)));
+                dot2[m] = tn_pin128(_mm_add_epi16(dot2[m], _mm_maddubs_epi16(first, tn_x4_128(x4))));
+                dot2[m] = tn_pin128(_mm_add_epi16(dot2[m], _mm_maddubs_epi16(second, tn_x4_128(x4 + 16))));
             }
         }
         // Codes are stored plus 8: 8 times the sum of the activations comes off.

@@ -38,8 +38,9 @@ TN_K_INLINE void q6_add_16(const tn_q6_codes codes[4], const int8_t *x, size_t x
     for (unsigned m = 0; m < MR; m++) {
         __m128i dot2 = _mm_sub_epi16(_mm_setzero_si128(), _mm_set1_epi32(corrections[16 * m]));
         TN_K_UNROLL
-        for (unsigned i = 0; i < 4; i++) dot2 = _mm_add_epi16(dot2, _mm_maddubs_epi16(codes[i], tn_x4_128(x + m * x_stride + 4 * i)));
-        sum[m] = _mm_add_epi32(sum[m], _mm_madd_epi16(dot2, scale));
+        for (unsigned i = 0; i < 4; i++)
+            dot2 = tn_pin128(_mm_add_epi16(dot2, _mm_maddubs_epi16(codes[i], tn_x4_128(x + m * x_stride + 4 * i))));
+        sum[m] = tn_pin128(_mm_add_epi32(sum[m], _mm_madd_epi16(dot2, scale)));
     }
 }
 

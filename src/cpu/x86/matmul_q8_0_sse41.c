@@ -18,7 +18,7 @@ TN_K_INLINE void q8_dots(const int8_t *x, size_t x_stride, const int32_t *x_sum,
             TN_K_UNROLL
             for (unsigned m = 0; m < MR; m++) {
                 const __m128i x4 = _mm_sign_epi8(tn_x4_128(x + m * x_stride + 4 * j), code);
-                acc[m][v] = _mm_add_epi32(acc[m][v], _mm_madd_epi16(_mm_maddubs_epi16(size, x4), ones));
+                acc[m][v] = tn_pin128(_mm_add_epi32(acc[m][v], _mm_madd_epi16(_mm_maddubs_epi16(size, x4), ones)));
             }
         }
     }
