@@ -159,9 +159,9 @@ void embed(benchmark::State &state, const tn_kernel_row &row)
     report(state, 4.0 * n, 0);
 }
 
-void attention(benchmark::State &state, const tn_kernel_row &row, uint32_t n_pos)
+void attention(benchmark::State &state, const tn_kernel_row &row, uint32_t n_tokens, uint32_t n_pos)
 {
-    const uint32_t n_q = 4, head_dim = 128, n_pages = (n_pos + TN_KV_PAGE_POSITIONS - 1) / TN_KV_PAGE_POSITIONS;
+    const uint32_t n_q = 4, n = n_tokens * n_q, head_dim = 128, n_pages = (n_pos + TN_KV_PAGE_POSITIONS - 1) / TN_KV_PAGE_POSITIONS;
     const size_t page = TN_KV_BLOCK_BYTES(head_dim);
     auto kv = make<uint8_t>(page * n_pages);
     for (uint32_t p = 0; p < n_pages; p++) {
@@ -171,27 +171,34 @@ void attention(benchmark::State &state, const tn_kernel_row &row, uint32_t n_pos
         auto *scales = reinterpret_cast<float *>(codes + n_codes);
         for (uint32_t i = 0; i < 2 * TN_KV_PAGE_POSITIONS; i++) scales[i] = 0x1p-12f;
     }
-    auto q = make<int16_t>(n_q * head_dim);
-    for (uint32_t i = 0; i < n_q * head_dim; i++) q[i] = static_cast<int16_t>(static_cast<int>(engine()() % 8191) - 4095);
-    const std::vector<float> q_scale(n_q, 0x1p-14f);
-    std::vector<uint32_t> pages(n_pages);
+    auto q = make<int16_t>(n * head_dim);
+    for (uint32_t i = 0; i < n * head_dim; i++) q[i] = static_cast<int16_t>(static_cast<int>(engine()() % 8191) - 4095);
+    const std::vector<float> q_scale(n, 0x1p-14f);
+    std::vector<uint32_t> pages(n_pages), seen(n_tokens, n_pos), absmax(n_tokens);
     for (uint32_t p = 0; p < n_pages; p++) pages[p] = p;
-    auto y = make<float>(n_q * head_dim);
-    auto scratch = make<uint8_t>(TN_ATTENTION_SCRATCH_BYTES(n_q, head_dim));
+    auto y = make<float>(n * head_dim);
+    auto scratch = make<uint8_t>(TN_ATTENTION_SCRATCH_BYTES(n, head_dim));
     tn_k_attention_args args{};
     args.q = q.get();
     args.q_scale = q_scale.data();
+    args.n_tokens = n_tokens;
     args.n_q = n_q;
     args.head_dim = head_dim;
     args.kv = kv.get();
     args.page_stride = page;
     args.pages = pages.data();
-    args.n_pos = n_pos;
+    args.n_pos = seen.data();
     args.y = y.get();
+    args.y_stride = n_q * head_dim;
+    args.y_absmax = absmax.data();
     args.scratch = scratch.get();
     auto *kernel = reinterpret_cast<tn_k_attention_fn *>(row.function);
-    for (auto _ : state) benchmark::DoNotOptimize(kernel(&args));
-    report(state, static_cast<double>(page) * n_pages, 4.0 * n_q * n_pos * head_dim);
+    for (auto _ : state) {
+        kernel(&args);
+        benchmark::DoNotOptimize(absmax.data());
+        benchmark::ClobberMemory();
+    }
+    report(state, static_cast<double>(page) * n_pages, 4.0 * n * n_pos * head_dim);
 }
 
 // Ops of one row of n values.
@@ -260,9 +267,11 @@ void add_row(const tn_kernel_row &row)
     case TN_SLOT_embed_q4_0:
     case TN_SLOT_embed_q6_k: benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State &state) { embed(state, row); }); break;
     case TN_SLOT_attention:
-        for (uint32_t n_pos : {128u, 2048u}) {
-            benchmark::RegisterBenchmark((name + "/positions:" + std::to_string(n_pos)).c_str(),
-                                         [=](benchmark::State &state) { attention(state, row, n_pos); });
+        for (uint32_t n_tokens : {1u, 4u}) {
+            for (uint32_t n_pos : {128u, 2048u}) {
+                benchmark::RegisterBenchmark((name + "/tokens:" + std::to_string(n_tokens) + "/positions:" + std::to_string(n_pos)).c_str(),
+                                             [=](benchmark::State &state) { attention(state, row, n_tokens, n_pos); });
+            }
         }
         break;
     case TN_SLOT_read_stream:

@@ -195,8 +195,7 @@ static tn_status add_task(compiler *c, tn_cpu_task *task)
         TN_TRY(out == c->program->out_value ? check_border(c, task->out) : give_storage(c, out));
         c->writers[out] = writers[task->sharing];
     }
-    if (task->kind == TN_CPU_TASK_MATMUL_TERNARY || task->kind == TN_CPU_TASK_MATMUL_DENSE || task->kind == TN_CPU_TASK_SCREEN)
-        task->claims = c->list->n_claims++;
+    if (task->sharing == TN_CPU_BY_PARTS && task->out) task->claims = c->list->n_claims++;
     if (task->kind == TN_CPU_TASK_ATTENTION) c->kv_read = true;
     if (task->kind == TN_CPU_TASK_KV_APPEND) c->kv_written = true;
     c->list->tasks[c->list->n_tasks++] = *task;

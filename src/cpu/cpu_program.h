@@ -60,7 +60,7 @@ typedef struct tn_cpu_task {
     bool barrier;        // the workers meet before it
     bool kv_barrier;     // ATTENTION: they do where pages are shared out, since others have appended
     bool is_screening;   // of no use to steps that want all logits
-    uint32_t claims;     // MATMUL, SCREEN: index of its counter
+    uint32_t claims;     // matmuls, SCREEN and ATTENTION: index of its counter
     uint32_t node;       // index in the graph
     const tn_node *op;   // its parameters; borrowed from the graph
     tn_cpu_value *in[2]; // NULL where unused; SCREEN: codes and what they are of; MATMUL_DENSE after it: the latter, and its output
@@ -108,7 +108,8 @@ typedef struct tn_cpu_program {
     size_t parts_slot_floats;
     uint32_t n_parts_slots;
     uint32_t *pages_done; // owned, [n_parts_slots], atomic: of that head; whoever completes them joins, and clears it
-    uint32_t *claims;     // owned, atomic: panels that were claimed, of each matmul of the list that runs; submit clears them
+    uint32_t
+        *claims; // owned, atomic: panels or blocks of tokens that were claimed, of each such task of the list that runs; submit clears them
 
     uint8_t *kv; // NULL where the program has no layers
     uint32_t n_kv_pages, n_kv_heads, head_dim;

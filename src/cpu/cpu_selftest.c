@@ -16,6 +16,7 @@ enum {
     MATMUL_M = 5,
     HEAD_DIM = 48,
     N_HEADS = 3,
+    N_QUERIES = 3 * N_HEADS,
     N_POS = 150,
     N_PAGES = 2,
     VOCABULARY = MATMUL_N,
@@ -31,11 +32,11 @@ typedef struct bench {
     uint32_t absmax[MATMUL_M];
     int8_t ternary[MATMUL_N * TERNARY_K];
     uint8_t dense[MATMUL_N * GROUP_K * 4]; // rows in file form
-    int16_t k[N_POS * HEAD_DIM], v[N_POS * HEAD_DIM], q[N_HEADS * HEAD_DIM];
-    float k_scale[N_POS], v_scale[N_POS], q_scale[N_HEADS];
+    int16_t k[N_POS * HEAD_DIM], v[N_POS * HEAD_DIM], q[N_QUERIES * HEAD_DIM];
+    float k_scale[N_POS], v_scale[N_POS], q_scale[N_QUERIES];
     _Alignas(64) uint8_t kv[N_PAGES * TN_KV_BLOCK_BYTES(HEAD_DIM)];
     _Alignas(64) float attention_parts[N_PAGES * N_HEADS * TN_ATTENTION_PART(HEAD_DIM)];
-    _Alignas(64) uint8_t attention_scratch[TN_ATTENTION_SCRATCH_BYTES(N_HEADS, HEAD_DIM)];
+    _Alignas(64) uint8_t attention_scratch[TN_ATTENTION_SCRATCH_BYTES(N_QUERIES, HEAD_DIM)];
 } bench;
 
 static uint32_t next_random(bench *b)
@@ -354,45 +355,62 @@ static tn_status test_dense(bench *b, const dense_case *c)
     return verdict(b, c->embed, same_embed);
 }
 
-static tn_status test_attention(bench *b)
+// Keys and values of N_POS positions, plain and as the cache has them.
+static void fill_kv(bench *b, const uint32_t *pages)
 {
-    const uint32_t pages[N_PAGES] = {1, 0};
-    const int32_t A = tn_kv_a_qk(HEAD_DIM);
     float row[HEAD_DIM];
     for (uint32_t p = 0; p < N_POS; p++) {
         for (uint32_t d = 0; d < HEAD_DIM; d++) row[d] = random_float(b, 3.0f);
-        tn_ref_quant_head(row, HEAD_DIM, A, b->k + p * HEAD_DIM, &b->k_scale[p]);
+        tn_ref_quant_head(row, HEAD_DIM, tn_kv_a_qk(HEAD_DIM), b->k + p * HEAD_DIM, &b->k_scale[p]);
         for (uint32_t d = 0; d < HEAD_DIM; d++) row[d] = random_float(b, 3.0f);
         tn_ref_quant_head(row, HEAD_DIM, TN_KV_A_V, b->v + p * HEAD_DIM, &b->v_scale[p]);
         tn_cpu_kv_store(b->kv + pages[p / TN_KV_PAGE_POSITIONS] * TN_KV_BLOCK_BYTES(HEAD_DIM), HEAD_DIM, p % TN_KV_PAGE_POSITIONS,
                         b->k + p * HEAD_DIM, b->k_scale[p], b->v + p * HEAD_DIM, b->v_scale[p]);
     }
-    uint32_t want_absmax = 0;
-    for (uint32_t h = 0; h < N_HEADS; h++) {
+}
+
+static tn_status test_attention(bench *b)
+{
+    const uint32_t pages[N_PAGES] = {1, 0};
+    fill_kv(b, pages);
+    // Tokens that see one page, one key of the second, and all.
+    const uint32_t n_pos[] = {TN_KV_PAGE_POSITIONS, TN_KV_PAGE_POSITIONS + 1, N_POS}, last = N_QUERIES - N_HEADS;
+    uint32_t want_absmax[] = {0, 0, 0}, absmax[3];
+    for (uint32_t i = 0; i < N_QUERIES; i++) {
+        const size_t at = (size_t)i * HEAD_DIM;
         float scale;
-        tn_ref_quant_head(b->x + h * HEAD_DIM, HEAD_DIM, A, b->q + h * HEAD_DIM, &scale);
-        b->q_scale[h] = tn_ref_query_scale(scale, HEAD_DIM);
-        uint32_t bits = tn_ref_attention(b->q + h * HEAD_DIM, b->q_scale[h], b->k, b->k_scale, b->v, b->v_scale, N_POS, HEAD_DIM,
-                                         b->want + h * HEAD_DIM);
-        if (bits > want_absmax) want_absmax = bits;
+        tn_ref_quant_head(b->x + at, HEAD_DIM, tn_kv_a_qk(HEAD_DIM), b->q + at, &scale);
+        b->q_scale[i] = tn_ref_query_scale(scale, HEAD_DIM);
+        const uint32_t bits =
+            tn_ref_attention(b->q + at, b->q_scale[i], b->k, b->k_scale, b->v, b->v_scale, n_pos[i / N_HEADS], HEAD_DIM, b->want + at);
+        if (bits > want_absmax[i / N_HEADS]) want_absmax[i / N_HEADS] = bits;
     }
     tn_k_attention_args args = {.q = b->q,
                                 .q_scale = b->q_scale,
+                                .n_tokens = 3,
                                 .n_q = N_HEADS,
                                 .head_dim = HEAD_DIM,
                                 .kv = b->kv,
                                 .page_stride = TN_KV_BLOCK_BYTES(HEAD_DIM),
                                 .pages = pages,
-                                .n_pos = N_POS,
+                                .n_pos = n_pos,
                                 .y = b->y,
+                                .y_stride = (size_t)N_HEADS * HEAD_DIM,
+                                .y_absmax = absmax,
                                 .scratch = b->attention_scratch};
-    bool same = b->kernels->attention(&args) == want_absmax;
-    VERDICT(attention, same && same_floats(b, (size_t)N_HEADS * HEAD_DIM));
-    memset(b->y, 0, sizeof b->y);
+    b->kernels->attention(&args);
+    VERDICT(attention, memcmp(absmax, want_absmax, sizeof absmax) == 0 && same_floats(b, (size_t)N_QUERIES * HEAD_DIM));
+    // The last token by pages.
+    args.q += (size_t)last * HEAD_DIM;
+    args.q_scale += last;
+    args.n_tokens = 1;
+    args.n_pos += 2;
+    args.y += (size_t)last * HEAD_DIM;
+    memset(args.y, 0, (size_t)N_HEADS * HEAD_DIM * sizeof *args.y);
     args.parts = b->attention_parts;
     for (args.n_pages = 1, args.first_page = N_PAGES; args.first_page-- > 0;) b->kernels->attention_pages(&args);
-    same = b->kernels->attention_join(&args) == want_absmax;
-    VERDICT(attention_join, same && same_floats(b, (size_t)N_HEADS * HEAD_DIM));
+    b->kernels->attention_join(&args);
+    VERDICT(attention_join, absmax[0] == want_absmax[2] && same_floats(b, (size_t)N_QUERIES * HEAD_DIM));
     return TN_OK;
 }
 

@@ -82,26 +82,46 @@ typedef struct tn_k_matmul_dense_args {
     uint32_t *y_absmax; // [M]
 } tn_k_matmul_dense_args;
 
-// KV cache, block of one (layer, page, KV head): int16 k[head_dim/2][128][2] (pairs of dimensions, all positions side by side), int16
-// v[64][head_dim][2] (pairs of positions), f32 k_scale[128], f32 v_scale[128].
+// KV cache, block of one (layer, page, KV head): panels of 32 lanes, a row of int16 pairs after the other, so that they are read in the
+// order of memory. k[4][head_dim/2][32][2]: panels of positions, rows of two dimensions. v[ceil(head_dim/32)][64][32][2]: panels of
+// dimensions (the last one has head_dim % 32 lanes where that is not 0), rows of two positions. Then f32 k_scale[128], f32 v_scale[128].
+#define TN_KV_LANES                 32u
 #define TN_KV_BLOCK_BYTES(head_dim) ((size_t)TN_KV_PAGE_POSITIONS * (4u * (size_t)(head_dim) + 8u))
 
+// Places of position `at` of a page and dimension d among a block's int16, of k and of v.
+static inline size_t tn_kv_k_index(uint32_t head_dim, uint32_t at, uint32_t d)
+{
+    const size_t row = (size_t)(at / TN_KV_LANES) * (head_dim / 2) + d / 2;
+    return (row * TN_KV_LANES + at % TN_KV_LANES) * 2 + d % 2;
+}
+static inline size_t tn_kv_v_index(uint32_t head_dim, uint32_t at, uint32_t d)
+{
+    const uint32_t first = d - d % TN_KV_LANES, left = head_dim - first, lanes = left < TN_KV_LANES ? left : TN_KV_LANES;
+    return (size_t)TN_KV_PAGE_POSITIONS * (head_dim + first) + ((size_t)(at / 2) * lanes + d % TN_KV_LANES) * 2 + at % 2;
+}
+
+// Queries of one sequence against one KV head: the query heads that share it, of one token or of several.
 typedef struct tn_k_attention_args {
-    const int16_t *q;     // [n_q][head_dim] codes of the query heads that share the KV head
-    const float *q_scale; // [n_q] sq
-    uint32_t n_q, head_dim;
-    const uint8_t *kv;     // block of page 0 for this layer and KV head
-    size_t page_stride;    // bytes from page to page
-    const uint32_t *pages; // pages of the sequence
-    uint32_t n_pos;        // visible positions, >= 1
-    float *y;              // [n_q][head_dim]
-    void *scratch;         // TN_ATTENTION_SCRATCH_BYTES(n_q, head_dim), 64-byte aligned
-    // Of attention_pages and attention_join alone: what pages give by themselves, so that workers can share a head's pages.
+    const int16_t *q;       // [n_tokens][n_q][head_dim] codes
+    const float *q_scale;   // [n_tokens][n_q] sq
+    uint32_t n_tokens, n_q; // >= 1
+    uint32_t head_dim;      // even
+    const uint8_t *kv;      // block of page 0 for this layer and KV head
+    size_t page_stride;     // bytes from page to page
+    const uint32_t *pages;  // pages of the sequence
+    const uint32_t *n_pos;  // [n_tokens] visible positions, >= 1, ascending
+    float *y;               // [n_tokens][y_stride]: [n_q][head_dim] of each
+    size_t y_stride;        // floats
+    uint32_t *y_absmax;     // [n_tokens] set to the largest absolute bits stored
+    void *scratch;          // attention: TN_ATTENTION_SCRATCH_BYTES(n_tokens * n_q, head_dim), 64-byte aligned
+    // Of attention_pages and attention_join alone, which take one token: what pages give by themselves, so that workers can share a head's.
     float *parts; // [pages of the sequence][n_q][TN_ATTENTION_PART(head_dim)]: sums o, then exponent (int32 bits) and l; 64-byte aligned
     uint32_t first_page, n_pages; // attention_pages: those to compute
 } tn_k_attention_args;
-#define TN_ATTENTION_PART(head_dim)               (((size_t)(head_dim) + 2u + 15u) & ~(size_t)15)
-#define TN_ATTENTION_SCRATCH_BYTES(n_q, head_dim) (4096u + (size_t)(n_q) * ((size_t)(head_dim) + 16u) * 4u)
+#define TN_ATTENTION_PART(head_dim) (((size_t)(head_dim) + 2u + 15u) & ~(size_t)15)
+// Queries that kernels compute together. More tokens a call than fill it gain nothing.
+#define TN_ATTENTION_GROUP                              16u
+#define TN_ATTENTION_SCRATCH_BYTES(n_queries, head_dim) ((size_t)(n_queries) * ((size_t)(head_dim) + 2u) * 4u)
 
 // Function types by slot of the table. Those that return uint32_t return the largest absolute bits stored.
 typedef void tn_k_quant_fn(const float *x, uint32_t n, int8_t *q, float *scale, int32_t *sum);
@@ -117,8 +137,7 @@ typedef uint32_t tn_k_embed_fn(const uint8_t *w, size_t w_stride, uint32_t row, 
 typedef void tn_k_dequant_fn(const uint8_t *row, uint32_t n, float *y);
 typedef uint32_t tn_k_rope_fn(const float *x, const float *table_row, uint32_t n_heads, uint32_t head_dim, tn_rope_pairs pairs, float *y);
 typedef void tn_k_quant_head_fn(const float *x, uint32_t n, int32_t A, int16_t *codes, float *scale);
-typedef uint32_t tn_k_attention_fn(const tn_k_attention_args *args);
-typedef void tn_k_attention_pages_fn(const tn_k_attention_args *args);
+typedef void tn_k_attention_fn(const tn_k_attention_args *args);
 typedef uint32_t tn_k_glu_fn(const float *gate, const float *up, uint32_t n, float *y);
 typedef uint32_t tn_k_add_fn(const float *a, const float *b, uint32_t n, float *y);
 // Probes: what the machine can do at best. They compute something that can be checked, so that nothing of them can be left out.
@@ -159,7 +178,7 @@ typedef uint64_t tn_k_peak_dot_fn(uint8_t code, int8_t q, uint32_t n_groups, uin
     X(rope, tn_k_rope_fn) \
     X(quant_head, tn_k_quant_head_fn) \
     X(attention, tn_k_attention_fn) \
-    X(attention_pages, tn_k_attention_pages_fn) \
+    X(attention_pages, tn_k_attention_fn) \
     X(attention_join, tn_k_attention_fn) \
     X(glu_relu2, tn_k_glu_fn) \
     X(glu_silu, tn_k_glu_fn) \

@@ -67,11 +67,13 @@ void wrong_q6_k(const tn_k_matmul_dense_args *args)
     g_right.matmul_q6_k(args);
     args->y[args->N - 1] += 1.0f;
 }
-uint32_t wrong_attention(const tn_k_attention_args *args)
+void wrong_attention(const tn_k_attention_args *args)
 {
+    std::vector<uint32_t> n_pos(args->n_pos, args->n_pos + args->n_tokens);
+    n_pos.back()--;
     tn_k_attention_args fewer = *args;
-    fewer.n_pos--;
-    return g_right.attention(&fewer);
+    fewer.n_pos = n_pos.data();
+    g_right.attention(&fewer);
 }
 void wrong_quant_head(const float *x, uint32_t n, int32_t A, int16_t *codes, float *scale) { tn_ref_quant_head(x, n, A - 1, codes, scale); }
 
@@ -368,6 +370,45 @@ TEST(CpuProgram, WorkersThatShareAHeadsPagesGiveTheBitsOfOneThatHasThemAll)
     for (uint32_t n_threads : {2u, 3u, 4u, 5u, 9u}) EXPECT_EQ(rows_of_growing_sequences(n_threads), want) << n_threads << " threads";
 }
 
+// Rows of three sequences whose tokens come in runs of 1 to 20, in steps of n_tokens: the same tokens whatever the steps.
+std::vector<float> rows_of_mixed_runs(uint32_t n_threads, uint32_t n_tokens)
+{
+    Device device(cpu_target(n_threads));
+    Attending a;
+    Packed packed(device, a.net);
+    Bounds bounds;
+    bounds.n_tokens_max = 64;
+    bounds.n_seqs_max = 3;
+    bounds.n_seq_pages_max = 4;
+    Random random(11);
+    const std::vector<uint32_t> pages = shuffled_pages(bounds, &random);
+    std::vector<Token> tokens;
+    uint32_t length[3] = {0, 0, 0};
+    while (tokens.size() < 700) {
+        const uint32_t seq = random.below(3), run = 1 + random.below(20);
+        for (uint32_t i = 0; i < run; i++, length[seq]++)
+            tokens.push_back({static_cast<int32_t>((length[seq] * 7 + seq) % 9), seq, length[seq]});
+    }
+    Program program(device, a.net, packed, bounds, 0, a.net.graph->n_nodes, TN_NONE, a.out);
+    std::vector<float> rows;
+    for (size_t at = 0; at < tokens.size(); at += n_tokens) {
+        const auto first = tokens.begin() + static_cast<std::ptrdiff_t>(at);
+        const auto count = static_cast<std::ptrdiff_t>(std::min<size_t>(n_tokens, tokens.size() - at));
+        const std::vector<float> out = program.run(make_step({first, first + count}, bounds, pages));
+        rows.insert(rows.end(), out.begin(), out.end());
+    }
+    return rows;
+}
+
+TEST(CpuProgram, BlocksOfTokensGiveTheBitsOfEachTokenAlone)
+{
+    const auto want = rows_of_mixed_runs(1, 1);
+    for (uint32_t n_threads : {1u, 2u, 3u, 5u}) {
+        for (uint32_t n_tokens : {2u, 3u, 37u, 64u})
+            EXPECT_EQ(rows_of_mixed_runs(n_threads, n_tokens), want) << n_threads << " threads, " << n_tokens << " tokens a step";
+    }
+}
+
 TEST(CpuProgram, TwoProgramsOfADeviceMayBeInFlightTogether)
 {
     Device device(cpu_target(3));
@@ -415,18 +456,21 @@ TEST(CpuProgram, AProgramInFlightMayBeDestroyed)
 
 TEST(CpuKv, StoreFillsTheBlockAsKernelsReadIt)
 {
-    constexpr uint32_t kDim = 4;
+    constexpr uint32_t kDim = 36; // a panel of dimensions that is full, and one of four
     std::vector<uint8_t> block(TN_KV_BLOCK_BYTES(kDim));
-    const std::array<int16_t, kDim> k = {1, 2, 3, 4}, v = {-1, -2, -3, -4};
+    std::array<int16_t, kDim> k{}, v{};
+    for (uint32_t d = 0; d < kDim; d++) {
+        k[d] = static_cast<int16_t>(d + 1);
+        v[d] = static_cast<int16_t>(-1 - static_cast<int>(d));
+    }
     tn_cpu_kv_store(block.data(), kDim, 77, k.data(), 0.5f, v.data(), 0.25f);
-    const auto *ks = reinterpret_cast<const int16_t *>(block.data()); // [dim/2][128][2], then v [64][dim][2]
-    const int16_t *vs = ks + 128 * kDim;
+    const auto *codes = reinterpret_cast<const int16_t *>(block.data());
+    // Position 77 is lane 13 of the third panel of keys, which has a row for each 2 of 36 dimensions, and the odd one of pair 38 of values.
+    for (uint32_t d = 0; d < kDim; d++) EXPECT_EQ(codes[((2 * 18 + d / 2) * 32 + 13) * 2 + d % 2], k[d]) << d;
+    const int16_t *vs = codes + 128 * kDim;
+    for (uint32_t d = 0; d < 32; d++) EXPECT_EQ(vs[(38 * 32 + d) * 2 + 1], v[d]) << d;
+    for (uint32_t d = 32; d < kDim; d++) EXPECT_EQ(vs[64 * 32 * 2 + (38 * 4 + d - 32) * 2 + 1], v[d]) << d;
     const auto *scales = reinterpret_cast<const float *>(vs + 128 * kDim);
-    EXPECT_EQ(ks[(0 * 128 + 77) * 2 + 0], 1);
-    EXPECT_EQ(ks[(0 * 128 + 77) * 2 + 1], 2);
-    EXPECT_EQ(ks[(1 * 128 + 77) * 2 + 0], 3);
-    EXPECT_EQ(ks[(1 * 128 + 77) * 2 + 1], 4);
-    for (uint32_t d = 0; d < kDim; d++) EXPECT_EQ(vs[(38 * kDim + d) * 2 + 1], v[d]);
     EXPECT_EQ(scales[77], 0.5f);
     EXPECT_EQ(scales[128 + 77], 0.25f);
     size_t n_set = 0;

@@ -9,9 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define TN_INLINE     static inline __attribute__((always_inline))
-#define TN_DOT_HEADS  2 // rows of the integer tile that share each load: 16 accumulators of 32 registers
-#define TN_DOT_STRIPS 1
+#define TN_INLINE    static inline __attribute__((always_inline))
+#define TN_DOT_HEADS 2 // rows of the integer tile that share each load: 16 accumulators of 32 registers
 
 typedef struct tn_f32s {
     float32x4_t a, b, c, d, e, f, g, h;

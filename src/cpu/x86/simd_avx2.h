@@ -7,9 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define TN_INLINE     static inline __attribute__((always_inline))
-#define TN_DOT_HEADS  2 // rows of the integer tile that share each load: 8 accumulators of 16 registers
-#define TN_DOT_STRIPS 1
+#define TN_INLINE    static inline __attribute__((always_inline))
+#define TN_DOT_HEADS 2 // rows of the integer tile that share each load: 8 accumulators of 16 registers
 
 typedef struct tn_f32s {
     __m256 a, b, c, d;

@@ -9,9 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define TN_INLINE     static inline __attribute__((always_inline))
-#define TN_DOT_HEADS  1 // rows of the integer tile: 8 accumulators of 16 registers, so two rows would not fit
-#define TN_DOT_STRIPS 1
+#define TN_INLINE    static inline __attribute__((always_inline))
+#define TN_DOT_HEADS 1 // rows of the integer tile: 8 accumulators of 16 registers, so two rows would not fit
 
 typedef struct tn_f32s {
     __m128 a, b, c, d, e, f, g, h;
