@@ -2,12 +2,14 @@
 //
 // Barriers: tasks that share rows among workers by token hand rows to each other without one, and what each worker computed for itself it
 // may read at once; anything else that reads what was written since the last barrier needs one. Storage of a dead value is reused only
-// after a barrier, so reuse never needs one.
+// after a barrier. A task over elements may write in the place of an input that dies with it. In a list for many tokens, whose values are
+// what memory is needed for, the workers also meet where that lets an output fit into the arena as it is.
 #include "cpu/cpu_program.h"
 
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/exact_math.h"
+#include "cpu/cpu_arena.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -15,22 +17,22 @@
 // Who wrote a value since the last barrier. NONE: nobody, or the reader itself.
 typedef enum writer { WRITER_NONE, WRITER_ROWS, WRITER_MIXED } writer;
 
-typedef struct live_block {
-    uint64_t offset, end;
-    uint32_t value;
-    bool dead; // free from the next barrier on
-} live_block;
+typedef struct value_state {
+    uint32_t span;    // of the arena; TN_NONE: the caller keeps the value
+    bool is_taken;    // another value has taken its place
+    bool read_by_all; // since the last barrier workers have read each other's rows
+    writer wrote;
+} value_state;
 
 typedef struct compiler {
     const tn_program_desc *desc;
     const tn_graph *graph;
     tn_cpu_program *program;
     tn_cpu_list *list;
-    uint32_t *order;    // [desc->n_nodes] nodes as they are compiled
-    uint32_t *last_use; // [graph->n_values] node, the last of that order
-    writer *writers;    // [n_values]
-    live_block *live;   // [n_values]
-    uint32_t n_live;
+    uint32_t *order;     // [desc->n_nodes] nodes as they are compiled
+    uint32_t *last_use;  // [graph->n_values] node, the last of that order
+    value_state *states; // [n_values]
+    tn_cpu_arena arena;  // of the list that is compiled
     uint64_t arena_bytes;
     bool kv_written, kv_read; // since the last barrier
     uint32_t n_heads;         // of attention
@@ -58,41 +60,33 @@ static bool value_bytes(const tn_cpu_list *list, const tn_cpu_value *value, uint
     return tn_ckd_mul(*out_side, 2, &side) && tn_ckd_add(*out_main, side, out_all);
 }
 
-// The lowest gap between live blocks.
-static tn_status place(compiler *c, uint64_t bytes, uint64_t *out_offset)
-{
-    uint64_t offset = 0;
-    for (bool moved = true; moved;) {
-        moved = false;
-        for (uint32_t i = 0; i < c->n_live; i++) {
-            uint64_t end;
-            if (!tn_ckd_add(offset, bytes, &end)) return bad_desc("its values do not fit into memory");
-            if (offset < c->live[i].end && end > c->live[i].offset) {
-                offset = c->live[i].end;
-                moved = true;
-            }
-        }
-    }
-    uint64_t end;
-    if (!tn_ckd_add(offset, bytes, &end)) return bad_desc("its values do not fit into memory");
-    if (end > c->arena_bytes) c->arena_bytes = end;
-    *out_offset = offset;
-    return TN_OK;
-}
-
-static tn_status give_storage(compiler *c, uint32_t index)
+static tn_status give_storage(compiler *c, uint32_t index, bool copies)
 {
     tn_cpu_value *value = &c->list->values[index];
     uint64_t main_bytes, side_bytes, bytes;
     if (!value_bytes(c->list, value, &main_bytes, &side_bytes, &bytes)) return bad_desc("its values do not fit into memory");
-    if (value->worker_stride) { // says so far that there are copies
-        value->worker_stride = (size_t)bytes;
-        if (!tn_ckd_mul(bytes, tn_cpu_pool_n_threads(c->program->device->pool), &bytes))
-            return bad_desc("its values do not fit into memory");
-    }
-    TN_TRY(place(c, bytes, &value->arena_offset));
-    c->live[c->n_live++] = (live_block){value->arena_offset, value->arena_offset + bytes, index, false};
+    value->worker_stride = copies ? (size_t)bytes : 0;
+    if ((copies && !tn_ckd_mul(bytes, tn_cpu_pool_n_threads(c->program->device->pool), &bytes)) ||
+        !tn_cpu_arena_add(&c->arena, c->list->n_tasks, bytes, &c->states[index].span))
+        return bad_desc("its values do not fit into memory");
     return TN_OK;
+}
+
+// Lets a task over elements write into an input that nobody reads after it. Its rows are then the same worker's as long as no other has
+// read them since the last barrier.
+static bool write_in_place(compiler *c, const tn_cpu_task *task)
+{
+    if (task->sharing != TN_CPU_BY_ROWS || (task->kind != TN_CPU_TASK_GLU && task->kind != TN_CPU_TASK_ADD)) return false;
+    for (uint32_t i = 0; i < 2; i++) {
+        const tn_cpu_value *in = task->in[i];
+        const uint32_t index = (uint32_t)(in - c->list->values);
+        value_state *state = &c->states[index];
+        if (state->span == TN_NONE || c->last_use[index] != task->node || state->read_by_all || in->rows != task->out->rows) continue;
+        state->is_taken = true;
+        c->states[task->out - c->list->values].span = state->span;
+        return true;
+    }
+    return false;
 }
 
 // The caller keeps the rows of a value that crosses the border; only their size must make sense.
@@ -104,19 +98,17 @@ static tn_status check_border(const compiler *c, const tn_cpu_value *value)
 
 static void mark_dead(compiler *c, uint32_t value)
 {
-    for (uint32_t i = 0; i < c->n_live; i++) {
-        if (c->live[i].value == value) c->live[i].dead = true;
-    }
+    const value_state *state = &c->states[value];
+    if (state->span != TN_NONE && !state->is_taken) tn_cpu_arena_kill(&c->arena, state->span);
 }
 
 static void cross_barrier(compiler *c)
 {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < c->n_live; i++) {
-        if (!c->live[i].dead) c->live[kept++] = c->live[i];
+    tn_cpu_arena_meet(&c->arena, c->list->n_tasks);
+    for (uint32_t i = 0; i < c->list->n_values; i++) {
+        c->states[i].wrote = WRITER_NONE;
+        c->states[i].read_by_all = false;
     }
-    c->n_live = kept;
-    memset(c->writers, 0, c->list->n_values * sizeof *c->writers);
     c->kv_written = c->kv_read = false;
 }
 
@@ -166,21 +158,45 @@ static tn_cpu_sharing sharing_of(const compiler *c, const tn_cpu_task *task)
     return c->list->few_tokens && !is_output ? TN_CPU_BY_EACH : TN_CPU_BY_ROWS;
 }
 
+// Which rows a copy reads is the step's affair.
+static bool reads_own_rows(const tn_cpu_task *task) { return task->sharing == TN_CPU_BY_ROWS && task->kind != TN_CPU_TASK_COPY; }
+
 static bool needs_barrier(const compiler *c, const tn_cpu_task *task)
 {
-    // Which rows a copy reads is the step's affair.
-    const bool reads_own_rows = task->sharing == TN_CPU_BY_ROWS && task->kind != TN_CPU_TASK_COPY;
     for (uint32_t i = 0; i < 2; i++) {
         if (!task->in[i]) continue;
-        writer wrote = c->writers[task->in[i] - c->list->values];
-        if (wrote == WRITER_MIXED || (wrote == WRITER_ROWS && !reads_own_rows)) return true;
+        writer wrote = c->states[task->in[i] - c->list->values].wrote;
+        if (wrote == WRITER_MIXED || (wrote == WRITER_ROWS && !reads_own_rows(task))) return true;
     }
     return task->kind == TN_CPU_TASK_KV_APPEND && c->kv_read;
 }
 
-static tn_status add_task(compiler *c, tn_cpu_task *task)
+static bool meeting_pays(const compiler *c, const tn_cpu_value *out)
+{
+    uint64_t main_bytes, side_bytes, bytes;
+    return value_bytes(c->list, out, &main_bytes, &side_bytes, &bytes) && tn_cpu_arena_meeting_pays(&c->arena, bytes);
+}
+
+// Puts the output of a task somewhere, with a barrier before the task where that saves memory.
+static tn_status place_output(compiler *c, tn_cpu_task *task)
 {
     static const writer writers[] = {[TN_CPU_BY_ROWS] = WRITER_ROWS, [TN_CPU_BY_PARTS] = WRITER_MIXED, [TN_CPU_BY_EACH] = WRITER_NONE};
+    const uint32_t out = (uint32_t)(task->out - c->list->values);
+    if (out == c->program->out_value) {
+        TN_TRY(check_border(c, task->out));
+    } else if (!write_in_place(c, task)) {
+        if (!task->barrier && !c->list->few_tokens && meeting_pays(c, task->out)) {
+            task->barrier = true;
+            cross_barrier(c);
+        }
+        TN_TRY(give_storage(c, out, task->sharing == TN_CPU_BY_EACH));
+    }
+    c->states[out].wrote = writers[task->sharing];
+    return TN_OK;
+}
+
+static tn_status add_task(compiler *c, tn_cpu_task *task)
+{
     task->sharing = sharing_of(c, task);
     task->barrier = needs_barrier(c, task);
     if (task->kind == TN_CPU_TASK_ATTENTION && c->kv_written) {
@@ -189,11 +205,9 @@ static tn_status add_task(compiler *c, tn_cpu_task *task)
         c->kv_written = false;
     }
     if (task->barrier) cross_barrier(c);
-    if (task->out) {
-        uint32_t out = (uint32_t)(task->out - c->list->values);
-        task->out->worker_stride = task->sharing == TN_CPU_BY_EACH;
-        TN_TRY(out == c->program->out_value ? check_border(c, task->out) : give_storage(c, out));
-        c->writers[out] = writers[task->sharing];
+    if (task->out) TN_TRY(place_output(c, task));
+    for (uint32_t i = 0; i < 2; i++) {
+        if (task->in[i] && !reads_own_rows(task)) c->states[task->in[i] - c->list->values].read_by_all = true;
     }
     if (task->sharing == TN_CPU_BY_PARTS && task->out) task->claims = c->list->n_claims++;
     if (task->kind == TN_CPU_TASK_ATTENTION) c->kv_read = true;
@@ -573,6 +587,17 @@ static tn_status compile(compiler *c)
     return TN_OK;
 }
 
+static tn_status place_values(compiler *c)
+{
+    uint64_t bytes;
+    if (!tn_cpu_arena_place(&c->arena, &bytes)) return bad_desc("its values do not fit into memory");
+    if (bytes > c->arena_bytes) c->arena_bytes = bytes;
+    for (uint32_t i = 0; i < c->list->n_values; i++) {
+        if (c->states[i].span != TN_NONE) c->list->values[i].arena_offset = c->arena.spans[c->states[i].span].offset;
+    }
+    return TN_OK;
+}
+
 // At most one value and one task more than the graph's for each node, a task for each tap, and one that screens the output.
 static tn_status compile_list(compiler *c, tn_cpu_list *list, uint32_t n_tokens_max)
 {
@@ -584,11 +609,12 @@ static tn_status compile_list(compiler *c, tn_cpu_list *list, uint32_t n_tokens_
                           .few_tokens = n_tokens_max <= TN_CPU_FEW_TOKENS};
     TN_TRY(tn_alloc_zero(n_values, sizeof *list->values, &list->values));
     TN_TRY(tn_alloc_zero(n_tasks, sizeof *list->tasks, &list->tasks));
-    memset(c->writers, 0, n_values * sizeof *c->writers);
+    for (size_t i = 0; i < n_values; i++) c->states[i] = (value_state){.span = TN_NONE};
+    tn_cpu_arena_clear(&c->arena);
     c->list = list;
-    c->n_live = 0;
     c->kv_written = c->kv_read = false;
-    return compile(c);
+    TN_TRY(compile(c));
+    return place_values(c);
 }
 
 tn_status tn_cpu_program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
@@ -608,8 +634,8 @@ tn_status tn_cpu_program_create(tn_device *device, const tn_program_desc *desc, 
     TN_TRY_GOTO(tn_alloc_zero(desc->n_seqs_max, sizeof *program->seq_next, &program->seq_next));
     TN_TRY_GOTO(tn_alloc_zero(desc->n_nodes, sizeof *c.order, &c.order));
     TN_TRY_GOTO(tn_alloc_zero(desc->graph->n_values, sizeof *c.last_use, &c.last_use));
-    TN_TRY_GOTO(tn_alloc_zero(n_values, sizeof *c.writers, &c.writers));
-    TN_TRY_GOTO(tn_alloc_zero(n_values, sizeof *c.live, &c.live));
+    TN_TRY_GOTO(tn_alloc_zero(n_values, sizeof *c.states, &c.states));
+    TN_TRY_GOTO(tn_cpu_arena_init(&c.arena, (uint32_t)n_values));
     fill_order(&c);
     fill_last_uses(&c);
     const uint32_t n_few = desc->n_tokens_max < TN_CPU_FEW_TOKENS ? desc->n_tokens_max : TN_CPU_FEW_TOKENS;
@@ -623,8 +649,8 @@ tn_status tn_cpu_program_create(tn_device *device, const tn_program_desc *desc, 
     status = TN_OK;
 fail:
     tn_cpu_program_destroy(program ? &program->base : NULL);
-    tn_free(c.live);
-    tn_free(c.writers);
+    tn_cpu_arena_deinit(&c.arena);
+    tn_free(c.states);
     tn_free(c.last_use);
     tn_free(c.order);
     return status;

@@ -138,8 +138,8 @@ typedef void tn_k_dequant_fn(const uint8_t *row, uint32_t n, float *y);
 typedef uint32_t tn_k_rope_fn(const float *x, const float *table_row, uint32_t n_heads, uint32_t head_dim, tn_rope_pairs pairs, float *y);
 typedef void tn_k_quant_head_fn(const float *x, uint32_t n, int32_t A, int16_t *codes, float *scale);
 typedef void tn_k_attention_fn(const tn_k_attention_args *args);
-typedef uint32_t tn_k_glu_fn(const float *gate, const float *up, uint32_t n, float *y);
-typedef uint32_t tn_k_add_fn(const float *a, const float *b, uint32_t n, float *y);
+typedef uint32_t tn_k_glu_fn(const float *gate, const float *up, uint32_t n, float *y); // y may be one of the inputs
+typedef uint32_t tn_k_add_fn(const float *a, const float *b, uint32_t n, float *y);     // y may be one of the inputs
 // Probes: what the machine can do at best. They compute something that can be checked, so that nothing of them can be left out.
 // Reads n_bytes (a multiple of 64) once. Returns the exclusive or of their 64-bit words.
 typedef uint64_t tn_k_read_stream_fn(const uint8_t *data, size_t n_bytes);

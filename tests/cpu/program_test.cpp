@@ -291,6 +291,31 @@ TEST(CpuProgram, StorageOfDeadValuesIsUsedAgain)
     EXPECT_EQ(bytes[0], bytes[1]) << "more layers need no more storage";
 }
 
+// The arena of a step of many tokens holds what a layer needs at once, and nothing else: where the feed-forward part is wide, gate and up
+// beside the residual and the codes that they come from. The products of both pass through gate's place; the codes of the norm behind them
+// lie in up's.
+TEST(CpuProgram, ABatchNeedsTwoWideValuesAtOnceAndNoThird)
+{
+    const uint64_t n = 64, width = 64, wide = 640;
+    for (uint32_t n_threads : {1u, 4u}) {
+        Device device(cpu_target(n_threads));
+        Net net(5);
+        uint32_t x = net.embed(9, width);
+        net.graph->n_layers = 3;
+        for (int32_t layer = 0; layer < 3; layer++) {
+            net.layer = layer;
+            const uint32_t a = net.norm_quant(x);
+            x = net.sum(x, net.ternary(net.norm_quant(net.glu(net.ternary(a, wide), net.ternary(a, wide), TN_GLU_RELU2)), width));
+        }
+        Packed packed(device, net);
+        Bounds bounds;
+        bounds.n_tokens_max = n;
+        Program program(device, net, packed, bounds, 0, net.graph->n_nodes, TN_NONE, x);
+        const uint64_t codes = n * TN_Q8_STRIDE(width) + 2 * n * 4; // with scales and sums
+        EXPECT_EQ(device.api().program_scratch_bytes(program.get()), n * width * 4 + codes + 2 * n * wide * 4);
+    }
+}
+
 TEST(CpuProgram, WorkersMeetOnlyWhereRowsPassBetweenThem)
 {
     Device device(cpu_target(2));

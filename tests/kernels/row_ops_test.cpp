@@ -234,6 +234,33 @@ TEST_P(GluKernels, GluEqualsTheReferenceOverTheWholeCurve)
         n, 1, [&](auto &r) { r.bits = kernel(gate.data(), up.data(), n, r.out.data()); },
         [&](auto &r) { r.bits = tn_ref_glu(glu, gate.data(), up.data(), n, r.out.data()); }));
 }
+
+// Each input in turn is what the output overwrites.
+template <typename Kernel, typename Reference>
+::testing::AssertionResult matches_in_place(const std::vector<float> &a, const std::vector<float> &b, Kernel kernel, Reference reference)
+{
+    const auto n = static_cast<uint32_t>(a.size());
+    for (bool first : {true, false}) {
+        const auto in_place = [&](auto &r) {
+            std::copy(first ? a.begin() : b.begin(), first ? a.end() : b.end(), r.out.data());
+            r.bits = kernel(first ? r.out.data() : a.data(), first ? b.data() : r.out.data(), n, r.out.data());
+        };
+        const auto result = matches<float>(n, 1, in_place, [&](auto &r) { r.bits = reference(a.data(), b.data(), n, r.out.data()); });
+        if (!result) return ::testing::AssertionFailure() << (first ? "over the first input: " : "over the second: ") << result.message();
+    }
+    return ::testing::AssertionSuccess();
+}
+
+TEST_P(GluKernels, GluMayOverwriteAnInput)
+{
+    TN_SKIP_WITHOUT_ISA(GetParam());
+    tn_glu_kind glu = GetParam().slot == TN_SLOT_glu_silu ? TN_GLU_SILU : TN_GLU_RELU2;
+    sweep(9, [&](uint32_t n, RowKind kind, Random &random) {
+        const std::vector<float> gate = make_row(random, kind, n), up = make_row(random, random_kind(random), n);
+        return matches_in_place(gate, up, function_of<tn_k_glu_fn>(GetParam()),
+                                [&](const float *a, const float *b, uint32_t count, float *y) { return tn_ref_glu(glu, a, b, count, y); });
+    });
+}
 INSTANTIATE_TEST_SUITE_P(Rows, GluKernels, ::testing::ValuesIn(rows_of({TN_SLOT_glu_relu2, TN_SLOT_glu_silu})), row_name);
 
 class AddKernels : public ::testing::TestWithParam<tn_kernel_row>
@@ -250,6 +277,15 @@ TEST_P(AddKernels, AddEqualsTheReference)
         return matches<float>(
             n, 1, [&](auto &r) { r.bits = kernel(a.data(), b.data(), n, r.out.data()); },
             [&](auto &r) { r.bits = tn_ref_add(a.data(), b.data(), n, r.out.data()); });
+    });
+}
+
+TEST_P(AddKernels, AddMayOverwriteAnInput)
+{
+    TN_SKIP_WITHOUT_ISA(GetParam());
+    sweep(10, [&](uint32_t n, RowKind kind, Random &random) {
+        const std::vector<float> a = make_row(random, kind, n), b = make_row(random, random_kind(random), n);
+        return matches_in_place(a, b, function_of<tn_k_add_fn>(GetParam()), tn_ref_add);
     });
 }
 INSTANTIATE_TEST_SUITE_P(Rows, AddKernels, ::testing::ValuesIn(rows_of({TN_SLOT_add})), row_name);
