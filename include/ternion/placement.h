@@ -44,6 +44,9 @@ typedef struct tn_layout_info {
 // the devices.  Errors: those of tn_session_create without packing.
 TN_NODISCARD TN_API tn_status tn_placement_layouts(const tn_placement *placement, void (*told)(void *user, const tn_layout_info *layout),
                                                    void *user);
+// What tn_session_params.two_stage would add to the weights of a session with this placement and the file's head; 0 where it makes no copy.
+// Opens the devices.  Errors: those of tn_session_create without packing.
+TN_NODISCARD TN_API tn_status tn_placement_two_stage_bytes(const tn_placement *placement, const char *two_stage, uint64_t *out_bytes);
 
 #ifdef __cplusplus
 }

@@ -4,6 +4,7 @@
 #include "model/model_internal.h"
 #include "runtime/host.h"
 #include "runtime/placement_internal.h"
+#include "runtime/two_stage.h"
 
 #include <string.h>
 
@@ -72,5 +73,41 @@ tn_status tn_placement_layouts(const tn_placement *placement, void (*told)(void 
     const tn_status status = collect(placement, graph, seen, &all);
     tn_free(seen);
     for (uint32_t i = 0; status == TN_OK && i < all.n; i++) told(user, &all.list[i]);
+    return status;
+}
+
+// Bytes of the head's copy on each device that keeps the head's matrix.
+static tn_status add_copies(const tn_placement *placement, const tn_graph *graph, uint64_t *bytes)
+{
+    const tn_weight_source *head = tn_two_stage_head(graph);
+    tn_device *last = NULL;
+    for (uint32_t i = 0; head && i < graph->n_nodes; i++) {
+        const tn_node *node = &graph->nodes[i];
+        tn_device *device;
+        tn_weight_layout layout;
+        if (node->weight == TN_NONE || &graph->weights[node->weight] != head) continue;
+        TN_TRY(tn_host_device(placement->host, placement->devices[unit_of(graph, node)], &device));
+        if (device == last) continue; // the embedding and the head, where they are one
+        last = device;
+        TN_TRY(device->backend->op_supported(device, graph, node));
+        TN_TRY(device->backend->weight_layout(device, head, &layout));
+        *bytes += layout.screen_bytes;
+    }
+    return TN_OK;
+}
+
+tn_status tn_placement_two_stage_bytes(const tn_placement *placement, const char *two_stage, uint64_t *out_bytes)
+{
+    TN_REQUIRE(placement);
+    TN_REQUIRE(out_bytes);
+    *out_bytes = 0;
+    tn_graph graph = *tn_model_graph(placement->model);
+    tn_weight_source *weights;
+    TN_TRY(tn_alloc(graph.n_weights, sizeof *weights, &weights));
+    memcpy(weights, graph.weights, graph.n_weights * sizeof *weights);
+    graph.weights = weights;
+    tn_status status = tn_two_stage_set(&graph, two_stage);
+    if (status == TN_OK) status = add_copies(placement, &graph, out_bytes);
+    tn_free(weights);
     return status;
 }

@@ -84,8 +84,8 @@ TEST(Bench, CsvAndJsonLinesHaveOneLineForEachTest)
     EXPECT_EQ(cli::count_lines(table), 4u) << table;
     EXPECT_EQ(table.rfind("build_commit,build_number,cpu_info,gpu_info,backends,model_filename,model_type,", 0), 0u);
     EXPECT_TRUE(contains(table, ",n_prompt,n_gen,n_depth,test_time,avg_ns,stddev_ns,avg_ts,stddev_ts,n_pl,"));
-    EXPECT_TRUE(contains(table, ",memory_share,int8_share,roofline_share\n"));
-    EXPECT_TRUE(contains(table, "\"\",\"\",\"\"\n")) << "shares of limits that were not measured are empty: " << table;
+    EXPECT_TRUE(contains(table, ",memory_share,int8_share,roofline_share,two_stage,two_stage_bytes,two_stage_rows,"));
+    EXPECT_TRUE(contains(table, ",\"\",\"\",\"\",\"off\",\"0\",\"0\",")) << "shares of limits that were not measured are empty: " << table;
     std::istringstream results(run(lines).out);
     size_t n = 0;
     for (std::string line; std::getline(results, line); n++) cli::text_of(cli::parse_json(line).get(), "model_type");

@@ -32,7 +32,7 @@ TEST(Head, ALineOffersAnotherTypeOnceWhereItIsWorthIt)
     ASSERT_NO_FATAL_FAILURE(make_model(large, "f16"));
     ASSERT_NO_FATAL_FAILURE(make_model(quantised, "q6_k"));
     const std::vector<std::string> bench = {"bench", "-m", large, "-p", "4", "-n", "0", "-r", "1", "-ub", "2,4"};
-    EXPECT_TRUE(contains(run(tokens("run", large)).err, offer));
+    EXPECT_TRUE(contains(run(tokens("run", large, {"--two-stage", "off"})).err, offer));
     const std::string err = run(bench).err;
     EXPECT_TRUE(contains(err, offer));
     EXPECT_EQ(err.find(offer), err.rfind(offer)) << "said for each of two sessions";

@@ -192,6 +192,24 @@ TEST(Screen, StoresTheNormsOfWhatItHoldsAndOfWhatItRoundedOff)
     }
 }
 
+// Every f16 value, 32 neighbours a row: what the copy holds is near to it, and rows that are not finite are marked.
+TEST(Screen, ReadsEveryHalf)
+{
+    HeadCase c{"halves", TN_DTYPE_F16, 2048, 32, {}, {}};
+    for (uint32_t h = 0; h < 65536; h++) c.w.push_back(tn_f16_to_f32(static_cast<uint16_t>(h)));
+    const ScreenedHead head(c);
+    for (uint32_t n = 0; n < c.N; n++) {
+        const bool is_finite = (n * 32 & 0x7c00u) != 0x7c00u;
+        ASSERT_EQ(std::isinf(head.residual_norm(n)), !is_finite) << n;
+        float absmax = 0;
+        for (uint32_t k = 0; k < 32; k++) absmax = std::max(absmax, std::abs(head.at(n, k)));
+        for (uint32_t k = 0; is_finite && k < 32; k++) {
+            const double step = std::max(double{absmax} / 127, double{TN_SCREEN_SCALE_MIN});
+            ASSERT_LE(std::abs(head.copied(n, k) - double{head.at(n, k)}), 0.5001 * step) << n << " " << k;
+        }
+    }
+}
+
 TEST(Screen, RootsAreNeverTooSmall)
 {
     Random random(5);

@@ -94,6 +94,18 @@ static void add_shares(json_t *o, const tn_cli_bench_result *r, const measured *
     json_object_set_new(o, "roofline_share", real_or_null(m->shares.roofline));
 }
 
+// Whether replies were computed in two stages, and what of each row of logits was computed exactly.
+static void add_two_stage(json_t *o, const tn_cli_bench_report *report, const tn_cli_bench_result *r)
+{
+    const tn_two_stage_info *t = &r->two_stage;
+    const char *given = tn_cli_text(report->options, TN_OPT_TWO_STAGE);
+    json_object_set_new(o, "two_stage", json_string(given ? given : "off"));
+    json_object_set_new(o, "two_stage_bytes", json_integer((json_int_t)t->bytes));
+    json_object_set_new(o, "two_stage_rows", json_integer((json_int_t)t->n_rows));
+    json_object_set_new(o, "two_stage_kept_per_row", json_real(t->n_rows ? (double)t->n_kept / (double)t->n_rows : 0));
+    json_object_set_new(o, "two_stage_whole_rows", json_integer((json_int_t)t->n_whole));
+}
+
 // The flags of the run as an object of their names and values; true for those without a value.
 static json_t *given_options(const tn_cli_options *options)
 {
@@ -162,6 +174,7 @@ static json_t *result_fields(const tn_cli_bench_report *report, const tn_cli_ben
     json_object_set_new(o, "avg_ts", json_real(m->ts.mean));
     json_object_set_new(o, "stddev_ts", json_real(m->ts.deviation));
     add_shares(o, r, m);
+    add_two_stage(o, report, r);
     if (nested) add_nested(o, report, r, m);
     return o;
 }
@@ -228,6 +241,7 @@ static void print_header_row(const tn_cli_bench_columns *c)
     printf(" %15s | %20s |", "test", "t/s");
     if (c->limits) printf(" %6s | %6s | %6s |", "GB/s", "% mem", "% int8");
     if (c->roofline) printf(" %6s |", "% roof");
+    if (c->two_stage) printf(" %9s |", "2 stages");
     printf("\n| %.30s | %.9s: | %.9s: | %.10s |", "------------------------------", "---------", "---------", "----------");
     if (c->gpu_layers) printf(" --: |");
     printf(" ------: |");
@@ -237,7 +251,18 @@ static void print_header_row(const tn_cli_bench_columns *c)
     printf(" %.14s: | %.19s: |", "--------------", "-------------------");
     if (c->limits) printf(" -----: | -----: | -----: |");
     if (c->roofline) printf(" -----: |");
+    if (c->two_stage) printf(" --------: |");
     printf("\n");
+}
+
+// Logits of a row that the second stage computed; nothing where there was none.
+static void print_kept(const tn_two_stage_info *t)
+{
+    if (t->n_rows) {
+        printf(" %9.0f |", (double)t->n_kept / (double)t->n_rows);
+    } else {
+        printf(" %9s |", "");
+    }
 }
 
 // A share as percent; nothing where it is unknown.
@@ -273,6 +298,7 @@ static void print_row(const tn_cli_bench_report *report, const tn_cli_bench_resu
         print_share(m->shares.int8);
     }
     if (c->roofline) print_share(m->shares.roofline);
+    if (c->two_stage) print_kept(&r->two_stage);
     printf("\n");
 }
 

@@ -12,16 +12,17 @@ typedef struct tn_cli_bench_result {
     char cpu_info[128], gpu_info[128], backends[64], devices[256], isa[64];
     int64_t n_gpu_layers; // -1: auto, -2: all
     tn_session_costs costs;
-    json_t *kernels;         // names of those in use; owned by the caller
-    tn_cli_profile *profile; // of all samples; NULL: none is kept
-    char test_time[32];      // when it began, UTC
+    tn_two_stage_info two_stage; // of this test alone, its warm-up too
+    json_t *kernels;             // names of those in use; owned by the caller
+    tn_cli_profile *profile;     // of all samples; NULL: none is kept
+    char test_time[32];          // when it began, UTC
     uint64_t *samples_ns;
     size_t n_samples;
 } tn_cli_bench_result;
 
 // Which columns the table shows beside those that are always there.
 typedef struct tn_cli_bench_columns {
-    bool batch, ubatch, gpu_layers, devices, limits, roofline;
+    bool batch, ubatch, gpu_layers, devices, limits, roofline, two_stage;
 } tn_cli_bench_columns;
 
 // Zero-initialise, then set the first five.

@@ -3,6 +3,7 @@
 #include "interrupt.h"
 #include "numbers.h"
 #include "report.h"
+#include "two_stage_option.h"
 #include "units.h"
 
 #include <stdio.h>
@@ -30,6 +31,7 @@ typedef struct bench_job {
     int32_t *tokens;        // [n_ctx_train], what prompts consist of
     int32_t *batch_tokens;  // [batch_capacity], of the call in hand
     uint32_t *batch_seqs;   // the same
+    uint32_t *batch_top;    // [n_pl_max], 1 each: replies in two stages want the best token
     size_t batch_capacity;
     uint32_t n_positions_max, n_pl_max; // of all tests
     tn_cli_bench_result result;         // of the test that runs
@@ -127,16 +129,20 @@ static int reserve_batch(bench_job *job)
     }
     job->batch_tokens = calloc(job->batch_capacity, sizeof *job->batch_tokens);
     job->batch_seqs = calloc(job->batch_capacity, sizeof *job->batch_seqs);
-    return job->batch_tokens && job->batch_seqs ? 0 : tn_cli_out_of_memory();
+    job->batch_top = calloc(job->n_pl_max, sizeof *job->batch_top);
+    if (!job->batch_tokens || !job->batch_seqs || !job->batch_top) return tn_cli_out_of_memory();
+    for (uint32_t i = 0; i < job->n_pl_max; i++) job->batch_top[i] = 1;
+    return 0;
 }
 
-// Decodes the first `n` tokens of the batch's arrays.
-static int decode(bench_job *job, uint32_t n)
+// Decodes the first `n` tokens of the batch's arrays. n_top: as in tn_batch.
+static int decode(bench_job *job, uint32_t n, const uint32_t *n_top)
 {
     tn_batch batch = TN_BATCH_INIT;
     batch.n_tokens = n;
     batch.tokens = job->batch_tokens;
     batch.seqs = job->batch_seqs;
+    batch.n_top = n_top;
     batch.progress = tn_cli_progress_hook(&job->silent);
     return tn_session_decode(job->engine.session, &batch) == TN_OK ? 0 : tn_cli_fail_status(NULL);
 }
@@ -152,7 +158,7 @@ static int feed(bench_job *job, uint32_t first_seq, uint32_t n_seqs, uint32_t at
             job->batch_seqs[i] = first_seq + (uint32_t)((done + i) / n);
             job->batch_tokens[i] = job->tokens[at + (done + i) % n];
         }
-        rc = decode(job, n_call);
+        rc = decode(job, n_call, NULL);
     }
     return rc;
 }
@@ -167,7 +173,7 @@ static int reply(bench_job *job, uint32_t at, uint32_t n)
             job->batch_seqs[seq] = seq;
             job->batch_tokens[seq] = job->tokens[at + i];
         }
-        rc = decode(job, n_pl);
+        rc = decode(job, n_pl, job->batch_top);
     }
     return rc;
 }
@@ -207,9 +213,23 @@ static void say(const bench_job *job, const char *what, size_t number)
     fprintf(stderr, "ternion bench: test %zu of %zu, %s %zu\n", job->n_done + 1, job->n_tests, what, number);
 }
 
+// What the two-stage head did since `before`.
+static int count_two_stage(bench_job *job, const tn_two_stage_info *before)
+{
+    tn_two_stage_info *now = &job->result.two_stage;
+    *now = (tn_two_stage_info)TN_TWO_STAGE_INFO_INIT;
+    if (tn_session_get_two_stage(job->engine.session, now) != TN_OK) return tn_cli_fail_status(NULL);
+    now->n_rows -= before->n_rows;
+    now->n_kept -= before->n_kept;
+    now->n_whole -= before->n_whole;
+    return 0;
+}
+
 static int run_test(bench_job *job)
 {
     tn_cli_bench_result *r = &job->result;
+    tn_two_stage_info before = TN_TWO_STAGE_INFO_INIT;
+    if (tn_session_get_two_stage(job->engine.session, &before) != TN_OK) return tn_cli_fail_status(NULL);
     uint64_t ns = 0;
     time_t now = time(NULL);
     struct tm utc;
@@ -228,6 +248,7 @@ static int run_test(bench_job *job)
         r->samples_ns[r->n_samples++] = ns;
         if (rc == 0 && r->profile) rc = tn_cli_profile_add(r->profile, job->engine.session, job->engine.info.n_layers);
     }
+    if (rc == 0) rc = count_two_stage(job, &before);
     if (rc == 0) rc = tn_cli_bench_report_add(&job->report, r);
     job->n_done++;
     return rc;
@@ -381,6 +402,7 @@ static int run_all(bench_job *job)
     job->report.columns.batch = batches->n > 1;
     job->report.columns.ubatch = ubatches->n > 1;
     job->report.columns.gpu_layers = tn_cli_given(&job->cli->options, TN_OPT_GPU_LAYERS);
+    job->report.columns.two_stage = strcmp(tn_cli_two_stage(job->cli), "off") != 0;
     job->report.columns.devices = tn_cli_given(&job->cli->options, TN_OPT_DEVICE);
     int rc = 0;
     for (size_t t = 0; t < threads->n && rc == 0; t++) {
@@ -415,6 +437,7 @@ int tn_cli_bench(tn_cli *cli)
     free(job->tokens);
     free(job->batch_tokens);
     free(job->batch_seqs);
+    free(job->batch_top);
     json_decref(job->result.kernels);
     tn_cli_profile_deinit(&job->profile);
     tn_cli_bench_report_deinit(&job->report);

@@ -5,6 +5,7 @@
 #include "plain.h"
 #include "report.h"
 #include "summary.h"
+#include "two_stage_option.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +79,7 @@ static int start_session(tn_cli_chat *chat)
     params.n_ubatch = (uint32_t)tn_cli_int(&cli->options, TN_OPT_UBATCH);
     int rc = tn_cli_prompt_check(cli, &chat->engine, &none, params.n_ctx);
     if (rc == 0) rc = tn_cli_sampling_read(cli, &chat->engine, &chat->sampling);
+    if (rc == 0) rc = tn_cli_two_stage_for(cli, chat->engine.tokenizer, &chat->sampling.sampler, &params.two_stage);
     if (rc == 0) rc = tn_cli_engine_open_host(cli, &chat->engine, tn_cli_int(&cli->options, TN_OPT_THREADS));
     if (rc == 0) rc = tn_cli_engine_place(cli, &chat->engine);
     if (rc) return rc;

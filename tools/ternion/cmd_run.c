@@ -4,6 +4,7 @@
 #include "report.h"
 #include "sampling.h"
 #include "summary.h"
+#include "two_stage_option.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -42,6 +43,7 @@ static int prepare(tn_cli *cli, tn_cli_engine *engine, tn_cli_prompt *prompt, tn
     params.n_ubatch = (uint32_t)tn_cli_int(&cli->options, TN_OPT_UBATCH);
     rc = tn_cli_prompt_check(cli, engine, prompt, params.n_ctx);
     if (rc == 0) rc = tn_cli_sampling_read(cli, engine, w);
+    if (rc == 0) rc = tn_cli_two_stage_for(cli, engine->tokenizer, &w->sampler, &params.two_stage);
     if (rc == 0) rc = tn_cli_engine_open_host(cli, engine, tn_cli_int(&cli->options, TN_OPT_THREADS));
     if (rc == 0) rc = tn_cli_engine_place(cli, engine);
     if (rc) return rc;
@@ -76,6 +78,7 @@ static int answer_prompt(tn_cli *cli, tn_cli_engine *engine, const tn_cli_prompt
     if (rc == 0) rc = cli->json ? tn_cli_print_answer_json(engine, prompt, NULL, &w->sampler, answer) : end_line(cli, prompt, answer);
     if (rc) return rc;
     tn_cli_note_summary(engine, prompt, w->sampler.seed, answer);
+    if (cli->verbosity > 0) tn_cli_two_stage_note_use(engine);
     return answer->stop == TN_CLI_STOP_INTERRUPTED ? TN_CLI_INTERRUPTED : TN_CLI_OK;
 }
 

@@ -259,6 +259,21 @@ static void json_layout(void *user, const tn_layout_info *l)
                                           (json_int_t)l->n_elements, "size_bytes", (json_int_t)l->size_bytes));
 }
 
+// What the two-stage head, the default of run and chat, adds to that.
+static int show_two_stage(const show_job *job, json_t *root)
+{
+    uint64_t bytes = 0;
+    char size[24];
+    if (tn_placement_two_stage_bytes(job->engine.placement, "auto", &bytes) != TN_OK) return tn_cli_fail_status(NULL);
+    if (job->cli->json) {
+        json_object_set_new(root, "two_stage_bytes", json_integer((json_int_t)bytes));
+        return 0;
+    }
+    tn_cli_format_bytes(bytes, size, sizeof size);
+    if (bytes > 0) printf("\ntwo-stage head: %s more in run and chat, unless --two-stage off\n", size);
+    return 0;
+}
+
 // What a session here would pack the weights into.
 static int show_layouts(show_job *job)
 {
@@ -274,10 +289,12 @@ static int show_layouts(show_job *job)
         json_decref(list);
         return tn_cli_fail_status(NULL);
     }
-    if (!job->cli->json) return 0;
-    json_t *root = json_object();
+    json_t *root = job->cli->json ? json_object() : NULL;
     json_object_set_new(root, "layouts", list); // which takes the list even where there is no root
-    return tn_cli_json_print(root);
+    rc = show_two_stage(job, root);
+    if (rc == 0 && job->cli->json) return tn_cli_json_print(root);
+    json_decref(root);
+    return rc;
 }
 
 // Opens the file as what it is: a model that runs here, or any other GGUF file, with the reason.

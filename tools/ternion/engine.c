@@ -5,6 +5,7 @@
 #include "pack_cache_option.h"
 #include "plain.h"
 #include "report.h"
+#include "two_stage_option.h"
 #include "units.h"
 
 #include <stdio.h>
@@ -179,9 +180,7 @@ int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params pa
     params.pack_cache_bytes_max = engine->pack_cache_bytes_max;
     params.placement = engine->placement;
     params.head = tn_cli_text(&cli->options, TN_OPT_HEAD);
-    if (cli->verb != TN_VERB_LOGITS && !engine->head_noted && strcmp(params.head, "keep") == 0)
-        tn_cli_head_note(engine->model, &engine->info);
-    engine->head_noted = true; // not again for the next of many sessions
+    if (!params.two_stage && cli->verb == TN_VERB_BENCH) params.two_stage = tn_cli_two_stage(cli);
     params.log = tn_cli_log();
     params.progress = tn_cli_progress_hook(&cli->progress);
     tn_status status = tn_session_create(engine->model, engine->host, &params, &engine->session);
@@ -191,6 +190,9 @@ int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params pa
         return tn_cli_fail_status(status == TN_OUT_OF_MEMORY ? command : NULL);
     }
     tn_session_get_info(engine->session, &engine->session_info);
+    if (cli->verb != TN_VERB_LOGITS && !engine->head_noted && !tn_cli_two_stage_note(engine) && strcmp(params.head, "keep") == 0)
+        tn_cli_head_note(engine->model, &engine->info);
+    engine->head_noted = true; // not again for the next of many sessions
     return 0;
 }
 

@@ -56,29 +56,52 @@ static int keep_token(generation *g, int32_t token)
     return 0;
 }
 
+// A call's tokens, and for those whose logits the sampler will look at how many of the best.
+static tn_batch batch_of(const generation *g, const int32_t *tokens, size_t n, const uint32_t *n_top)
+{
+    tn_batch batch = TN_BATCH_INIT;
+    batch.n_tokens = (uint32_t)n;
+    batch.tokens = tokens;
+    batch.n_top = n_top;
+    batch.n_top_ids = (uint32_t)tn_tokenizer_n_vocab(g->engine->tokenizer);
+    return batch;
+}
+
+static tn_status accept_all(generation *g, const int32_t *tokens, size_t n)
+{
+    tn_status status = TN_OK;
+    for (size_t i = 0; i < n && status == TN_OK; i++) status = tn_sampler_accept(g->sampler, tokens[i]);
+    return status;
+}
+
 // Feeds what is new of the prompt in calls of -b tokens; only its last token's logits are computed.
 static int feed_prompt(generation *g, const tn_cli_prompt *prompt)
 {
     size_t n_batch = (size_t)tn_cli_int(&g->cli->options, TN_OPT_BATCH);
     uint8_t *wanted = calloc(prompt->n_tokens + 1, 1);
-    tn_status status = TN_OK;
-    if (!wanted) return tn_cli_out_of_memory();
+    uint32_t *n_top = calloc(prompt->n_tokens + 1, sizeof *n_top);
+    if (!wanted || !n_top) {
+        free(wanted);
+        free(n_top);
+        return tn_cli_out_of_memory();
+    }
     wanted[prompt->n_tokens - 1] = 1;
-    for (size_t i = 0; i < g->params->n_known && status == TN_OK; i++) status = tn_sampler_accept(g->sampler, prompt->tokens[i]);
+    tn_status status = accept_all(g, prompt->tokens, g->params->n_known);
     for (size_t at = g->params->n_known; at < prompt->n_tokens && status == TN_OK; at += n_batch) {
         size_t n = prompt->n_tokens - at < n_batch ? prompt->n_tokens - at : n_batch;
-        tn_batch batch = TN_BATCH_INIT;
-        batch.n_tokens = (uint32_t)n;
-        batch.tokens = prompt->tokens + at;
+        status = accept_all(g, prompt->tokens + at, n);
+        if (status != TN_OK) break;
+        n_top[at + n - 1] = tn_sampler_n_top(g->sampler);
+        tn_batch batch = batch_of(g, prompt->tokens + at, n, n_top + at);
         batch.logits = wanted + at;
         g->cli->progress.base = at;
         g->cli->progress.whole = prompt->n_tokens;
         batch.progress = tn_cli_progress_hook(&g->cli->progress);
         status = tn_session_decode(g->engine->session, &batch);
-        for (size_t i = 0; i < n && status == TN_OK; i++) status = tn_sampler_accept(g->sampler, prompt->tokens[at + i]);
     }
     tn_cli_progress_end(&g->cli->progress);
     free(wanted);
+    free(n_top);
     if (status == TN_CANCELLED && tn_cli_interrupted()) {
         g->answer->stop = TN_CLI_STOP_INTERRUPTED;
         return 0;
@@ -117,9 +140,8 @@ static int next_token(generation *g, int64_t n_predict, int32_t *out_token)
 
 static int decode_token(generation *g, int32_t token)
 {
-    tn_batch batch = TN_BATCH_INIT;
-    batch.n_tokens = 1;
-    batch.tokens = &token;
+    const uint32_t n_top = tn_sampler_n_top(g->sampler); // it has accepted the token
+    const tn_batch batch = batch_of(g, &token, 1, &n_top);
     if (tn_session_decode(g->engine->session, &batch) != TN_OK) return tn_cli_fail_status(NULL);
     g->answer->n_decoded++;
     return 0;
