@@ -38,8 +38,8 @@ typedef struct tn_session_params {
     uint64_t pack_cache_bytes_min; // smaller weights are not kept; 0: 64 MiB
     uint64_t pack_cache_bytes_max; // of all files in the folder: the least recently used go; 0: no limit
     // A copy of 8 bits beside an output head of F32, F16 or BF16, by which batches that say n_top compute only the rows of the head that
-    // can be among the best; exactly, so with the same tokens. NULL or "off": there is none; "on"; "auto": where the head is large, and it
-    // is left unused where it spares too little. It takes 0.56 bytes a value of the head (tn_session_get_two_stage).
+    // can be among the best; exactly, so with the same tokens. NULL or "off": there is none; "on"; "auto": for heads of 1 MiB and
+    // more, and it is left unused where it spares too little. It takes 0.56 bytes a value of the head (tn_session_get_two_stage).
     const char *two_stage;
 } tn_session_params;
 #define TN_SESSION_PARAMS_INIT TN_PARAMS_INIT(tn_session_params)

@@ -3,8 +3,8 @@
 
 #include <strings.h>
 
-// Smaller heads stay in the last cache of most machines: reading them is not what costs.
-static const uint64_t bytes_min = (uint64_t)64 << 20;
+// A head of 2 MiB, which no memory is read for, gains too: int8 products are faster than those of floats. Smaller ones were not measured.
+static const uint64_t bytes_min = (uint64_t)1 << 20;
 enum { GROUP = 32 }; // columns that share a scale of the copy
 
 static bool is_float(tn_dtype dtype) { return dtype == TN_DTYPE_F32 || dtype == TN_DTYPE_F16 || dtype == TN_DTYPE_BF16; }

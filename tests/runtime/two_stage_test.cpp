@@ -311,7 +311,7 @@ TEST(TwoStage, SaysWhatItTakes)
     Running off(path, nullptr), automatic(path, "auto"), on(path, "on");
     const uint64_t panels = (3000 + 15) / 16, bytes = panels * (256 / 32 * 576 + 128);
     EXPECT_EQ(off.two_stage().bytes, 0u);
-    EXPECT_EQ(automatic.two_stage().bytes, 0u) << "a head that small stays in the cache";
+    EXPECT_EQ(automatic.two_stage().bytes, bytes);
     EXPECT_EQ(on.two_stage().bytes, bytes);
     EXPECT_GE(on.info().weights_bytes, off.info().weights_bytes + bytes);
     tn_session_costs costs[2] = {TN_SESSION_COSTS_INIT, TN_SESSION_COSTS_INIT};
@@ -345,7 +345,7 @@ TEST(TwoStage, DependsOnTheHeadsShape)
     head.name = "output";
     head.kind = TN_WEIGHT_DENSE;
     head.dtype = TN_DTYPE_F16;
-    head.n_rows = 128256;
+    head.n_rows = 1024;
     tn_graph graph = {};
     graph.n_nodes = 1;
     graph.nodes = &node;
@@ -360,8 +360,9 @@ TEST(TwoStage, DependsOnTheHeadsShape)
                  {2560, nullptr, TN_OK, TN_SCREENING_NONE},
                  {2570, "auto", TN_OK, TN_SCREENING_NONE},
                  {2570, "on", TN_INVALID_ARGUMENT, TN_SCREENING_NONE},
-                 {256, "auto", TN_OK, TN_SCREENING_NONE},
-                 {256, "on", TN_OK, TN_SCREENING_ALWAYS}};
+                 {512, "auto", TN_OK, TN_SCREENING_AUTO},
+                 {480, "auto", TN_OK, TN_SCREENING_NONE},
+                 {480, "on", TN_OK, TN_SCREENING_ALWAYS}}; // 1 MiB, and less
     for (const auto &c : cases) {
         head.n_cols = c.n_cols;
         head.screening = TN_SCREENING_NONE;

@@ -77,8 +77,11 @@ static json_t *json_memory(const tn_cli_engine *engine)
 {
     static const char *const uses[] = {"none", "mapped", "written", "failed"};
     const tn_session_info *info = &engine->session_info;
-    return json_pack("{s:I, s:I, s:I, s:I, s:s}", "weights_bytes", (json_int_t)info->weights_bytes, "kv_bytes", (json_int_t)info->kv_bytes,
-                     "scratch_bytes", (json_int_t)info->scratch_bytes, "peak_rss_bytes", (json_int_t)tn_cli_peak_rss_bytes(), "pack_cache",
+    tn_two_stage_info two_stage = TN_TWO_STAGE_INFO_INIT;
+    if (tn_session_get_two_stage(engine->session, &two_stage) != TN_OK) return NULL;
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:s}", "two_stage_bytes", (json_int_t)two_stage.bytes, "weights_bytes",
+                     (json_int_t)info->weights_bytes, "kv_bytes", (json_int_t)info->kv_bytes, "scratch_bytes",
+                     (json_int_t)info->scratch_bytes, "peak_rss_bytes", (json_int_t)tn_cli_peak_rss_bytes(), "pack_cache",
                      uses[tn_session_pack_cache(engine->session)]);
 }
 

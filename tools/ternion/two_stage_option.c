@@ -7,6 +7,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+// Smaller copies are not worth a line.
+static const uint64_t WORTH_BYTES = 16u << 20;
+
 const char *tn_cli_two_stage(const tn_cli *cli)
 {
     const char *given = tn_cli_text(&cli->options, TN_OPT_TWO_STAGE);
@@ -32,7 +35,7 @@ bool tn_cli_two_stage_note(const tn_cli_engine *engine)
     tn_session_costs costs = TN_SESSION_COSTS_INIT;
     char whole[24], copy[24];
     if (tn_session_get_two_stage(engine->session, &info) != TN_OK || tn_session_get_costs(engine->session, &costs) != TN_OK ||
-        info.bytes == 0)
+        info.bytes < WORTH_BYTES)
         return false;
     tn_cli_format_bytes(costs.head_bytes, whole, sizeof whole);
     tn_cli_format_bytes(info.bytes, copy, sizeof copy);

@@ -9,7 +9,7 @@ const char *tn_cli_two_stage(const tn_cli *cli);
 // The same for answers by this sampler: none where it looks at every logit. Returns 0, or the exit status after a message where it was
 // asked for nevertheless.
 int tn_cli_two_stage_for(const tn_cli *cli, const tn_tokenizer *tokenizer, const tn_sampler_params *sampler, const char **out_two_stage);
-// Says what the session's copy takes and spares; true where there is one.
+// Says what the session's copy takes and spares; true where that is worth a line.
 bool tn_cli_two_stage_note(const tn_cli_engine *engine);
 // With -v: what it computed.
 void tn_cli_two_stage_note_use(const tn_cli_engine *engine);
