@@ -246,6 +246,39 @@ TEST(Bench, AProfileSaysWhereTheTimeGoes)
     cli::expect_error(run({"bench", "--profile", "-o", "csv"}), 2, "csv");
 }
 
+TEST(Bench, AProfileCountsWhatIsSkipped)
+{
+    std::vector<std::string> tests = {"bench", "--no-limits", "-p",        "0",  "-n",   "5",      "-r", "2",
+                                      "-t",    "2",           "--profile", "-o", "json", "--skip", "on"};
+    const cli::Json with = cli::parse_json(run(tests).out);
+    const json_t *profile = json_object_get(json_array_get(with.get(), 0), "profile");
+    EXPECT_EQ(cli::integer_of(profile, "n_gates"), 2 * 5 * 6 * 768) << "neurons of 6 layers";
+    EXPECT_EQ(cli::integer_of(profile, "n_codes"), cli::integer_of(profile, "n_gates"));
+    EXPECT_GT(cli::number_of(profile, "n_gates_zero"), 0.3 * cli::number_of(profile, "n_gates"));
+    EXPECT_GE(cli::number_of(profile, "n_codes_zero"), cli::number_of(profile, "n_gates_zero"));
+    EXPECT_LT(cli::number_of(profile, "n_codes_zero"), cli::number_of(profile, "n_codes"));
+    tests.resize(tests.size() - 2);
+    const cli::Json without = cli::parse_json(run(tests).out);
+    EXPECT_EQ(cli::integer_of(json_object_get(json_array_get(without.get(), 0), "profile"), "n_gates"), 0) << "bench skips only if told to";
+    tests[12] = "md";
+    tests.insert(tests.end(), {"--skip", "on"});
+    EXPECT_TRUE(contains(run(tests).out, "\nskipped: ")) << run(tests).out;
+    cli::expect_error(run({"bench", "--skip", "maybe"}), 2, "--skip");
+}
+
+TEST(Bench, SkippingChangesNoLogit)
+{
+    const std::vector<std::string> logits = {"logits", "--hash", "-p", "Once upon a time there was"};
+    const std::string whole = run(logits).out;
+    for (const char *skip : {"on", "off", "auto"}) {
+        for (const char *ubatch : {"1", "3", "512"}) {
+            std::vector<std::string> command = logits;
+            command.insert(command.end(), {"--skip", skip, "-ub", ubatch});
+            EXPECT_EQ(run(command).out, whole) << skip << " " << ubatch;
+        }
+    }
+}
+
 TEST(Bench, RefusesATestThatDoesNotFit)
 {
     cli::expect_error(run({"bench", "-p", "513", "-n", "0"}), 1, "513 positions");

@@ -38,8 +38,7 @@ std::vector<Target> all_targets()
                 for (uint32_t n_threads : {1u, 3u})
                     targets.push_back({std::string(desc.name) + "_" + isa + "_" + std::to_string(n_threads), backends[b], d, n_threads, isa,
                                        "t2_16", "off"});
-                targets.push_back({std::string(desc.name) + "_" + isa + "_3_dense", backends[b], d, 3, isa, "t5_16", "off"});
-                targets.push_back({std::string(desc.name) + "_" + isa + "_2_skipping", backends[b], d, 2, isa, "t2_16", "on"});
+                targets.push_back({std::string(desc.name) + "_" + isa + "_3_dense_skipping", backends[b], d, 3, isa, "t5_16", "on"});
             }
             targets.push_back({std::string(best.name) + "_best_8", backends[b], d, 8, "", "", ""});
             host.cpu_isa_max = nullptr;

@@ -138,6 +138,7 @@ int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_thread
     params.cpu_isa_max = tn_cli_text(&cli->options, TN_OPT_CPU_ISA);
     params.cpu_packing = tn_cli_text(&cli->options, TN_OPT_PACKING);
     params.cpu_skip = tn_cli_text(&cli->options, TN_OPT_SKIP);
+    if (!params.cpu_skip && cli->verb == TN_VERB_BENCH) params.cpu_skip = "off"; // what is measured does not change on the way
     params.log = tn_cli_log();
     if (tn_host_open(&params, &engine->host) == TN_OK) return 0;
     char command[64];

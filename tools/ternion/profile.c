@@ -159,6 +159,10 @@ json_t *tn_cli_profile_json(const tn_cli_profile *profile)
     json_object_set_new(o, "step_ns", json_integer((json_int_t)t->step_ns));
     json_object_set_new(o, "n_barriers", json_integer((json_int_t)t->n_barriers));
     json_object_set_new(o, "barrier_wait_ns", json_integer((json_int_t)t->barrier_wait_ns));
+    json_object_set_new(o, "n_gates", json_integer((json_int_t)t->n_gates));
+    json_object_set_new(o, "n_gates_zero", json_integer((json_int_t)t->n_gates_zero));
+    json_object_set_new(o, "n_codes", json_integer((json_int_t)t->n_codes));
+    json_object_set_new(o, "n_codes_zero", json_integer((json_int_t)t->n_codes_zero));
     json_object_set_new(o, "ops", ops);
     json_object_set_new(o, "layer_ns", layers);
     return o;

@@ -31,7 +31,8 @@ void tn_cli_profile_deinit(tn_cli_profile *profile);
 
 // A table for people; `n_tokens`: of all runs; `layers`: a line for each layer too.
 void tn_cli_profile_print(const tn_cli_profile *profile, const char *test, double n_tokens, bool layers, FILE *out);
-// {"n_steps", "step_ns", "n_barriers", "barrier_wait_ns", "ops": [...], "layer_ns": [...]}. NULL without memory.
+// {"n_steps", "step_ns", "n_barriers", "barrier_wait_ns", "n_gates", "n_gates_zero", "n_codes", "n_codes_zero", "ops": [...], "layer_ns":
+// [...]}. NULL without memory.
 json_t *tn_cli_profile_json(const tn_cli_profile *profile);
 
 #endif
