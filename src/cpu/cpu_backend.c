@@ -73,7 +73,7 @@ static uint64_t memory_total(const tn_cpu_share *share)
     return pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
 }
 
-uint64_t tn_cpu_memory_free(void)
+static uint64_t memory_available(void)
 {
     uint64_t kib = 0;
     FILE *file = fopen("/proc/meminfo", "re");
@@ -87,8 +87,20 @@ uint64_t tn_cpu_memory_free(void)
 
 static uint64_t memory_free(uint64_t total)
 {
-    const uint64_t bytes = tn_cpu_memory_free();
+    const uint64_t bytes = memory_available();
     return bytes < total ? bytes : total;
+}
+
+uint64_t tn_cpu_memory_left(const tn_cpu_device *device)
+{
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file) return 0;
+    const bool found = fscanf(file, "%*u %lu", &pages) == 1;
+    fclose(file);
+    const long page_bytes = sysconf(_SC_PAGESIZE);
+    const uint64_t resident = found && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : UINT64_MAX;
+    return resident < device->memory_bytes ? memory_free(device->memory_bytes - resident) : 0;
 }
 
 static tn_status device_describe(const tn_backend_host *host, uint32_t index, tn_device_desc *out_desc)
@@ -147,6 +159,7 @@ static tn_status device_open(const tn_backend_host *host, uint32_t index, tn_dev
     device->levels = levels;
     device->log = host->log;
     device->cache_bytes = share->cache_bytes;
+    device->memory_bytes = memory_total(share);
     TN_TRY_GOTO(tn_cpu_packing_fix(device, host->cpu_packing ? host->cpu_packing : ""));
     TN_TRY_GOTO(skip_of(host->cpu_skip, &device->skip));
     tn_cpu_dispatch(levels, &device->kernels);

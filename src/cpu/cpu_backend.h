@@ -22,6 +22,7 @@ typedef struct tn_cpu_device {
     tn_cpu_pool *pool;      // owned
     tn_log log;
     uint64_t cache_bytes;    // of the last level; 0: unknown
+    uint64_t memory_bytes;   // that the device may use, at most a cgroup's limit
     tn_cpu_layout ternary;   // for models whose weights come from memory; 0: not chosen yet
     bool ternary_is_fixed;   // by the host, for all models
     bool ternary_is_assumed; // not measured
@@ -41,8 +42,8 @@ static inline uint8_t *tn_cpu_buffer_data(tn_buffer *buffer) { return ((tn_cpu_b
 // OK where `buffer` is of `device` and holds [offset, offset + n_bytes).  Errors: INVALID_ARGUMENT; `what` begins the message.
 tn_status tn_cpu_buffer_check(const tn_device *device, const tn_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes, const char *what);
 
-// Bytes that the system could hand out without swapping.
-uint64_t tn_cpu_memory_free(void);
+// Bytes that the process could still take: of what the system has without swapping, and of its own limit.
+uint64_t tn_cpu_memory_left(const tn_cpu_device *device);
 
 // The chosen kernel of a slot, as the list of kernels has it.
 void (*tn_cpu_kernel_chosen(const tn_cpu_kernels *kernels, tn_kernel_slot slot))(void);

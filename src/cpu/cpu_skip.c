@@ -241,7 +241,7 @@ static void end_counting(tn_cpu_skip *skip)
     skip->state = TN_CPU_SKIP_NEVER;
     if (gates >= gates_zero_min || codes >= codes_zero_min) {
         verdict = "there is no memory to skip them";
-        if (tn_cpu_memory_free() / 2 >= bytes && make_copies(skip) == TN_OK) {
+        if (tn_cpu_memory_left(skip->device) / 2 >= bytes && make_copies(skip) == TN_OK) {
             verdict = "trying whether skipping them pays";
             skip->state = TN_CPU_SKIP_TRYING;
         }

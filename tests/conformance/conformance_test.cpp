@@ -35,11 +35,10 @@ std::vector<Target> all_targets()
                 host.cpu_isa_max = isa.c_str();
                 tn_device_desc desc;
                 if (backends[b]->device_describe(&host, d, &desc) != TN_OK || desc.isa != isa) continue;
-                for (uint32_t n_threads : {1u, 3u})
-                    targets.push_back({std::string(desc.name) + "_" + isa + "_" + std::to_string(n_threads), backends[b], d, n_threads, isa,
-                                       "t2_16", "off"});
+                targets.push_back({std::string(desc.name) + "_" + isa + "_1", backends[b], d, 1, isa, "t2_16", "off"});
                 targets.push_back({std::string(desc.name) + "_" + isa + "_3_dense_skipping", backends[b], d, 3, isa, "t5_16", "on"});
             }
+            targets.push_back({std::string(best.name) + "_best_3", backends[b], d, 3, "", "t2_16", "off"});
             targets.push_back({std::string(best.name) + "_best_8", backends[b], d, 8, "", "", ""});
             host.cpu_isa_max = nullptr;
         }

@@ -244,6 +244,13 @@ TEST(CpuSkip, ADeviceThatGainsNothingGivesTheMemoryBack)
     ASSERT_NO_FATAL_FAILURE(few_zeros.expect_step(0, 1));
     EXPECT_EQ(few_zeros.skip().state, TN_CPU_SKIP_NEVER);
     EXPECT_EQ(tn_cpu_skip_copies_bytes(&few_zeros.skip()), 0u);
+    Comparison no_memory(target(1, "", ""), net);
+    no_memory.skip().n_counted = 16;
+    no_memory.skip().zeros = {1000, 900, 1000, 950};
+    no_memory.compiled()->device->memory_bytes = 1 << 20; // less than the process has
+    ASSERT_NO_FATAL_FAILURE(no_memory.expect_step(0, 1));
+    EXPECT_EQ(no_memory.skip().state, TN_CPU_SKIP_NEVER);
+    EXPECT_EQ(tn_cpu_skip_copies_bytes(&no_memory.skip()), 0u);
     Comparison slower(target(1, "", ""), net);
     slower.skip().n_counted = 16;
     slower.skip().zeros = {1000, 500, 1000, 670};
