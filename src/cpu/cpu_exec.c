@@ -155,6 +155,7 @@ static void run_timed(const exec *e, tn_program_stats *stats)
         now_ns = done_ns;
     }
     stats->n_submits++;
+    if (program->skip.kinds == 0) return;
     const tn_cpu_skip_zeros *zeros = &program->skip.step_zeros;
     stats->n_gates += zeros->n_gates;
     stats->n_gates_zero += zeros->n_gates_zero;

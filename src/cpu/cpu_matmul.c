@@ -277,11 +277,12 @@ static void listed_columns(const exec *e, const tn_cpu_task *task, const uint32_
     }
 }
 
-// Neurons that are 0 for all tokens of the step. By worker 0.
+// Neurons that are 0, as tn_cpu_skip_zeros says. By worker 0.
 static void count_zeros(const exec *e, const tn_cpu_task *task)
 {
     tn_cpu_skip_zeros *zeros = &e->program->skip.step_zeros;
-    const uint32_t M = e->step->n_tokens, n = task->gate ? task->w.n_rows : task->w.n_cols;
+    const uint32_t M = e->program->skip.state == TN_CPU_SKIP_COUNTING ? 1 : e->step->n_tokens,
+                   n = task->gate ? task->w.n_rows : task->w.n_cols;
     uint64_t n_zero = 0;
     for (uint32_t i = 0; i < n; i++) {
         bool is_wanted = false;

@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-// Steps of one token that are looked at before copies are made.
+// Steps that are looked at before copies are made.
 static const uint32_t n_counted_steps = 16;
 // Below these shares of zeros neither kind has ever paid (docs/PERFORMANCE.md): no copies are made to find out again.
 static const double gates_zero_min = 0.4, codes_zero_min = 0.6;
@@ -250,15 +250,16 @@ static void end_counting(tn_cpu_skip *skip)
                  skip->device->name, 100 * gates, 100 * codes, verdict);
 }
 
-// Forgets kinds that no number of tokens wants, once that of one token is decided: more tokens have fewer zeros.
+// Forgets kinds that no number of tokens wants or still tries.
 static void drop_unwanted(tn_cpu_skip *skip)
 {
-    if (!skip->trials[0].is_decided) return;
-    tn_cpu_skip_kinds wanted = skip->trials[0].kinds;
-    for (unsigned i = 1; i < TN_CPU_SKIP_TRIALS; i++) wanted |= skip->trials[i].is_decided ? skip->trials[i].kinds : 0;
+    tn_cpu_skip_kinds wanted = 0;
+    for (unsigned i = 0; i < TN_CPU_SKIP_TRIALS; i++) {
+        const tn_cpu_skip_trial *trial = &skip->trials[i];
+        wanted |= trial->is_decided ? trial->kinds : trial->n_steps > 0 ? skip->possible : 0;
+    }
     drop_copies(skip, skip->possible & ~wanted);
     skip->possible &= wanted;
-    for (unsigned i = 0; i < TN_CPU_SKIP_TRIALS; i++) skip->trials[i].kinds &= wanted;
     if (skip->possible == 0) skip->state = TN_CPU_SKIP_NEVER;
 }
 
@@ -266,7 +267,7 @@ static void decide(tn_cpu_skip *skip, tn_cpu_skip_trial *trial, uint32_t n_token
 {
     const double whole = (double)trial->best_ns[0];
     for (tn_cpu_skip_kinds k = 1; k < TN_CPU_SKIP_COMBINATIONS; k++) {
-        if (trial->best_ns[k] && (double)trial->best_ns[k] * gain_min < whole &&
+        if ((k & ~skip->possible) == 0 && trial->best_ns[k] && (double)trial->best_ns[k] * gain_min < whole &&
             (trial->kinds == 0 || trial->best_ns[k] < trial->best_ns[trial->kinds]))
             trial->kinds = k;
     }
@@ -280,8 +281,6 @@ static void decide(tn_cpu_skip *skip, tn_cpu_skip_trial *trial, uint32_t n_token
                  whole / 1e6);
     drop_unwanted(skip);
 }
-
-static uint32_t trial_of(uint32_t n_tokens) { return n_tokens <= 2 ? n_tokens - 1 : n_tokens <= 4 ? 2 : 3; }
 
 static tn_cpu_skip_kinds kinds_to_try(tn_cpu_skip *skip, uint32_t n_tokens)
 {
@@ -297,11 +296,11 @@ void tn_cpu_skip_begin_step(tn_cpu_skip *skip, uint32_t n_tokens, bool has_stats
     skip->counts = false;
     skip->step_zeros = (tn_cpu_skip_zeros){0};
     if (skip->state == TN_CPU_SKIP_NEVER || n_tokens > TN_CPU_SKIP_TOKENS) return;
-    skip->trial = trial_of(n_tokens);
+    skip->trial = n_tokens - 1;
     if (skip->state == TN_CPU_SKIP_COUNTING && skip->n_counted == n_counted_steps) end_counting(skip);
     switch (skip->state) {
     case TN_CPU_SKIP_NEVER: return;
-    case TN_CPU_SKIP_COUNTING: skip->counts = n_tokens == 1; break;
+    case TN_CPU_SKIP_COUNTING: skip->counts = true; break;
     case TN_CPU_SKIP_TRYING: skip->kinds = kinds_to_try(skip, n_tokens); break;
     case TN_CPU_SKIP_ALWAYS: skip->kinds = skip->possible; break;
     }

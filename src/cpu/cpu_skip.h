@@ -19,16 +19,16 @@ typedef struct tn_cpu_skip_product {
     uint64_t offset; // in the kind's buffer
 } tn_cpu_skip_product;
 
-// Steps with one number of tokens (1, 2, up to 4, up to 8): which combination was the fastest.
+// Steps with one number of tokens: which combination was the fastest.
 typedef struct tn_cpu_skip_trial {
     uint32_t n_steps;
     bool is_decided;
     tn_cpu_skip_kinds kinds; // decided
     uint64_t best_ns[TN_CPU_SKIP_COMBINATIONS];
 } tn_cpu_skip_trial;
-enum { TN_CPU_SKIP_TRIALS = 4 };
+enum { TN_CPU_SKIP_TRIALS = TN_CPU_SKIP_TOKENS };
 
-// Neurons of the steps counted so far that are 0 for all tokens of their step.
+// Neurons of steps, and those that are 0: for the step's first token while it is not known whether to skip, for all of its tokens after.
 typedef struct tn_cpu_skip_zeros {
     uint64_t n_gates, n_gates_zero, n_codes, n_codes_zero;
 } tn_cpu_skip_zeros;

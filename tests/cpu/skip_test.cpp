@@ -199,7 +199,7 @@ TEST(CpuSkip, CountsNeuronsThatAreZeroForAllTokensOfAStep)
     run.compiled()->stats = nullptr;
 }
 
-// By itself a device counts for 16 steps of one token, then tries each combination for each number of tokens, and keeps one.
+// By itself a device counts for 16 steps, then tries each combination for each number of tokens, and keeps one.
 TEST(CpuSkip, ADeviceCountsThenTriesThenKeepsWhatWasFastest)
 {
     const FeedForward net(64, 300, 2, TN_GLU_RELU2, true);
@@ -208,8 +208,7 @@ TEST(CpuSkip, ADeviceCountsThenTriesThenKeepsWhatWasFastest)
     const uint64_t before = run.scratch_bytes();
     tn_cpu_skip_zeros counted = {};
     for (uint32_t i = 0; i < 16; i++) {
-        ASSERT_NO_FATAL_FAILURE(run.expect_step(i, 3)); // not counted
-        ASSERT_NO_FATAL_FAILURE(run.expect_step(0, 1));
+        ASSERT_NO_FATAL_FAILURE(run.expect_step(0, i % 2 ? 1 : 3)); // the first token is looked at
         EXPECT_EQ(skip.state, TN_CPU_SKIP_COUNTING) << i;
         EXPECT_EQ(skip.kinds, 0u);
         counted.n_gates_zero += zeros_of(net, run, 1).n_gates_zero;
@@ -233,6 +232,38 @@ TEST(CpuSkip, ADeviceCountsThenTriesThenKeepsWhatWasFastest)
     EXPECT_EQ(skip.copies[TN_CPU_SPARSE_ROWS], nullptr) << "nobody wants them any more";
     EXPECT_NE(skip.copies[TN_CPU_SPARSE_COLUMNS], nullptr);
     for (uint32_t n_tokens : {1u, 2u, 4u, 8u, 12u}) ASSERT_NO_FATAL_FAILURE(run.expect_step(1, n_tokens));
+}
+
+// What one number of tokens has given up is not there for another that tried it before.
+TEST(CpuSkip, NumbersOfTokensThatAreTriedInTurnsAgreeOnTheCopies)
+{
+    const FeedForward net(64, 300, 1, TN_GLU_RELU2, true);
+    for (const tn_cpu_sparse_kind kept : {TN_CPU_SPARSE_ROWS, TN_CPU_SPARSE_COLUMNS}) {
+        Comparison run(target(2, "", ""), net);
+        tn_cpu_skip &skip = run.skip();
+        for (uint32_t i = 0; i < 16; i++) ASSERT_NO_FATAL_FAILURE(run.expect_step(i, 8)); // steps of several tokens alone count too
+        for (uint32_t i = 0; i < 5; i++) ASSERT_NO_FATAL_FAILURE(run.expect_step(i, 2));
+        ASSERT_EQ(skip.state, TN_CPU_SKIP_TRYING);
+        for (uint32_t i = 0; i < 24; i++) ASSERT_NO_FATAL_FAILURE(run.expect_step(i, 1));
+        const tn_cpu_skip_kinds kinds = 1u << kept;
+        for (uint32_t k = 0; k <= both; k++) skip.trials[0].best_ns[k] = k == kinds ? 50 : 100;
+        ASSERT_NO_FATAL_FAILURE(run.expect_step(3, 1));
+        EXPECT_EQ(skip.possible, both) << "two tokens still try all";
+        skip.trials[1].n_steps = 24;
+        for (uint32_t k = 0; k <= both; k++) skip.trials[1].best_ns[k] = k == 0 ? 100 : 99; // gains nothing
+        ASSERT_NO_FATAL_FAILURE(run.expect_step(3, 2));
+        EXPECT_EQ(skip.kinds, 0u);
+        EXPECT_EQ(skip.possible, kinds);
+        EXPECT_EQ(skip.copies[TN_CPU_SKIP_KINDS - 1 - kept], nullptr);
+        for (uint32_t i = 0; i < 30; i++) ASSERT_NO_FATAL_FAILURE(run.expect_step(i, 3)); // never what is gone
+        EXPECT_EQ(skip.trials[2].kinds & ~kinds, 0u);
+        for (uint32_t k = 0; k <= both; k++) skip.trials[3].best_ns[k] = k == both ? 10 : 100; // from before it went
+        skip.trials[3].n_steps = 24;
+        ASSERT_NO_FATAL_FAILURE(run.expect_step(1, 4));
+        EXPECT_EQ(skip.kinds, 0u);
+        ASSERT_NO_FATAL_FAILURE(run.expect_step(1, 1));
+        EXPECT_EQ(skip.kinds, kinds);
+    }
 }
 
 TEST(CpuSkip, ADeviceThatGainsNothingGivesTheMemoryBack)
