@@ -56,10 +56,10 @@ typedef struct tn_cpu_program tn_cpu_program;
 typedef struct tn_cpu_list tn_cpu_list;
 
 // Finds what a list's tasks can skip and marks them; the same products for each of a program's lists.
-// Errors: OUT_OF_MEMORY, INVALID_ARGUMENT (the copies' size overflows).
+// Errors: OUT_OF_MEMORY.
 tn_status tn_cpu_skip_plan(tn_cpu_program *program, tn_cpu_list *list);
 // Once all lists are planned and gains resolved: gives up what could hide a value out of range, and makes the copies where the host
-// demands skipping.  Errors: OUT_OF_MEMORY.
+// demands skipping.  Errors: OUT_OF_MEMORY, INVALID_ARGUMENT (the copies' size overflows).
 tn_status tn_cpu_skip_start(tn_cpu_program *program);
 void tn_cpu_skip_deinit(tn_cpu_skip *skip);
 // Before a step is handed to the workers: decides what it skips. May make or drop copies.
