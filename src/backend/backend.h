@@ -5,6 +5,7 @@
 #ifndef TN_BACKEND_BACKEND_H
 #define TN_BACKEND_BACKEND_H
 
+#include "backend/step.h"
 #include "graph/op.h"
 
 #define TN_BACKEND_ABI 1u
@@ -83,7 +84,7 @@ typedef struct tn_program_stats {
     uint64_t n_gates, n_gates_zero, n_codes, n_codes_zero;
 } tn_program_stats;
 
-// What screening did (tn_step.n_top), added up; a program adds to it before its fence.
+// What screening did (tn_step_view.n_top), added up; a program adds to it before its fence.
 typedef struct tn_screen_stats {
     uint64_t n_rows;  // rows of logits that were screened
     uint64_t n_kept;  // logits that were computed exactly in them
@@ -96,36 +97,20 @@ typedef struct tn_program_desc {
     uint32_t first_node, n_nodes;
     uint32_t in_value, out_value;    // TN_NONE for in_value: the step's tokens
     const tn_packed_weight *weights; // [graph->n_weights]
-    tn_buffer *kv;                   // n_kv_pages * n_layers * tn_kv_page_layer_bytes; NULL where n_layers is 0
-    uint32_t n_kv_pages;
+    tn_buffer *kv;                   // limits.n_kv_pages * n_layers * tn_kv_page_layer_bytes; NULL where n_layers is 0
     int32_t first_layer;
     uint32_t n_layers;
-    uint32_t n_tokens_max, n_logits_max, n_seqs_max, n_seq_pages_max; // bounds of every step
+    tn_step_limits limits; // of every step: its layout follows from them (tn_step_layout_of)
     const tn_tap *taps;
     uint32_t n_taps;
     tn_program_stats *stats;       // NULL: none are kept. Borrowed until the program is destroyed
     tn_screen_stats *screen_stats; // the same
 } tn_program_desc;
 
-// One step as data: sizes bounded at compile, no pointer inside pointers' targets. All arrays are host memory that the caller keeps until
-// the fence.
-typedef struct tn_step {
-    uint32_t n_tokens, n_logits, n_seqs;
-    const int32_t *tokens;      // [n_tokens], in the vocabulary
-    const uint32_t *positions;  // [n_tokens], below n_seq_pages_max * 128 and the RoPE table's rows
-    const uint32_t *seqs;       // [n_tokens], row of page_table; tokens of one sequence are in ascending order of position
-    const uint32_t *page_table; // [n_seqs][n_seq_pages_max], page of the KV buffer for positions [128 i, 128 i + 128)
-    const uint32_t *logit_rows; // [n_logits], ascending indexes of tokens
-    // How many of the best logits of a row are wanted, best as the ranking has it (logit descending, id ascending), among ids below
-    // n_top_ids. A device may then store -INFINITY, which no logit is, for ids that are not among them; whatever else it stores is exact.
-    const uint32_t *n_top; // [n_logits], 0: the whole row; NULL: all rows whole
-    uint32_t n_top_ids;    // at most the rows of the head; of no meaning without n_top
-} tn_step;
-
 typedef struct tn_submit {
-    const tn_step *step;
-    tn_buffer *in;  // f32 [n_tokens][width]; NULL where the program starts from tokens
-    tn_buffer *out; // f32 [rows][width]
+    const tn_step *step; // as the layout of the program's limits has it; unchanged until the fence
+    tn_buffer *in;       // f32 [n_tokens][width]; NULL where the program starts from tokens
+    tn_buffer *out;      // f32 [rows][width]
     // Host memory [n_tokens], set by the program before its fence: 1 + index of the first node that stored a value not below 2^56 for that
     // token, else 0. (A row of logits counts for its token.)
     uint32_t *poison;

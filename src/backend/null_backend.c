@@ -35,11 +35,12 @@ typedef struct null_program {
     uint32_t id;
     uint32_t in_width, out_width;
     bool from_tokens, out_logits;
-    uint32_t n_tokens_max, n_logits_max, n_seqs_max;
+    tn_step_limits limits;
+    tn_step_layout step_layout;
     tn_program_stats *stats;
     uint32_t first_node, n_nodes;
     uint64_t fence; // of the submit in flight; 0: none
-    tn_step step;
+    tn_step_view step;
     tn_submit submit;
     struct null_program *next;
 } null_program;
@@ -324,14 +325,17 @@ static tn_status program_create(tn_device *device, const tn_program_desc *desc, 
 {
     *out_program = NULL;
     tn_null_state *state = state_of_device(device);
+    const tn_step_limits *limits = &desc->limits;
+    tn_step_layout step_layout;
     RECORD(state, TN_NULL_PROGRAM_CREATE,
            "null%u program %u create nodes %u..%u layers %d+%u kv_pages %u tokens %u logits %u seqs %u taps %u", (unsigned)index_of(device),
            (unsigned)state->records->n_objects, (unsigned)desc->first_node, (unsigned)(desc->first_node + desc->n_nodes - 1),
-           (int)desc->first_layer, (unsigned)desc->n_layers, (unsigned)desc->n_kv_pages, (unsigned)desc->n_tokens_max,
-           (unsigned)desc->n_logits_max, (unsigned)desc->n_seqs_max, (unsigned)desc->n_taps);
+           (int)desc->first_layer, (unsigned)desc->n_layers, (unsigned)limits->n_kv_pages, (unsigned)limits->n_tokens,
+           (unsigned)limits->n_logits, (unsigned)limits->n_seqs, (unsigned)desc->n_taps);
     const tn_value *out = &desc->graph->values[desc->out_value];
     if (out->rows == TN_ROWS_TOKENS && out->width < N_MARKS)
         return tn_fail(TN_UNSUPPORTED, "null backend: values that cross devices need at least %d columns", N_MARKS);
+    TN_TRY(tn_step_layout_of(limits, &step_layout));
     null_program *program;
     TN_TRY(tn_alloc_zero(1, sizeof *program, &program));
     program->base.device = device;
@@ -342,9 +346,8 @@ static tn_status program_create(tn_device *device, const tn_program_desc *desc, 
     program->in_width = program->from_tokens ? 0 : desc->graph->values[desc->in_value].width;
     program->out_width = out->width;
     program->out_logits = out->rows == TN_ROWS_LOGITS;
-    program->n_tokens_max = desc->n_tokens_max;
-    program->n_logits_max = desc->n_logits_max;
-    program->n_seqs_max = desc->n_seqs_max;
+    program->limits = *limits;
+    program->step_layout = step_layout;
     program->id = born(state);
     *out_program = &program->base;
     return TN_OK;
@@ -370,7 +373,7 @@ static void program_destroy(tn_program *base)
 static uint64_t program_scratch_bytes(const tn_program *base)
 {
     const null_program *program = (const null_program *)base;
-    return (uint64_t)program->n_tokens_max * program->out_width * sizeof(float);
+    return (uint64_t)program->limits.n_tokens * program->out_width * sizeof(float);
 }
 
 static tn_status program_submit(tn_program *base, const tn_submit *submit, tn_fence *out_fence)
@@ -378,21 +381,23 @@ static tn_status program_submit(tn_program *base, const tn_submit *submit, tn_fe
     out_fence->value = 0;
     null_program *program = (null_program *)base;
     null_device *device = (null_device *)base->device;
-    const tn_step *step = submit->step;
+    const tn_step_limits *limits = &program->limits;
+    const tn_step_view view = tn_step_view_of(submit->step, &program->step_layout), *step = &view;
     char positions[64] = "";
-    if (step->n_tokens)
+    if (step->n_tokens && step->n_tokens <= limits->n_tokens)
         snprintf(positions, sizeof positions, " positions %u..%u", (unsigned)step->positions[0],
                  (unsigned)step->positions[step->n_tokens - 1]);
-    RECORD(device->state, TN_NULL_SUBMIT, "null%u program %u submit tokens %u logits %u seqs %u%s", (unsigned)device->index,
-           (unsigned)program->id, (unsigned)step->n_tokens, (unsigned)step->n_logits, (unsigned)step->n_seqs, positions);
+    RECORD(device->state, TN_NULL_SUBMIT, "null%u program %u submit tokens %u logits %u seqs %u copies %u%s", (unsigned)device->index,
+           (unsigned)program->id, (unsigned)step->n_tokens, (unsigned)step->n_logits, (unsigned)step->n_seqs, (unsigned)step->n_copies,
+           positions);
     if (program->fence) return tn_fail(TN_INVALID_ARGUMENT, "null backend: program %u is still in flight", (unsigned)program->id);
-    if (step->n_tokens == 0 || step->n_tokens > program->n_tokens_max || step->n_logits > program->n_logits_max ||
-        step->n_seqs > program->n_seqs_max)
+    if (step->n_tokens == 0 || step->n_tokens > limits->n_tokens || step->n_logits > limits->n_logits || step->n_seqs > limits->n_seqs ||
+        step->n_copies > limits->n_seqs)
         return tn_fail(TN_INVALID_ARGUMENT, "null backend: the step is larger than the program's bounds");
     uint64_t rows = program->out_logits ? step->n_logits : step->n_tokens;
     if (!program->from_tokens) TN_TRY(check_range(submit->in, 0, (uint64_t)step->n_tokens * program->in_width * sizeof(float)));
     TN_TRY(check_range(submit->out, 0, rows * program->out_width * sizeof(float)));
-    program->step = *step;
+    program->step = view;
     program->submit = *submit;
     pthread_mutex_lock(&device->state->records->mutex);
     program->fence = ++device->state->records->n_fences;

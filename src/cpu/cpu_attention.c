@@ -6,13 +6,27 @@
 
 static uint8_t *kv_block(const tn_cpu_program *program, int32_t layer, uint32_t page, uint32_t kv_head)
 {
-    uint64_t index = ((uint64_t)(layer - program->first_layer) * program->n_kv_pages + page) * program->n_kv_heads + kv_head;
+    uint64_t index = ((uint64_t)(layer - program->first_layer) * program->limits.n_kv_pages + page) * program->n_kv_heads + kv_head;
     return program->kv + index * TN_KV_BLOCK_BYTES(program->head_dim);
 }
 
 static const uint32_t *pages_of(const exec *e, uint32_t row)
 {
-    return e->step->page_table + (size_t)e->step->seqs[row] * e->program->n_seq_pages_max;
+    return e->step->page_table + (size_t)e->step->seqs[row] * e->program->limits.n_seq_pages;
+}
+
+// A page lies whole in each layer; the layers of all copies are shared out.
+void tn_cpu_exec_copy_pages(const exec *e)
+{
+    const tn_cpu_program *program = e->program;
+    const size_t page_bytes = program->n_kv_heads * TN_KV_BLOCK_BYTES(program->head_dim);
+    if (!program->kv) return;
+    const uint64_t n = (uint64_t)e->step->n_copies * program->n_layers, end = n * (e->thread + 1) / e->n_threads;
+    for (uint64_t i = n * e->thread / e->n_threads; i < end; i++) {
+        const uint32_t *copy = e->step->copies + 2 * (i / program->n_layers);
+        const int32_t layer = program->first_layer + (int32_t)(i % program->n_layers);
+        memcpy(kv_block(program, layer, copy[1], 0), kv_block(program, layer, copy[0], 0), page_bytes);
+    }
 }
 
 void tn_cpu_kv_store(uint8_t *block, uint32_t head_dim, uint32_t position, const int16_t *k, float k_scale, const int16_t *v, float v_scale)

@@ -139,6 +139,7 @@ static bool workers_meet(const tn_cpu_program *program, const tn_cpu_task *task)
 static void run_timed(const exec *e, tn_program_stats *stats)
 {
     tn_cpu_program *program = e->program;
+    if (e->step->n_copies) stats->n_barriers++; // of copy_pages
     uint64_t now_ns = tn_clock_ns();
     for (uint32_t i = 0; i < program->list->n_tasks; i++) {
         const tn_cpu_task *task = &program->list->tasks[i];
@@ -163,6 +164,14 @@ static void run_timed(const exec *e, tn_program_stats *stats)
     stats->n_codes_zero += zeros->n_codes_zero;
 }
 
+// What any task reads or writes may be in a page that is copied.
+static void copy_pages(const exec *e)
+{
+    if (e->step->n_copies == 0) return;
+    tn_cpu_exec_copy_pages(e);
+    tn_cpu_pool_barrier(e->program->device->pool);
+}
+
 tn_status tn_cpu_program_run(void *ctx, uint32_t thread, uint32_t n_threads)
 {
     tn_cpu_program *program = ctx;
@@ -174,6 +183,7 @@ tn_status tn_cpu_program_run(void *ctx, uint32_t thread, uint32_t n_threads)
         .thread = thread,
         .n_threads = n_threads,
     };
+    copy_pages(&e);
     if (thread == 0) tn_cpu_skip_time(&program->skip, false);
     if (program->stats && thread == 0) {
         run_timed(&e, program->stats);

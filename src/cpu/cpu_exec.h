@@ -8,7 +8,7 @@
 
 typedef struct exec {
     tn_cpu_program *program;
-    const tn_step *step;
+    const tn_step_view *step;
     const tn_cpu_kernels *kernels;
     uint8_t *scratch; // of this thread
     uint32_t thread, n_threads;
@@ -61,6 +61,7 @@ void tn_cpu_exec_resolve_head(const exec *e, const tn_cpu_task *task); // the ro
 void tn_cpu_exec_kv_append(const exec *e, const tn_cpu_task *task, uint32_t row);
 void tn_cpu_exec_kv_append_own(const exec *e, const tn_cpu_task *task); // the worker's own heads of all rows
 void tn_cpu_exec_attention(const exec *e, const tn_cpu_task *task);
+void tn_cpu_exec_copy_pages(const exec *e); // the worker's part of the step's copies
 size_t tn_cpu_attention_scratch_bytes(const tn_node *node);
 
 #endif

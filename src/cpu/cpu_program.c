@@ -415,14 +415,14 @@ static tn_status check_desc(const tn_device *device, const tn_program_desc *desc
     const tn_graph *graph = desc->graph;
     if (desc->n_nodes == 0 || desc->first_node > graph->n_nodes || desc->n_nodes > graph->n_nodes - desc->first_node)
         return bad_desc("its nodes are not in the graph");
-    if (desc->n_tokens_max == 0 || desc->n_seqs_max == 0) return bad_desc("its steps have no tokens or no sequences");
+    if (desc->limits.n_tokens == 0 || desc->limits.n_seqs == 0) return bad_desc("its steps have no tokens or no sequences");
     if (desc->in_value != TN_NONE && (desc->in_value >= graph->n_values || graph->values[desc->in_value].type != TN_VALUE_F32))
         return bad_desc("its input is not a f32 value of the graph");
     if (desc->out_value >= graph->n_values || graph->values[desc->out_value].type != TN_VALUE_F32 || desc->out_value == desc->in_value)
         return bad_desc("its output is not a f32 value that it computes");
     if (desc->n_layers != 0 && desc->kv) {
         uint64_t bytes = tn_kv_page_layer_bytes(graph->n_kv_heads, graph->head_dim);
-        if (!tn_ckd_mul(bytes, desc->n_layers, &bytes) || !tn_ckd_mul(bytes, desc->n_kv_pages, &bytes))
+        if (!tn_ckd_mul(bytes, desc->n_layers, &bytes) || !tn_ckd_mul(bytes, desc->limits.n_kv_pages, &bytes))
             return bad_desc("its KV cache does not fit into memory");
         TN_TRY(tn_cpu_buffer_check(device, desc->kv, 0, bytes, "KV cache"));
     }
@@ -434,18 +434,15 @@ static void fill_bounds(tn_cpu_program *program, const tn_program_desc *desc)
     program->in_value = desc->in_value;
     program->out_value = desc->out_value;
     program->kv = desc->n_layers != 0 && desc->kv ? tn_cpu_buffer_data(desc->kv) : NULL;
-    program->n_kv_pages = desc->n_kv_pages;
     program->n_kv_heads = desc->graph->n_kv_heads;
     program->head_dim = desc->graph->head_dim;
     program->first_layer = desc->first_layer;
-    program->n_tokens_max = desc->n_tokens_max;
-    program->n_logits_max = desc->n_logits_max;
-    program->n_seqs_max = desc->n_seqs_max;
-    program->n_seq_pages_max = desc->n_seq_pages_max;
+    program->n_layers = desc->n_layers;
+    program->limits = desc->limits;
     program->n_vocab = desc->graph->n_vocab;
     program->stats = desc->stats;
     program->screen_stats = desc->screen_stats;
-    uint64_t positions = (uint64_t)desc->n_seq_pages_max * TN_KV_PAGE_POSITIONS;
+    uint64_t positions = (uint64_t)desc->limits.n_seq_pages * TN_KV_PAGE_POSITIONS;
     program->n_positions = desc->n_layers == 0 || positions > UINT32_MAX ? UINT32_MAX : (uint32_t)positions;
 }
 
@@ -518,9 +515,9 @@ static bool size_parts(tn_cpu_program *program, uint32_t n_heads, uint64_t *out_
 {
     const uint32_t n_borders = tn_cpu_pool_n_threads(program->device->pool) - 1, n_in_step = TN_CPU_FEW_TOKENS * program->n_kv_heads;
     *out_bytes = 0;
-    if (!program->reads_kv || program->n_seq_pages_max <= TN_CPU_OWNED_POSITIONS / TN_KV_PAGE_POSITIONS) return true;
+    if (!program->reads_kv || program->limits.n_seq_pages <= TN_CPU_OWNED_POSITIONS / TN_KV_PAGE_POSITIONS) return true;
     uint64_t floats = (uint64_t)(n_heads / program->n_kv_heads) * TN_ATTENTION_PART(program->head_dim);
-    if (!tn_ckd_mul(floats, program->n_seq_pages_max, &floats)) return false;
+    if (!tn_ckd_mul(floats, program->limits.n_seq_pages, &floats)) return false;
     program->parts_slot_floats = (size_t)floats;
     program->n_parts_slots = n_borders < n_in_step ? n_borders : n_in_step;
     return tn_ckd_mul(floats, (uint64_t)program->n_parts_slots * sizeof(float), out_bytes);
@@ -604,7 +601,7 @@ static tn_status compile_list(compiler *c, tn_cpu_list *list, uint32_t n_tokens_
     const tn_program_desc *desc = c->desc;
     const size_t n_values = (size_t)desc->graph->n_values + desc->n_nodes, n_tasks = 2 * (size_t)desc->n_nodes + desc->n_taps + 1;
     *list = (tn_cpu_list){.n_tokens_max = n_tokens_max,
-                          .n_logits_max = desc->n_logits_max < n_tokens_max ? desc->n_logits_max : n_tokens_max,
+                          .n_logits_max = desc->limits.n_logits < n_tokens_max ? desc->limits.n_logits : n_tokens_max,
                           .n_values = desc->graph->n_values,
                           .few_tokens = n_tokens_max <= TN_CPU_FEW_TOKENS};
     TN_TRY(tn_alloc_zero(n_values, sizeof *list->values, &list->values));
@@ -631,16 +628,18 @@ tn_status tn_cpu_program_create(tn_device *device, const tn_program_desc *desc, 
     program->job = (tn_cpu_job){.run = tn_cpu_program_run, .ctx = program};
     fill_bounds(program, desc);
     const size_t n_values = (size_t)desc->graph->n_values + desc->n_nodes;
-    TN_TRY_GOTO(tn_alloc_zero(desc->n_seqs_max, sizeof *program->seq_next, &program->seq_next));
+    TN_TRY_GOTO(tn_step_layout_of(&desc->limits, &program->step_layout));
+    TN_TRY_GOTO(tn_alloc_zero(desc->limits.n_seqs, sizeof *program->seq_next, &program->seq_next));
+    TN_TRY_GOTO(tn_alloc_zero(desc->limits.n_kv_pages, sizeof *program->page_uses, &program->page_uses));
     TN_TRY_GOTO(tn_alloc_zero(desc->n_nodes, sizeof *c.order, &c.order));
     TN_TRY_GOTO(tn_alloc_zero(desc->graph->n_values, sizeof *c.last_use, &c.last_use));
     TN_TRY_GOTO(tn_alloc_zero(n_values, sizeof *c.states, &c.states));
     TN_TRY_GOTO(tn_cpu_arena_init(&c.arena, (uint32_t)n_values));
     fill_order(&c);
     fill_last_uses(&c);
-    const uint32_t n_few = desc->n_tokens_max < TN_CPU_FEW_TOKENS ? desc->n_tokens_max : TN_CPU_FEW_TOKENS;
+    const uint32_t n_tokens = desc->limits.n_tokens, n_few = n_tokens < TN_CPU_FEW_TOKENS ? n_tokens : TN_CPU_FEW_TOKENS;
     TN_TRY_GOTO(compile_list(&c, &program->lists[TN_CPU_LIST_FEW], n_few));
-    if (desc->n_tokens_max > n_few) TN_TRY_GOTO(compile_list(&c, &program->lists[TN_CPU_LIST_MANY], desc->n_tokens_max));
+    if (n_tokens > n_few) TN_TRY_GOTO(compile_list(&c, &program->lists[TN_CPU_LIST_MANY], n_tokens));
     for (uint32_t i = 0; i < TN_CPU_LISTS; i++) TN_TRY_GOTO(tn_cpu_skip_plan(program, &program->lists[i]));
     TN_TRY_GOTO(make_arena(&c));
     TN_TRY_GOTO(tn_cpu_skip_start(program));
@@ -666,6 +665,7 @@ void tn_cpu_program_destroy(tn_program *base)
     tn_free(program->claims);
     program->base.device->backend->buffer_destroy(program->arena_buffer);
     tn_free(program->seq_next);
+    tn_free(program->page_uses);
     for (uint32_t i = 0; i < TN_CPU_LISTS; i++) {
         tn_free(program->lists[i].tasks);
         tn_free(program->lists[i].values);

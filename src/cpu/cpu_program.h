@@ -112,12 +112,14 @@ typedef struct tn_cpu_program {
         *claims; // owned, atomic: panels or blocks of tokens that were claimed, of each such task of the list that runs; submit clears them
 
     uint8_t *kv; // NULL where the program has no layers
-    uint32_t n_kv_pages, n_kv_heads, head_dim;
+    uint32_t n_kv_heads, head_dim, n_layers;
     int32_t first_layer;
-    uint32_t n_tokens_max, n_logits_max, n_seqs_max, n_seq_pages_max;
+    tn_step_limits limits;
+    tn_step_layout step_layout;
     uint32_t n_vocab, n_positions; // bounds of the step's tokens and positions
     bool reads_tokens, reads_kv;
-    uint32_t *seq_next; // owned, [n_seqs_max]: for checking steps
+    uint32_t *seq_next; // owned, [limits.n_seqs]: for checking steps
+    uint8_t *page_uses; // owned, [limits.n_kv_pages]: the same; 0 between two steps
 
     tn_cpu_skip skip;
     // The screened head, where the program has one.
@@ -131,7 +133,7 @@ typedef struct tn_cpu_program {
     tn_program_stats *stats; // NULL: none
     // Of the submit in flight.
     const tn_cpu_list *list;
-    tn_step step;
+    tn_step_view step;
     uint32_t n_positions_max; // of its tokens
     uint32_t *poison;
 } tn_cpu_program;

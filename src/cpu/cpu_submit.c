@@ -9,22 +9,54 @@ static tn_status bad_step(const char *what, uint32_t token)
 }
 
 // Tokens of a sequence ascend, so the pages of its last token are those of all.
-static tn_status check_pages(const tn_cpu_program *program, const tn_step *step, uint32_t token)
+static tn_status check_pages(const tn_cpu_program *program, const tn_step_view *step, uint32_t token)
 {
-    const uint32_t *pages = step->page_table + (size_t)step->seqs[token] * program->n_seq_pages_max;
+    const uint32_t *pages = step->page_table + (size_t)step->seqs[token] * program->limits.n_seq_pages;
     for (uint32_t i = 0; i <= step->positions[token] / TN_KV_PAGE_POSITIONS; i++) {
-        if (pages[i] >= program->n_kv_pages) return bad_step("its sequence has a page outside of the KV cache", token);
+        if (pages[i] >= program->limits.n_kv_pages) return bad_step("its sequence has a page outside of the KV cache", token);
     }
     return TN_OK;
 }
 
-static tn_status check_step(tn_cpu_program *program, const tn_step *step)
+// Marks what a copy does with its pages; what is wrong with that, or NULL.
+static const char *use_pages(tn_cpu_program *program, const uint32_t *copy)
 {
-    if (step->n_tokens == 0 || step->n_tokens > program->n_tokens_max || step->n_logits > program->n_logits_max ||
-        step->n_seqs > program->n_seqs_max)
+    enum { READ = 1, WRITTEN = 2 };
+    const uint32_t from = copy[0], to = copy[1];
+    if (from >= program->limits.n_kv_pages || to >= program->limits.n_kv_pages) return "a page is outside of the KV cache";
+    if (from == to) return "a page would be copied to itself";
+    if (program->page_uses[to] & WRITTEN) return "another copy has the same destination";
+    if (program->page_uses[to] & READ || program->page_uses[from] & WRITTEN) return "a page is copied from and to";
+    program->page_uses[from] |= READ;
+    program->page_uses[to] |= WRITTEN;
+    return NULL;
+}
+
+// Workers copy side by side, so no copy may depend on another.
+static tn_status check_copies(tn_cpu_program *program, const tn_step_view *step)
+{
+    const char *wrong = NULL;
+    uint32_t n = 0;
+    if (step->n_copies > program->limits.n_seqs)
+        return tn_fail(TN_INVALID_ARGUMENT, "a step with %u copies of pages; the program takes up to %u", (unsigned)step->n_copies,
+                       (unsigned)program->limits.n_seqs);
+    while (n < step->n_copies && !wrong) wrong = use_pages(program, step->copies + 2 * (size_t)n++);
+    for (uint32_t i = 0; i < 2 * n; i++) {
+        if (step->copies[i] < program->limits.n_kv_pages) program->page_uses[step->copies[i]] = 0;
+    }
+    return wrong ? tn_fail(TN_INVALID_ARGUMENT, "step: %s (copy %u, of page %u to %u)", wrong, (unsigned)(n - 1),
+                           (unsigned)step->copies[2 * (n - 1)], (unsigned)step->copies[2 * (n - 1) + 1])
+                 : TN_OK;
+}
+
+static tn_status check_step(tn_cpu_program *program, const tn_step_view *step)
+{
+    const tn_step_limits *limits = &program->limits;
+    if (step->n_tokens == 0 || step->n_tokens > limits->n_tokens || step->n_logits > limits->n_logits || step->n_seqs > limits->n_seqs)
         return tn_fail(TN_INVALID_ARGUMENT, "a step of %u tokens, %u rows of logits, %u sequences; the program takes 1 to %u, %u and %u",
-                       (unsigned)step->n_tokens, (unsigned)step->n_logits, (unsigned)step->n_seqs, (unsigned)program->n_tokens_max,
-                       (unsigned)program->n_logits_max, (unsigned)program->n_seqs_max);
+                       (unsigned)step->n_tokens, (unsigned)step->n_logits, (unsigned)step->n_seqs, (unsigned)limits->n_tokens,
+                       (unsigned)limits->n_logits, (unsigned)limits->n_seqs);
+    TN_TRY(check_copies(program, step));
     memset(program->seq_next, 0, step->n_seqs * sizeof *program->seq_next);
     program->n_positions_max = 0;
     for (uint32_t i = 0; i < step->n_tokens; i++) {
@@ -48,7 +80,7 @@ static tn_status check_step(tn_cpu_program *program, const tn_step *step)
 
 // Decides whether the step screens its head: where few of each row of logits are wanted. Where as many remain that it costs more than it
 // spares, a few times in a row, AUTO computes the head whole for a while.
-static void begin_screening(tn_cpu_program *program, const tn_step *step)
+static void begin_screening(tn_cpu_program *program, const tn_step_view *step)
 {
     enum { IDLE_MAX = 4, REST = 256 };
     if (program->n_screened) program->n_idle = program->n_kept > program->n_screened / 4 ? program->n_idle + 1 : 0;
@@ -72,7 +104,7 @@ static void begin_screening(tn_cpu_program *program, const tn_step *step)
 }
 
 // Points a value that crosses the program's border at the caller's rows.
-static tn_status bind_border(const tn_cpu_program *program, uint32_t index, tn_buffer *buffer, const tn_step *step, const char *what)
+static tn_status bind_border(const tn_cpu_program *program, uint32_t index, tn_buffer *buffer, const tn_step_view *step, const char *what)
 {
     tn_cpu_value *value = &program->list->values[index];
     uint64_t rows = value->rows == TN_ROWS_LOGITS ? step->n_logits : step->n_tokens;
@@ -88,19 +120,20 @@ tn_status tn_cpu_program_submit(tn_program *base, const tn_submit *submit, tn_fe
     tn_cpu_pool *pool = program->device->pool;
     if (tn_cpu_pool_in_flight(pool, &program->job))
         return tn_fail(TN_INVALID_ARGUMENT, "the program's last submit is still in flight: wait for its fence first");
-    TN_TRY(check_step(program, submit->step));
-    program->list = &program->lists[submit->step->n_tokens <= TN_CPU_FEW_TOKENS ? TN_CPU_LIST_FEW : TN_CPU_LIST_MANY];
+    const tn_step_view step = tn_step_view_of(submit->step, &program->step_layout);
+    TN_TRY(check_step(program, &step));
+    program->list = &program->lists[step.n_tokens <= TN_CPU_FEW_TOKENS ? TN_CPU_LIST_FEW : TN_CPU_LIST_MANY];
     if (!submit->poison) return tn_fail(TN_INVALID_ARGUMENT, "submit: there is no place for the poison of its tokens");
     if (program->in_value != TN_NONE) {
         if (submit->in == submit->out) return tn_fail(TN_INVALID_ARGUMENT, "submit: input and output are the same buffer");
-        TN_TRY(bind_border(program, program->in_value, submit->in, submit->step, "the program's input"));
+        TN_TRY(bind_border(program, program->in_value, submit->in, &step, "the program's input"));
     }
-    TN_TRY(bind_border(program, program->out_value, submit->out, submit->step, "the program's output"));
-    program->step = *submit->step;
+    TN_TRY(bind_border(program, program->out_value, submit->out, &step, "the program's output"));
+    program->step = step;
     program->poison = submit->poison;
-    memset(program->poison, 0, submit->step->n_tokens * sizeof *program->poison);
-    tn_cpu_skip_begin_step(&program->skip, submit->step->n_tokens, program->stats != NULL);
-    begin_screening(program, submit->step);
+    memset(program->poison, 0, step.n_tokens * sizeof *program->poison);
+    tn_cpu_skip_begin_step(&program->skip, step.n_tokens, program->stats != NULL);
+    begin_screening(program, &step);
     for (uint32_t i = 0; i < program->list->n_claims; i++) __atomic_store_n(&program->claims[i], 0, __ATOMIC_RELAXED);
     return tn_cpu_pool_submit(pool, &program->job, out_fence);
 }

@@ -38,7 +38,7 @@ typedef enum tn_weight_kind {
 } tn_weight_kind;
 
 // Whether a device keeps a copy of low precision beside a matrix, to find out which of its products with a row can be among the largest
-// (tn_step.n_top). AUTO: and uses it only where it pays.
+// (tn_step_view.n_top). AUTO: and uses it only where it pays.
 typedef enum tn_screening { TN_SCREENING_NONE, TN_SCREENING_AUTO, TN_SCREENING_ALWAYS } tn_screening;
 
 typedef enum tn_scale_kind { TN_SCALE_TENSOR, TN_SCALE_ROW } tn_scale_kind;

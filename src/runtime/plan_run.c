@@ -45,6 +45,7 @@ struct tn_plan_run {
     uint32_t n_stages;
     float *hop;             // host memory for the widest hop or traced row set
     uint32_t *stage_poison; // [limits.n_tokens]
+    tn_step_layout step_layout;
     uint64_t kv_bytes;
     tn_program_stats stats; // of all programs, which run one after another; node_ns is owned
     tn_screen_stats screen_stats;
@@ -265,13 +266,9 @@ static tn_status compile_stage(tn_plan_run *run, stage *s)
         .out_value = s->segment->out_value,
         .weights = run->weights[s->segment->device].packed,
         .kv = s->kv,
-        .n_kv_pages = limits->n_kv_pages,
         .first_layer = s->segment->first_layer,
         .n_layers = s->segment->n_layers,
-        .n_tokens_max = limits->n_tokens,
-        .n_logits_max = limits->n_logits,
-        .n_seqs_max = limits->n_seqs,
-        .n_seq_pages_max = limits->n_seq_pages,
+        .limits = *limits,
         .taps = taps,
         .n_taps = s->n_taps,
         .stats = run->params.profile ? &run->stats : NULL,
@@ -308,6 +305,7 @@ tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out
     tn_plan_run *run;
     TN_TRY(tn_alloc_zero(1, sizeof *run, &run));
     run->params = *params;
+    TN_TRY_GOTO(tn_step_layout_of(&params->limits, &run->step_layout));
     if (params->profile) TN_TRY_GOTO(tn_alloc_zero(params->graph->n_nodes, sizeof *run->stats.node_ns, &run->stats.node_ns));
     TN_TRY_GOTO(tn_alloc_zero(params->n_devices, sizeof *run->weights, &run->weights));
     TN_TRY_GOTO(tn_alloc_zero(params->plan->n_segments, sizeof *run->stages, &run->stages));
@@ -376,6 +374,7 @@ static uint64_t step_bytes(const tn_plan_run *run, const tn_step *step, uint32_t
 
 static tn_status report_traces(tn_plan_run *run, const stage *s, const tn_step *step)
 {
+    const uint32_t *logit_rows = tn_step_view_of(step, &run->step_layout).logit_rows;
     for (uint32_t t = 0; t < s->n_taps; t++) {
         const stage_tap *tap = &s->taps[t];
         const tn_value *value = &run->params.graph->values[tap->tap.value];
@@ -384,7 +383,7 @@ static tn_status report_traces(tn_plan_run *run, const stage *s, const tn_step *
         tn_node_trace_name(tap->node, name);
         TN_TRY(s->device->backend->buffer_read(tap->tap.buffer, 0, run->hop, step_bytes(run, step, tap->tap.value)));
         for (uint32_t r = 0; r < rows; r++) {
-            uint32_t token = value->rows == TN_ROWS_TOKENS ? r : step->logit_rows[r];
+            uint32_t token = value->rows == TN_ROWS_TOKENS ? r : logit_rows[r];
             run->params.trace(run->params.trace_user, step, token, name, run->hop + (size_t)r * value->width, value->width);
         }
     }

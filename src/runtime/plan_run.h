@@ -6,11 +6,6 @@
 #include "graph/plan.h"
 #include "runtime/plan_cache.h"
 
-// Bounds of every step, fixed when programs are compiled.
-typedef struct tn_step_limits {
-    uint32_t n_tokens, n_logits, n_seqs, n_seq_pages, n_kv_pages;
-} tn_step_limits;
-
 // Told each traced row after a step: `token` is the index in the step.
 typedef void tn_plan_trace_fn(void *user, const tn_step *step, uint32_t token, const char *op, const float *row, uint32_t n);
 

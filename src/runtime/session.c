@@ -29,13 +29,14 @@ struct tn_session {
     tn_device **devices; // [host's devices]; NULL where no segment runs
     tn_plan_run *run;
     tn_kv_cache kv;
-    tn_status *seq_status;                            // [n_seqs_max]
-    uint32_t *seq_added;                              // [n_seqs_max] scratch of decode: tokens of the batch or the step
-    uint32_t *positions, *seqs, *logit_rows, *poison; // [n_ubatch] the step's arrays
-    uint32_t *n_top;                                  // [n_ubatch] the same
-    float *logits;                                    // [n_logits_max][n_vocab]
-    uint8_t *row_valid;                               // [n_logits_max] 0: its sequence is poisoned
-    uint32_t n_rows;                                  // of the last decode
+    tn_status *seq_status; // [n_seqs_max]
+    uint32_t *seq_added;   // [n_seqs_max] scratch of decode: tokens of the batch or the step
+    tn_step_layout step_layout;
+    tn_step *step;      // the block that every step fills anew
+    uint32_t *poison;   // [n_ubatch]
+    float *logits;      // [n_logits_max][n_vocab]
+    uint8_t *row_valid; // [n_logits_max] 0: its sequence is poisoned
+    uint32_t n_rows;    // of the last decode
     tn_trace trace;
     uint64_t n_steps, step_ns; // since the profile began; step_ns only where there is one
     tn_session_info info;
@@ -83,11 +84,7 @@ static tn_status reserve_arrays(tn_session *session)
     TN_TRY(tn_kv_cache_init(&session->kv, info->n_seqs_max, info->n_ctx));
     TN_TRY(tn_alloc_zero(info->n_seqs_max, sizeof *session->seq_status, &session->seq_status));
     TN_TRY(tn_alloc_zero(info->n_seqs_max, sizeof *session->seq_added, &session->seq_added));
-    TN_TRY(tn_alloc_zero(info->n_ubatch, sizeof *session->positions, &session->positions));
-    TN_TRY(tn_alloc_zero(info->n_ubatch, sizeof *session->seqs, &session->seqs));
-    TN_TRY(tn_alloc_zero(info->n_ubatch, sizeof *session->logit_rows, &session->logit_rows));
     TN_TRY(tn_alloc_zero(info->n_ubatch, sizeof *session->poison, &session->poison));
-    TN_TRY(tn_alloc_zero(info->n_ubatch, sizeof *session->n_top, &session->n_top));
     TN_TRY(tn_alloc_zero(info->n_logits_max, 1, &session->row_valid));
     return tn_alloc(n_logits, sizeof *session->logits, &session->logits);
 }
@@ -95,7 +92,8 @@ static tn_status reserve_arrays(tn_session *session)
 static void forward_trace(void *user, const tn_step *step, uint32_t token, const char *op, const float *row, uint32_t n)
 {
     tn_session *session = user;
-    session->trace.row(session->trace.user, step->seqs[token], step->positions[token], op, row, n);
+    const tn_step_view view = tn_step_view_of(step, &session->step_layout);
+    session->trace.row(session->trace.user, view.seqs[token], view.positions[token], op, row, n);
 }
 
 static tn_status open_devices(tn_session *session, tn_host *host, uint32_t *out_n_devices)
@@ -153,6 +151,8 @@ static tn_status start_plan(tn_session *session, tn_host *host, const tn_session
         .cache = params->pack_cache ? &session->cache : NULL,
     };
     run_params.limits.n_logits = info->n_logits_max < info->n_ubatch ? info->n_logits_max : info->n_ubatch;
+    TN_TRY(tn_step_layout_of(&run_params.limits, &session->step_layout));
+    TN_TRY(tn_alloc_zero(session->step_layout.n_words, sizeof(uint32_t), &session->step));
     TN_TRY(tn_plan_run_create(&run_params, &session->run));
     tn_plan_run_memory memory = tn_plan_run_get_memory(session->run);
     session->info.weights_bytes = memory.weights_bytes;
@@ -219,11 +219,8 @@ void tn_session_destroy(tn_session *session)
     tn_free(session->devices);
     tn_free(session->seq_status);
     tn_free(session->seq_added);
-    tn_free(session->positions);
-    tn_free(session->seqs);
-    tn_free(session->logit_rows);
+    tn_free(session->step);
     tn_free(session->poison);
-    tn_free(session->n_top);
     tn_free(session->row_valid);
     tn_free(session->logits);
     tn_text_deinit(&session->identity);
@@ -330,39 +327,42 @@ static bool wants_logits(tn_session *session, const tn_batch *batch, uint32_t i)
     return batch->logits ? batch->logits[i] != 0 : left == 0;
 }
 
-// Fills the step's arrays with tokens [first, first + n) and reserves their pages.
-static tn_status fill_step(tn_session *session, const tn_batch *batch, uint32_t first, uint32_t n, tn_step *step)
+// Fills the step with tokens [first, first + n) and reserves their pages.
+static tn_status fill_step(tn_session *session, const tn_batch *batch, uint32_t first, uint32_t n)
 {
     tn_kv_cache *kv = &session->kv;
+    tn_step *step = session->step;
+    const tn_step_layout *layout = &session->step_layout;
     *step = (tn_step){.n_seqs = session->info.n_seqs_max,
-                      .tokens = batch->tokens + first,
-                      .positions = session->positions,
-                      .seqs = session->seqs,
-                      .page_table = kv->page_table,
-                      .logit_rows = session->logit_rows,
-                      .n_top = batch->n_top ? session->n_top : NULL,
+                      .has_top = batch->n_top != NULL,
                       .n_top_ids = batch->n_top_ids ? batch->n_top_ids : session->info.n_vocab};
     for (uint32_t i = 0; i < n; i++) {
         uint32_t seq = seq_of(batch, first + i);
         step->n_tokens = i + 1;
-        session->seqs[i] = seq;
-        session->positions[i] = kv->lengths[seq]++;
+        tn_step_tokens(step, layout)[i] = batch->tokens[first + i];
+        tn_step_seqs(step, layout)[i] = seq;
+        tn_step_positions(step, layout)[i] = kv->lengths[seq]++;
         if (wants_logits(session, batch, first + i)) {
-            if (batch->n_top) session->n_top[step->n_logits] = batch->n_top[first + i];
-            session->logit_rows[step->n_logits++] = i;
+            if (batch->n_top) tn_step_n_top(step, layout)[step->n_logits] = batch->n_top[first + i];
+            tn_step_logit_rows(step, layout)[step->n_logits++] = i;
         }
         TN_TRY(tn_kv_cache_reserve(kv, seq, kv->lengths[seq]));
+    }
+    for (uint32_t seq = 0; seq < step->n_seqs; seq++) {
+        const uint32_t *pages = kv->page_table + (size_t)seq * kv->n_seq_pages;
+        memcpy(tn_step_pages(step, layout, seq), pages, kv->n_held[seq] * sizeof *pages);
     }
     return TN_OK;
 }
 
 // Takes the step's tokens back: lengths as before it.
-static void undo_step(tn_session *session, const tn_step *step)
+static void undo_step(tn_session *session)
 {
-    for (uint32_t i = step->n_tokens; i-- > 0;) tn_kv_cache_set_length(&session->kv, step->seqs[i], step->positions[i]);
+    const tn_step_view step = tn_step_view_of(session->step, &session->step_layout);
+    for (uint32_t i = step.n_tokens; i-- > 0;) tn_kv_cache_set_length(&session->kv, step.seqs[i], step.positions[i]);
 }
 
-static tn_status report_poison(tn_session *session, const tn_step *step)
+static tn_status report_poison(tn_session *session, const tn_step_view *step)
 {
     tn_status status = TN_OK;
     for (uint32_t i = 0; i < step->n_tokens; i++) {
@@ -384,20 +384,20 @@ static tn_status report_poison(tn_session *session, const tn_step *step)
 
 static tn_status run_step(tn_session *session, const tn_batch *batch, uint32_t first, uint32_t n, tn_status *poison_status)
 {
-    tn_step step;
-    tn_status status = fill_step(session, batch, first, n, &step);
+    tn_status status = fill_step(session, batch, first, n);
     float *rows = session->logits + (size_t)session->n_rows * session->info.n_vocab;
     const bool timed = tn_plan_run_stats(session->run)->node_ns != NULL;
     const uint64_t begun_ns = timed ? tn_clock_ns() : 0;
-    if (status == TN_OK) status = tn_plan_run_step(session->run, &step, rows, session->poison);
+    if (status == TN_OK) status = tn_plan_run_step(session->run, session->step, rows, session->poison);
     if (timed) session->step_ns += tn_clock_ns() - begun_ns;
     session->n_steps++;
     if (status == TN_OK) status = tn_gguf_check_intact(tn_model_gguf(session->model));
     if (status == TN_OK) status = tn_plan_run_check_intact(session->run);
     if (status != TN_OK) {
-        undo_step(session, &step);
+        undo_step(session);
         return status;
     }
+    const tn_step_view step = tn_step_view_of(session->step, &session->step_layout);
     tn_status poison = report_poison(session, &step);
     if (poison != TN_OK) *poison_status = poison;
     for (uint32_t r = 0; r < step.n_logits; r++)

@@ -1,4 +1,6 @@
 // The recording backend keeps its promises, since the runtime's tests rest on it.
+#include "support/step_block.hpp"
+
 #include <cstring>
 #include <gtest/gtest.h>
 #include <string>
@@ -61,9 +63,7 @@ class NullBackend : public testing::Test
         desc.n_nodes = n;
         desc.in_value = in;
         desc.out_value = out;
-        desc.n_tokens_max = 4;
-        desc.n_logits_max = 2;
-        desc.n_seqs_max = 1;
+        desc.limits = step_limits;
         tn_program *made = nullptr;
         EXPECT_EQ(kNull.program_create(device, &desc, &made), TN_OK);
         return made;
@@ -79,19 +79,16 @@ class NullBackend : public testing::Test
     tn_backend_host host = {};
     tn_graph *graph = nullptr;
     tn_device *device = nullptr;
-    const std::vector<int32_t> tokens = {7, 8, 9};
-    const std::vector<uint32_t> positions = {3, 4, 5}, seqs = {0, 0, 0}, logit_rows = {0, 2};
-    tn_step step() const
+    const tn_step_limits step_limits = {4, 2, 1, 1, 3};
+    tn_test::StepBlock step() const
     {
-        tn_step s = {};
-        s.n_tokens = 3;
-        s.n_logits = 2;
-        s.n_seqs = 1;
-        s.tokens = tokens.data();
-        s.positions = positions.data();
-        s.seqs = seqs.data();
-        s.logit_rows = logit_rows.data();
-        return s;
+        tn_test::StepArrays s;
+        s.tokens = {7, 8, 9};
+        s.positions = {3, 4, 5};
+        s.seqs = {0, 0, 0};
+        s.logit_rows = {0, 2};
+        s.copies = {2, 1};
+        return {s, step_limits};
     }
 };
 
@@ -116,9 +113,9 @@ TEST_F(NullBackend, LogitsComeThroughAHopAndNameTokenAndPosition)
 {
     tn_program *first = program(0, 2, TN_NONE, 1), *second = program(2, 2, 1, 3);
     tn_buffer *hidden = buffer(3 * 8 * 4), *hop = buffer(3 * 8 * 4), *logits = buffer(2 * 50 * 4);
-    tn_step s = step();
+    tn_test::StepBlock s = step();
     std::vector<uint32_t> poison(3, 77);
-    tn_submit submit = {&s, nullptr, hidden, poison.data()};
+    tn_submit submit = {s.get(), nullptr, hidden, poison.data()};
     tn_fence fence;
     ASSERT_EQ(kNull.program_submit(first, &submit, &fence), TN_OK);
     std::vector<float> rows(3 * 8, 1.0f);
@@ -128,7 +125,7 @@ TEST_F(NullBackend, LogitsComeThroughAHopAndNameTokenAndPosition)
     EXPECT_EQ(poison, (std::vector<uint32_t>{0, 0, 0}));
     ASSERT_EQ(kNull.buffer_read(hidden, 0, rows.data(), rows.size() * 4), TN_OK);
     ASSERT_EQ(kNull.buffer_write(hop, 0, rows.data(), rows.size() * 4), TN_OK);
-    submit = {&s, hop, logits, poison.data()};
+    submit = {s.get(), hop, logits, poison.data()};
     ASSERT_EQ(kNull.program_submit(second, &submit, &fence), TN_OK);
     ASSERT_EQ(kNull.fence_wait(device, fence), TN_OK);
     std::vector<float> got(2 * 50);
@@ -147,18 +144,18 @@ TEST_F(NullBackend, RecordsEveryCallAsALine)
     tn_null_clear(&state);
     tn_program *p = program(0, 4, TN_NONE, 3);
     tn_buffer *logits = buffer(2 * 50 * 4);
-    tn_step s = step();
+    tn_test::StepBlock s = step();
     uint32_t poison[3];
-    tn_submit submit = {&s, nullptr, logits, poison};
+    tn_submit submit = {s.get(), nullptr, logits, poison};
     tn_fence fence;
     ASSERT_EQ(kNull.program_submit(p, &submit, &fence), TN_OK);
     ASSERT_EQ(kNull.fence_wait(device, fence), TN_OK);
     host.log.write(host.log.user, TN_LOG_WARN, "hello");
     kNull.program_destroy(p);
     kNull.buffer_destroy(logits);
-    EXPECT_STREQ(tn_null_text(&state), "null0 program 0 create nodes 0..3 layers 0+0 kv_pages 0 tokens 4 logits 2 seqs 1 taps 0\n"
+    EXPECT_STREQ(tn_null_text(&state), "null0 program 0 create nodes 0..3 layers 0+0 kv_pages 3 tokens 4 logits 2 seqs 1 taps 0\n"
                                        "null0 buffer 1 create 400\n"
-                                       "null0 program 0 submit tokens 3 logits 2 seqs 1 positions 3..5\n"
+                                       "null0 program 0 submit tokens 3 logits 2 seqs 1 copies 1 positions 3..5\n"
                                        "null0 program 0 wait\n"
                                        "log 2 hello\n"
                                        "null0 program 0 destroy\n"
@@ -190,16 +187,22 @@ TEST_F(NullBackend, RefusesMisuseOfSubmitsAndFences)
 {
     tn_program *p = program(0, 4, TN_NONE, 3);
     tn_buffer *logits = buffer(2 * 50 * 4);
-    tn_step s = step();
+    tn_test::StepBlock s = step();
     uint32_t poison[3];
-    tn_submit submit = {&s, nullptr, logits, poison};
+    tn_submit submit = {s.get(), nullptr, logits, poison};
     tn_fence fence, again;
     ASSERT_EQ(kNull.program_submit(p, &submit, &fence), TN_OK);
     EXPECT_EQ(kNull.program_submit(p, &submit, &again), TN_INVALID_ARGUMENT) << "one in flight";
     EXPECT_EQ(kNull.fence_wait(device, tn_fence{fence.value + 1}), TN_INVALID_ARGUMENT);
     EXPECT_EQ(kNull.fence_wait(device, fence), TN_OK);
-    s.n_logits = 3;
-    EXPECT_EQ(kNull.program_submit(p, &submit, &fence), TN_INVALID_ARGUMENT) << "beyond the bounds";
+    for (uint32_t tn_step::*count : {&tn_step::n_tokens, &tn_step::n_logits, &tn_step::n_seqs, &tn_step::n_copies}) {
+        const uint32_t good = s.get()->*count;
+        s.get()->*count = 1u << 30;
+        EXPECT_EQ(kNull.program_submit(p, &submit, &fence), TN_INVALID_ARGUMENT) << "beyond the bounds";
+        s.get()->*count = good;
+    }
+    ASSERT_EQ(kNull.program_submit(p, &submit, &fence), TN_OK);
+    EXPECT_EQ(kNull.fence_wait(device, fence), TN_OK);
     kNull.program_destroy(p);
     kNull.buffer_destroy(logits);
 }
@@ -211,9 +214,9 @@ TEST_F(NullBackend, PoisonsTheTokensThatItWasToldTo)
     state.poison_node = 2;
     tn_program *p = program(0, 4, TN_NONE, 3);
     tn_buffer *logits = buffer(2 * 50 * 4);
-    tn_step s = step();
+    tn_test::StepBlock s = step();
     std::vector<uint32_t> poison(3, 5);
-    tn_submit submit = {&s, nullptr, logits, poison.data()};
+    tn_submit submit = {s.get(), nullptr, logits, poison.data()};
     tn_fence fence;
     ASSERT_EQ(kNull.program_submit(p, &submit, &fence), TN_OK);
     ASSERT_EQ(kNull.fence_wait(device, fence), TN_OK);

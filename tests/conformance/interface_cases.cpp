@@ -15,6 +15,7 @@ Result refuses_bad_steps(const Target &target)
     Program program(device, model.net, packed, bounds, 0, model.net.graph->n_nodes, TN_NONE, model.logits);
     Step good = make_step({{5, 0, 0}, {6, 0, 1}, {7, 1, 0}}, bounds, {0, 1, 2, 3, 4, 5});
     good.logit_rows = {0, 2};
+    good.copies = {4, 3};
     MUST(program.try_run(good));
     struct Case {
         const char *what;
@@ -34,6 +35,22 @@ Result refuses_bad_steps(const Target &target)
         {"a sequence past the step's", [](Step *s) { s->seqs[2] = 2; }},
         {"too many sequences", [](Step *s) { s->n_seqs = 3; }},
         {"a page past the cache", [](Step *s) { s->page_table[3] = 6; }},
+        {"a copy from past the cache", [](Step *s) { s->copies[0] = 6; }},
+        {"a copy to past the cache", [](Step *s) { s->copies[1] = UINT32_MAX; }},
+        {"a copy to itself", [](Step *s) { s->copies[1] = 4; }},
+        {"copies with one destination",
+         [](Step *s) {
+             s->copies = {4, 3, 5, 3};
+         }},
+        {"a copy of what another copies to",
+         [](Step *s) {
+             s->copies = {4, 3, 3, 5};
+         }},
+        {"a copy to what another copies",
+         [](Step *s) {
+             s->copies = {3, 5, 4, 3};
+         }},
+        {"too many copies", [](Step *s) { s->copies = {5, 1, 5, 2, 5, 3}; }},
         {"a wanted row past the tokens", [](Step *s) { s->logit_rows[1] = 3; }},
         {"wanted rows that descend",
          [](Step *s) {
@@ -45,6 +62,7 @@ Result refuses_bad_steps(const Target &target)
         c.spoil(&step);
         if (program.try_run(step) != TN_INVALID_ARGUMENT) return std::string(c.what) + ": not refused as an invalid argument";
     }
+    good.copies = {5, 3, 5, 4}; // one source may have several destinations
     return program.try_run(good) == TN_OK ? "" : "a good step fails after refused ones";
 }
 
@@ -65,14 +83,15 @@ Result refuses_bad_programs(const Target &target)
     good.in_value = x;
     good.out_value = z;
     good.weights = packed.weights.data();
-    good.n_tokens_max = good.n_seqs_max = good.n_seq_pages_max = 4;
+    good.limits = {4, 0, 4, 4, 0};
     const tn_tap small_tap = {y, small.get()};
     std::vector<tn_packed_weight> missing(net.graph->n_weights);
     const std::function<void(tn_program_desc *)> spoilers[] = {
         [](tn_program_desc *d) { d->n_nodes = 3; },                       // past the graph
         [](tn_program_desc *d) { d->in_value = TN_NONE; },                // an input from nowhere
         [&](tn_program_desc *d) { d->n_nodes = 1; },                      // the output is not computed
-        [](tn_program_desc *d) { d->n_tokens_max = 0; },                  // no tokens
+        [](tn_program_desc *d) { d->limits.n_tokens = 0; },               // no tokens
+        [](tn_program_desc *d) { d->limits.n_seq_pages = 1u << 29; },     // a step of 8 GiB
         [&](tn_program_desc *d) { d->weights = missing.data(); },         // a weight that is not here
         [&](tn_program_desc *d) { d->taps = &small_tap, d->n_taps = 1; }, // a tap without room
     };

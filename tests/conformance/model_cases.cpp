@@ -180,6 +180,99 @@ Result poison_of_one_sequence(const Target &target)
     return seen ? "" : "the reference is not poisoned: a test without a point";
 }
 
+// What a sequence has on pages that were copied is what it has on its own: it goes on over them with the same bits, while the original goes
+// its own way. Both layers of the model must have been copied, keys, values and scales.
+Result copied_pages(const Target &target)
+{
+    Device device(target);
+    Model model(20);
+    Random random(21);
+    const uint32_t n_prefix = 200, n_more = 9; // a full page, and one that is filled further after the copy
+    std::vector<Token> prefix, own, other;
+    for (uint32_t i = 0; i < n_prefix; i++) prefix.push_back({static_cast<int32_t>(random.below(kVocabulary)), 0, i});
+    std::vector<Token> with_own = prefix, with_other = prefix;
+    for (uint32_t i = 0; i < n_more; i++) {
+        own.push_back({static_cast<int32_t>(random.below(kVocabulary)), 0, n_prefix + i});
+        other.push_back({static_cast<int32_t>(random.below(kVocabulary)), 1, n_prefix + i});
+        with_own.push_back(own[i]);
+        with_other.push_back({other[i].id, 0, other[i].position});
+    }
+    const std::vector<std::vector<float>> want_own = reference_logits(model, with_own), want_other = reference_logits(model, with_other);
+    Bounds bounds = two_sequences(n_prefix);
+    bounds.n_kv_pages = 8;
+    Packed packed(device, model.net);
+    // Both pages copied at once; the full one shared and the other copied; from page 0 and to the last one; split between programs.
+    struct Plan {
+        std::vector<uint32_t> before, after, copies;
+        size_t cut;
+    };
+    const Plan plans[] = {
+        {{3, 1, 6, 0, 0, 0}, {3, 1, 6, 5, 2, 4}, {1, 2, 3, 5}, 0},
+        {{3, 1, 6, 0, 0, 0}, {3, 1, 6, 3, 2, 4}, {1, 2}, 0},
+        {{0, 7, 6, 0, 0, 0}, {0, 7, 6, 1, 5, 4}, {0, 1, 7, 5}, 1},
+        {{6, 0, 5, 0, 0, 0}, {6, 0, 5, 1, 7, 4}, {6, 1, 0, 7}, 1},
+    };
+    for (const Plan &plan : plans) {
+        const uint32_t middle = plan.cut ? model.cuts[plan.cut].node : model.net.graph->n_nodes;
+        Program first(device, model.net, packed, bounds, 0, middle, TN_NONE, plan.cut ? model.cuts[plan.cut].value : model.logits);
+        std::unique_ptr<Program> second;
+        if (plan.cut)
+            second = std::make_unique<Program>(device, model.net, packed, bounds, middle, model.net.graph->n_nodes - middle,
+                                               model.cuts[plan.cut].value, model.logits);
+        auto run = [&](const Step &step) {
+            std::vector<float> rows = first.run(step);
+            return second ? second->run(step, rows) : rows;
+        };
+        run(step_of(prefix, 0, prefix.size(), bounds, plan.before));
+        // The other sequence first: if pages were not its own, the original would not go on as if it had not been.
+        Step step = step_of(other, 0, 1, bounds, plan.after);
+        step.copies = plan.copies;
+        CHECK_RESULT(same_rows("the step that copies", run(step), {want_other[n_prefix]}));
+        const std::vector<std::vector<float>> others(want_other.begin() + n_prefix + 1, want_other.end());
+        CHECK_RESULT(same_rows("steps over copied pages", run(step_of(other, 1, n_more, bounds, plan.after)), others));
+        const std::vector<std::vector<float>> owns(want_own.begin() + n_prefix, want_own.end());
+        CHECK_RESULT(same_rows("steps over the pages that were copied", run(step_of(own, 0, n_more, bounds, plan.after)), owns));
+    }
+    return "";
+}
+
+// The copy comes before all else in its step: it has what the page held then, though the step writes into it, and a page that is copied
+// over is read as it is afterwards.
+Result copies_come_first(const Target &target)
+{
+    Device device(target);
+    Model model(22);
+    Random random(23);
+    const uint32_t n_prefix = 40, n_more = 6;
+    std::vector<Token> tokens, both;
+    for (uint32_t i = 0; i < n_prefix; i++) tokens.push_back({static_cast<int32_t>(random.below(kVocabulary)), 0, i});
+    std::vector<Token> alone[2] = {tokens, tokens};
+    for (uint32_t i = 0; i < n_more; i++) {
+        for (uint32_t seq = 0; seq < 2; seq++) {
+            both.push_back({static_cast<int32_t>(random.below(kVocabulary)), seq, n_prefix + i});
+            alone[seq].push_back({both.back().id, 0, n_prefix + i});
+        }
+    }
+    const std::vector<std::vector<float>> want[2] = {reference_logits(model, alone[0]), reference_logits(model, alone[1])};
+    std::vector<std::vector<float>> rows;
+    for (const Token &token : both) rows.push_back(want[token.seq][token.position]);
+    const Bounds bounds = two_sequences(64);
+    Packed packed(device, model.net);
+    for (size_t chunk : {both.size(), size_t(2)}) { // with many tokens and with few, which run from lists of their own on a CPU
+        Program program(device, model.net, packed, bounds, 0, model.net.graph->n_nodes, TN_NONE, model.logits);
+        const std::vector<uint32_t> pages = {4, 0, 1, 2, 3, 5};
+        program.run(step_of(std::vector<Token>(n_prefix, {1, 1, 0}), 0, 1, bounds, pages)); // leaves something where the copy goes
+        program.run(step_of(tokens, 0, n_prefix, bounds, pages));
+        for (size_t begin = 0; begin < both.size(); begin += chunk) {
+            Step step = step_of(both, begin, begin + chunk, bounds, pages);
+            if (begin == 0) step.copies = {4, 2};
+            CHECK_RESULT(same_rows("steps of " + std::to_string(chunk) + " tokens from " + std::to_string(begin), program.run(step),
+                                   {rows.begin() + static_cast<long>(begin), rows.begin() + static_cast<long>(begin + chunk)}));
+        }
+    }
+    return "";
+}
+
 } // namespace
 
 std::vector<Case> model_cases()
@@ -190,6 +283,8 @@ std::vector<Case> model_cases()
         {"OnlyWantedLogitsAreComputed", wanted_rows_only},
         {"ASplitAtAnyLayerHasTheSameLogits", every_split},
         {"TapsShowEveryValue", taps},
+        {"CopiedPagesHoldTheSameBits", copied_pages},
+        {"CopiesComeBeforeAllElseInTheirStep", copies_come_first},
         {"PoisonOfOneSequenceLeavesTheOthersBits", poison_of_one_sequence},
     };
 }

@@ -3,6 +3,7 @@
 #define TN_TESTS_CONFORMANCE_RIG_H
 
 #include "conformance/ref_net.h"
+#include "support/step_block.hpp"
 
 #include <memory>
 #include <stdexcept>
@@ -83,6 +84,10 @@ class Buffer
 
 struct Bounds {
     uint32_t n_tokens_max = 8, n_logits_max = 8, n_seqs_max = 1, n_seq_pages_max = 1, n_kv_pages = 0; // n_kv_pages 0: as many as the table
+    tn_step_limits limits() const
+    {
+        return {n_tokens_max, n_logits_max, n_seqs_max, n_seq_pages_max, n_kv_pages ? n_kv_pages : n_seqs_max * n_seq_pages_max};
+    }
 };
 
 // Weights packed for one device, shared by its programs.
@@ -108,28 +113,8 @@ class Packed
     std::vector<std::unique_ptr<Buffer>> buffers_;
 };
 
-// A step and what it points to.
-struct Step {
-    std::vector<int32_t> tokens;
-    std::vector<uint32_t> positions, seqs, page_table, logit_rows;
-    std::vector<uint32_t> n_top; // empty: whole rows
-    uint32_t n_seqs = 1, n_top_ids = 0;
-    tn_step view() const
-    {
-        tn_step s = {};
-        s.n_tokens = static_cast<uint32_t>(tokens.size());
-        s.n_logits = static_cast<uint32_t>(logit_rows.size());
-        s.n_seqs = n_seqs;
-        s.tokens = tokens.data();
-        s.positions = positions.data();
-        s.seqs = seqs.data();
-        s.page_table = page_table.data();
-        s.logit_rows = logit_rows.data();
-        s.n_top = n_top.empty() ? nullptr : n_top.data();
-        s.n_top_ids = n_top_ids;
-        return s;
-    }
-};
+using tn_test::StepBlock;
+using Step = tn_test::StepArrays;
 
 // Pages of sequences in a shuffled order, so that no two neighbours lie side by side.
 inline std::vector<uint32_t> shuffled_pages(const Bounds &bounds, Random *random)
@@ -168,12 +153,8 @@ class Program
         desc.in_value = in_value;
         desc.out_value = out_value;
         desc.weights = packed.weights.data();
-        desc.n_kv_pages = bounds.n_kv_pages ? bounds.n_kv_pages : bounds.n_seqs_max * bounds.n_seq_pages_max;
         fill_layers(&desc);
-        desc.n_tokens_max = bounds.n_tokens_max;
-        desc.n_logits_max = bounds.n_logits_max;
-        desc.n_seqs_max = bounds.n_seqs_max;
-        desc.n_seq_pages_max = bounds.n_seq_pages_max;
+        desc.limits = bounds.limits();
         std::vector<tn_tap> tap_descs;
         for (uint32_t value : taps) {
             tap_buffers_[value] = std::make_unique<Buffer>(device, value_bytes(value));
@@ -185,8 +166,8 @@ class Program
         if (in_value != TN_NONE) in_ = std::make_unique<Buffer>(device, value_bytes(in_value));
         out_ = std::make_unique<Buffer>(device, value_bytes(out_value));
         if (desc.n_layers) {
-            kv_ = std::make_unique<Buffer>(device, tn_kv_page_layer_bytes(net.graph->n_kv_heads, net.graph->head_dim) * desc.n_kv_pages *
-                                                       desc.n_layers);
+            kv_ = std::make_unique<Buffer>(device, tn_kv_page_layer_bytes(net.graph->n_kv_heads, net.graph->head_dim) *
+                                                       desc.limits.n_kv_pages * desc.n_layers);
             desc.kv = kv_->get();
         }
         MUST(device.api().program_create(device.get(), &desc, &program_));
@@ -197,9 +178,9 @@ class Program
 
     tn_status try_run(const Step &step)
     {
-        tn_step view = step.view();
+        StepBlock block(step, bounds_.limits());
         poison.assign(step.tokens.size(), 0xdddddddd);
-        tn_submit submit = {&view, in_ ? in_->get() : nullptr, out_->get(), poison.data()};
+        tn_submit submit = {block.get(), in_ ? in_->get() : nullptr, out_->get(), poison.data()};
         tn_fence fence;
         tn_status status = device_.api().program_submit(program_, &submit, &fence);
         return status == TN_OK ? device_.api().fence_wait(device_.get(), fence) : status;

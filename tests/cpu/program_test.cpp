@@ -450,9 +450,9 @@ TEST(CpuProgram, TwoProgramsOfADeviceMayBeInFlightTogether)
     EXPECT_NE(std::vector<float>(want[0].begin(), want[0].begin() + 64), std::vector<float>(want[1].begin(), want[1].begin() + 64));
     Buffer out0(device, 8 * 64 * 4), out1(device, 8 * 64 * 4);
     for (int i = 0; i < 50; i++) {
-        tn_step views[2] = {steps[0].view(), steps[1].view()};
+        StepBlock blocks[2] = {{steps[0], bounds.limits()}, {steps[1], bounds.limits()}};
         uint32_t poison[2][8];
-        tn_submit submits[2] = {{&views[0], nullptr, out0.get(), poison[0]}, {&views[1], nullptr, out1.get(), poison[1]}};
+        tn_submit submits[2] = {{blocks[0].get(), nullptr, out0.get(), poison[0]}, {blocks[1].get(), nullptr, out1.get(), poison[1]}};
         tn_fence fences[2];
         ASSERT_EQ(api.program_submit(first.get(), &submits[0], &fences[0]), TN_OK);
         ASSERT_EQ(api.program_submit(second.get(), &submits[1], &fences[1]), TN_OK);
@@ -471,11 +471,11 @@ TEST(CpuProgram, AProgramInFlightMayBeDestroyed)
     Bounds bounds;
     Buffer out(device, 8 * 64 * 4);
     Step step = make_step({{1, 0, 0}, {2, 0, 1}}, bounds, {0});
-    tn_step view = step.view();
+    StepBlock block(step, bounds.limits());
     uint32_t poison[8];
     for (int i = 0; i < 20; i++) {
         Program program(device, chain.net, packed, bounds, 0, chain.net.graph->n_nodes, TN_NONE, chain.x);
-        tn_submit submit = {&view, nullptr, out.get(), poison};
+        tn_submit submit = {block.get(), nullptr, out.get(), poison};
         tn_fence fence;
         ASSERT_EQ(device.api().program_submit(program.get(), &submit, &fence), TN_OK);
     }

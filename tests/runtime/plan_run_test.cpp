@@ -1,6 +1,7 @@
 // The runtime's execution of plans over the recording backend: order of calls, hops, errors, memory.
 #include "format/temp_folder.h"
 #include "support/small_graph.hpp"
+#include "support/step_block.hpp"
 
 #include <string>
 #include <vector>
@@ -45,19 +46,24 @@ class PlanRun : public ::testing::Test
         params.plan = plan;
         params.devices = devices;
         params.n_devices = 2;
-        params.limits = {4, 2, 1, 2, 2};
+        params.limits = limits;
         params.cache = cache;
         return tn_plan_run_create(&params, &run);
     }
     tn_status step(std::vector<float> *logits, std::vector<uint32_t> *poison)
     {
-        static const int32_t tokens[3] = {5, 6, 7};
-        static const uint32_t positions[3] = {10, 11, 12}, seqs[3] = {0, 0, 0}, pages[2] = {1, 0}, rows[2] = {0, 2};
-        tn_step s = {3, 2, 1, tokens, positions, seqs, pages, rows, nullptr, 0};
+        StepArrays arrays;
+        arrays.tokens = {5, 6, 7};
+        arrays.positions = {10, 11, 12};
+        arrays.seqs = {0, 0, 0};
+        arrays.page_table = {1, 0};
+        arrays.logit_rows = {0, 2};
+        StepBlock s(arrays, limits);
         logits->assign(2 * small_vocab, -1.0f);
         poison->assign(3, 99);
-        return tn_plan_run_step(run, &s, logits->data(), poison->data());
+        return tn_plan_run_step(run, s.get(), logits->data(), poison->data());
     }
+    const tn_step_limits limits = {4, 2, 1, 2, 2};
     tn_null_state state = {};
     tn_backend_host host = {};
     tn_device *devices[2] = {};
