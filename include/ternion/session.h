@@ -41,6 +41,9 @@ typedef struct tn_session_params {
     // can be among the best; exactly, so with the same tokens. NULL or "off": there is none; "on"; "auto": for heads of 1 MiB and
     // more, and it is left unused where it spares too little. It takes 0.56 bytes a value of the head (tn_session_get_two_stage).
     const char *two_stage;
+    // Memory of the KV cache, rounded down to whole pages of 128 positions and shared by all sequences: a step for which no page is left
+    // fails with LIMIT. 0: n_seqs_max sequences of n_ctx positions (tn_session_kv_bytes).
+    uint64_t kv_bytes;
 } tn_session_params;
 #define TN_SESSION_PARAMS_INIT TN_PARAMS_INIT(tn_session_params)
 
@@ -125,11 +128,18 @@ TN_NODISCARD TN_API tn_status tn_session_decode(tn_session *session, const tn_ba
 // Row `index` of the last decode's wanted logits, in batch order: n_vocab values, valid until the next decode; see tn_batch.n_top. NULL
 // where there is none.
 TN_API const float *tn_session_logits(const tn_session *session, uint32_t index);
-// TN_OK, or TN_POISON for a sequence in which a value left the exact mode's range; tn_session_seq_truncate to 0 heals it.
+// TN_OK, or TN_POISON for a sequence in which a value left the exact mode's range (tn_error_last says where); tn_session_seq_truncate to 0
+// heals it.
 TN_API tn_status tn_session_seq_status(const tn_session *session, uint32_t seq);
 TN_API uint32_t tn_session_seq_length(const tn_session *session, uint32_t seq);
 // Forgets all positions of `seq` from `length` on.  Errors: INVALID_ARGUMENT.
 TN_NODISCARD TN_API tn_status tn_session_seq_truncate(tn_session *session, uint32_t seq, uint32_t length);
+// Makes the empty sequence `to` the first `length` positions of `from`. Their pages are shared; a page is copied when one of them writes
+// into it.  Errors: INVALID_ARGUMENT (`to` is not empty, `from` is shorter), POISON (`from` is poisoned).
+TN_NODISCARD TN_API tn_status tn_session_seq_copy(tn_session *session, uint32_t to, uint32_t from, uint32_t length);
+// The memory of a KV cache for `n_seqs` sequences of `n_ctx` positions each, all pages their own.  Errors: INVALID_ARGUMENT (the model was
+// opened without its graph, or no memory is that large).
+TN_NODISCARD TN_API tn_status tn_session_kv_bytes(const tn_model *model, uint32_t n_ctx, uint32_t n_seqs, uint64_t *out_bytes);
 
 // Where the time of a session's steps went since it was created or tn_session_profile_reset.
 typedef struct tn_session_profile_totals {

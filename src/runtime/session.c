@@ -14,12 +14,19 @@
 #include "runtime/kv_cache.h"
 #include "runtime/placement_internal.h"
 #include "runtime/plan_run.h"
+#include "runtime/session_internal.h"
 #include "runtime/two_stage.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static const uint32_t n_ubatch_default = 512;
+
+// The first value of a sequence that left the exact mode's range.
+typedef struct seq_poison {
+    const tn_node *node; // NULL: none did
+    uint32_t position;
+} seq_poison;
 
 struct tn_session {
     const tn_model *model;
@@ -29,8 +36,8 @@ struct tn_session {
     tn_device **devices; // [host's devices]; NULL where no segment runs
     tn_plan_run *run;
     tn_kv_cache kv;
-    tn_status *seq_status; // [n_seqs_max]
-    uint32_t *seq_added;   // [n_seqs_max] scratch of decode: tokens of the batch or the step
+    seq_poison *poisoned; // [n_seqs_max]
+    uint32_t *seq_added;  // [n_seqs_max] scratch of decode: tokens of the batch or the step
     tn_step_layout step_layout;
     tn_step *step;      // the block that every step fills anew
     uint32_t *poison;   // [n_ubatch]
@@ -76,13 +83,36 @@ static tn_status borrow_graph(tn_session *session, const tn_graph *graph)
     return TN_OK;
 }
 
-static tn_status reserve_arrays(tn_session *session)
+// Bytes of a page of the KV cache over all layers.
+static tn_status kv_page_bytes(const tn_graph *graph, uint64_t *out_bytes)
+{
+    if (tn_ckd_mul(tn_kv_page_layer_bytes(graph->n_kv_heads, graph->head_dim), graph->n_layers, out_bytes)) return TN_OK;
+    return tn_fail(TN_BAD_FILE, "the model's KV cache is larger than any memory");
+}
+
+// Pages that `kv_bytes` of memory hold; 0: the default.
+static tn_status count_kv_pages(const tn_session *session, uint64_t kv_bytes, uint32_t *out_n)
+{
+    uint64_t page_bytes;
+    *out_n = 0;
+    if (kv_bytes == 0) return TN_OK;
+    TN_TRY(kv_page_bytes(&session->graph, &page_bytes));
+    if (kv_bytes < page_bytes)
+        return tn_fail(TN_INVALID_ARGUMENT, "a KV cache of %llu bytes holds no page of %u positions: give it at least %llu",
+                       (unsigned long long)kv_bytes, TN_KV_PAGE_POSITIONS, (unsigned long long)page_bytes);
+    *out_n = kv_bytes / page_bytes < INT32_MAX ? (uint32_t)(kv_bytes / page_bytes) : INT32_MAX;
+    return TN_OK;
+}
+
+static tn_status reserve_arrays(tn_session *session, uint64_t kv_bytes)
 {
     const tn_session_info *info = &session->info;
     uint64_t n_logits;
+    uint32_t n_kv_pages;
+    TN_TRY(count_kv_pages(session, kv_bytes, &n_kv_pages));
     if (!tn_ckd_mul(info->n_logits_max, info->n_vocab, &n_logits)) return tn_fail(TN_INVALID_ARGUMENT, "too many rows of logits");
-    TN_TRY(tn_kv_cache_init(&session->kv, info->n_seqs_max, info->n_ctx));
-    TN_TRY(tn_alloc_zero(info->n_seqs_max, sizeof *session->seq_status, &session->seq_status));
+    TN_TRY(tn_kv_cache_init(&session->kv, info->n_seqs_max, info->n_ctx, n_kv_pages));
+    TN_TRY(tn_alloc_zero(info->n_seqs_max, sizeof *session->poisoned, &session->poisoned));
     TN_TRY(tn_alloc_zero(info->n_seqs_max, sizeof *session->seq_added, &session->seq_added));
     TN_TRY(tn_alloc_zero(info->n_ubatch, sizeof *session->poison, &session->poison));
     TN_TRY(tn_alloc_zero(info->n_logits_max, 1, &session->row_valid));
@@ -175,7 +205,7 @@ static tn_status create(const tn_model *model, tn_host *host, const tn_session_p
     TN_TRY_GOTO(borrow_graph(session, graph));
     TN_TRY_GOTO(tn_head_type_set(&session->graph, params->head, &session->file_head));
     TN_TRY_GOTO(tn_two_stage_set(&session->graph, params->two_stage));
-    TN_TRY_GOTO(reserve_arrays(session));
+    TN_TRY_GOTO(reserve_arrays(session, params->kv_bytes));
     const tn_placement *placement = params->placement;
     if (!placement) {
         TN_TRY_GOTO(tn_placement_create(model, host, NULL, &own_placement));
@@ -217,7 +247,7 @@ void tn_session_destroy(tn_session *session)
     tn_kv_cache_deinit(&session->kv);
     tn_free(session->graph.weights);
     tn_free(session->devices);
-    tn_free(session->seq_status);
+    tn_free(session->poisoned);
     tn_free(session->seq_added);
     tn_free(session->step);
     tn_free(session->poison);
@@ -307,8 +337,8 @@ static tn_status check_batch(tn_session *session, const tn_batch *batch)
                            (unsigned)info->n_seqs_max);
         if (batch->tokens[i] < 0 || (uint32_t)batch->tokens[i] >= info->n_vocab)
             return tn_fail(TN_INVALID_ARGUMENT, "token %d is not in the vocabulary of %u", (int)batch->tokens[i], (unsigned)info->n_vocab);
-        if (session->seq_status[seq] != TN_OK)
-            return tn_fail(session->seq_status[seq], "sequence %u is poisoned: truncate it to 0 before using it again", (unsigned)seq);
+        if (session->poisoned[seq].node)
+            return tn_fail(TN_POISON, "sequence %u is poisoned: truncate it to 0 before using it again", (unsigned)seq);
         uint32_t length = session->kv.lengths[seq] + ++session->seq_added[seq];
         if (length > info->n_ctx)
             return tn_fail(TN_LIMIT, "sequence %u would pass the context length of %u tokens", (unsigned)seq, (unsigned)info->n_ctx);
@@ -338,6 +368,7 @@ static tn_status fill_step(tn_session *session, const tn_batch *batch, uint32_t 
                       .n_top_ids = batch->n_top_ids ? batch->n_top_ids : session->info.n_vocab};
     for (uint32_t i = 0; i < n; i++) {
         uint32_t seq = seq_of(batch, first + i);
+        TN_TRY(tn_kv_cache_reserve(kv, seq, kv->lengths[seq] + 1));
         step->n_tokens = i + 1;
         tn_step_tokens(step, layout)[i] = batch->tokens[first + i];
         tn_step_seqs(step, layout)[i] = seq;
@@ -346,8 +377,9 @@ static tn_status fill_step(tn_session *session, const tn_batch *batch, uint32_t 
             if (batch->n_top) tn_step_n_top(step, layout)[step->n_logits] = batch->n_top[first + i];
             tn_step_logit_rows(step, layout)[step->n_logits++] = i;
         }
-        TN_TRY(tn_kv_cache_reserve(kv, seq, kv->lengths[seq]));
     }
+    step->n_copies = kv->n_copies;
+    memcpy(tn_step_copies(step, layout), kv->copies, kv->n_copies * sizeof *kv->copies);
     for (uint32_t seq = 0; seq < step->n_seqs; seq++) {
         const uint32_t *pages = kv->page_table + (size_t)seq * kv->n_seq_pages;
         memcpy(tn_step_pages(step, layout, seq), pages, kv->n_held[seq] * sizeof *pages);
@@ -362,22 +394,26 @@ static void undo_step(tn_session *session)
     for (uint32_t i = step.n_tokens; i-- > 0;) tn_kv_cache_set_length(&session->kv, step.seqs[i], step.positions[i]);
 }
 
+static tn_status fail_poisoned(const tn_session *session, uint32_t seq)
+{
+    const seq_poison *poison = &session->poisoned[seq];
+    const int32_t layer = poison->node->layer;
+    const char *place = layer == TN_LAYER_EMBED ? "the embedding" : layer == TN_LAYER_HEAD ? "the head" : "a layer";
+    return tn_fail(TN_POISON,
+                   "sequence %u: op %s of %s (layer %d) stored a value that is not below 2^56 at position %u: the weights are unusable",
+                   (unsigned)seq, tn_op_name(poison->node->op), place, layer == TN_LAYER_HEAD ? (int)session->graph.n_layers : (int)layer,
+                   (unsigned)poison->position);
+}
+
+// Notes which sequences the step poisoned; fails with the first of them.
 static tn_status report_poison(tn_session *session, const tn_step_view *step)
 {
     tn_status status = TN_OK;
     for (uint32_t i = 0; i < step->n_tokens; i++) {
-        if (!session->poison[i]) continue;
-        uint32_t seq = step->seqs[i];
-        if (session->seq_status[seq] == TN_OK && status == TN_OK) {
-            const tn_node *node = &session->graph.nodes[session->poison[i] - 1];
-            const char *place = node->layer == TN_LAYER_EMBED ? "the embedding" : node->layer == TN_LAYER_HEAD ? "the head" : "a layer";
-            status = tn_fail(
-                TN_POISON,
-                "sequence %u: op %s of %s (layer %d) stored a value that is not below 2^56 at position %u: the weights are unusable",
-                (unsigned)seq, tn_op_name(node->op), place, node->layer == TN_LAYER_HEAD ? (int)session->graph.n_layers : (int)node->layer,
-                (unsigned)step->positions[i]);
-        }
-        session->seq_status[seq] = TN_POISON;
+        const uint32_t seq = step->seqs[i];
+        if (!session->poison[i] || session->poisoned[seq].node) continue;
+        session->poisoned[seq] = (seq_poison){&session->graph.nodes[session->poison[i] - 1], step->positions[i]};
+        if (status == TN_OK) status = fail_poisoned(session, seq);
     }
     return status;
 }
@@ -397,11 +433,12 @@ static tn_status run_step(tn_session *session, const tn_batch *batch, uint32_t f
         undo_step(session);
         return status;
     }
+    tn_kv_cache_copies_made(&session->kv);
     const tn_step_view step = tn_step_view_of(session->step, &session->step_layout);
     tn_status poison = report_poison(session, &step);
     if (poison != TN_OK) *poison_status = poison;
     for (uint32_t r = 0; r < step.n_logits; r++)
-        session->row_valid[session->n_rows++] = session->seq_status[step.seqs[step.logit_rows[r]]] == TN_OK;
+        session->row_valid[session->n_rows++] = !session->poisoned[step.seqs[step.logit_rows[r]]].node;
     return TN_OK;
 }
 
@@ -440,7 +477,8 @@ const float *tn_session_logits(const tn_session *session, uint32_t index)
 
 tn_status tn_session_seq_status(const tn_session *session, uint32_t seq)
 {
-    return seq < session->info.n_seqs_max ? session->seq_status[seq] : TN_INVALID_ARGUMENT;
+    if (seq >= session->info.n_seqs_max) return tn_fail(TN_INVALID_ARGUMENT, "sequence %u does not exist", (unsigned)seq);
+    return session->poisoned[seq].node ? fail_poisoned(session, seq) : TN_OK;
 }
 
 uint32_t tn_session_seq_length(const tn_session *session, uint32_t seq)
@@ -455,6 +493,38 @@ tn_status tn_session_seq_truncate(tn_session *session, uint32_t seq, uint32_t le
         return tn_fail(TN_INVALID_ARGUMENT, "sequence %u cannot be cut to %u tokens: it does not exist or is shorter", (unsigned)seq,
                        (unsigned)length);
     tn_kv_cache_set_length(&session->kv, seq, length);
-    if (length == 0) session->seq_status[seq] = TN_OK;
+    if (length == 0) session->poisoned[seq].node = NULL;
     return TN_OK;
 }
+
+tn_status tn_session_seq_copy(tn_session *session, uint32_t to, uint32_t from, uint32_t length)
+{
+    TN_REQUIRE(session);
+    tn_kv_cache *kv = &session->kv;
+    const uint32_t n_seqs = session->info.n_seqs_max;
+    if (to >= n_seqs || from >= n_seqs || to == from || kv->lengths[to] || length > kv->lengths[from])
+        return tn_fail(
+            TN_INVALID_ARGUMENT,
+            "sequence %u cannot become the first %u positions of %u: one does not exist, the one is not empty, or the other is shorter",
+            (unsigned)to, (unsigned)length, (unsigned)from);
+    if (session->poisoned[from].node) return fail_poisoned(session, from);
+    tn_kv_cache_attach(kv, to, kv->page_table + (size_t)from * kv->n_seq_pages, tn_kv_pages_for(length), length);
+    return TN_OK;
+}
+
+tn_status tn_session_kv_bytes(const tn_model *model, uint32_t n_ctx, uint32_t n_seqs, uint64_t *out_bytes)
+{
+    TN_REQUIRE(model);
+    TN_REQUIRE(out_bytes);
+    const tn_graph *graph = tn_model_graph(model);
+    *out_bytes = 0;
+    if (!graph) return tn_fail(TN_INVALID_ARGUMENT, "the model was opened without its graph: open it with TN_MODEL_LOAD_ALL");
+    TN_TRY(kv_page_bytes(graph, out_bytes));
+    if (!tn_ckd_mul(*out_bytes, tn_kv_pages_for(n_ctx), out_bytes) || !tn_ckd_mul(*out_bytes, n_seqs, out_bytes))
+        return tn_fail(TN_INVALID_ARGUMENT, "a KV cache for %u sequences of %u positions is larger than any memory", (unsigned)n_seqs,
+                       (unsigned)n_ctx);
+    return TN_OK;
+}
+
+tn_kv_cache *tn_session_kv(tn_session *session) { return &session->kv; }
+const tn_model *tn_session_model(const tn_session *session) { return session->model; }

@@ -29,7 +29,7 @@ void expect_consistent(const tn_kv_cache &cache)
 TEST(KvCache, PagesComeWithThePositionsAndGoWithThem)
 {
     tn_kv_cache cache;
-    ASSERT_EQ(tn_kv_cache_init(&cache, 2, 300), TN_OK);
+    ASSERT_EQ(tn_kv_cache_init(&cache, 2, 300, 0), TN_OK);
     EXPECT_EQ(cache.n_seq_pages, 3u);
     EXPECT_EQ(cache.n_pages, 6u);
     ASSERT_EQ(tn_kv_cache_reserve(&cache, 0, 1), TN_OK);
@@ -51,7 +51,7 @@ TEST(KvCache, PagesComeWithThePositionsAndGoWithThem)
 TEST(KvCache, ARandomMixNeverSharesAPage)
 {
     tn_kv_cache cache;
-    ASSERT_EQ(tn_kv_cache_init(&cache, 5, 1000), TN_OK);
+    ASSERT_EQ(tn_kv_cache_init(&cache, 5, 1000, 0), TN_OK);
     uint32_t random = 7;
     for (int i = 0; i < 5000; i++) {
         random = random * 1664525u + 1013904223u;
@@ -68,5 +68,5 @@ TEST(KvCache, ARandomMixNeverSharesAPage)
 TEST(KvCache, AbsurdSizesAreRefused)
 {
     tn_kv_cache cache;
-    EXPECT_EQ(tn_kv_cache_init(&cache, UINT32_MAX, UINT32_MAX), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_kv_cache_init(&cache, UINT32_MAX, UINT32_MAX, 0), TN_INVALID_ARGUMENT);
 }
