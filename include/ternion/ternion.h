@@ -3,6 +3,7 @@
 #define TERNION_TERNION_H
 
 #include "ternion/base.h"
+#include "ternion/batch.h"
 #include "ternion/chat.h"
 #include "ternion/convert.h"
 #include "ternion/device.h"

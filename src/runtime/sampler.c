@@ -8,6 +8,7 @@
 #include "runtime/philox.h"
 #include "runtime/sampler_math.h"
 #include "runtime/sampler_rank.h"
+#include "runtime/sampler_scratch.h"
 
 #include <math.h>
 
@@ -25,9 +26,14 @@ struct tn_sampler {
     size_t oldest;      // index of the oldest once the ring is full
     size_t window_capacity;
 
+    tn_sampler_scratch *scratch;
+    tn_sampler_scratch *own_scratch; // NULL where `scratch` is borrowed
+};
+
+struct tn_sampler_scratch {
     double *logits;           // [n_vocab] after bias and penalties
     tn_candidate *candidates; // [n_vocab]
-    tn_candidate *scratch;    // [n_vocab]
+    tn_candidate *ranking;    // [n_vocab] for tn_sampler_rank
     double *weights;          // [n_vocab] by rank
 };
 
@@ -58,7 +64,7 @@ static tn_status check_bias(const tn_sampler_params *p, uint32_t n_vocab)
     return TN_OK;
 }
 
-static tn_status check_params(const tn_sampler_params *p, uint32_t n_vocab)
+tn_status tn_sampler_check(const tn_sampler_params *p, uint32_t n_vocab)
 {
     if (n_vocab == 0 || n_vocab > INT32_MAX)
         return tn_fail(TN_INVALID_ARGUMENT, "sampler: n_vocab is %u, but must be from 1 to %d", n_vocab, INT32_MAX);
@@ -76,14 +82,46 @@ static tn_status check_params(const tn_sampler_params *p, uint32_t n_vocab)
     return check_bias(p, n_vocab);
 }
 
+tn_status tn_sampler_scratch_create(uint32_t n_vocab, tn_sampler_scratch **out_scratch)
+{
+    tn_status status;
+    tn_sampler_scratch *scratch;
+    *out_scratch = NULL;
+    TN_TRY(tn_alloc_zero(1, sizeof *scratch, &scratch));
+    TN_TRY_GOTO(tn_alloc(n_vocab, sizeof *scratch->logits, &scratch->logits));
+    TN_TRY_GOTO(tn_alloc(n_vocab, sizeof *scratch->candidates, &scratch->candidates));
+    TN_TRY_GOTO(tn_alloc(n_vocab, sizeof *scratch->ranking, &scratch->ranking));
+    TN_TRY_GOTO(tn_alloc(n_vocab, sizeof *scratch->weights, &scratch->weights));
+    *out_scratch = scratch;
+    return TN_OK;
+fail:
+    tn_sampler_scratch_destroy(scratch);
+    return status;
+}
+
+void tn_sampler_scratch_destroy(tn_sampler_scratch *scratch)
+{
+    if (!scratch) return;
+    tn_free(scratch->logits);
+    tn_free(scratch->candidates);
+    tn_free(scratch->ranking);
+    tn_free(scratch->weights);
+    tn_free(scratch);
+}
+
 tn_status tn_sampler_create(const tn_sampler_params *params, uint32_t n_vocab, tn_sampler **out_sampler)
+{
+    return tn_sampler_create_with(params, n_vocab, NULL, out_sampler);
+}
+
+tn_status tn_sampler_create_with(const tn_sampler_params *params, uint32_t n_vocab, tn_sampler_scratch *scratch, tn_sampler **out_sampler)
 {
     if (out_sampler == NULL) return tn_fail(TN_INVALID_ARGUMENT, "sampler: out_sampler is NULL");
     *out_sampler = NULL;
     tn_sampler_params known = tn_sampler_params_default();
     TN_TRY(TN_PARAMS_READ(tn_sampler_params, n_logit_bias, params, &known));
     params = &known;
-    TN_TRY(check_params(params, n_vocab));
+    TN_TRY(tn_sampler_check(params, n_vocab));
 
     tn_status status;
     tn_sampler *s;
@@ -100,10 +138,8 @@ tn_status tn_sampler_create(const tn_sampler_params *params, uint32_t n_vocab, t
     }
     s->params.logit_bias = s->bias;
     if (s->penalises) TN_TRY_GOTO(tn_alloc_zero(n_vocab, sizeof *s->counts, &s->counts));
-    TN_TRY_GOTO(tn_alloc(n_vocab, sizeof *s->logits, &s->logits));
-    TN_TRY_GOTO(tn_alloc(n_vocab, sizeof *s->candidates, &s->candidates));
-    TN_TRY_GOTO(tn_alloc(n_vocab, sizeof *s->scratch, &s->scratch));
-    TN_TRY_GOTO(tn_alloc(n_vocab, sizeof *s->weights, &s->weights));
+    if (!scratch) TN_TRY_GOTO(tn_sampler_scratch_create(n_vocab, &s->own_scratch));
+    s->scratch = scratch ? scratch : s->own_scratch;
     *out_sampler = s;
     return TN_OK;
 
@@ -115,10 +151,7 @@ fail:
 void tn_sampler_destroy(tn_sampler *sampler)
 {
     if (sampler == NULL) return;
-    tn_free(sampler->weights);
-    tn_free(sampler->scratch);
-    tn_free(sampler->candidates);
-    tn_free(sampler->logits);
+    tn_sampler_scratch_destroy(sampler->own_scratch);
     tn_free(sampler->window);
     tn_free(sampler->counts);
     tn_free(sampler->bias);
@@ -178,18 +211,18 @@ static tn_status adjust_logits(tn_sampler *s, const float *logits)
         if (!(logits[id] < INFINITY)) // NaN too
             return tn_fail(TN_INVALID_ARGUMENT, "sampler: the logit of token %u is %g: pass the logits of a sequence that is not poisoned",
                            id, (double)logits[id]);
-        s->logits[id] = (double)logits[id];
+        s->scratch->logits[id] = (double)logits[id];
     }
-    for (size_t i = 0; i < s->params.n_logit_bias; i++) s->logits[s->bias[i].token] += (double)s->bias[i].bias;
+    for (size_t i = 0; i < s->params.n_logit_bias; i++) s->scratch->logits[s->bias[i].token] += (double)s->bias[i].bias;
     if (!s->penalises) return TN_OK;
 
     const double repeat = (double)s->params.repeat_penalty;
     const double presence = (double)s->params.presence_penalty, frequency = (double)s->params.frequency_penalty;
     for (uint32_t id = 0; id < s->n_vocab; id++) {
         if (s->counts[id] == 0) continue;
-        const double z = s->logits[id];
+        const double z = s->scratch->logits[id];
         const double repeated = z > 0 ? z / repeat : z * repeat;
-        s->logits[id] = repeated - (((double)s->counts[id] * frequency) + presence);
+        s->scratch->logits[id] = repeated - (((double)s->counts[id] * frequency) + presence);
     }
     return TN_OK;
 }
@@ -198,7 +231,7 @@ static int32_t choose_greedily(const tn_sampler *s)
 {
     uint32_t best = 0;
     for (uint32_t id = 1; id < s->n_vocab; id++)
-        if (s->logits[id] > s->logits[best]) best = id;
+        if (s->scratch->logits[id] > s->scratch->logits[best]) best = id;
     return (int32_t)best;
 }
 
@@ -233,17 +266,17 @@ static size_t keep_min_p(const tn_candidate *c, size_t n, float min_p)
 // Draws from the softmax of n >= 1 ranked candidates at the sampler's temperature: the first whose running sum of weights passes u * sum.
 static int32_t draw(const tn_sampler *s, size_t n, uint32_t position)
 {
-    const tn_candidate *c = s->candidates;
+    const tn_candidate *c = s->scratch->candidates;
     const double temperature = (double)s->params.temperature;
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
-        s->weights[i] = tn_sampler_exp((c[i].logit - c[0].logit) / temperature);
-        sum += s->weights[i];
+        s->scratch->weights[i] = tn_sampler_exp((c[i].logit - c[0].logit) / temperature);
+        sum += s->scratch->weights[i];
     }
     const double wanted = tn_philox_uniform(s->params.seed, s->params.sequence, position) * sum;
-    double reached = s->weights[0];
+    double reached = s->scratch->weights[0];
     size_t chosen = 0;
-    while (!(reached > wanted)) reached += s->weights[++chosen]; // ends: u < 1 and the running sum ends at `sum`
+    while (!(reached > wanted)) reached += s->scratch->weights[++chosen]; // ends: u < 1 and the running sum ends at `sum`
     return c[chosen].id;
 }
 
@@ -256,9 +289,9 @@ static tn_status sample(tn_sampler *sampler, const float *logits, uint32_t posit
 
     size_t n = 0;
     for (uint32_t id = 0; id < sampler->n_vocab; id++) {
-        if (sampler->logits[id] == -INFINITY) continue;
-        sampler->candidates[n].logit = sampler->logits[id];
-        sampler->candidates[n++].id = (int32_t)id;
+        if (sampler->scratch->logits[id] == -INFINITY) continue;
+        sampler->scratch->candidates[n].logit = sampler->scratch->logits[id];
+        sampler->scratch->candidates[n++].id = (int32_t)id;
     }
     if (n == 0) return tn_fail(TN_INVALID_ARGUMENT, "sampler: every token is forbidden: remove a logit bias of -inf");
     if (!(sampler->params.temperature > 0)) {
@@ -266,9 +299,9 @@ static tn_status sample(tn_sampler *sampler, const float *logits, uint32_t posit
         return TN_OK;
     }
     const size_t k = sampler->params.top_k > 0 ? (size_t)sampler->params.top_k : n;
-    n = tn_sampler_rank(sampler->candidates, n, k, sampler->scratch);
-    n = keep_top_p(sampler->candidates, n, sampler->params.top_p, sampler->weights);
-    n = keep_min_p(sampler->candidates, n, sampler->params.min_p);
+    n = tn_sampler_rank(sampler->scratch->candidates, n, k, sampler->scratch->ranking);
+    n = keep_top_p(sampler->scratch->candidates, n, sampler->params.top_p, sampler->scratch->weights);
+    n = keep_min_p(sampler->scratch->candidates, n, sampler->params.min_p);
     *out_token = draw(sampler, n, position);
     return TN_OK;
 }

@@ -1,0 +1,129 @@
+// Who starts next: interrupted samples by age, then the flow that was served least, and of it the request that came first.
+// Source: the virtual token counter of Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024.
+#include "base/alloc.h"
+#include "runtime/batcher_internal.h"
+
+// The request's flow, made where it is new. It begins where the others are now: it gets its share from now on, not for the past.
+static tn_status join_flow(tn_batcher *batcher, tn_batch_request *request)
+{
+    tn_batch_flow *flow = batcher->flows;
+    while (flow && flow->id != request->params.flow) flow = flow->next;
+    if (!flow) {
+        TN_TRY(tn_alloc_zero(1, sizeof *flow, &flow));
+        flow->id = request->params.flow;
+        flow->next = batcher->flows;
+        batcher->flows = flow;
+    }
+    if (!flow->first && flow->n_served < batcher->n_served_now) flow->n_served = batcher->n_served_now;
+    *(flow->last ? &flow->last->next_in_flow : &flow->first) = request;
+    flow->last = request;
+    flow->n_requests++;
+    request->flow = flow;
+    return TN_OK;
+}
+
+tn_status tn_batch_queue_take_inbox(tn_batcher *batcher)
+{
+    tn_status status = TN_OK;
+    pthread_mutex_lock(&batcher->lock);
+    while (batcher->shared.inbox_first && status == TN_OK) {
+        tn_batch_request *request = batcher->shared.inbox_first;
+        if ((status = join_flow(batcher, request)) != TN_OK) break;
+        batcher->shared.inbox_first = request->next_in_inbox;
+        if (!batcher->shared.inbox_first) batcher->shared.inbox_last = NULL;
+    }
+    pthread_mutex_unlock(&batcher->lock);
+    return status;
+}
+
+// Whether the request's next sample has to wait: another one is computing the prompt that they share.
+static bool waits_for_prompt(const tn_batcher *batcher, const tn_batch_request *request)
+{
+    if (request->prompt_pages || request->n_started == 0) return false;
+    for (uint32_t i = 0; i < request->n_started; i++) {
+        const tn_batch_sample *sample = &request->samples[i];
+        if (sample->seq != TN_NO_SEQ && batcher->kv->lengths[sample->seq] < request->result.n_prompt) return true;
+    }
+    return false;
+}
+
+tn_batch_sample *tn_batch_queue_first(tn_batcher *batcher)
+{
+    if (batcher->interrupted) return batcher->interrupted;
+    const tn_batch_flow *best = NULL;
+    for (const tn_batch_flow *flow = batcher->flows; flow; flow = flow->next) {
+        if (!flow->first || waits_for_prompt(batcher, flow->first)) continue;
+        if (!best || flow->n_served < best->n_served) best = flow;
+    }
+    if (!best) return NULL;
+    batcher->n_served_now = best->n_served;
+    return &best->first->samples[best->first->n_started];
+}
+
+// Takes a request out of its flow's queue.
+static void unlink_request(tn_batch_request *request)
+{
+    tn_batch_flow *flow = request->flow;
+    tn_batch_request *before = NULL, **link = &flow->first;
+    while (*link && *link != request) {
+        before = *link;
+        link = &before->next_in_flow;
+    }
+    if (!*link) return;
+    *link = request->next_in_flow;
+    request->next_in_flow = NULL;
+    if (flow->last == request) flow->last = before;
+}
+
+static void leave_waiting(tn_batcher *batcher, tn_batch_request *request)
+{
+    if (!request->is_queued) return;
+    request->is_queued = false;
+    pthread_mutex_lock(&batcher->lock);
+    batcher->shared.n_queued--;
+    pthread_mutex_unlock(&batcher->lock);
+}
+
+void tn_batch_queue_remove(tn_batcher *batcher, tn_batch_sample *sample)
+{
+    tn_batch_request *request = sample->request;
+    if (sample == batcher->interrupted) {
+        batcher->interrupted = sample->next_interrupted;
+        sample->next_interrupted = NULL;
+        return;
+    }
+    leave_waiting(batcher, request);
+    if (++request->n_started == request->n_samples) unlink_request(request);
+}
+
+void tn_batch_queue_interrupt(tn_batcher *batcher, tn_batch_sample *sample)
+{
+    tn_batch_sample **link = &batcher->interrupted;
+    while (*link && (*link)->order < sample->order) link = &(*link)->next_interrupted;
+    sample->next_interrupted = *link;
+    *link = sample;
+}
+
+void tn_batch_queue_drop(tn_batcher *batcher, tn_batch_request *request)
+{
+    tn_batch_sample **link = &batcher->interrupted;
+    while (*link) {
+        if ((*link)->request == request)
+            *link = (*link)->next_interrupted;
+        else
+            link = &(*link)->next_interrupted;
+    }
+    leave_waiting(batcher, request);
+    if (request->n_started < request->n_samples) unlink_request(request);
+    request->n_started = request->n_samples;
+}
+
+void tn_batch_queue_leave(tn_batcher *batcher, tn_batch_request *request)
+{
+    tn_batch_flow **link = &batcher->flows, *flow = request->flow;
+    request->flow = NULL;
+    if (--flow->n_requests) return;
+    while (*link != flow) link = &(*link)->next;
+    *link = flow->next;
+    tn_free(flow);
+}
