@@ -65,9 +65,22 @@ void tn_kv_cache_retain(tn_kv_cache *cache, uint32_t page)
     if (cache->pages[page].n_refs++ == 0) tn_kv_prefix_unkeep(cache, page);
 }
 
+// A page that nobody holds any more needs no copy.
+static void drop_copy(tn_kv_cache *cache, uint32_t page)
+{
+    for (uint32_t i = 0; i < cache->n_copies; i++) {
+        if (cache->copies[i].to != page) continue;
+        const uint32_t from = cache->copies[i].from;
+        cache->copies[i] = cache->copies[--cache->n_copies];
+        tn_kv_cache_release(cache, from);
+        return;
+    }
+}
+
 void tn_kv_cache_release(tn_kv_cache *cache, uint32_t page)
 {
     if (--cache->pages[page].n_refs) return;
+    drop_copy(cache, page);
     if (cache->pages[page].serial)
         tn_kv_prefix_keep(cache, page);
     else
@@ -146,27 +159,11 @@ void tn_kv_cache_copies_made(tn_kv_cache *cache)
     while (cache->n_copies) tn_kv_cache_release(cache, cache->copies[--cache->n_copies].from);
 }
 
-// A page that a sequence gives back needs no copy any more.
-static void drop_copy(tn_kv_cache *cache, uint32_t page)
-{
-    for (uint32_t i = 0; i < cache->n_copies; i++) {
-        if (cache->copies[i].to != page) continue;
-        const uint32_t from = cache->copies[i].from;
-        cache->copies[i] = cache->copies[--cache->n_copies];
-        tn_kv_cache_release(cache, from);
-        return;
-    }
-}
-
 void tn_kv_cache_set_length(tn_kv_cache *cache, uint32_t seq, uint32_t length)
 {
     const uint32_t *table = table_of(cache, seq);
     cache->lengths[seq] = length;
-    while (cache->n_held[seq] > tn_kv_pages_for(length)) {
-        const uint32_t page = table[--cache->n_held[seq]];
-        drop_copy(cache, page);
-        tn_kv_cache_release(cache, page);
-    }
+    while (cache->n_held[seq] > tn_kv_pages_for(length)) tn_kv_cache_release(cache, table[--cache->n_held[seq]]);
 }
 
 void tn_kv_cache_attach(tn_kv_cache *cache, uint32_t seq, const uint32_t *pages, uint32_t n, uint32_t length)
