@@ -1,9 +1,11 @@
 // The batcher: what each request gets is what it would get alone, whatever runs beside it; and what the queue, the pages and the counters
 // promise.
 #include "support/batch_oracle.hpp"
+#include "support/rewrite_model.hpp"
 
 #include <algorithm>
 #include <atomic>
+#include <cstdio>
 #include <set>
 #include <thread>
 
@@ -514,6 +516,50 @@ TEST_F(Batcher, ASampleThatCannotGoOnFailsAlone)
         }
         tn_result_destroy(result);
     }
+}
+
+TEST_F(Batcher, APoisonedSequenceFailsAloneAndItsPagesAreNotReused)
+{
+    // One element of token 4000's embedding is out of the exact mode's range.
+    const std::string path = ::testing::TempDir() + "/batcher_poison_" + std::to_string(getpid()) + ".gguf";
+    model_changes changes;
+    changes.tensors = [](std::vector<model_tensor> &tensors) {
+        model_tensor head = *find_tensor(tensors, "token_embd.weight");
+        head.name = "output.weight"; // the head keeps its values
+        tensors.push_back(head);
+        model_tensor *embd = find_tensor(tensors, "token_embd.weight");
+        *embd = dense_tensor(*embd, TN_DTYPE_F32);
+        const float huge = std::ldexp(1.0f, 57);
+        memcpy(embd->bytes.data() + (size_t(4000) * 256 + 3) * 4, &huge, 4);
+    };
+    ASSERT_NO_FATAL_FAILURE(rewrite_model(default_model(), path, changes));
+    tn_model_close(model);
+    model = nullptr;
+    ASSERT_EQ(tn_model_open(path.c_str(), nullptr, &model), TN_OK) << tn_error_last()->message;
+    std::remove(path.c_str());
+    tokenizer = tn_model_tokenizer(model);
+    create(3, 512);
+    Ask good, bad;
+    good.prompt = bad.prompt = long_prompt(200);
+    bad.prompt[150] = 4000;
+    bad.n_samples = 3;
+    for (int round = 0; round < 2; round++) {
+        ASSERT_EQ(submit(good, nullptr, &good), TN_OK);
+        ASSERT_EQ(submit(bad, nullptr, &bad), TN_OK);
+        ASSERT_EQ(submit(good, nullptr, &good), TN_OK);
+        drain();
+        for (tn_result *result; (result = tn_batcher_poll(batcher));) {
+            if (result->user == &good) {
+                expect_as_alone(result, good);
+            } else {
+                EXPECT_EQ(result->status, TN_POISON);
+                EXPECT_NE(std::string(result->message).find("position 150"), std::string::npos) << result->message;
+                for (uint32_t i = 0; i < 3; i++) EXPECT_EQ(result->samples[i].status, TN_POISON);
+            }
+            tn_result_destroy(result);
+        }
+    }
+    EXPECT_EQ(info().n_pages_used, 0u);
 }
 
 namespace

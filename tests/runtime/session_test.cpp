@@ -283,3 +283,56 @@ TEST_F(Session, NullPointersAreArgumentsLikeAnyOther)
     tn_model *other = nullptr;
     EXPECT_EQ(tn_model_open(default_model().c_str(), &params, &other), TN_INVALID_ARGUMENT);
 }
+
+TEST_F(Session, ACopiedSequenceGoesOnAsTheOtherWould)
+{
+    create(300, 3, 0);
+    std::vector<int32_t> tokens;
+    for (int32_t i = 0; i < 200; i++) tokens.push_back(300 + i * 7);
+    ASSERT_EQ(decode(tokens), TN_OK);
+    ASSERT_EQ(tn_session_seq_copy(session, 1, 0, 200), TN_OK);
+    ASSERT_EQ(tn_session_seq_copy(session, 2, 0, 128), TN_OK);
+    EXPECT_EQ(tn_session_seq_length(session, 2), 128u);
+    // Each of the three writes behind its own beginning, in one step.
+    ASSERT_EQ(decode({11, 12, 13}, {0, 1, 2}), TN_OK);
+    std::vector<std::vector<float>> rows;
+    for (uint32_t i = 0; i < 3; i++) rows.emplace_back(tn_session_logits(session, i), tn_session_logits(session, i) + 4096);
+    EXPECT_EQ(tn_session_seq_copy(session, 1, 0, 5), TN_INVALID_ARGUMENT); // it is not empty
+    EXPECT_EQ(tn_session_seq_copy(session, 1, 1, 0), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_session_seq_copy(session, 3, 0, 0), TN_INVALID_ARGUMENT);
+    ASSERT_EQ(tn_session_seq_truncate(session, 1, 0), TN_OK);
+    EXPECT_EQ(tn_session_seq_copy(session, 1, 0, 202), TN_INVALID_ARGUMENT); // longer than it is
+    for (uint32_t i = 0; i < 3; i++) {
+        ASSERT_EQ(tn_session_seq_truncate(session, 0, 0), TN_OK);
+        std::vector<int32_t> alone(tokens.begin(), tokens.begin() + (i == 2 ? 128 : 200));
+        alone.push_back(static_cast<int32_t>(11 + i));
+        ASSERT_EQ(decode(alone), TN_OK);
+        EXPECT_EQ(memcmp(rows[i].data(), tn_session_logits(session, 0), 4096 * sizeof(float)), 0) << i;
+    }
+}
+
+TEST_F(Session, ASmallKvCacheIsSharedByAllSequences)
+{
+    uint64_t page = 0, all = 0;
+    ASSERT_EQ(tn_session_kv_bytes(model, 128, 1, &page), TN_OK);
+    ASSERT_EQ(tn_session_kv_bytes(model, 300, 4, &all), TN_OK);
+    EXPECT_EQ(all, 12 * page);
+    tn_session_params params = TN_SESSION_PARAMS_INIT;
+    params.n_ctx = 300;
+    params.n_seqs_max = 4;
+    params.kv_bytes = page - 1;
+    EXPECT_EQ(tn_session_create(model, host, &params, &session), TN_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(tn_error_last()->message).find(std::to_string(page)), std::string::npos);
+    params.kv_bytes = 3 * page + 5;
+    ASSERT_EQ(tn_session_create(model, host, &params, &session), TN_OK) << tn_error_last()->message;
+    tn_session_info info;
+    tn_session_get_info(session, &info);
+    EXPECT_EQ(info.kv_bytes, 3 * page);
+    ASSERT_EQ(decode(std::vector<int32_t>(200, 5)), TN_OK);
+    EXPECT_EQ(decode(std::vector<int32_t>(150, 5), std::vector<uint32_t>(150, 1)), TN_LIMIT);
+    EXPECT_NE(std::string(tn_error_last()->message).find("no room"), std::string::npos);
+    EXPECT_EQ(tn_session_seq_length(session, 1), 0u); // nothing of it stays
+    ASSERT_EQ(decode(std::vector<int32_t>(128, 5), std::vector<uint32_t>(128, 1)), TN_OK);
+    ASSERT_EQ(tn_session_seq_truncate(session, 0, 0), TN_OK);
+    ASSERT_EQ(decode(std::vector<int32_t>(150, 5), std::vector<uint32_t>(150, 1)), TN_OK);
+}
