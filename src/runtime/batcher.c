@@ -47,7 +47,8 @@ static tn_status reserve(tn_batcher *batcher)
     uint32_t n_kept;
     TN_TRY(kept_pages(batcher, &n_kept));
     if (!batcher->params.no_prefix_reuse) TN_TRY(tn_kv_prefix_init(batcher->kv, n_kept));
-    TN_TRY(tn_sampler_scratch_create(batcher->n_vocab, &batcher->scratch));
+    TN_TRY(tn_sampler_scratch_create(&batcher->scratch));
+    TN_TRY(tn_sampler_scratch_reserve(batcher->scratch, batcher->n_vocab));
     TN_TRY(tn_alloc(n_seqs, sizeof *batcher->running, &batcher->running));
     TN_TRY(tn_alloc(n_seqs, sizeof *batcher->free_seqs, &batcher->free_seqs));
     TN_TRY(tn_alloc(n_seqs, sizeof *batcher->entries, &batcher->entries));

@@ -28,19 +28,60 @@ static double double_of(uint64_t u)
     return x;
 }
 
+// e^r for |r| <= ln(2)/2. 1/k! for k = 13 down to 2: the next term is below 2^-57 of the result.
+static inline double exp_poly(double r)
+{
+    double p = 1.0 / 6227020800.0;
+    p = 1.0 / 479001600.0 + (r * p);
+    p = 1.0 / 39916800.0 + (r * p);
+    p = 1.0 / 3628800.0 + (r * p);
+    p = 1.0 / 362880.0 + (r * p);
+    p = 1.0 / 40320.0 + (r * p);
+    p = 1.0 / 5040.0 + (r * p);
+    p = 1.0 / 720.0 + (r * p);
+    p = 1.0 / 120.0 + (r * p);
+    p = 1.0 / 24.0 + (r * p);
+    p = 1.0 / 6.0 + (r * p);
+    p = 0.5 + (r * p);
+    return 1.0 + (r + ((r * r) * p));
+}
+
+// The integer n nearest to x / ln(2), plus ROUND_MAGIC: the last bits of the sum are those of n.
+static inline double shifted_exponent(double x) { return (x * LOG2_E) + ROUND_MAGIC; }
+
+static inline double exp_rest(double x, double shifted)
+{
+    const double n = shifted - ROUND_MAGIC;
+    return (x - (n * LN2_HIGH)) - (n * LN2_LOW);
+}
+
+static inline uint64_t power_of_two_bits(uint64_t shifted_bits) { return (shifted_bits + 1023) << 52; }
+
 double tn_sampler_exp(double x)
 {
-    // 1/k! for k = 13 down to 2: |r| <= ln(2)/2, so the next term is below 2^-57 of the result.
-    static const double inverse_factorial[] = {1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0,
-                                               1.0 / 362880.0,     1.0 / 40320.0,     1.0 / 5040.0,     1.0 / 720.0,
-                                               1.0 / 120.0,        1.0 / 24.0,        1.0 / 6.0,        0.5};
     if (x < -708.0) return 0.0;
-    const double n = ((x * LOG2_E) + ROUND_MAGIC) - ROUND_MAGIC;
-    const double r = (x - (n * LN2_HIGH)) - (n * LN2_LOW);
-    double p = inverse_factorial[0];
-    for (unsigned i = 1; i < sizeof inverse_factorial / sizeof inverse_factorial[0]; i++) p = inverse_factorial[i] + (r * p);
-    const double e = 1.0 + (r + ((r * r) * p));
-    return e * double_of((uint64_t)((int64_t)n + 1023) << 52);
+    const double shifted = shifted_exponent(x);
+    return exp_poly(exp_rest(x, shifted)) * double_of(power_of_two_bits(bits_of(shifted)));
+}
+
+// Loops of one kind of number each, without branches: compilers make vector instructions of them.
+void tn_sampler_exp_block(const double *x, double *y)
+{
+    enum { N = TN_SAMPLER_EXP_BLOCK };
+    double shifted[N], e[N], power[N];
+    uint64_t bits[N];
+    for (unsigned i = 0; i < N; i++) {
+        shifted[i] = shifted_exponent(x[i]);
+        e[i] = exp_poly(exp_rest(x[i], shifted[i]));
+    }
+    memcpy(bits, shifted, sizeof bits);
+    for (unsigned i = 0; i < N; i++) bits[i] = power_of_two_bits(bits[i]);
+    memcpy(power, bits, sizeof power);
+    for (unsigned i = 0; i < N; i++) {
+        const double scaled = e[i] * power[i];
+        e[i] = x[i] < -708.0 ? 0.0 : scaled;
+    }
+    memcpy(y, e, sizeof e);
 }
 
 double tn_sampler_log(double x)

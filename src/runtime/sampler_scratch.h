@@ -1,18 +1,39 @@
-// Memory that samplers work in, shared by many of them.
+// Memory that samplers work in while they choose a token, and keep nothing in between: the samplers of one thread can share one.
 #ifndef TN_RUNTIME_SAMPLER_SCRATCH_H
 #define TN_RUNTIME_SAMPLER_SCRATCH_H
 
+#include "runtime/sampler_rank.h"
 #include "ternion/sampler.h"
 
-// One thread at a time.
-typedef struct tn_sampler_scratch tn_sampler_scratch;
+// A row of logits is taken in blocks of this many lines of this many columns (sampler_row.c).
+#define TN_SAMPLER_LINES   64u
+#define TN_SAMPLER_COLUMNS 64u
+static inline size_t tn_sampler_n_columns(uint32_t n_vocab)
+{
+    const uint32_t block = TN_SAMPLER_LINES * TN_SAMPLER_COLUMNS;
+    return ((size_t)(n_vocab / block) + (n_vocab % block > 0)) * TN_SAMPLER_COLUMNS;
+}
 
-// Errors: OUT_OF_MEMORY.
-tn_status tn_sampler_scratch_create(uint32_t n_vocab, tn_sampler_scratch **out_scratch);
+// For one thread at a time. Where the best logits decide, little of it is ever touched.
+typedef struct tn_sampler_scratch {
+    uint32_t n_vocab_max;
+    float *column_max;        // [tn_sampler_n_columns(n_vocab_max)]
+    int32_t *ids;             // [n_vocab_max]
+    double *logits;           // [n_vocab_max] after bias and penalties, by id
+    double *weights;          // [n_vocab_max] by id or by rank
+    tn_candidate *candidates; // [n_vocab_max]
+    tn_candidate *spare;      // [n_vocab_max]
+} tn_sampler_scratch;
+
+// Returns owned; it is empty until a sampler is made with it.  Errors: OUT_OF_MEMORY.
+tn_status tn_sampler_scratch_create(tn_sampler_scratch **out_scratch);
 void tn_sampler_scratch_destroy(tn_sampler_scratch *scratch);
-// As tn_sampler_create, for samplers that work in `scratch`, of the same n_vocab and borrowed until they are destroyed. NULL: its own.
+// Room for rows of n_vocab logits; what it held is lost.  Errors: OUT_OF_MEMORY, and it is as it was.
+tn_status tn_sampler_scratch_reserve(tn_sampler_scratch *scratch, uint32_t n_vocab);
+
+// As tn_sampler_create. Borrows `scratch` until the sampler is destroyed; NULL: the sampler has its own.
 tn_status tn_sampler_create_with(const tn_sampler_params *params, uint32_t n_vocab, tn_sampler_scratch *scratch, tn_sampler **out_sampler);
-// What tn_sampler_create refuses.   Threads: any.  Errors: INVALID_ARGUMENT.
+// What tn_sampler_create refuses of settings.   Threads: any.  Errors: INVALID_ARGUMENT.
 tn_status tn_sampler_check(const tn_sampler_params *params, uint32_t n_vocab);
 
 #endif

@@ -1,0 +1,31 @@
+// A sampler's state, for the files that make it and that choose with it.
+#ifndef TN_RUNTIME_SAMPLER_INTERNAL_H
+#define TN_RUNTIME_SAMPLER_INTERNAL_H
+
+#include "runtime/sampler_scratch.h"
+#include "runtime/sampler_window.h"
+
+typedef struct tn_ordered_bias {
+    int32_t token;
+    float bias;
+    size_t order; // in the caller's list
+} tn_ordered_bias;
+
+struct tn_sampler {
+    tn_sampler_params params; // logit_bias is NULL: see `bias`
+    uint32_t n_vocab;
+    tn_ordered_bias *bias; // [n_logit_bias] ascending by token, a token's own in the caller's order
+
+    bool penalises;         // some penalty is on: accepted tokens are counted
+    bool only_lowers;       // bias and penalties raise no logit
+    tn_token_window window; // of accepted tokens
+
+    tn_sampler_scratch *scratch; // borrowed where it is not `own`
+    tn_sampler_scratch *own;
+};
+
+// Chooses from logits [n_vocab] in the float mode of the caller.  Errors: INVALID_ARGUMENT (a row of a poisoned sequence; every token is
+// forbidden).
+tn_status tn_sampler_choose(const tn_sampler *sampler, const float *logits, uint32_t position, int32_t *out_token);
+
+#endif
