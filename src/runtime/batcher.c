@@ -210,6 +210,7 @@ static void end_cancelled(tn_batcher *batcher)
     for (tn_batch_request *request; (request = next_cancelled(batcher));) {
         const uint32_t n_samples = request->n_samples;
         tn_batch_queue_drop(batcher, request);
+        request->message[0] = '\0'; // whatever became of samples before, it says that
         const tn_status status = tn_fail(TN_CANCELLED, "the request was cancelled");
         for (uint32_t i = 0, n_left = n_samples - request->n_ended; n_left; i++) {
             if (request->samples[i].ended) continue;

@@ -199,15 +199,16 @@ static int by_score(const void *left, const void *right)
 static void fill_result(tn_batch_request *request)
 {
     tn_result *result = &request->result;
-    bool any_good = false;
+    bool any_good = false, is_cancelled = false;
     for (uint32_t i = 0; i < request->n_samples; i++) {
         const tn_batch_sample *sample = &request->samples[i];
         fill_sample(sample, &request->sample_results[i]);
         result->n_generated += sample->n_tokens;
         any_good = any_good || sample->status == TN_OK;
+        is_cancelled = is_cancelled || sample->status == TN_CANCELLED;
         if (result->status == TN_OK) result->status = sample->status;
     }
-    if (any_good) result->status = TN_OK;
+    if (is_cancelled || any_good) result->status = is_cancelled ? TN_CANCELLED : TN_OK;
     if (result->status == TN_OK) request->message[0] = '\0';
     result->message = request->message;
     result->samples = request->sample_results;
