@@ -21,6 +21,7 @@ struct tiny_model {
     std::vector<std::pair<std::string, std::string>> text_keys; // behind "<arch>."
     std::vector<std::pair<std::string, float>> float_keys;
     uint64_t seed = 1;
+    std::function<void(tn_gguf_writer *)> more_keys = [](tn_gguf_writer *) {};
 };
 
 // SplitMix64, and what is made of it.
@@ -116,6 +117,7 @@ inline void write_tiny_keys(const tiny_model &m, tn_gguf_writer *writer)
     ASSERT_EQ(tn_gguf_writer_f32(writer, (prefix + "attention.layer_norm_rms_epsilon").c_str(), m.eps), TN_OK);
     for (const auto &[key, value] : m.text_keys) ASSERT_EQ(tn_gguf_writer_str(writer, (prefix + key).c_str(), value.c_str()), TN_OK);
     for (const auto &[key, value] : m.float_keys) ASSERT_EQ(tn_gguf_writer_f32(writer, (prefix + key).c_str(), value), TN_OK);
+    ASSERT_NO_FATAL_FAILURE(m.more_keys(writer));
 }
 
 // `change` may alter the tensors before they are written.
