@@ -194,13 +194,15 @@ tn_result *tn_batcher_poll(tn_batcher *batcher)
     return request ? &request->result : NULL;
 }
 
-// A request that was cancelled; they end one by one, since callbacks may cancel more.
+// A request that was cancelled; they end one by one, since callbacks may cancel more. Those that came after the inbox was taken wait for
+// the next step: they are in no flow yet.
 static tn_batch_request *next_cancelled(tn_batcher *batcher)
 {
     pthread_mutex_lock(&batcher->lock);
     tn_batch_request *request = batcher->shared.any_cancelled ? batcher->shared.first : NULL;
-    while (request && !request->is_cancelled) request = request->after;
-    if (!request) batcher->shared.any_cancelled = false;
+    bool any_later = false;
+    for (; request && !(request->is_cancelled && request->flow); request = request->after) any_later = any_later || request->is_cancelled;
+    if (!request) batcher->shared.any_cancelled = any_later;
     pthread_mutex_unlock(&batcher->lock);
     return request;
 }
