@@ -134,7 +134,9 @@ static void attach(tn_batcher *batcher, tn_batch_sample *sample)
     const uint32_t n_reused = kv->lengths[seq] - before, n_prompt = request->result.n_prompt;
     const uint32_t n_of_prompt = before < n_prompt ? smaller(n_reused, n_prompt - before) : 0;
     batcher->info.n_prompt_reused += n_of_prompt;
-    if (sample->index == 0 && sample->n_tokens == 0) request->result.n_prompt_reused += n_of_prompt;
+    if (sample->index || sample->n_tokens) return;
+    // A sample that was interrupted in its prompt begins anew.
+    request->result.n_prompt_reused = before ? request->result.n_prompt_reused + n_of_prompt : n_of_prompt;
 }
 
 // Whether another sample's part of this step computes the very page that this one needs next: then it waits and shares it.
