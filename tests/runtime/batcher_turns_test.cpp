@@ -28,6 +28,7 @@ TEST(BatcherStress, PromptTokensAreComputedOrReused)
         for (Spec spec : exam.specs.all) {
             spec.n_samples = 1;
             spec.n_best = 0;
+            spec.prompt_only = false; // which does without the last one
             std::vector<const char *> stops;
             tn_sampler_params sampler;
             const tn_request_params p = request_of(spec, &stops, &sampler);
@@ -224,7 +225,7 @@ TEST(BatcherStress, AnyThreadSubmitsCancelsPollsAndLooks)
             const tn_status status = tn_batcher_submit(batcher, &p, &id);
             if (status == TN_OK) {
                 i++;
-                if (random() % 5 == 0) {
+                if (random() % 3 == 0) {
                     EXPECT_NE(tn_batcher_cancel(batcher, id), TN_INVALID_ARGUMENT);
                 }
             } else {

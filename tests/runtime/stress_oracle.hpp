@@ -326,6 +326,9 @@ class Specs
     Specs(uint64_t seed, size_t n, Kind kind) : random_(seed), kind_(kind)
     {
         for (int i = 0; i < 4; i++) texts_.push_back(tokens(kBatchContext - 1));
+        // The second page of one text is the second of another and the first of a third: the same tokens, and not the same keys and values.
+        std::copy_n(texts_[0].begin() + 128, 128, texts_[1].begin() + 128);
+        std::copy_n(texts_[0].begin() + 128, 128, texts_[2].begin());
         for (size_t i = 0; i < n; i++) all.push_back(make());
     }
     std::vector<Spec> all;
