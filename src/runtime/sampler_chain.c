@@ -141,20 +141,6 @@ static double max_adjusted(const tn_sampler *s)
     return max;
 }
 
-// Weights of all tokens, exp((z - best) / temperature), by id: scratch->weights.
-static void weigh_all(const tn_sampler *s, double best, double temperature)
-{
-    enum { BLOCK = TN_SAMPLER_EXP_BLOCK };
-    const double *z = s->scratch->logits;
-    double *weights = s->scratch->weights, x[BLOCK];
-    size_t n = s->n_vocab;
-    for (; n >= BLOCK; n -= BLOCK, z += BLOCK, weights += BLOCK) {
-        for (size_t i = 0; i < BLOCK; i++) x[i] = (z[i] - best) / temperature;
-        tn_sampler_exp_block(x, weights);
-    }
-    for (size_t i = 0; i < n; i++) weights[i] = tn_sampler_exp((z[i] - best) / temperature);
-}
-
 // The sum, in some order, of the weights of tokens with logits of `least` or more.
 static double weight_from(const tn_sampler *s, double least)
 {
@@ -162,10 +148,10 @@ static double weight_from(const tn_sampler *s, double least)
     double lane[LANES] = {0}, sum = 0;
     size_t n = s->n_vocab;
     for (; n >= LANES; n -= LANES, z += LANES, weights += LANES) {
-        for (size_t l = 0; l < LANES; l++) {
-            const double w = z[l] >= least ? weights[l] : 0.0;
-            lane[l] = lane[l] + w;
-        }
+        double w[LANES];
+        for (size_t l = 0; l < LANES; l++) w[l] = weights[l];
+        for (size_t l = 0; l < LANES; l++) w[l] = z[l] >= least ? w[l] : 0.0;
+        for (size_t l = 0; l < LANES; l++) lane[l] = lane[l] + w[l];
     }
     for (size_t l = 0; l < LANES; l++) sum += lane[l];
     for (size_t i = 0; i < n; i++) sum += z[i] >= least ? weights[i] : 0.0;
@@ -181,7 +167,7 @@ static double weight_from(const tn_sampler *s, double least)
 static size_t rank_prefix(const tn_sampler *s, double best, double temperature, double fraction)
 {
     const double slack = (double)s->n_vocab * 0x1p-51;
-    weigh_all(s, best, temperature);
+    tn_sampler_weights(s->scratch->logits, s->n_vocab, best, temperature, s->scratch->weights);
     const double wanted = fraction * weight_from(s, -INFINITY);
     const double low = wanted * (1 - slack), high = wanted * (1 + slack);
     for (double gap = 2; gap < 1024; gap *= 2) {

@@ -28,23 +28,11 @@ static double double_of(uint64_t u)
     return x;
 }
 
-// e^r for |r| <= ln(2)/2. 1/k! for k = 13 down to 2: the next term is below 2^-57 of the result.
-static inline double exp_poly(double r)
-{
-    double p = 1.0 / 6227020800.0;
-    p = 1.0 / 479001600.0 + (r * p);
-    p = 1.0 / 39916800.0 + (r * p);
-    p = 1.0 / 3628800.0 + (r * p);
-    p = 1.0 / 362880.0 + (r * p);
-    p = 1.0 / 40320.0 + (r * p);
-    p = 1.0 / 5040.0 + (r * p);
-    p = 1.0 / 720.0 + (r * p);
-    p = 1.0 / 120.0 + (r * p);
-    p = 1.0 / 24.0 + (r * p);
-    p = 1.0 / 6.0 + (r * p);
-    p = 0.5 + (r * p);
-    return 1.0 + (r + ((r * r) * p));
-}
+// 1/k! for k = 13 down to 2: |r| <= ln(2)/2, so the next term is below 2^-57 of the result.
+static const double inverse_factorial[] = {1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0,
+                                           1.0 / 362880.0,     1.0 / 40320.0,     1.0 / 5040.0,     1.0 / 720.0,
+                                           1.0 / 120.0,        1.0 / 24.0,        1.0 / 6.0,        0.5};
+enum { N_TERMS = sizeof inverse_factorial / sizeof inverse_factorial[0] };
 
 // The integer n nearest to x / ln(2), plus ROUND_MAGIC: the last bits of the sum are those of n.
 static inline double shifted_exponent(double x) { return (x * LOG2_E) + ROUND_MAGIC; }
@@ -61,27 +49,45 @@ double tn_sampler_exp(double x)
 {
     if (x < -708.0) return 0.0;
     const double shifted = shifted_exponent(x);
-    return exp_poly(exp_rest(x, shifted)) * double_of(power_of_two_bits(bits_of(shifted)));
+    const double r = exp_rest(x, shifted);
+    double p = inverse_factorial[0];
+    for (unsigned i = 1; i < N_TERMS; i++) p = inverse_factorial[i] + (r * p);
+    const double e = 1.0 + (r + ((r * r) * p));
+    return e * double_of(power_of_two_bits(bits_of(shifted)));
 }
 
-// Loops of one kind of number each, without branches: compilers make vector instructions of them.
-void tn_sampler_exp_block(const double *x, double *y)
+enum { BLOCK = 32 };
+
+// tn_sampler_exp of a block. Loops of one kind of number each, without branches, over arrays of its own: compilers make vector instructions
+// of them, and the steps of one number, which wait for each other, alternate with those of the others.
+static void exp_block(double *x)
 {
-    enum { N = TN_SAMPLER_EXP_BLOCK };
-    double shifted[N], e[N], power[N];
-    uint64_t bits[N];
-    for (unsigned i = 0; i < N; i++) {
-        shifted[i] = shifted_exponent(x[i]);
-        e[i] = exp_poly(exp_rest(x[i], shifted[i]));
+    union {
+        double number[BLOCK];
+        uint64_t bits[BLOCK];
+    } power;
+    double r[BLOCK], p[BLOCK];
+    for (size_t i = 0; i < BLOCK; i++) {
+        power.number[i] = shifted_exponent(x[i]);
+        r[i] = exp_rest(x[i], power.number[i]);
+        p[i] = inverse_factorial[0];
     }
-    memcpy(bits, shifted, sizeof bits);
-    for (unsigned i = 0; i < N; i++) bits[i] = power_of_two_bits(bits[i]);
-    memcpy(power, bits, sizeof power);
-    for (unsigned i = 0; i < N; i++) {
-        const double scaled = e[i] * power[i];
-        e[i] = x[i] < -708.0 ? 0.0 : scaled;
+    for (unsigned term = 1; term < N_TERMS; term++)
+        for (size_t i = 0; i < BLOCK; i++) p[i] = inverse_factorial[term] + (r[i] * p[i]);
+    for (size_t i = 0; i < BLOCK; i++) power.bits[i] = power_of_two_bits(power.bits[i]);
+    for (size_t i = 0; i < BLOCK; i++) p[i] = (1.0 + (r[i] + ((r[i] * r[i]) * p[i]))) * power.number[i];
+    for (size_t i = 0; i < BLOCK; i++) x[i] = x[i] < -708.0 ? 0.0 : p[i];
+}
+
+void tn_sampler_weights(const double *z, size_t n, double best, double temperature, double *out_weights)
+{
+    for (; n >= BLOCK; n -= BLOCK, z += BLOCK, out_weights += BLOCK) {
+        double x[BLOCK];
+        for (size_t i = 0; i < BLOCK; i++) x[i] = (z[i] - best) / temperature;
+        exp_block(x);
+        memcpy(out_weights, x, sizeof x);
     }
-    memcpy(y, e, sizeof e);
+    for (size_t i = 0; i < n; i++) out_weights[i] = tn_sampler_exp((z[i] - best) / temperature);
 }
 
 double tn_sampler_log(double x)

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <gtest/gtest.h>
 #include <random>
+#include <vector>
 
 extern "C" {
 #include "runtime/sampler_math.h"
@@ -86,6 +87,23 @@ TEST(SamplerMath, ExpNeverRises)
         const double now = tn_sampler_exp(-0.001 * i);
         ASSERT_LE(now, last) << "at " << -0.001 * i;
         last = now;
+    }
+}
+
+TEST(SamplerMath, WeightsOfManyAreThoseOfEach)
+{
+    std::mt19937_64 random(3);
+    for (const double spread : {0.0, 1.0, 40.0, 900.0, 1e30}) {
+        for (const double temperature : {1.0, 0.7, 1e-20, 1e20}) {
+            for (const size_t n : {size_t{1}, size_t{31}, size_t{32}, size_t{1000}}) {
+                std::uniform_real_distribution<double> range(-spread, 0);
+                std::vector<double> z(n), weights(n);
+                for (double &x : z) x = random() % 7 == 0 ? -INFINITY : random() % 5 == 0 ? -708 * temperature : range(random);
+                tn_sampler_weights(z.data(), n, 0.25, temperature, weights.data());
+                for (size_t i = 0; i < n; i++)
+                    ASSERT_EQ(bits_of(weights[i]), bits_of(tn_sampler_exp((z[i] - 0.25) / temperature))) << z[i] << " / " << temperature;
+            }
+        }
     }
 }
 
