@@ -225,16 +225,17 @@ void tn_batch_request_end(tn_batcher *batcher, tn_batch_request *request)
     if (request->flow) tn_batch_queue_leave(batcher, request);
     fill_result(request);
     batcher->info.n_finished++;
+    const bool is_polled = !request->params.on_end;
     pthread_mutex_lock(&batcher->lock);
     *(request->before ? &request->before->after : &batcher->shared.first) = request->after;
     *(request->after ? &request->after->before : &batcher->shared.last) = request->before;
     batcher->shared.n_left--;
-    if (!request->params.on_end) {
+    if (is_polled) {
         *(batcher->shared.done_last ? &batcher->shared.done_last->next_done : &batcher->shared.done_first) = request;
         batcher->shared.done_last = request;
     }
     pthread_mutex_unlock(&batcher->lock);
-    if (!request->params.on_end) return;
+    if (is_polled) return; // it may be another thread's already, or gone
     request->params.on_end(request->params.user, &request->result);
     tn_batch_request_destroy(request);
 }
