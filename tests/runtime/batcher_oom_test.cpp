@@ -67,7 +67,7 @@ void run_without_memory(Exam *exam, tn_session *session, const std::vector<size_
 
 TEST(BatcherOutOfMemory, EveryAllocationMayFailAndNoRequestIsLost)
 {
-    Exam exam(Kind::mixed, 80, stress_seed() + 5);
+    Exam exam(Kind::mixed, 300, stress_seed() + 5);
     tn_session_params session_params = TN_SESSION_PARAMS_INIT;
     session_params.n_ctx = kBatchContext;
     session_params.n_seqs_max = 3;
@@ -78,7 +78,7 @@ TEST(BatcherOutOfMemory, EveryAllocationMayFailAndNoRequestIsLost)
     bool has_best = false, has_top = false, has_prompt = false, has_stop = false;
     for (size_t i = 0; i < exam.specs.all.size() && chosen.size() < 6; i++) {
         const Spec &s = exam.specs.all[i];
-        if (s.n_tokens_max == 0 || s.n_tokens_max > 12) continue;
+        if (s.n_tokens_max == 0 || s.n_tokens_max > 12 || s.prompt.size() > 150) continue;
         if ((s.n_best && !has_best) || (s.logprobs && s.n_top && !has_top) || (s.prompt_logprobs && !has_prompt) ||
             (!s.stops.empty() && !has_stop))
             chosen.push_back(i);

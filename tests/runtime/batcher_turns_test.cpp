@@ -24,16 +24,17 @@ TEST(BatcherStress, PromptTokensAreComputedOrReused)
         params.n_queue_max = 1000;
         tn_batcher *batcher = nullptr;
         ASSERT_EQ(tn_batcher_create(session, &params, &batcher), TN_OK);
-        uint64_t n_prompt = 0;
+        uint64_t n_prompt = 0, n_submitted = 0;
         for (Spec spec : exam.specs.all) {
             spec.n_samples = 1;
             spec.n_best = 0;
-            spec.prompt_only = false; // which does without the last one
+            if (spec.prompt_only) continue; // it does without the last one
             std::vector<const char *> stops;
             tn_sampler_params sampler;
             const tn_request_params p = request_of(spec, &stops, &sampler);
             ASSERT_EQ(tn_batcher_submit(batcher, &p, nullptr), TN_OK) << tn_error_last()->message;
             n_prompt += spec.prompt.size();
+            n_submitted++;
         }
         for (uint32_t left = 1; left;) ASSERT_EQ(tn_batcher_step(batcher, &left), TN_OK) << tn_error_last()->message;
         tn_batcher_info info = TN_BATCHER_INFO_INIT;
@@ -44,7 +45,7 @@ TEST(BatcherStress, PromptTokensAreComputedOrReused)
             n_results++;
             tn_result_destroy(result);
         }
-        EXPECT_EQ(n_results, exam.specs.all.size());
+        EXPECT_EQ(n_results, n_submitted);
         EXPECT_EQ(info.n_preempted, 0u);
         EXPECT_EQ(info.n_prompt_tokens + info.n_prompt_reused, n_prompt);
         EXPECT_EQ(info.n_prompt_reused, n_reused);
