@@ -245,11 +245,11 @@ TEST(BatcherStress, AnyThreadSubmitsCancelsPollsAndLooks)
     };
     std::vector<std::thread> threads;
     for (size_t i = 0; i < n_threads; i++) threads.emplace_back(submitter, i);
-    uint32_t left = 0;
-    do {
+    for (uint32_t left = 1, some_submit = 1; left || some_submit;) {
+        some_submit = n_submitting != 0; // before the step, which then sees all that they submitted
         ASSERT_EQ(tn_batcher_step(batcher, &left), TN_OK) << tn_error_last()->message;
         if (!left) std::this_thread::yield();
-    } while (n_submitting || left);
+    }
     for (std::thread &thread : threads) thread.join();
     while (tn_result *result = tn_batcher_poll(batcher)) {
         look(result);
