@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int cannot_write(const char *path, int number)
+int tn_cli_cannot_write(const char *path, int number)
 {
     const char *full = number == ENOSPC   ? "no space is left on its disk"
                        : number == EDQUOT ? "no space is left in your quota of its disk"
@@ -55,13 +55,13 @@ int tn_cli_output_open(tn_cli_output *output, const char *path)
     int number = errno;
     free(output->temporary); // nothing to remove
     output->temporary = NULL;
-    return cannot_write(path, number);
+    return tn_cli_cannot_write(path, number);
 }
 
 int tn_cli_output_write(tn_cli_output *output, const void *bytes, size_t n)
 {
     errno = 0;
-    return fwrite(bytes, 1, n, output->stream) == n ? 0 : cannot_write(output->path, errno);
+    return fwrite(bytes, 1, n, output->stream) == n ? 0 : tn_cli_cannot_write(output->path, errno);
 }
 
 int tn_cli_output_commit(tn_cli_output *output)
@@ -74,8 +74,8 @@ int tn_cli_output_commit(tn_cli_output *output)
         number = errno;
     }
     output->stream = NULL;
-    if (!good) return cannot_write(output->path, number);
-    if (output->temporary && rename(output->temporary, output->path) != 0) return cannot_write(output->path, errno);
+    if (!good) return tn_cli_cannot_write(output->path, number);
+    if (output->temporary && rename(output->temporary, output->path) != 0) return tn_cli_cannot_write(output->path, errno);
     free(output->temporary);
     output->temporary = NULL;
     return 0;
@@ -93,7 +93,7 @@ void tn_cli_output_discard(tn_cli_output *output)
 int tn_cli_print(const char *bytes, size_t n)
 {
     errno = 0;
-    return fwrite(bytes, 1, n, stdout) == n && fflush(stdout) == 0 ? 0 : cannot_write("standard output", errno);
+    return fwrite(bytes, 1, n, stdout) == n && fflush(stdout) == 0 ? 0 : tn_cli_cannot_write("standard output", errno);
 }
 
 int tn_cli_print_plain(const char *bytes, size_t n)
@@ -118,5 +118,5 @@ int tn_cli_close_stdout(void)
     errno = 0;
     bool closed = fclose(stdout) == 0;
     if (closed && !failed_before) return 0;
-    return cannot_write("standard output", errno ? errno : EIO);
+    return tn_cli_cannot_write("standard output", errno ? errno : EIO);
 }

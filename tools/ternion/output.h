@@ -19,6 +19,8 @@ int tn_cli_output_commit(tn_cli_output *output);
 // Removes what was not committed.
 void tn_cli_output_discard(tn_cli_output *output);
 
+// Says why a write failed, by its errno, and what helps. Returns the exit status.
+int tn_cli_cannot_write(const char *path, int number);
 // Writes to standard output at once.
 int tn_cli_print(const char *bytes, size_t n);
 // The same for a terminal: what would drive it is written out (\x1b), newlines and tabs stay.
