@@ -75,6 +75,16 @@ int tn_cli_usage(const char *fmt, ...)
 
 int tn_cli_out_of_memory(void) { return tn_cli_fail(NULL, "no memory is left: close other programs, or use a smaller context or batch"); }
 
+void tn_cli_warn(const char *fmt, ...)
+{
+    char message[MESSAGE_MAX];
+    va_list arguments;
+    va_start(arguments, fmt);
+    vsnprintf(message, sizeof message, fmt, arguments);
+    va_end(arguments);
+    print_line("\033[33m", "warning", message, NULL);
+}
+
 static void write_log(void *user, tn_log_level level, const char *message)
 {
     (void)user;

@@ -19,6 +19,9 @@ int tn_cli_out_of_memory(void);
 // The library's warnings and, with -v, its other messages.
 tn_log tn_cli_log(void);
 
+// What the user should know although all goes on; -q does not silence it.
+void tn_cli_warn(const char *fmt, ...) TN_PRINTF(1, 2);
+
 // Prints a line of header or summary on standard error, unless -q.
 void tn_cli_note(const char *fmt, ...) TN_PRINTF(1, 2);
 // The same for what was asked for: -q does not silence it.
