@@ -7,7 +7,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-// Once, before the first value is made: watches jansson's memory, so that tn_cli_json_complete can tell.
+// Before the first value is made: watches jansson's memory, so that tn_cli_json_complete can tell. Again: what was missing is forgotten.
 void tn_cli_json_begin(void);
 // False where memory was missing for any value made so far: it may have been left out of the value that should hold it.
 bool tn_cli_json_complete(void);
