@@ -127,7 +127,7 @@ static int scan(tn_cli_batch_journal *j, tn_cli_batch_reader *reader)
         other = kind == LINE_OTHER ? line.number : 0;
         remains = is_remains(&line);
     }
-    if (read == TN_CLI_BATCH_READ_LATER) return TN_CLI_INTERRUPTED;
+    if (read == TN_CLI_BATCH_READ_LATER) return tn_cli_stopped();
     if (read == TN_CLI_BATCH_READ_FAILED) return cannot_read(j, errno);
     if (other && (read == TN_CLI_BATCH_READ_LINE || !remains)) return refuse(j, other, "is no result of ternion batch");
     return 0;
@@ -184,7 +184,7 @@ int tn_cli_batch_journal_reread(const tn_cli_batch_journal *j, void (*told)(void
     }
     const int number = errno;
     tn_cli_batch_reader_deinit(&reader);
-    if (read == TN_CLI_BATCH_READ_LATER) return TN_CLI_INTERRUPTED;
+    if (read == TN_CLI_BATCH_READ_LATER) return tn_cli_stopped();
     return read == TN_CLI_BATCH_READ_FAILED ? cannot_read(j, number) : 0;
 }
 

@@ -89,7 +89,7 @@ static json_t *usage_of(tn_cli_batch_json *j, const tn_result *const *results)
 static json_t *id_of(const char *prefix, const tn_cli_batch_where *where)
 {
     char id[80];
-    snprintf(id, sizeof id, "%s%" PRIu64 "-%016" PRIx64, prefix, where->line, where->hash);
+    snprintf(id, sizeof id, "%s%" PRIu64 "_%016" PRIx64, prefix, where->line, where->hash);
     return json_string(id);
 }
 

@@ -62,7 +62,7 @@ static int each_line(const char *input, int fd, bool (*told)(void *user, const t
     while ((read == TN_CLI_BATCH_READ_LINE && told(user, &line)) || (read == TN_CLI_BATCH_READ_LATER && !tn_cli_interrupted()));
     int number = errno;
     tn_cli_batch_reader_deinit(&reader);
-    if (read == TN_CLI_BATCH_READ_LATER) return TN_CLI_INTERRUPTED;
+    if (read == TN_CLI_BATCH_READ_LATER) return tn_cli_stopped();
     if (read != TN_CLI_BATCH_READ_FAILED && lseek(fd, from, SEEK_SET) >= 0) return 0;
     return cannot_read(input, read == TN_CLI_BATCH_READ_FAILED ? number : errno);
 }

@@ -33,6 +33,7 @@ const tn_cli_variable tn_cli_top_options[] = {
 const char tn_cli_top_examples[] = "ternion run                                   tell a story with the model that comes with ternion\n"
                                    "ternion run -m model.gguf -p \"Once upon\" -n 64\n"
                                    "ternion chat -m model.gguf\n"
+                                   "ternion batch -i requests.jsonl -o results.jsonl\n"
                                    "ternion show model.gguf\n"
                                    "ternion bench -m model.gguf";
 
@@ -59,8 +60,9 @@ static void print_wrapped(const char *text, int at)
     putchar('\n');
 }
 
-static void print_option(const tn_cli_option *option)
+static void print_option(const tn_cli_option *option, tn_cli_verb_id verb)
 {
+    const char *initial = tn_cli_option_default(option, verb);
     char left[160] = "  ", name[64], text[400];
     for (size_t i = 0; i < TN_CLI_NAMES_MAX && option->names[i]; i++) {
         tn_cli_option_name(option, i, name, sizeof name);
@@ -68,7 +70,7 @@ static void print_option(const tn_cli_option *option)
     }
     if (option->argument[0]) snprintf(left + strlen(left), sizeof left - strlen(left), " %s", option->argument);
     snprintf(text, sizeof text, "%s", option->help);
-    if (option->initial) snprintf(text + strlen(text), sizeof text - strlen(text), " (default: %s)", option->initial);
+    if (initial) snprintf(text + strlen(text), sizeof text - strlen(text), " (default: %s)", initial);
     printf("%-*s", COLUMN - 2, left);
     if (strlen(left) > COLUMN - 2)
         printf("\n%*s", COLUMN, "");
@@ -92,7 +94,7 @@ static void print_group(tn_cli_verb_id verb, const char *group)
     for (int row = 0; row < TN_OPT_COUNT_; row++) {
         const tn_cli_option *option = &tn_cli_option_table[row];
         bool shown = (option->verbs & 1u << verb) && option->kind != TN_CLI_REFUSED;
-        if (shown && strcmp(option->group, group) == 0) print_option(option);
+        if (shown && strcmp(option->group, group) == 0) print_option(option, verb);
     }
 }
 

@@ -6,6 +6,8 @@
 
 // From now on. Before it, while a text is read from standard input, Ctrl-C ends the program at once.
 void tn_cli_interrupt_install(void);
+// The same for SIGTERM too; reads and waits end with EINTR.
+void tn_cli_interrupt_install_ending(void);
 // For programs that go on: three before one is taken kill. `breaks_reads`: a read that waits for input fails with EINTR.
 void tn_cli_interrupt_install_lasting(bool breaks_reads);
 bool tn_cli_interrupted(void);

@@ -77,14 +77,15 @@ static void print_names(const tn_cli_option *option)
     putchar('\n');
 }
 
-static void print_option(const tn_cli_option *option)
+static void print_option(const tn_cli_option *option, tn_cli_verb_id verb)
 {
+    const char *initial = tn_cli_option_default(option, verb);
     printf(".TP\n");
     print_names(option);
     print_text(option->help, strlen(option->help), true);
-    if (option->initial) {
+    if (initial) {
         printf(" (default: ");
-        print_text(option->initial, strlen(option->initial), false);
+        print_text(initial, strlen(initial), false);
         putchar(')');
     }
     putchar('\n');
@@ -102,7 +103,7 @@ static bool print_group(tn_cli_verb_id verb, const char *group)
         if (!any && !group)
             printf(".SH \"FLAGS OF LLAMA.CPP THAT ARE REFUSED\"\nThese flags are known, and answered with what to do instead.\n");
         any = true;
-        print_option(option);
+        print_option(option, verb);
     }
     return any;
 }

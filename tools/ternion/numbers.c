@@ -46,6 +46,29 @@ bool tn_cli_parse_real(const char *text, double low, double high, double *out, c
     return true;
 }
 
+bool tn_cli_parse_size(const char *text, uint64_t *out, char *why, size_t capacity)
+{
+    static const char units[] = "KMGT";
+    char digits[32];
+    double value = 0;
+    const size_t n = strspn(text, "0123456789.");
+    const char *unit = text + n, *place = *unit ? strchr(units, *unit >= 'a' && *unit <= 'z' ? *unit - 'a' + 'A' : *unit) : NULL;
+    snprintf(digits, sizeof digits, "%.*s", (int)(n < sizeof digits ? n : sizeof digits - 1), text);
+    bool good = n > 0 && n < sizeof digits && tn_cli_parse_real(digits, 0, 1e18, &value, why, capacity);
+    if (place) {
+        value *= (double)((uint64_t)1 << (10 * (place - units + 1)));
+        unit++;
+    }
+    if (place && *unit == 'i') unit++;
+    if (*unit == 'B') unit++;
+    if (!good || *unit || !(value >= 1 && value <= 1e18)) {
+        snprintf(why, capacity, "'%.60s' is not a size: say for example 512M or 2G", text);
+        return false;
+    }
+    *out = (uint64_t)value;
+    return true;
+}
+
 static bool push_number(int64_t **numbers, size_t *n, int64_t value, char *why, size_t capacity)
 {
     if (*n == NUMBERS_MAX) {

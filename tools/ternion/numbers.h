@@ -10,6 +10,9 @@
 bool tn_cli_parse_int(const char *text, int64_t low, int64_t high, int64_t *out, char *why, size_t capacity);
 bool tn_cli_parse_real(const char *text, double low, double high, double *out, char *why, size_t capacity);
 
+// Bytes: "4096", "512M", "1.5GiB"; units are powers of 1024. At least 1.
+bool tn_cli_parse_size(const char *text, uint64_t *out, char *why, size_t capacity);
+
 // Appends the numbers of "1,4,8", "1-4", "16-64+16" or "16-256*2" to `*numbers`, which is grown with realloc. `why` is empty where memory
 // was missing for them.
 bool tn_cli_parse_numbers(const char *text, int64_t low, int64_t high, int64_t **numbers, size_t *n, char *why, size_t capacity);

@@ -22,7 +22,8 @@ enum {
     Y = 1 << TN_VERB_SYNTH,
     B = 1 << TN_VERB_BENCH,
     L = 1 << TN_VERB_LOGITS,
-    ALL = R | H | S | T | D | C | Y | B | L,
+    A = 1 << TN_VERB_BATCH,
+    ALL = R | H | S | T | D | C | Y | B | L | A,
 };
 
 #define TN_NAMES(...)                                                                                                                      \
@@ -50,6 +51,12 @@ void tn_cli_option_name(const tn_cli_option *option, size_t index, char *name, s
     bool has_longer = false;
     for (size_t i = 0; i < TN_CLI_NAMES_MAX && option->names[i]; i++) has_longer |= strlen(option->names[i]) > n;
     snprintf(name, capacity, "%s%s", n <= 2 || (n == 3 && has_longer) ? "-" : "--", option->names[index]);
+}
+
+const char *tn_cli_option_default(const tn_cli_option *option, tn_cli_verb_id verb)
+{
+    const bool of_lines = strcmp(option->group, "Sampling") == 0 || strcmp(option->group, "Reply") == 0;
+    return verb == TN_VERB_BATCH && of_lines ? NULL : option->initial;
 }
 
 static void make_getopt_table(getopt_table *table, tn_cli_verb_id verb)

@@ -78,5 +78,7 @@ static inline double tn_cli_real(const tn_cli_options *options, tn_cli_option_id
 
 // Writes the name of an option as a user types it ("-n", "-ub", "--top-k").
 void tn_cli_option_name(const tn_cli_option *option, size_t index, char *name, size_t capacity);
+// What the help of `verb` shows as default; NULL: nothing. Lines of a batch have their own, which its notes say.
+const char *tn_cli_option_default(const tn_cli_option *option, tn_cli_verb_id verb);
 
 #endif

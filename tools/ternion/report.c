@@ -54,10 +54,7 @@ int tn_cli_fail(const char *try_command, const char *fmt, ...)
 int tn_cli_fail_status(const char *try_command)
 {
     const tn_error *error = tn_error_last();
-    if (error->status == TN_CANCELLED && tn_cli_interrupted()) {
-        print_line("\033[31m", "error", "interrupted", NULL);
-        return TN_CLI_INTERRUPTED;
-    }
+    if (error->status == TN_CANCELLED && tn_cli_interrupted()) return tn_cli_stopped();
     return tn_cli_fail(try_command, "%s", error->message[0] ? error->message : tn_status_text(error->status));
 }
 
@@ -74,6 +71,12 @@ int tn_cli_usage(const char *fmt, ...)
 }
 
 int tn_cli_out_of_memory(void) { return tn_cli_fail(NULL, "no memory is left: close other programs, or use a smaller context or batch"); }
+
+int tn_cli_stopped(void)
+{
+    print_line("\033[31m", "error", "interrupted", NULL);
+    return TN_CLI_INTERRUPTED;
+}
 
 void tn_cli_warn(const char *fmt, ...)
 {

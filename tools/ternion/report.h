@@ -15,6 +15,8 @@ int tn_cli_fail(const char *try_command, const char *fmt, ...) TN_PRINTF(2, 3);
 int tn_cli_fail_status(const char *try_command);
 int tn_cli_usage(const char *fmt, ...) TN_PRINTF(1, 2);
 int tn_cli_out_of_memory(void);
+// After Ctrl-C.
+int tn_cli_stopped(void);
 
 // The library's warnings and, with -v, its other messages.
 tn_log tn_cli_log(void);

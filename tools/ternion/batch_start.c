@@ -1,0 +1,95 @@
+// Memory first, then time: as many sequences as fit, and of these as many as make it faster.
+#include "batch_start.h"
+
+#include "numbers.h"
+#include "prompt.h"
+#include "report.h"
+#include "two_stage_option.h"
+#include "units.h"
+
+#include <stdio.h>
+
+#define AUTOMATIC_MAX 64u
+// Rows of logits beside those of answers, so that log-probabilities of prompts go in pieces through every step.
+#define PROMPT_ROWS 16u
+
+tn_cli_batch_size tn_cli_batch_size_of(uint32_t n_given, uint64_t kv_given, uint64_t seq_bytes, uint64_t free_bytes)
+{
+    const uint64_t budget = kv_given ? kv_given : free_bytes / 2, n_fit = budget / seq_bytes;
+    tn_cli_batch_size size = {.n_seqs = n_given, .automatic = n_given == 0};
+    if (size.automatic) size.n_seqs = n_fit < 1 ? 1 : n_fit > AUTOMATIC_MAX ? AUTOMATIC_MAX : (uint32_t)n_fit;
+    const uint64_t whole = size.n_seqs <= UINT64_MAX / seq_bytes ? size.n_seqs * seq_bytes : UINT64_MAX;
+    size.kv_bytes = budget < whole ? budget : whole;
+    if (!kv_given && size.kv_bytes < seq_bytes) size.kv_bytes = seq_bytes; // less could not hold the longest answer
+    return size;
+}
+
+int tn_cli_batch_kv_memory(const tn_cli *cli, uint64_t *out_bytes)
+{
+    char why[160];
+    const char *text = tn_cli_text(&cli->options, TN_OPT_KV_MEMORY);
+    *out_bytes = 0;
+    return !text || tn_cli_parse_size(text, out_bytes, why, sizeof why) ? 0 : tn_cli_usage("--kv-memory: %s", why);
+}
+
+static int choose_size(tn_cli *cli, const tn_cli_engine *engine, uint32_t n_ctx, tn_cli_batch_size *size)
+{
+    const tn_cli_value *concurrency = &cli->options.values[TN_OPT_CONCURRENCY];
+    tn_device_info device;
+    uint64_t kv_given = 0, seq_bytes = 0;
+    const int rc = tn_cli_batch_kv_memory(cli, &kv_given);
+    if (rc) return rc;
+    if (tn_host_device_info(engine->host, 0, &device) != TN_OK || tn_session_kv_bytes(engine->model, n_ctx, 1, &seq_bytes) != TN_OK)
+        return tn_cli_fail_status("ternion batch -c 512");
+    // Packed weights take about as much as the file's.
+    const uint64_t weights = engine->info.file_bytes;
+    const uint64_t free_bytes = device.memory_free_bytes > weights ? device.memory_free_bytes - weights : 0;
+    *size = tn_cli_batch_size_of(concurrency->text ? 0 : (uint32_t)concurrency->integer, kv_given, seq_bytes, free_bytes);
+    return 0;
+}
+
+// Without a flag: where lines that say nothing of sampling look at few logits.
+static int choose_two_stage(const tn_cli *cli, const tn_cli_batch_context *context, const char **out_two_stage)
+{
+    *out_two_stage = tn_cli_two_stage(cli);
+    if (tn_cli_given(&cli->options, TN_OPT_TWO_STAGE)) return 0;
+    return tn_cli_two_stage_for(cli, context->engine->tokenizer, &context->sampler, out_two_stage);
+}
+
+static int make_batcher(tn_cli *cli, const tn_cli_engine *engine, const tn_cli_batch_size *size, tn_batcher **out_batcher)
+{
+    tn_batcher_params params = TN_BATCHER_PARAMS_INIT;
+    const tn_progress progress = tn_cli_progress_hook(&cli->progress);
+    uint32_t n_seqs = size->n_seqs;
+    params.no_prefix_reuse = tn_cli_given(&cli->options, TN_OPT_NO_PREFIX_REUSE);
+    tn_status status = tn_batcher_create(engine->session, &params, out_batcher);
+    if (status == TN_OK && size->automatic && n_seqs > 1) status = tn_batcher_tune(*out_batcher, &progress, &n_seqs);
+    tn_cli_progress_end(&cli->progress);
+    if (status != TN_OK) return tn_cli_fail_status("ternion batch --concurrency 1");
+    char kv[24], most[32] = "";
+    tn_cli_format_bytes(engine->session_info.kv_bytes, kv, sizeof kv);
+    if (n_seqs < size->n_seqs) snprintf(most, sizeof most, " (%u would fit)", size->n_seqs);
+    tn_cli_note("batch  %u at a time%s  KV cache %s", n_seqs, most, kv);
+    return 0;
+}
+
+int tn_cli_batch_start(tn_cli *cli, tn_cli_engine *engine, const tn_cli_batch_context *context, tn_batcher **out_batcher)
+{
+    const tn_cli_prompt no_prompt = {0};
+    tn_session_params params = TN_SESSION_PARAMS_INIT;
+    tn_cli_batch_size size = {0};
+    params.n_ctx = tn_cli_context(cli, engine);
+    params.n_ubatch = (uint32_t)tn_cli_int(&cli->options, TN_OPT_UBATCH);
+    int rc = tn_cli_prompt_check(cli, engine, &no_prompt, params.n_ctx);
+    if (rc == 0) rc = choose_two_stage(cli, context, &params.two_stage);
+    if (rc == 0) rc = tn_cli_engine_open_host(cli, engine, tn_cli_int(&cli->options, TN_OPT_THREADS));
+    if (rc == 0) rc = tn_cli_engine_place(cli, engine);
+    if (rc == 0) rc = choose_size(cli, engine, params.n_ctx, &size);
+    if (rc) return rc;
+    params.n_seqs_max = size.n_seqs;
+    params.n_logits_max = size.n_seqs + PROMPT_ROWS;
+    params.kv_bytes = size.kv_bytes;
+    tn_cli_engine_note(engine, params.n_ctx);
+    rc = tn_cli_engine_start(cli, engine, params);
+    return rc ? rc : make_batcher(cli, engine, &size, out_batcher);
+}
