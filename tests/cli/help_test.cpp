@@ -15,6 +15,19 @@ TEST(Help, TheTopHelpNamesEveryVerb)
     for (const std::string &verb : verbs) EXPECT_TRUE(cli::contains(result.out, "\n  " + verb + " ")) << verb;
 }
 
+TEST(Help, WhatVariablesMeanStandsInOneColumn)
+{
+    const std::string help = cli::run({"--help"}).out;
+    std::istringstream lines(help.substr(help.find("\nEnvironment:\n") + 14));
+    size_t n = 0, column = 0;
+    for (std::string line; std::getline(lines, line) && line.rfind("  ", 0) == 0; n++) {
+        const size_t meaning = line.find_first_not_of(' ', line.find(' ', 2));
+        if (n == 0) column = meaning;
+        EXPECT_EQ(meaning, column) << line;
+    }
+    EXPECT_GE(n, 8u) << help;
+}
+
 TEST(Help, EveryVerbHasItsOwnHelpInThreeSpellings)
 {
     for (const std::string &verb : verbs) {

@@ -40,6 +40,8 @@ const char tn_cli_top_examples[] = "ternion run                                 
 #define COLUMN 36 // where the explanations begin
 #define WIDTH  110
 
+#define VARIABLE_COLUMN 18 // holds the longest name of the environment
+
 // Prints `text` from the current column on, broken at blanks; following lines begin at COLUMN.
 static void print_wrapped(const char *text, int at)
 {
@@ -127,6 +129,6 @@ void tn_cli_print_top_help(void)
     printf("\nExamples:\n");
     print_lines(tn_cli_top_examples);
     printf("\nEnvironment:\n");
-    for (const tn_cli_variable *v = tn_cli_environment; v->name; v++) printf("  %-15s %s\n", v->name, v->meaning);
+    for (const tn_cli_variable *v = tn_cli_environment; v->name; v++) printf("  %-*s %s\n", VARIABLE_COLUMN, v->name, v->meaning);
     printf("\nExit status: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C.\n");
 }
