@@ -1,7 +1,8 @@
-// Results of ternion bench in llama-bench's forms: md, csv, json, jsonl.
+// Results of ternion bench in llama-bench's forms: md, csv, json, jsonl, sql.
 #ifndef TERNION_TOOL_BENCH_REPORT_H
 #define TERNION_TOOL_BENCH_REPORT_H
 
+#include "bench_output.h"
 #include "engine.h"
 #include "limits.h"
 #include "profile.h"
@@ -25,9 +26,23 @@ typedef struct tn_cli_bench_columns {
     bool batch, ubatch, gpu_layers, devices, limits, roofline, two_stage;
 } tn_cli_bench_columns;
 
+typedef struct tn_cli_bench_statistics {
+    double mean, deviation;
+} tn_cli_bench_statistics;
+
+// Mean and deviation of the times and of the rates, the median of the times, and the rates themselves, which the caller frees.
+typedef struct tn_cli_bench_measured {
+    tn_cli_bench_statistics ns, ts;
+    double median_ns;
+    double *rates;
+    tn_cli_work work;
+    double memory_limit, int8_limit; // 0: unknown
+    tn_cli_shares shares;            // at the median
+} tn_cli_bench_measured;
+
 // Zero-initialise, then set the first five.
 typedef struct tn_cli_bench_report {
-    const char *format; // "md", "csv", "json", "jsonl"
+    tn_cli_bench_outputs *outputs;
     const tn_cli_engine *engine;
     const tn_cli_limits *limits;
     const tn_cli_options *options;
@@ -36,13 +51,18 @@ typedef struct tn_cli_bench_report {
     FILE *profiles;      // their text, which follows the table; owned
     char *profiles_text; // what it writes to; owned
     size_t profiles_size;
-    size_t n_results;
 } tn_cli_bench_report;
 
 // Each returns 0 or the exit status after a message.
 int tn_cli_bench_report_begin(tn_cli_bench_report *report);
 int tn_cli_bench_report_add(tn_cli_bench_report *report, const tn_cli_bench_result *result);
-int tn_cli_bench_report_end(tn_cli_bench_report *report);
+// `complete`: all tests were run; otherwise only what was opened is closed.
+int tn_cli_bench_report_end(tn_cli_bench_report *report, bool complete);
 void tn_cli_bench_report_deinit(tn_cli_bench_report *report);
+
+// "bitnet-b1.58 2.41 B I2_S".
+void tn_cli_bench_model_type(const tn_cli_engine *engine, char *text, size_t capacity);
+// The flags of the run as an object of their names and values; true for those without a value.
+json_t *tn_cli_bench_given_options(const tn_cli_options *options);
 
 #endif

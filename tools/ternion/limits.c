@@ -84,32 +84,33 @@ json_t *tn_cli_limits_json(const tn_cli_limits *limits)
 static bool same_line(const tn_device_limit *a, const tn_device_limit *b) { return a->kind == b->kind && strcmp(a->name, b->name) == 0; }
 
 // One kind and level: its figures by threads, and what they should be.
-static void print_line(const tn_cli_limits *limits, size_t first)
+static void print_line(const tn_cli_limits *limits, size_t first, FILE *out)
 {
     const tn_device_limit *head = &limits->list[first];
     const bool memory = head->kind == TN_LIMIT_MEMORY_READ;
     const char *unit = memory ? "GB/s" : "Gop/s", *separator = "";
     const double *theory = NULL;
-    printf("%-11s %-10s ", memory ? "memory read" : "int8 dot", head->name);
+    fprintf(out, "%-11s %-10s ", memory ? "memory read" : "int8 dot", head->name);
     for (size_t i = first; i < limits->n; i++) {
         const tn_device_limit *l = &limits->list[i];
         if (!same_line(l, head)) continue;
-        printf("%s%u thread%s %.1f (median %.1f)", separator, l->n_threads, l->n_threads == 1 ? "" : "s", l->best * 1e-9, l->median * 1e-9);
+        fprintf(out, "%s%u thread%s %.1f (median %.1f)", separator, l->n_threads, l->n_threads == 1 ? "" : "s", l->best * 1e-9,
+                l->median * 1e-9);
         separator = ", ";
         theory = &l->theoretical;
     }
     if (*theory > 0) {
-        printf(" %s; by data sheet %.1f%s\n", unit, *theory * 1e-9, memory ? "" : " with all");
+        fprintf(out, " %s; by data sheet %.1f%s\n", unit, *theory * 1e-9, memory ? "" : " with all");
     } else {
-        printf(" %s; by data sheet unknown\n", unit);
+        fprintf(out, " %s; by data sheet unknown\n", unit);
     }
 }
 
-void tn_cli_limits_print(const tn_cli_limits *limits)
+void tn_cli_limits_print(const tn_cli_limits *limits, FILE *out)
 {
     for (size_t i = 0; i < limits->n; i++) {
         size_t earlier = 0;
         while (earlier < i && !same_line(&limits->list[earlier], &limits->list[i])) earlier++;
-        if (earlier == i) print_line(limits, i);
+        if (earlier == i) print_line(limits, i, out);
     }
 }

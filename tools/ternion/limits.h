@@ -5,6 +5,8 @@
 #include "cli.h"
 #include "json_out.h"
 
+#include <stdio.h>
+
 // Zero-initialise.
 typedef struct tn_cli_limits {
     tn_device_limit *list; // owned
@@ -23,6 +25,6 @@ double tn_cli_limits_best(const tn_cli_limits *limits, tn_limit_kind kind, uint3
 // [{"limit": "memory_read", "level", "n_threads", "best", "median", "theoretical"}]. NULL without memory.
 json_t *tn_cli_limits_json(const tn_cli_limits *limits);
 // Lines for people, a level each.
-void tn_cli_limits_print(const tn_cli_limits *limits);
+void tn_cli_limits_print(const tn_cli_limits *limits, FILE *out);
 
 #endif

@@ -1,0 +1,68 @@
+// What results of ternion bench say of the devices that made them.
+#include "bench_job.h"
+#include "report.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void note_kernel(void *user, const char *kernel, bool chosen)
+{
+    if (chosen) json_array_append_new(user, json_string(kernel));
+}
+
+// A device by its name, and whether the model's weights lie on it.
+typedef struct search {
+    const char *device;
+    bool found;
+} search;
+
+static void find_device(void *user, const tn_layout_info *layout)
+{
+    search *s = user;
+    s->found = s->found || strcmp(layout->device, s->device) == 0;
+}
+
+// Level and kernels of a device that takes part; the others are not even opened.
+static int describe_kernels(tn_cli_bench_job *job, uint32_t index, const tn_device_info *info)
+{
+    tn_cli_bench_result *r = &job->result;
+    search s = {info->name, false};
+    const size_t used = strlen(r->isa);
+    if (tn_placement_layouts(job->engine.placement, find_device, &s) != TN_OK) return tn_cli_fail_status(NULL);
+    if (!s.found) return 0;
+    if (info->isa[0] && !strstr(r->isa, info->isa)) snprintf(r->isa + used, sizeof r->isa - used, "%s%s", used ? "," : "", info->isa);
+    return tn_host_device_kernels(job->engine.host, index, note_kernel, r->kernels) == TN_OK ? 0 : tn_cli_fail_status(NULL);
+}
+
+int tn_cli_bench_describe_devices(tn_cli_bench_job *job)
+{
+    tn_cli_bench_result *r = &job->result;
+    const tn_cli_value *layers = tn_cli_bench_list(job, TN_OPT_GPU_LAYERS);
+    const char *devices = tn_cli_text(&job->cli->options, TN_OPT_DEVICE);
+    uint32_t n_threads = 0;
+    tn_device_info info;
+    r->cpu_info[0] = r->gpu_info[0] = r->backends[0] = r->isa[0] = '\0';
+    json_decref(r->kernels);
+    r->kernels = json_array();
+    for (uint32_t i = 0; i < tn_host_device_count(job->engine.host); i++) {
+        if (tn_host_device_info(job->engine.host, i, &info) != TN_OK) return tn_cli_fail_status(NULL);
+        bool cpu = strcmp(info.backend, "cpu") == 0;
+        const char *backend = cpu                                   ? "CPU"
+                              : strcmp(info.backend, "cuda") == 0   ? "CUDA"
+                              : strcmp(info.backend, "vulkan") == 0 ? "Vulkan"
+                                                                    : info.backend;
+        char *name = cpu ? r->cpu_info : r->gpu_info;
+        if (!name[0]) snprintf(name, 128, "%s", info.description);
+        size_t used = strlen(r->backends);
+        if (!strstr(r->backends, backend)) snprintf(r->backends + used, sizeof r->backends - used, "%s%s", used ? "," : "", backend);
+        n_threads += info.n_threads;
+        const int rc = describe_kernels(job, i, &info);
+        if (rc) return rc;
+    }
+    r->costs = (tn_session_costs)TN_SESSION_COSTS_INIT;
+    if (tn_session_get_costs(job->engine.session, &r->costs) != TN_OK) return tn_cli_fail_status(NULL);
+    if (r->test.n_threads == 0) r->test.n_threads = n_threads;
+    r->n_gpu_layers = !layers->text ? layers->integer : strcmp(layers->text, "all") == 0 ? -2 : -1;
+    snprintf(r->devices, sizeof r->devices, "%s", devices ? devices : "auto");
+    return 0;
+}
