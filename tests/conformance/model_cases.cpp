@@ -142,6 +142,44 @@ Result taps(const Target &target)
     return "";
 }
 
+// A program that begins with the cache: nothing lies between the copy and those who read and write the page.
+Result copies_before_the_first_op(const Target &target)
+{
+    Device device(target);
+    Net net(24);
+    const uint32_t n_heads = 4, n_prefix = 100;
+    net.graph->n_layers = 1;
+    net.graph->n_kv_heads = n_heads;
+    net.graph->head_dim = 16;
+    const uint32_t x = net.embed(3, n_heads * 16);
+    net.layer = 0;
+    net.kv_append(x, x, n_heads);
+    const uint32_t out = net.attention(x, n_heads);
+    MUST(tn_graph_check(net.graph));
+    Bounds bounds = two_sequences(n_prefix);
+    bounds.n_kv_pages = 6;
+    Packed packed(device, net);
+    Program program(device, net, packed, bounds, 1, net.graph->n_nodes - 1, x, out);
+    std::vector<Token> tokens;
+    std::vector<float> in;
+    for (uint32_t i = 0; i < n_prefix; i++) tokens.push_back({0, 0, i});
+    for (size_t i = 0; i < size_t{n_prefix} * n_heads * 16; i++) in.push_back(net.random.value(4.0f));
+    program.run(make_step(tokens, bounds, {3, 0, 0, 1, 0, 0}), in);
+    for (uint32_t i = 0; i < 20; i++) { // each time from the prefix, over what the last time left
+        RefNet reference(net);
+        const size_t width = size_t{n_heads} * 16;
+        for (uint32_t k = 0; k < n_prefix; k++)
+            reference.run(tokens[k], {in.begin() + static_cast<long>(k * width), in.begin() + static_cast<long>((k + 1) * width)});
+        std::vector<float> row;
+        for (size_t k = 0; k < width; k++) row.push_back(net.random.value(4.0f));
+        Step step = make_step({{0, 1, n_prefix}}, bounds, {3, 0, 0, 1, 0, 0});
+        step.copies = {3, 1};
+        CHECK_RESULT(
+            same_rows("a step that begins with a copy", program.run(step, row), {reference.run({0, 0, n_prefix}, row).f32.at(out)}));
+    }
+    return "";
+}
+
 Result poison_of_one_sequence(const Target &target)
 {
     Device device(target);
@@ -285,6 +323,7 @@ std::vector<Case> model_cases()
         {"TapsShowEveryValue", taps},
         {"CopiedPagesHoldTheSameBits", copied_pages},
         {"CopiesComeBeforeAllElseInTheirStep", copies_come_first},
+        {"CopiesComeBeforeAProgramThatBeginsWithTheCache", copies_before_the_first_op},
         {"PoisonOfOneSequenceLeavesTheOthersBits", poison_of_one_sequence},
     };
 }
