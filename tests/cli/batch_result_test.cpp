@@ -105,8 +105,8 @@ class BatchResult : public testing::Test
     {
         const Line line(context, request);
         ASSERT_TRUE(line.good) << line.error.message;
-        const std::string expected = R"({"id": "batch_req_12-0000000000000abc", "custom_id": "a", "response": {"status_code": 200,
-            "request_id": "req_12-0000000000000abc", "body": )" +
+        const std::string expected = R"({"id": "batch_req_12_0000000000000abc", "custom_id": "a", "response": {"status_code": 200,
+            "request_id": "req_12_0000000000000abc", "body": )" +
                                      body + R"(}, "error": null})";
         EXPECT_EQ(sorted(line_of(context, line, results)), sorted(expected));
     }
@@ -118,10 +118,10 @@ cli::Folder *BatchResult::folder;
 Engine *BatchResult::engine;
 
 const std::string completion_head =
-    R"({"id": "cmpl-12-0000000000000abc", "object": "text_completion", "created": 1700000000, "model": "tales",
+    R"({"id": "cmpl-12_0000000000000abc", "object": "text_completion", "created": 1700000000, "model": "tales",
     "system_fingerprint": "fp_1", )";
 const std::string chat_head =
-    R"({"id": "chatcmpl-12-0000000000000abc", "object": "chat.completion", "created": 1700000000, "model": "tales",
+    R"({"id": "chatcmpl-12_0000000000000abc", "object": "chat.completion", "created": 1700000000, "model": "tales",
     "system_fingerprint": "fp_1", )";
 
 std::string usage(int n_prompt, int n_answer, int n_cached)
@@ -324,8 +324,8 @@ TEST_F(BatchResult, AnErrorStandsInTheLineAndAsTheBody)
     char *text = tn_cli_batch_error_line(&where, line.request.custom_id, &line.error, &len);
     ASSERT_NE(text, nullptr);
     EXPECT_EQ(std::strlen(text), len);
-    EXPECT_EQ(sorted(text), sorted(R"({"id": "batch_req_3-0000000000000005", "custom_id": "a", "response": {"status_code": 400,
-        "request_id": "req_3-0000000000000005", "body": {"error": {"message": "'n' must be an integer from 1 to 128, not 0",
+    EXPECT_EQ(sorted(text), sorted(R"({"id": "batch_req_3_0000000000000005", "custom_id": "a", "response": {"status_code": 400,
+        "request_id": "req_3_0000000000000005", "body": {"error": {"message": "'n' must be an integer from 1 to 128, not 0",
         "type": "invalid_request_error", "param": "n", "code": "invalid_value"}}},
         "error": {"code": "invalid_value", "message": "'n' must be an integer from 1 to 128, not 0"}})"));
     EXPECT_EQ(text[len - 1], '\n');

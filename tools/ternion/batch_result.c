@@ -85,7 +85,7 @@ static json_t *usage_of(tn_cli_batch_json *j, const tn_result *const *results)
     return usage;
 }
 
-// "PREFIXLINE-HASH".
+// "PREFIXLINE_HASH".
 static json_t *id_of(const char *prefix, const tn_cli_batch_where *where)
 {
     char id[80];
