@@ -14,9 +14,11 @@ static const char byte_order_mark[] = "\xef\xbb\xbf"; // that some editors put i
 static json_t *parse(const char *text, size_t len, tn_cli_batch_error *error)
 {
     json_error_t found;
+    tn_cli_json_begin(); // what a line before had no memory for says nothing of this one
     json_t *line = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &found);
-    if (line) return line;
-    if (json_error_code(&found) == json_error_out_of_memory)
+    if (line && tn_cli_json_complete()) return line;
+    json_decref(line);
+    if (!tn_cli_json_complete()) // jansson also shortens a text that it had no memory for
         tn_cli_batch_no_memory(error);
     else
         tn_cli_batch_refuse(error, "invalid_json", NULL, "the line is no JSON object: %s, at byte %d", found.text, found.position);
