@@ -129,6 +129,13 @@ TEST_F(ProgramOutOfMemory, BenchWithAProfile)
     }
 }
 
+TEST_F(ProgramOutOfMemory, BenchOfBatches)
+{
+    const std::vector<std::string> tests = {"bench", "-m",   model(), "-npp", "4",  "-ntg", "2",  "-npl",
+                                            "1,2",   "-pps", "-r",    "2",    "-t", "1",    "-o", "sql"};
+    fail_each({"bench -npp -o sql", tests, "", true}, folder_);
+}
+
 TEST_F(ProgramOutOfMemory, Tokenize) { fail_each({"tokenize", {"tokenize", "-m", model(), "-p", "on a <|user|> caf\u00e9"}, ""}, folder_); }
 
 TEST_F(ProgramOutOfMemory, Convert)

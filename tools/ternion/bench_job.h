@@ -10,18 +10,38 @@ typedef struct tn_cli_bench_shape {
     uint32_t n_prompt, n_gen;
 } tn_cli_bench_shape;
 
+// One row of llama-batched-bench's table.
+typedef struct tn_cli_bench_batched_test {
+    uint32_t n_prompt, n_gen, n_depth, n_pl;
+} tn_cli_bench_batched_test;
+
+// Zero-initialise.
+typedef struct tn_cli_bench_batched {
+    bool shared;    // the prompt is computed in sequence 0, and its pages are those of the others
+    bool has_depth; // -d is given
+    tn_cli_bench_batched_test *tests;
+    size_t n_tests;
+    uint64_t n_kv_max, n_kv_needed; // positions that tests may have in all sequences; that the largest has
+    size_t n_runs;
+    uint64_t *prompt_ns, *reply_ns; // [n_runs], of the test in hand
+} tn_cli_bench_batched;
+
 typedef struct tn_cli_bench_job {
     tn_cli *cli;
     tn_cli_engine engine;
     tn_cli_bench_outputs outputs;
-    tn_cli_bench_report report;
-    tn_cli_bench_shape *shapes;
-    size_t n_shapes, n_tests, n_done;
+    tn_cli_bench_report report; // not of batched tests
+    tn_cli_bench_shape *shapes; // the same
+    size_t n_shapes;            // the same
+    bool is_batched;
+    tn_cli_bench_batched batched; // is_batched: what runs in place of them
+    size_t n_tests, n_done;
     bool begun;             // the report is, which then wants its end
     tn_cli_limits limits;   // of the machine
     tn_cli_profile profile; // of the test that runs
     tn_cli_bench_feed feed;
     uint32_t n_positions_max, n_pl_max; // of all tests
+    uint64_t kv_bytes;                  // that they need; 0: n_pl_max sequences of n_positions_max
     tn_cli_bench_result result;         // of the test that runs
 } tn_cli_bench_job;
 
@@ -35,8 +55,19 @@ void tn_cli_bench_begin_test(tn_cli_bench_job *job);
 // Says which test runs, with --progress.
 void tn_cli_bench_say(const tn_cli_bench_job *job, const char *what, size_t number);
 
-// What the placement uses: CPU and GPU names, backends in capitals as llama-bench writes them, and the thread count in use. Returns 0
-// or the exit status after a message.
+// Whether the flags ask for batched tests.
+bool tn_cli_bench_batched_asked(const tn_cli_options *options);
+
+// Each of the following returns 0 or the exit status after a message.
+
+// What the placement uses: CPU and GPU names, backends in capitals as llama-bench writes them, and the thread count in use.
 int tn_cli_bench_describe_devices(tn_cli_bench_job *job);
+
+// Refuses what they do not go together with, and what belongs to them where they are not asked for; before a model is opened.
+int tn_cli_bench_batched_check(const tn_cli_bench_job *job);
+// The tests, and what they need, once the model is open.
+int tn_cli_bench_batched_plan(tn_cli_bench_job *job);
+// Runs all tests in the session that is open, with what is printed before and after them.
+int tn_cli_bench_batched_run(tn_cli_bench_job *job);
 
 #endif

@@ -28,6 +28,12 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+double tn_cli_bench_median(double *values, size_t n)
+{
+    qsort(values, n, sizeof *values, by_size);
+    return n ? (values[(n - 1) / 2] + values[n / 2]) / 2 : 0;
+}
+
 static bool measure(const tn_cli_bench_report *report, const tn_cli_bench_result *r, tn_cli_bench_measured *m)
 {
     double *times = malloc((r->n_samples + 1) * sizeof *times);
@@ -42,8 +48,7 @@ static bool measure(const tn_cli_bench_report *report, const tn_cli_bench_result
         }
         m->ns = statistics_of(times, r->n_samples);
         m->ts = statistics_of(m->rates, r->n_samples);
-        qsort(times, r->n_samples, sizeof *times, by_size);
-        if (r->n_samples) m->median_ns = (times[(r->n_samples - 1) / 2] + times[r->n_samples / 2]) / 2;
+        m->median_ns = tn_cli_bench_median(times, r->n_samples);
         m->shares = tn_cli_shares_of(&m->work, m->median_ns, m->memory_limit, m->int8_limit);
     }
     bool good = times && m->rates;

@@ -1,5 +1,5 @@
 // ternion bench: the speed of prompts and replies, for every combination of the lists that were given.
-#include "bench_job.h"
+#include "bench_batched_report.h"
 #include "interrupt.h"
 #include "numbers.h"
 #include "report.h"
@@ -182,7 +182,7 @@ static int begin_report(tn_cli_bench_job *job)
     if (job->begun) return 0;
     job->begun = true;
     tn_cli_interrupt_install(); // an array that was opened is closed
-    return tn_cli_bench_report_begin(&job->report);
+    return job->is_batched ? tn_cli_bench_outputs_begin(&job->outputs) : tn_cli_bench_report_begin(&job->report);
 }
 
 // Tests of one session by depth, then by the number of sequences, then by length.
@@ -208,7 +208,8 @@ static int run_group(tn_cli_bench_job *job, int64_t n_threads, int64_t n_ubatch,
     tn_session_params params = TN_SESSION_PARAMS_INIT;
     params.n_ubatch = (uint32_t)n_ubatch;
     params.n_ctx = job->n_positions_max;
-    params.n_seqs_max = job->n_pl_max;
+    params.n_seqs_max = job->n_pl_max + (job->batched.shared ? 1 : 0); // its page is the shared one, while it is copied for all others
+    params.kv_bytes = job->kv_bytes;
     params.profile = job->result.profile != NULL;
     job->result.test = (tn_cli_bench_test){.n_batch = (uint32_t)n_batch, .n_ubatch = (uint32_t)n_ubatch, .n_threads = (uint32_t)n_threads};
     int rc = tn_cli_engine_open_host(job->cli, &job->engine, n_threads);
@@ -217,7 +218,7 @@ static int run_group(tn_cli_bench_job *job, int64_t n_threads, int64_t n_ubatch,
     if (rc == 0) rc = tn_cli_engine_start(job->cli, &job->engine, params);
     if (rc == 0) rc = tn_cli_bench_describe_devices(job);
     if (rc == 0) rc = begin_report(job); // what cannot be placed is said before anything is printed
-    if (rc == 0) rc = run_tests(job);
+    if (rc == 0) rc = job->is_batched ? tn_cli_bench_batched_run(job) : run_tests(job);
     tn_cli_engine_stop(&job->engine);
     return rc;
 }
@@ -226,7 +227,7 @@ static void choose_columns(tn_cli_bench_job *job)
 {
     const tn_cli_options *options = &job->cli->options;
     tn_cli_bench_columns *columns = &job->report.columns;
-    columns->limits = !tn_cli_given(options, TN_OPT_BENCH_NO_LIMITS);
+    columns->limits = !job->is_batched && !tn_cli_given(options, TN_OPT_BENCH_NO_LIMITS);
     columns->roofline = columns->limits && job->n_pl_max > 1;
     columns->batch = tn_cli_bench_list(job, TN_OPT_BENCH_BATCH)->n > 1;
     columns->ubatch = tn_cli_bench_list(job, TN_OPT_BENCH_UBATCH)->n > 1;
@@ -239,9 +240,11 @@ static int run_all(tn_cli_bench_job *job)
 {
     const tn_cli_value *threads = tn_cli_bench_list(job, TN_OPT_BENCH_THREADS), *ubatches = tn_cli_bench_list(job, TN_OPT_BENCH_UBATCH);
     const tn_cli_value *batches = tn_cli_bench_list(job, TN_OPT_BENCH_BATCH);
-    const size_t n_group = tn_cli_bench_list(job, TN_OPT_BENCH_DEPTH)->n * tn_cli_bench_list(job, TN_OPT_BENCH_PL)->n * job->n_shapes;
+    const size_t n_group = job->is_batched
+                               ? job->batched.n_tests
+                               : tn_cli_bench_list(job, TN_OPT_BENCH_DEPTH)->n * tn_cli_bench_list(job, TN_OPT_BENCH_PL)->n * job->n_shapes;
     job->n_tests = threads->n * ubatches->n * batches->n * n_group;
-    job->outputs.table = "test";
+    job->outputs.table = job->is_batched ? "batched_test" : "test";
     job->report.outputs = &job->outputs;
     job->report.engine = &job->engine;
     job->report.limits = &job->limits;
@@ -256,7 +259,7 @@ static int run_all(tn_cli_bench_job *job)
         }
     }
     if (!job->begun) return rc;
-    const int end_rc = tn_cli_bench_report_end(&job->report, rc == 0);
+    const int end_rc = job->is_batched ? tn_cli_bench_batched_report_end(job, rc == 0) : tn_cli_bench_report_end(&job->report, rc == 0);
     return rc ? rc : end_rc;
 }
 
@@ -274,11 +277,14 @@ static int reserve(tn_cli_bench_job *job)
 
 static int run_job(tn_cli_bench_job *job)
 {
-    int rc = tn_cli_bench_outputs_choose(&job->outputs, &job->cli->options);
-    if (rc == 0) rc = make_shapes(job);
+    const tn_cli_options *options = &job->cli->options;
+    int rc = tn_cli_bench_outputs_choose(&job->outputs, options);
+    job->is_batched = tn_cli_bench_batched_asked(options);
+    if (rc == 0) rc = tn_cli_bench_batched_check(job);
+    if (rc == 0 && !job->is_batched) rc = make_shapes(job);
     if (rc == 0) rc = check_profile(job);
     if (rc == 0) rc = tn_cli_engine_open_model(job->cli, &job->engine, TN_MODEL_LOAD_ALL);
-    if (rc == 0) rc = check_context(job);
+    if (rc == 0) rc = job->is_batched ? tn_cli_bench_batched_plan(job) : check_context(job);
     if (rc == 0) rc = reserve(job);
     return rc ? rc : run_all(job);
 }
@@ -298,6 +304,9 @@ int tn_cli_bench(tn_cli *cli)
     tn_cli_bench_report_deinit(&job->report);
     tn_cli_limits_deinit(&job->limits);
     free(job->shapes);
+    free(job->batched.tests);
+    free(job->batched.prompt_ns);
+    free(job->batched.reply_ns);
     tn_cli_engine_close(&job->engine);
     free(job);
     return rc;
