@@ -5,7 +5,7 @@
 namespace
 {
 
-const std::vector<std::string> verbs = {"run", "chat", "show", "tokenize", "devices", "convert", "synth", "bench", "logits"};
+const std::vector<std::string> verbs = {"run", "chat", "batch", "show", "tokenize", "devices", "convert", "synth", "bench", "logits"};
 
 TEST(Help, TheTopHelpNamesEveryVerb)
 {

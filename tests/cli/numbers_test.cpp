@@ -117,4 +117,26 @@ TEST(Numbers, IdsStandBetweenBlanksCommasAndBrackets)
     }
 }
 
+TEST(Numbers, SizesHaveUnitsOfPowersOf1024)
+{
+    const auto size = [](const char *text) {
+        uint64_t bytes = 0;
+        char reason[200];
+        if (tn_cli_parse_size(text, &bytes, reason, sizeof reason)) return bytes;
+        EXPECT_NE(std::string(reason).find("is not a size"), std::string::npos) << reason;
+        return uint64_t{0};
+    };
+    EXPECT_EQ(size("1"), 1u);
+    EXPECT_EQ(size("4096"), 4096u);
+    EXPECT_EQ(size("4096B"), 4096u);
+    EXPECT_EQ(size("2k"), 2048u);
+    EXPECT_EQ(size("512M"), 512u << 20);
+    EXPECT_EQ(size("1.5GiB"), 3ull << 29);
+    EXPECT_EQ(size("2gB"), 2ull << 30);
+    EXPECT_EQ(size("3T"), 3ull << 40);
+    for (const char *text :
+         {"", "M", "0", "-1", "1X", "1MM", "1Mi5", "1 M", "1e3", "1.2.3", "0x10", "9999999999T", "111111111111111111111111111111111111111"})
+        EXPECT_EQ(size(text), 0u) << text;
+}
+
 } // namespace

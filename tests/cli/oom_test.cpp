@@ -1,5 +1,6 @@
 // The program with its 1st, 2nd, 3rd ... allocation failing, once and from there on: it ends by itself, says so in one line, and what it
 // printed or wrote is whole or not there. With TN_OOM_ALL set every allocation is tried, else a sample of them.
+#include "batch_files.hpp"
 #include "convert/checkpoint.h"
 #include "program.hpp"
 #include "support/seed_models.hpp"
@@ -144,6 +145,49 @@ TEST_F(ProgramOutOfMemory, Convert)
     Checkpoint().write(checkpoint, "BF16", 2);
     const std::string out = folder_ / "out.gguf";
     fail_each({"convert", {"convert", checkpoint.path(), out, "-q"}, out}, folder_);
+}
+
+// A line for which memory is missing may fail alone; whatever else fails ends the run, which goes on when it is started again.
+TEST_F(ProgramOutOfMemory, Batch)
+{
+    const std::string in = folder_ / "in.jsonl", out = folder_ / "out.jsonl", mark = folder_ / "mark";
+    const std::string sampling = "\"max_tokens\": 3, \"seed\": 4, \"logprobs\": 2";
+    cli::write_file(in, cli::completion("a", "on a", sampling) + cli::completion("b", "a", sampling) + "bad\n");
+    const Command command = {"batch", {"batch", "-m", model(), "-i", in, "-o", out, "-q", "-t", "1", "-np", "2"}, "", true};
+    ASSERT_EQ(cli::run(command.arguments).status, 0);
+    const std::map<std::string, std::string> expected = cli::results_of(cli::read_file(out));
+    ASSERT_EQ(expected.size(), 3u);
+    unlink(out.c_str());
+    long tried = 0, stopped = 0, n_failed_lines = 0;
+    for (bool forever : {false, true}) {
+        for (long nth = 1;; nth = after(nth)) {
+            SCOPED_TRACE("allocation " + std::to_string(nth) + (forever ? " and all after it" : ""));
+            const cli::Result result = run_failing(command, nth, forever, mark);
+            const bool failed = cli::exists(mark);
+            unlink(mark.c_str());
+            tried++;
+            stopped += result.status == 1;
+            ASSERT_TRUE(result.status == 0 || result.status == 1) << result.status << ": " << result.err;
+            size_t errors = 0;
+            for (const std::string &line : lines_of(result.err)) errors += line.rfind("ternion: error: ", 0) == 0;
+            ASSERT_EQ(errors, result.status == 1 ? 1u : 0u) << result.err;
+            const cli::Result again = cli::run(command.arguments);
+            ASSERT_EQ(again.status, 0) << again.err;
+            const auto results = cli::results_of(cli::read_file(out));
+            ASSERT_EQ(results.size(), expected.size());
+            for (const auto &[id, line] : results) {
+                const bool line_failed = cli::error_of(line) != cli::error_of(expected.at(id));
+                n_failed_lines += line_failed;
+                if (!line_failed) {
+                    ASSERT_EQ(line, expected.at(id));
+                }
+            }
+            unlink(out.c_str());
+            if (!failed) break; // no allocation was left to fail
+        }
+    }
+    printf("batch: %ld runs, %ld of them ended with an error, %ld lines failed alone\n", tried, stopped, n_failed_lines);
+    EXPECT_GT(stopped, 20);
 }
 
 } // namespace

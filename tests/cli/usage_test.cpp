@@ -19,7 +19,7 @@ TEST(Usage, UnknownFlagsAreRefusedWithTheNearestOne)
     expect_error(cli::run({"run", "--tmep", "1"}), 2, "unknown flag --tmep: did you mean --temp?");
     expect_error(cli::run({"run", "--ctx-sise=5"}), 2, "unknown flag --ctx-sise: did you mean --ctx-size?");
     expect_error(cli::run({"run", "--xyzzy"}), 2, "unknown flag --xyzzy");
-    expect_error(cli::run({"run", "--overwrite"}), 2, "--overwrite is a flag of 'ternion convert'");
+    expect_error(cli::run({"run", "--overwrite"}), 2, "--overwrite is a flag of 'ternion batch'");
 }
 
 TEST(Usage, AbbreviationsAreNoFlags)
@@ -65,7 +65,7 @@ TEST(Usage, MissingAndSurplusValuesAreNamed)
 TEST(Usage, FlagsOfLlamaCppThatAreMissingSayWhatToDoInstead)
 {
     expect_error(cli::run({"run", "-tb", "4"}), 2, "-tb: prompts and replies run on the same threads: use -t");
-    expect_error(cli::run({"run", "-np", "2"}), 2, "start it once for each prompt");
+    expect_error(cli::run({"run", "-np", "2"}), 2, "use ternion batch for many");
     expect_error(cli::run({"run", "-cnv"}), 2, "does not chat");
     expect_error(cli::run({"run", "-hf", "user/repo"}), 2, "downloads nothing");
 }

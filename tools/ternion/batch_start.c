@@ -1,6 +1,7 @@
 // Memory first, then time: as many sequences as fit, and of these as many as make it faster.
 #include "batch_start.h"
 
+#include "batch_size.h"
 #include "numbers.h"
 #include "prompt.h"
 #include "report.h"
@@ -9,20 +10,8 @@
 
 #include <stdio.h>
 
-#define AUTOMATIC_MAX 64u
 // Rows of logits beside those of answers, so that log-probabilities of prompts go in pieces through every step.
 #define PROMPT_ROWS 16u
-
-tn_cli_batch_size tn_cli_batch_size_of(uint32_t n_given, uint64_t kv_given, uint64_t seq_bytes, uint64_t free_bytes)
-{
-    const uint64_t budget = kv_given ? kv_given : free_bytes / 2, n_fit = budget / seq_bytes;
-    tn_cli_batch_size size = {.n_seqs = n_given, .automatic = n_given == 0};
-    if (size.automatic) size.n_seqs = n_fit < 1 ? 1 : n_fit > AUTOMATIC_MAX ? AUTOMATIC_MAX : (uint32_t)n_fit;
-    const uint64_t whole = size.n_seqs <= UINT64_MAX / seq_bytes ? size.n_seqs * seq_bytes : UINT64_MAX;
-    size.kv_bytes = budget < whole ? budget : whole;
-    if (!kv_given && size.kv_bytes < seq_bytes) size.kv_bytes = seq_bytes; // less could not hold the longest answer
-    return size;
-}
 
 int tn_cli_batch_kv_memory(const tn_cli *cli, uint64_t *out_bytes)
 {

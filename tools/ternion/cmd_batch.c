@@ -38,6 +38,8 @@ static int check_flags(batch *b)
     char word[500];
     uint64_t kv_bytes;
     if (!input) return tn_cli_usage("which requests? Say -i FILE, or -i - for standard input");
+    if (tn_cli_given(&b->cli->options, TN_OPT_SEED) && tn_cli_int(&b->cli->options, TN_OPT_SEED) < 0)
+        return tn_cli_usage("--seed -1: a run that is to go on later needs a seed that stays: say one from 0 on");
     if (!output) return tn_cli_usage("where should results go? Say -o FILE, or -o - for standard output");
     b->input_name = is_standard(input) ? "standard input" : input;
     snprintf(b->other_command, sizeof b->other_command, "ternion batch -i %s -o OTHER.jsonl", tn_cli_shell_word(input, word, sizeof word));
