@@ -155,7 +155,7 @@ TEST_F(ProgramOutOfMemory, Batch)
     cli::write_file(in, cli::completion("a", "on a", sampling) + cli::completion("b", "a", sampling) + "bad\n");
     const Command command = {"batch", {"batch", "-m", model(), "-i", in, "-o", out, "-q", "-t", "1", "-np", "2"}, "", true};
     ASSERT_EQ(cli::run(command.arguments).status, 0);
-    const std::map<std::string, std::string> expected = cli::results_of(cli::read_file(out));
+    const std::map<std::string, std::string> expected = cli::results_of(cli::read_file(out), true);
     ASSERT_EQ(expected.size(), 3u);
     unlink(out.c_str());
     long tried = 0, stopped = 0, n_failed_lines = 0;
@@ -173,7 +173,7 @@ TEST_F(ProgramOutOfMemory, Batch)
             ASSERT_EQ(errors, result.status == 1 ? 1u : 0u) << result.err;
             const cli::Result again = cli::run(command.arguments);
             ASSERT_EQ(again.status, 0) << again.err;
-            const auto results = cli::results_of(cli::read_file(out));
+            const auto results = cli::results_of(cli::read_file(out), true);
             ASSERT_EQ(results.size(), expected.size());
             for (const auto &[id, line] : results) {
                 const bool line_failed = cli::error_of(line) != cli::error_of(expected.at(id));
