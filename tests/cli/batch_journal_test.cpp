@@ -229,6 +229,18 @@ TEST_F(BatchJournal, AFailedWriteLeavesWholeLines)
     EXPECT_EQ(cli::read_file(path), first + second);
 }
 
+TEST_F(BatchJournal, AFileThatIsRemovedMeanwhileIsTold)
+{
+    ASSERT_EQ(open_journal(), 0);
+    ASSERT_EQ(tn_cli_batch_journal_begin(&journal), 0);
+    ASSERT_EQ(tn_cli_batch_journal_append(&journal, "x\n", 2), 0);
+    unlink(path.c_str());
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(tn_cli_batch_journal_sync(&journal, false), 0) << "it is not yet time";
+    EXPECT_EQ(tn_cli_batch_journal_sync(&journal, true), TN_CLI_FAILED);
+    EXPECT_TRUE(contains(testing::internal::GetCapturedStderr(), "was removed"));
+}
+
 TEST_F(BatchJournal, FilesThatCannotBeWrittenAreRefused)
 {
     path = folder / "no/such/folder";

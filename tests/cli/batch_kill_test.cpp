@@ -24,7 +24,7 @@ TEST(BatchKilled, NoLineIsLostDoubledOrCut)
     const cli::Folder folder;
     const std::string in = folder / "in.jsonl", out = folder / "out.jsonl";
     cli::write_file(in, cli::many_completions(80, 12) + "bad\n\n" + cli::completion("last", "A cat", "\"max_tokens\": 2"));
-    const cli::Run run = {{"batch", "-i", in, "-o", out, "-q", "-np", "8", "-c", "256"}, "", {}};
+    const cli::Run run = {{"batch", "-i", in, "-o", out, "-q", "-t", "1", "-np", "8", "-c", "256"}, "", {}};
     const auto begin = std::chrono::steady_clock::now();
     ASSERT_EQ(cli::Started(run).wait(), 0);
     const double whole = seconds_since(begin);
@@ -67,7 +67,7 @@ TEST(BatchKilled, GoesOnFromWhatACrashOfTheMachineLeaves)
     const cli::Folder folder;
     const std::string in = folder / "in.jsonl", out = folder / "out.jsonl";
     cli::write_file(in, cli::many_completions(10, 4));
-    const cli::Run run = {{"batch", "-i", in, "-o", out, "-q", "-np", "4", "-c", "256"}, "", {}};
+    const cli::Run run = {{"batch", "-i", in, "-o", out, "-q", "-t", "1", "-np", "4", "-c", "256"}, "", {}};
     ASSERT_EQ(cli::Started(run).wait(), 0);
     const std::string whole = cli::read_file(out);
     const Results expected = cli::results_of(whole);
@@ -90,7 +90,7 @@ uint64_t peak_memory(int n)
     const std::string in = folder / "in.jsonl", out = folder / "out.jsonl";
     cli::write_file(in, cli::many_completions(n, 2));
     uint64_t bytes = 0;
-    EXPECT_EQ(cli::Started({{"batch", "-i", in, "-o", out, "-q", "-np", "16", "-c", "128"}, "", {}}).wait(&bytes), 0);
+    EXPECT_EQ(cli::Started({{"batch", "-i", in, "-o", out, "-q", "-t", "1", "-np", "16", "-c", "128"}, "", {}}).wait(&bytes), 0);
     EXPECT_EQ(cli::results_of(cli::read_file(out)).size(), static_cast<size_t>(n));
     return bytes;
 }

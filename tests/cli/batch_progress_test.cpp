@@ -13,10 +13,10 @@ namespace
 
 constexpr uint64_t second = 1000000000u;
 
-std::string described(const tn_cli_batch_counts &counts, const tn_batcher_info &info, uint64_t now)
+std::string described(const tn_cli_batch_counts &counts, const tn_batcher_info &info, uint64_t now, bool brief = false)
 {
     char text[200];
-    tn_cli_batch_describe(&counts, &info, now, text, sizeof text);
+    tn_cli_batch_describe(&counts, &info, now, brief, text, sizeof text);
     return text;
 }
 
@@ -37,6 +37,7 @@ TEST(BatchProgress, SaysLinesQueueSpeedAndTimeLeft)
     info.n_generated = 600;
     // 300 bytes of this run's in 10 s, 500 are left.
     EXPECT_EQ(described(counts, info, 15 * second), "50 lines done, 8 running, 24 waiting, 100 tokens/s, ETA 16.67 s");
+    EXPECT_EQ(described(counts, info, 15 * second, true), "50 done  queue 8+24  100 t/s  ETA 16.67 s");
     counts.n_failed = 2;
     counts.bytes = 0;
     EXPECT_EQ(described(counts, info, 15 * second), "52 lines done, 2 failed, 8 running, 24 waiting, 100 tokens/s")

@@ -21,7 +21,7 @@ class Batch : public ::testing::Test
   protected:
     std::vector<std::string> arguments(const std::vector<std::string> &more = {}) const
     {
-        std::vector<std::string> all = {"batch", "-i", in, "-o", out, "-q", "-np", "4", "-c", "256"};
+        std::vector<std::string> all = {"batch", "-i", in, "-o", out, "-q", "-t", "1", "-np", "4", "-c", "256"};
         all.insert(all.end(), more.begin(), more.end());
         return all;
     }
@@ -198,10 +198,11 @@ TEST_F(Batch, PipesGoInAndOut)
 {
     const std::string requests = cli::many_completions(20);
     const Results expected = fresh(requests);
-    const cli::Result piped = run(cli::Run{{"batch", "-i", "-", "-o", "-", "-q", "-np", "4", "-c", "256"}, requests, {}});
+    const cli::Result piped = run(cli::Run{{"batch", "-i", "-", "-o", "-", "-q", "-t", "1", "-np", "4", "-c", "256"}, requests, {}});
     EXPECT_EQ(piped.status, 0) << piped.err;
     EXPECT_EQ(results_of(piped.out), expected);
-    const cli::Result json = run(cli::Run{{"batch", "-i", "-", "-o", "-", "-q", "--json", "-np", "4", "-c", "256"}, requests, {}});
+    const cli::Result json =
+        run(cli::Run{{"batch", "-i", "-", "-o", "-", "-q", "--json", "-t", "1", "-np", "4", "-c", "256"}, requests, {}});
     EXPECT_EQ(results_of(json.out), expected);
     EXPECT_EQ(cli::integer_of(json_object_get(cli::parse_json(json.err).get(), "lines"), "answered"), 20) << json.err;
 }
@@ -211,7 +212,7 @@ TEST_F(Batch, AnswersALineOfAPipeBeforeTheNextOneComes)
     int requests[2], results[2];
     ASSERT_EQ(pipe2(requests, O_CLOEXEC), 0);
     ASSERT_EQ(pipe2(results, O_CLOEXEC), 0);
-    cli::Started program({{"batch", "-i", "-", "-o", "-", "-q", "-np", "2", "-c", "256"}, "", {}}, requests[0], results[1]);
+    cli::Started program({{"batch", "-i", "-", "-o", "-", "-q", "-t", "1", "-np", "2", "-c", "256"}, "", {}}, requests[0], results[1]);
     close(requests[0]);
     close(results[1]);
     FILE *answers = fdopen(results[0], "r");
@@ -256,7 +257,7 @@ TEST_F(Batch, LinesThatAreTakenOutOfTheResultsAreComputedAgain)
         if (n % 3 != 1) kept += line + "\n";
     }
     cli::write_file(out, kept);
-    const cli::Result result = run({"batch", "-i", in, "-o", out, "-np", "4", "-c", "256"});
+    const cli::Result result = run({"batch", "-i", in, "-o", out, "-t", "1", "-np", "4", "-c", "256"});
     EXPECT_EQ(result.status, 0) << result.err;
     EXPECT_TRUE(contains(result.err, "going on  8 lines done before")) << result.err;
     EXPECT_TRUE(contains(result.err, "lines 4 answered, 0 failed, 8 done before")) << result.err;
@@ -274,7 +275,7 @@ TEST_F(Batch, GoesOnFromAPipeToo)
     const std::string requests = cli::many_completions(12, 8);
     const Results expected = fresh(requests);
     const std::string whole = cli::read_file(out), part = whole.substr(0, whole.size() / 2);
-    const std::vector<std::string> flags = {"batch", "-i", "-", "-o", out, "-q", "-np", "4", "-c", "256"};
+    const std::vector<std::string> flags = {"batch", "-i", "-", "-o", out, "-q", "-t", "1", "-np", "4", "-c", "256"};
     cli::write_file(out, part);
     int ends[2];
     ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
@@ -371,7 +372,7 @@ TEST_F(Batch, ASecondProcessOnTheSameResultsIsRefused)
 {
     int ends[2];
     ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
-    cli::Started first({{"batch", "-i", "-", "-o", out, "-q", "-np", "2", "-c", "256"}, "", {}}, ends[0]);
+    cli::Started first({{"batch", "-i", "-", "-o", out, "-q", "-t", "1", "-np", "2", "-c", "256"}, "", {}}, ends[0]);
     close(ends[0]);
     const std::string request = completion("a", "A", "\"max_tokens\": 1");
     ASSERT_EQ(write(ends[1], request.data(), request.size()), static_cast<ssize_t>(request.size()));
@@ -423,10 +424,11 @@ TEST_F(Batch, AFullDiskLeavesWholeLinesAndTheSameCommandGoesOn)
         EXPECT_EQ(batch().status, 0);
         EXPECT_EQ(results(), expected);
     }
-    const cli::Result device = run({"batch", "-i", in, "-o", "/dev/full", "-q", "-np", "4", "-c", "256"});
+    const cli::Result device = run({"batch", "-i", in, "-o", "/dev/full", "-q", "-t", "1", "-np", "4", "-c", "256"});
     EXPECT_EQ(device.status, 1);
     EXPECT_TRUE(contains(device.err, "no space is left on its disk")) << device.err;
-    const cli::Result standard = run(cli::Run{{"batch", "-i", in, "-o", "-", "-q", "-np", "4", "-c", "256"}, "", {}, "/dev/full"});
+    const cli::Result standard =
+        run(cli::Run{{"batch", "-i", in, "-o", "-", "-q", "-t", "1", "-np", "4", "-c", "256"}, "", {}, "/dev/full"});
     EXPECT_EQ(standard.status, 1);
     EXPECT_TRUE(contains(standard.err, "cannot write standard output: no space")) << standard.err;
 }
@@ -461,7 +463,7 @@ TEST_F(Batch, AReaderThatHasGoneIsAFailedWrite)
     ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
     close(ends[0]);
     const int err = open((folder / "err").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    cli::Started program({{"batch", "-i", in, "-o", "-", "-q", "-np", "2", "-c", "256"}, "", {}}, -1, ends[1], err);
+    cli::Started program({{"batch", "-i", in, "-o", "-", "-q", "-t", "1", "-np", "2", "-c", "256"}, "", {}}, -1, ends[1], err);
     EXPECT_EQ(program.wait(), 1);
     EXPECT_TRUE(contains(cli::read_file(folder / "err"), "cannot write standard output: Broken pipe")) << cli::read_file(folder / "err");
     close(ends[1]);

@@ -242,6 +242,9 @@ int tn_cli_batch_journal_sync(tn_cli_batch_journal *j, bool at_end)
     while (fdatasync(j->fd) != 0) {
         if (errno != EINTR) return tn_cli_cannot_write(j->name, errno);
     }
+    struct stat status;
+    if (fstat(j->fd, &status) == 0 && status.st_nlink == 0)
+        return tn_cli_fail(j->params.try_command, "%s was removed while results were written into it: they are lost", j->name);
     j->unsynced = false;
     j->synced_ns = tn_cli_now_ns();
     return 0;

@@ -31,24 +31,31 @@ static bool time_left(const tn_cli_batch_counts *c, uint64_t now_ns, char *text,
     return true;
 }
 
-void tn_cli_batch_describe(const tn_cli_batch_counts *c, const tn_batcher_info *info, uint64_t now_ns, char *text, size_t capacity)
+void tn_cli_batch_describe(const tn_cli_batch_counts *c, const tn_batcher_info *info, uint64_t now_ns, bool brief, char *text,
+                           size_t capacity)
 {
+    const uint64_t n_done = c->n_ok + c->n_failed + c->n_before;
+    const double rate = tn_cli_rate(info->n_prompt_tokens + info->n_generated, now_ns - c->begun_ns);
     char left[40], failed[40] = "", eta[60] = "";
     if (c->n_failed) snprintf(failed, sizeof failed, ", %" PRIu64 " failed", c->n_failed);
-    if (time_left(c, now_ns, left, sizeof left)) snprintf(eta, sizeof eta, ", ETA %s", left);
-    snprintf(text, capacity, "%" PRIu64 " lines done%s, %u running, %u waiting, %.0f tokens/s%s", c->n_ok + c->n_failed + c->n_before,
-             failed, info->n_running, info->n_waiting, tn_cli_rate(info->n_prompt_tokens + info->n_generated, now_ns - c->begun_ns), eta);
+    if (time_left(c, now_ns, left, sizeof left)) snprintf(eta, sizeof eta, "%sETA %s", brief ? "  " : ", ", left);
+    if (brief)
+        snprintf(text, capacity, "%" PRIu64 " done%s  queue %u+%u  %.0f t/s%s", n_done, failed, info->n_running, info->n_waiting, rate,
+                 eta);
+    else
+        snprintf(text, capacity, "%" PRIu64 " lines done%s, %u running, %u waiting, %.0f tokens/s%s", n_done, failed, info->n_running,
+                 info->n_waiting, rate, eta);
 }
 
 static void draw_bar(tn_cli *cli, const tn_cli_batch_counts *c, const char *text)
 {
     char bar[31] = "", percent[16] = "";
-    const int room = tn_cli_term_columns(&cli->err) - (int)strlen(text) - 20;
-    const int width = !c->bytes || room < 4 ? 0 : room > 30 ? 30 : room, full = (int)(share_done(c) * width);
+    if (c->bytes) snprintf(percent, sizeof percent, " %3.0f %%  ", 100 * share_done(c));
+    const int columns = tn_cli_term_columns(&cli->err), others = (int)strlen("[batch ]") + (int)strlen(percent);
+    const int room = columns - 1 - others - (int)strlen(text), width = !c->bytes || room < 4 ? 0 : room > 30 ? 30 : room;
     memset(bar, '.', (size_t)width);
-    memset(bar, '#', (size_t)(full > width ? width : full));
-    if (c->bytes) snprintf(percent, sizeof percent, " %3.0f %% ", 100 * share_done(c));
-    fprintf(stderr, "\r\033[K[batch %s%s %.*s]", bar, percent, tn_cli_term_columns(&cli->err) - width - 18, text);
+    memset(bar, '#', (size_t)(share_done(c) * width));
+    fprintf(stderr, "\r\033[K[batch %s%s%.*s]", bar, percent, columns - 1 - others - width, text);
     fflush(stderr);
     cli->progress.drawn = true;
 }
@@ -61,7 +68,7 @@ void tn_cli_batch_show(tn_cli *cli, tn_batcher *batcher, tn_cli_batch_counts *co
     if (cli->quiet || now - counts->shown_ns < (cli->err.moves ? BETWEEN_BARS_NS : BETWEEN_LINE_NS)) return;
     if (tn_batcher_get_info(batcher, &info) != TN_OK) return;
     counts->shown_ns = now;
-    tn_cli_batch_describe(counts, &info, now, text, sizeof text);
+    tn_cli_batch_describe(counts, &info, now, cli->err.moves, text, sizeof text);
     if (cli->err.moves) {
         draw_bar(cli, counts, text);
     } else if (counts->bytes) {

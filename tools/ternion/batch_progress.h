@@ -24,8 +24,9 @@ typedef struct tn_cli_batch_summary {
     bool complete;        // the whole input has results
 } tn_cli_batch_summary;
 
-// The text is "" where nothing is known. "1.2 k done, 3 failed, 8 running, 24 waiting, 512 tokens/s".
-void tn_cli_batch_describe(const tn_cli_batch_counts *counts, const tn_batcher_info *info, uint64_t now_ns, char *text, size_t capacity);
+// "1200 lines done, 3 failed, 8 running, 24 waiting, 512 tokens/s, ETA 20.1 s", or for a bar the same in fewer letters.
+void tn_cli_batch_describe(const tn_cli_batch_counts *counts, const tn_batcher_info *info, uint64_t now_ns, bool brief, char *text,
+                           size_t capacity);
 void tn_cli_batch_note_summary(const tn_cli_batch_summary *summary);
 // The same as a JSON object, on standard output or, where results go there, on standard error. Returns 0 or the exit status.
 int tn_cli_batch_print_json(const tn_cli_batch_summary *summary, bool on_stderr);
