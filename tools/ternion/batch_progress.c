@@ -18,7 +18,8 @@ static double seconds_of(uint64_t ns) { return (double)ns * 1e-9; }
 // Of the input: lines with results, as bytes.
 static double share_done(const tn_cli_batch_counts *c)
 {
-    return c->bytes ? (double)(c->bytes_read - c->bytes_in_work) / (double)c->bytes : 0;
+    const double share = c->bytes ? (double)(c->bytes_read - c->bytes_in_work) / (double)c->bytes : 0;
+    return share < 1 ? share : 1; // the file may have grown
 }
 
 // By the bytes that this run did. False: nothing can be said yet.
