@@ -133,6 +133,7 @@ static int scan(tn_cli_batch_journal *j, tn_cli_batch_reader *reader)
     return 0;
 }
 
+// Opens the file, or makes it. Sets `created` and `regular`.
 static int open_file(tn_cli_batch_journal *j)
 {
     const char *path = j->params.path;
@@ -146,11 +147,35 @@ static int open_file(tn_cli_batch_journal *j)
     j->opened = true;
     if (fstat(j->fd, &status) != 0) return tn_cli_cannot_write(path, errno);
     j->regular = S_ISREG(status.st_mode);
-    if (!j->regular || flock(j->fd, LOCK_EX | LOCK_NB) == 0) return 0;
+    return 0;
+}
+
+// *out_gone: the process that had made the file took it away again, before the lock came.
+static int lock_file(tn_cli_batch_journal *j, bool *out_gone)
+{
+    const char *path = j->params.path;
+    struct stat locked, named;
+    if (flock(j->fd, LOCK_EX | LOCK_NB) == 0) {
+        if (fstat(j->fd, &locked) != 0) return tn_cli_cannot_write(path, errno);
+        *out_gone = stat(path, &named) != 0 || named.st_dev != locked.st_dev || named.st_ino != locked.st_ino;
+        return 0;
+    }
     j->created = false; // another process has it now
     if (errno == EWOULDBLOCK)
         return tn_cli_fail(j->params.try_command, "another process writes to %s: wait for its end, or write to another file", path);
     return tn_cli_fail(j->params.try_command, "cannot lock %s: %s; write to a file on another disk", path, strerror(errno));
+}
+
+static int open_and_lock(tn_cli_batch_journal *j)
+{
+    for (;;) {
+        bool gone = false;
+        int rc = open_file(j);
+        if (rc == 0 && j->regular) rc = lock_file(j, &gone);
+        if (rc || !gone) return rc;
+        close(j->fd);
+        j->opened = false;
+    }
 }
 
 int tn_cli_batch_journal_open(tn_cli_batch_journal *journal, const tn_cli_batch_journal_params *params)
@@ -162,7 +187,7 @@ int tn_cli_batch_journal_open(tn_cli_batch_journal *journal, const tn_cli_batch_
         journal->fd = STDOUT_FILENO;
         return 0;
     }
-    int rc = open_file(journal);
+    int rc = open_and_lock(journal);
     if (rc || !journal->regular || params->overwrite) return rc;
     tn_cli_batch_reader reader;
     tn_cli_batch_reader_init(&reader, journal->fd, 0);

@@ -92,6 +92,7 @@ static int finish_job(run *r, job *j)
 {
     size_t len = 0;
     char *line = line_of(r, j, &len);
+    if (!r->p.journal->regular) tn_cli_progress_clear(&r->p.cli->progress); // both may be on one terminal
     const int rc = line ? tn_cli_batch_journal_append(r->p.journal, line, len) : tn_cli_out_of_memory();
     free(line);
     if (rc) return rc;

@@ -4,6 +4,7 @@
 #include "interrupt.h"
 #include "plain.h"
 #include "report.h"
+#include "two_stage_option.h"
 #include "units.h"
 
 #include <errno.h>
@@ -140,6 +141,7 @@ static int sum_up(batch *b, int rc)
                                     .complete = rc == TN_CLI_OK};
     if (b->batcher && tn_batcher_get_info(b->batcher, &summary.info) != TN_OK) return tn_cli_fail_status(NULL);
     tn_cli_batch_note_summary(&summary);
+    if (b->batcher && b->cli->verbosity > 0) tn_cli_two_stage_note_use(&b->engine);
     if (rc != TN_CLI_OK) say_unfinished(b, rc);
     const int printed = b->cli->json ? tn_cli_batch_print_json(&summary, is_standard(summary.output)) : 0;
     return rc ? rc : printed;
