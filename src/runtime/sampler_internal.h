@@ -28,4 +28,18 @@ struct tn_sampler {
 // forbidden).
 tn_status tn_sampler_choose(const tn_sampler *sampler, const float *logits, uint32_t position, int32_t *out_token);
 
+// Of n >= 1 candidates, scratch->candidates, in ascending order of id, that contain the best: the token that the chain, as it is defined,
+// comes to with the uniform number u.
+int32_t tn_sampler_choose_ranked(const tn_sampler *sampler, size_t n, double u);
+// The same for a whole row whose largest logit is max, without top-k, temperature above 0.  Errors: INVALID_ARGUMENT (every token is
+// forbidden).
+tn_status tn_sampler_choose_from_all(const tn_sampler *sampler, const float *logits, float max, double u, int32_t *out_token);
+
+// Bias and penalties on the n tokens of scratch->ids and on every token that they name: scratch->candidates, without forbidden ones. The
+// three lists are sorted by token. Returns the number of candidates.
+size_t tn_sampler_adjust(const tn_sampler *sampler, const float *logits, size_t n);
+// The least logit that min-p keeps, beside the best itself: of tokens at least min_p times as probable as the best.
+double tn_sampler_least_of_min_p(double best, float min_p);
+tn_status tn_sampler_fail_all_forbidden(void);
+
 #endif

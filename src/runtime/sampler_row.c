@@ -75,28 +75,50 @@ static uint32_t columns_from(const float *max, float least, uint8_t *out_columns
     return n;
 }
 
-// Ids, ascending, of the logits that are `least` or more.
-static size_t gather_from(const float *logits, uint32_t n_vocab, float least, tn_sampler_scratch *scratch)
+// Ids, ascending, of those of some columns of a block of logits that are `least` or more -> out_ids. Returns their number.
+static size_t gather_columns(const float *logits, uint32_t first, uint32_t end, const uint8_t *columns, uint32_t n_columns, float least,
+                             int32_t *out_ids)
+{
+    size_t found = 0;
+    for (uint32_t line = first; line < end; line += COLUMNS) {
+        for (uint32_t i = 0; i < n_columns; i++) {
+            const uint32_t id = line + columns[i];
+            if (id < end && logits[id] >= least) out_ids[found++] = (int32_t)id;
+        }
+    }
+    return found;
+}
+
+// The same of all columns, of which many logits may be found: every id is written, and stays if it is to, without a branch to guess.
+static size_t gather_block(const float *logits, uint32_t first, uint32_t end, float least, int32_t *out_ids)
+{
+    size_t found = 0;
+    for (uint32_t id = first; id < end; id++) {
+        out_ids[found] = (int32_t)id;
+        found += logits[id] >= least;
+    }
+    return found;
+}
+
+size_t tn_sampler_row_from(const float *logits, uint32_t n_vocab, float least, tn_sampler_scratch *scratch)
 {
     size_t found = 0;
     const float *max = scratch->column_max;
     for (uint32_t first = 0; first < n_vocab; first += BLOCK, max += COLUMNS) {
         uint8_t columns[COLUMNS + 1];
-        const uint32_t n_columns = columns_from(max, least, columns);
-        if (n_columns == 0) continue;
-        for (uint32_t line = first; line < n_vocab && line - first < BLOCK; line += COLUMNS) {
-            for (uint32_t i = 0; i < n_columns; i++) {
-                const uint32_t id = line + columns[i];
-                if (id < n_vocab && logits[id] >= least) scratch->ids[found++] = (int32_t)id;
-            }
-        }
+        const uint32_t n_columns = columns_from(max, least, columns), end = n_vocab - first < BLOCK ? n_vocab : first + BLOCK;
+        int32_t *out = scratch->ids + found;
+        if (n_columns > COLUMNS / 4)
+            found += gather_block(logits, first, end, least, out);
+        else if (n_columns > 0)
+            found += gather_columns(logits, first, end, columns, n_columns, least, out);
     }
     return found;
 }
 
 int32_t tn_sampler_row_first(const float *logits, uint32_t n_vocab, tn_sampler_scratch *scratch, float max)
 {
-    gather_from(logits, n_vocab, max, scratch);
+    tn_sampler_row_from(logits, n_vocab, max, scratch);
     return scratch->ids[0];
 }
 
@@ -114,5 +136,5 @@ static float threshold_of(tn_sampler_scratch *scratch, uint32_t n_vocab, size_t 
 
 size_t tn_sampler_row_gather(const float *logits, uint32_t n_vocab, size_t n, tn_sampler_scratch *scratch)
 {
-    return gather_from(logits, n_vocab, threshold_of(scratch, n_vocab, n), scratch);
+    return tn_sampler_row_from(logits, n_vocab, threshold_of(scratch, n_vocab, n), scratch);
 }

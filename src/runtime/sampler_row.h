@@ -11,5 +11,7 @@ int32_t tn_sampler_row_first(const float *logits, uint32_t n_vocab, tn_sampler_s
 // Puts tokens that contain the n best in ranking order, all that equal the last of them too, into scratch->ids, ascending, and returns
 // their number. Those of minus infinity are left out. After tn_sampler_row_max; n > 0.
 size_t tn_sampler_row_gather(const float *logits, uint32_t n_vocab, size_t n, tn_sampler_scratch *scratch);
+// Puts the tokens of `least` or more, finite, into scratch->ids, ascending, and returns their number. After tn_sampler_row_max.
+size_t tn_sampler_row_from(const float *logits, uint32_t n_vocab, float least, tn_sampler_scratch *scratch);
 
 #endif

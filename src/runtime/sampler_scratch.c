@@ -10,7 +10,7 @@ static void free_arrays(tn_sampler_scratch *s)
     tn_free(s->spare);
     tn_free(s->candidates);
     tn_free(s->weights);
-    tn_free(s->logits);
+    tn_free(s->row);
     tn_free(s->ids);
     tn_free(s->column_max);
 }
@@ -29,10 +29,10 @@ tn_status tn_sampler_scratch_reserve(tn_sampler_scratch *scratch, uint32_t n_voc
     tn_sampler_scratch s = {.n_vocab_max = n_vocab};
     TN_TRY_GOTO(tn_alloc(tn_sampler_n_columns(n_vocab), sizeof *s.column_max, &s.column_max));
     TN_TRY_GOTO(tn_alloc(n_vocab, sizeof *s.ids, &s.ids));
-    TN_TRY_GOTO(tn_alloc(n_vocab, sizeof *s.logits, &s.logits));
+    TN_TRY_GOTO(tn_alloc(n_vocab, sizeof *s.row, &s.row));
     TN_TRY_GOTO(tn_alloc(n_vocab, sizeof *s.weights, &s.weights));
     TN_TRY_GOTO(tn_alloc(n_vocab, sizeof *s.candidates, &s.candidates));
-    TN_TRY_GOTO(tn_alloc(n_vocab, sizeof *s.spare, &s.spare));
+    TN_TRY_GOTO(tn_alloc(2 * (size_t)n_vocab, sizeof *s.spare, &s.spare));
     free_arrays(scratch);
     *scratch = s;
     return TN_OK;

@@ -19,10 +19,12 @@ typedef struct tn_sampler_scratch {
     uint32_t n_vocab_max;
     float *column_max;        // [tn_sampler_n_columns(n_vocab_max)]
     int32_t *ids;             // [n_vocab_max]
-    double *logits;           // [n_vocab_max] after bias and penalties, by id
-    double *weights;          // [n_vocab_max] by id or by rank
+    float *row;               // [n_vocab_max] logits without those that bias and penalties name
+    double *weights;          // [n_vocab_max] of candidates
     tn_candidate *candidates; // [n_vocab_max]
-    tn_candidate *spare;      // [n_vocab_max]
+    tn_candidate *spare;      // [2 * n_vocab_max]
+    uint64_t n_exact;         // tokens for which a sum of exact weights was needed,
+    uint64_t n_ranked;        // and that could not be told without ranking all
 } tn_sampler_scratch;
 
 // Returns owned; it is empty until a sampler is made with it.  Errors: OUT_OF_MEMORY.
