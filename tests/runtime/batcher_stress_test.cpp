@@ -394,7 +394,7 @@ void run_worlds(Exam *exam, size_t n_requests, uint64_t seed, Seen *seen, bool t
 {
     std::mt19937_64 random(seed);
     for (size_t i = 0, n_done = 0; n_done < n_requests; i++) {
-        const size_t n = std::min<size_t>(n_requests - n_done, 120 + random() % 200);
+        const size_t n = std::min<size_t>(n_requests - n_done, tight ? 30 + random() % 40 : 120 + random() % 200);
         const Trial trial = random_trial(*exam, &random, tight);
         const std::string trace = "world " + std::to_string(i) + " of seed " + std::to_string(stress_seed());
         SCOPED_TRACE(trace);
@@ -442,7 +442,7 @@ TEST(BatcherStress, InterruptedAnswersGoOnWhereTheyWere)
     const size_t n_requests = number_of("TN_STRESS_REQUESTS", 10500) / 25;
     Exam exam(Kind::lengthy, 60, stress_seed() + 6);
     ASSERT_NO_FATAL_FAILURE(run_worlds(&exam, n_requests, stress_seed() + 6, &seen, true));
-    EXPECT_GT(seen.n_preempted, n_requests / 4);
+    EXPECT_GT(seen.n_preempted, n_requests / 10);
     std::printf("%llu requests: %llu interruptions, %llu prompt tokens reused, %llu pages copied\n",
                 static_cast<unsigned long long>(seen.n_requests), static_cast<unsigned long long>(seen.n_preempted),
                 static_cast<unsigned long long>(seen.n_reused), static_cast<unsigned long long>(seen.n_copied));

@@ -492,8 +492,8 @@ inline Trial random_trial(const Exam &exam, std::mt19937_64 *random, bool tight 
     Trial t;
     t.session.n_ctx = kBatchContext;
     t.session.n_seqs_max = (tight ? 3 : 1) + below(10);
-    t.session.n_ubatch = chance(15) ? 1 + below(8) : n_ubatches[below(5)];
-    t.session.n_logits_max = chance(60) ? 0 : 1 + below(50);
+    t.session.n_ubatch = !tight && chance(15) ? 1 + below(8) : n_ubatches[below(5)];
+    t.session.n_logits_max = tight || chance(60) ? 0 : 1 + below(50);
     if (tight || chance(70)) t.session.kv_bytes = page_bytes(exam) * (kBatchContext / 128 + below(tight ? 4 : page_counts[below(2)]));
     if (chance(25)) t.session.two_stage = "on";
     t.batcher.n_seqs = tight || chance(50) ? 0 : 1 + below(n_seqs_cap(t));
