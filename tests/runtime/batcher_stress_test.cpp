@@ -154,7 +154,15 @@ void check_whole(const Live &live, const tn_result &result)
     const size_t n_good =
         static_cast<size_t>(std::count_if(want.answers.begin(), want.answers.end(), [](const Answer &a) { return a.status == TN_OK; }));
     ASSERT_EQ(result.status, n_good ? TN_OK : want.answers[0].status) << result.message;
-    ASSERT_EQ(result.message[0] == '\0', result.status == TN_OK);
+    const std::string message = result.message;
+    ASSERT_EQ(message.empty(), result.status == TN_OK);
+    ASSERT_EQ(message.find('\n'), std::string::npos) << message;
+    if (result.status == TN_POISON) {
+        ASSERT_NE(message.find("2^56"), std::string::npos) << message;
+    }
+    if (result.status == TN_INVALID_ARGUMENT) {
+        ASSERT_NE(message.find("forbid"), std::string::npos) << message;
+    }
     uint32_t n_generated = 0;
     for (const Answer &a : want.answers) n_generated += static_cast<uint32_t>(a.tokens.size());
     ASSERT_EQ(result.n_generated, n_generated);
@@ -190,6 +198,7 @@ void check_result(Live *live, const tn_result &result)
     ASSERT_EQ(result.n_top, spec.n_top);
     if (live->is_cancelled) {
         ASSERT_EQ(result.status, TN_CANCELLED);
+        ASSERT_NE(std::string(result.message).find("cancelled"), std::string::npos) << result.message;
         world->seen->n_cancelled++;
     } else {
         ASSERT_NO_FATAL_FAILURE(check_whole(*live, result));

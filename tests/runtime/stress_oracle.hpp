@@ -391,6 +391,7 @@ class Specs
         const bool is_lengthy = kind_ == Kind::lengthy;
         s.n_tokens_max = is_lengthy ? 100 + below(320) : chance(80) ? 1 + below(12) : s.prompt.size() > 480 ? 0 : 20 + below(130);
         if (chance(15)) s.n_samples = 2 + below(is_lengthy ? 2 : 5);
+        if (s.n_tokens_max && s.n_tokens_max < 4 && chance(3)) s.n_samples = TN_REQUEST_SAMPLES_MAX - below(30);
         if (s.n_samples > 1 && chance(40)) s.n_best = 1 + below(s.n_samples);
         s.ignore_eog = is_lengthy || chance(20);
         s.special = chance(20);
