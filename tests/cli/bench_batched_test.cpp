@@ -80,7 +80,7 @@ std::vector<Batch> combinations(bool shared, const std::vector<long long> &depth
 TEST(BenchBatched, TheTableIsLlamaBatchedBenchs)
 {
     for (bool shared : {false, true}) {
-        std::vector<std::string> command = {"bench", "-npp", "200,64", "-ntg", "3,40", "-npl", "1,2,5", "-t", "1"};
+        std::vector<std::string> command = {"bench", "-npp", "40,9", "-ntg", "3,12", "-npl", "1,2,5", "-t", "1"};
         if (shared) command.push_back("-pps");
         const cli::Result result = run(command);
         ASSERT_EQ(result.status, 0) << result.err;
@@ -90,7 +90,7 @@ TEST(BenchBatched, TheTableIsLlamaBatchedBenchs)
         std::getline(lines, line);
         EXPECT_EQ(line.rfind("model = bitnet-b1.58 5.78 M I2_S, size = 3.29 MiB, backend = CPU", 0), 0u) << line;
         std::getline(lines, line);
-        EXPECT_EQ(line, std::string("n_kv_max = ") + (shared ? "400" : "1200") + ", n_batch = 2048, n_ubatch = 512, is_pp_shared = " +
+        EXPECT_EQ(line, std::string("n_kv_max = ") + (shared ? "100" : "260") + ", n_batch = 2048, n_ubatch = 512, is_pp_shared = " +
                             (shared ? "1" : "0") + ", n_gpu_layers = -1, n_threads = 1, n_threads_batch = 1");
         std::getline(lines, line);
         EXPECT_EQ(line, "");
@@ -98,7 +98,7 @@ TEST(BenchBatched, TheTableIsLlamaBatchedBenchs)
         EXPECT_EQ(line, header);
         std::getline(lines, line);
         EXPECT_EQ(line, rule);
-        for (const Batch &b : combinations(shared, {0}, {200, 64}, {3, 40}, {1, 2, 5})) {
+        for (const Batch &b : combinations(shared, {0}, {40, 9}, {3, 12}, {1, 2, 5})) {
             std::getline(lines, line);
             EXPECT_EQ(line.size(), std::strlen(header));
             expect_row(line, b);
