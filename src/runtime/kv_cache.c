@@ -87,8 +87,6 @@ void tn_kv_cache_release(tn_kv_cache *cache, uint32_t page)
         cache->free_pages[cache->n_free++] = page;
 }
 
-static bool may_write(const tn_kv_cache *cache, uint32_t page) { return cache->pages[page].n_refs == 1 && !cache->pages[page].serial; }
-
 // The page that the sequence's next position lies in, where it has one.
 static uint32_t *next_page(const tn_kv_cache *cache, uint32_t seq)
 {
@@ -96,11 +94,23 @@ static uint32_t *next_page(const tn_kv_cache *cache, uint32_t seq)
     return index < cache->n_held[seq] ? &table_of(cache, seq)[index] : NULL;
 }
 
-// Whether that page is one that it may not write.
+// Whether others need what the sequence's next position would overwrite in the page. A copy that is still to be made holds its page, but is
+// made before the sequence writes; it is no reason for another copy where the sequence writes behind all that it needs, so that it may be
+// made once more after a step that failed.
+static bool is_shared(const tn_kv_cache *cache, uint32_t seq, uint32_t page)
+{
+    uint32_t n_refs = cache->pages[page].n_refs;
+    for (uint32_t i = 0; i < cache->n_copies; i++) {
+        if (cache->copies[i].from == page && cache->copies[i].length <= cache->lengths[seq]) n_refs--;
+    }
+    return n_refs > 1;
+}
+
+// Whether the page of the sequence's next position is one that it may not write.
 static bool needs_copy(const tn_kv_cache *cache, uint32_t seq)
 {
     const uint32_t *page = next_page(cache, seq);
-    return page && !may_write(cache, *page);
+    return page && (cache->pages[*page].serial || is_shared(cache, seq, *page));
 }
 
 static uint32_t pages_to_come(const tn_kv_cache *cache, uint32_t seq, uint32_t length)
@@ -111,7 +121,7 @@ static uint32_t pages_to_come(const tn_kv_cache *cache, uint32_t seq, uint32_t l
 
 uint32_t tn_kv_cache_needed(const tn_kv_cache *cache, uint32_t seq, uint32_t length)
 {
-    const bool copies = length > cache->lengths[seq] && needs_copy(cache, seq) && cache->pages[*next_page(cache, seq)].n_refs > 1;
+    const bool copies = length > cache->lengths[seq] && next_page(cache, seq) && is_shared(cache, seq, *next_page(cache, seq));
     return pages_to_come(cache, seq, length) + (copies ? 1 : 0);
 }
 
@@ -130,7 +140,7 @@ static void copy_page(tn_kv_cache *cache, uint32_t seq)
 {
     uint32_t *page = next_page(cache, seq);
     const uint32_t old = *page;
-    const tn_kv_copy copy = {source_of(cache, old), take_page(cache)};
+    const tn_kv_copy copy = {source_of(cache, old), take_page(cache), cache->lengths[seq]};
     *page = copy.to;
     cache->copies[cache->n_copies++] = copy; // it holds its source, in place of the sequence
     if (copy.from == old) return;

@@ -18,9 +18,10 @@ typedef struct tn_kv_page {
     uint64_t parent;         // serial of the page before it; 0: it begins a sequence
 } tn_kv_page;
 
-// The bytes of a page that go to another one before the next step.
+// The bytes of a page that go to another one before the next step writes anything.
 typedef struct tn_kv_copy {
     uint32_t from, to;
+    uint32_t length; // of the sequence that goes on in the copy: what stands behind it in the page does not matter
 } tn_kv_copy;
 
 // The index of prefixes: contents of whole pages by the tokens that made them.

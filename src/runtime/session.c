@@ -379,7 +379,10 @@ static tn_status fill_step(tn_session *session, const tn_batch *batch, uint32_t 
         }
     }
     step->n_copies = kv->n_copies;
-    memcpy(tn_step_copies(step, layout), kv->copies, kv->n_copies * sizeof *kv->copies);
+    for (uint32_t i = 0; i < kv->n_copies; i++) {
+        tn_step_copies(step, layout)[2 * i] = kv->copies[i].from;
+        tn_step_copies(step, layout)[2 * i + 1] = kv->copies[i].to;
+    }
     for (uint32_t seq = 0; seq < step->n_seqs; seq++) {
         const uint32_t *pages = kv->page_table + (size_t)seq * kv->n_seq_pages;
         memcpy(tn_step_pages(step, layout, seq), pages, kv->n_held[seq] * sizeof *pages);

@@ -1,127 +1,116 @@
-// Batch lines without a program around them: a context over the default model's tokenizer, and messages that are kept.
+// Requests and results of ternion batch, for its tests.
 #pragma once
 
 #include "program.hpp"
-#include "support/chat_model.hpp"
 
-extern "C" {
-#include "batch_result.h"
+#include <map>
+#include <random>
+
+namespace cli
+{
+
+// A line of requests. `body`: fields behind the prompt, "\"max_tokens\": 5".
+inline std::string completion(const std::string &id, const std::string &prompt, const std::string &body)
+{
+    const Json text(json_string(prompt.c_str()), json_decref);
+    char *quoted = json_dumps(text.get(), JSON_ENCODE_ANY);
+    const std::string line = "{\"custom_id\": \"" + id +
+                             "\", \"method\": \"POST\", \"url\": \"/v1/completions\", \"body\": {\"prompt\": " + quoted +
+                             (body.empty() ? "" : ", " + body) + "}}\n";
+    free(quoted);
+    return line;
 }
 
-namespace batch_lines
+// Requests of several lengths, greedy and seeded, each with an id of its own.
+inline std::string many_completions(int n, int n_tokens_max = 20)
 {
-
-// What was said on standard error, since it was last cleared.
-extern std::vector<std::string> said;
-
-struct Engine {
-    explicit Engine(const std::string &path, uint32_t n_ctx = 64)
-    {
-        tn_model_params params = TN_MODEL_PARAMS_INIT;
-        params.load = TN_MODEL_LOAD_TOKENIZER;
-        std::snprintf(engine.path, sizeof engine.path, "%s", path.c_str());
-        EXPECT_EQ(tn_model_open(path.c_str(), &params, &engine.model), TN_OK) << tn_error_last()->message;
-        tn_model_get_info(engine.model, &engine.info);
-        engine.tokenizer = tn_model_tokenizer(engine.model);
-        engine.session_info.n_ctx = n_ctx;
+    static const char *const prompts[] = {"Once upon a time", "The king said to his daughter", "A cat and a dog", "In the forest",
+                                          "\"No,\" said the old witch"};
+    std::mt19937 random(static_cast<unsigned>(n));
+    std::string lines;
+    for (int i = 0; i < n; i++) {
+        const int n_tokens = 1 + static_cast<int>(random() % static_cast<unsigned>(n_tokens_max));
+        const std::string sampling =
+            i % 3 == 0 ? "\"temperature\": 0" : "\"temperature\": 0.8, \"seed\": " + std::to_string(random() % 1000);
+        lines += completion("r" + std::to_string(i), prompts[random() % 5], sampling + ", \"max_tokens\": " + std::to_string(n_tokens));
     }
-    ~Engine() { tn_model_close(engine.model); }
-    Engine(const Engine &) = delete;
-    Engine &operator=(const Engine &) = delete;
-    tn_cli_engine engine{};
-};
+    return lines;
+}
 
-// A context, as a run without flags has it; change `cli` before `begin`.
-class Context
+// Results by custom_id, or by the id that they all have, without the time that they were made at. A line that is not whole, or comes twice,
+// is a failure.
+inline std::map<std::string, std::string> results_of(const std::string &bytes, bool by_id = false)
+{
+    std::map<std::string, std::string> results;
+    EXPECT_TRUE(bytes.empty() || bytes.back() == '\n') << "the last line is cut";
+    std::istringstream lines(bytes);
+    for (std::string line; std::getline(lines, line);) {
+        const Json json = parse_json(line);
+        if (!json) continue;
+        json_object_del(json_object_get(json_object_get(json.get(), "response"), "body"), "created");
+        const json_t *custom_id = json_object_get(json.get(), "custom_id");
+        const std::string id = json_is_string(custom_id) && !by_id ? json_string_value(custom_id) : text_of(json.get(), "id");
+        char *text = json_dumps(json.get(), JSON_SORT_KEYS);
+        EXPECT_TRUE(results.emplace(id, text).second) << id << " came twice";
+        free(text);
+    }
+    return results;
+}
+
+inline const json_t *body_of(const json_t *result) { return json_object_get(json_object_get(result, "response"), "body"); }
+
+// The text of choice `index`.
+inline std::string answer_of(const std::string &result, size_t index = 0)
+{
+    const Json json = parse_json(result);
+    const json_t *choice = json_array_get(json_object_get(body_of(json.get()), "choices"), index);
+    EXPECT_NE(choice, nullptr) << result;
+    return choice ? text_of(choice, "text") : "";
+}
+
+// The code of a line that failed, "" where it did not.
+inline std::string error_of(const std::string &result)
+{
+    const Json json = parse_json(result);
+    const json_t *error = json_object_get(json.get(), "error");
+    return json_is_object(error) ? text_of(error, "code") : "";
+}
+
+// The program, started and not waited for. Standard streams are /dev/null unless given.
+class Started
 {
   public:
-    explicit Context(const Engine &engine) : engine_(engine)
+    explicit Started(const Run &run, int in = -1, int out = -1, int err = -1)
     {
-        options_ = std::make_unique<tn_cli>();
-        std::memset(options_.get(), 0, sizeof *options_);
+        child_ = fork();
+        if (child_ == 0) {
+            dup2(in >= 0 ? in : open("/dev/null", O_RDONLY), STDIN_FILENO);
+            dup2(out >= 0 ? out : open("/dev/null", O_WRONLY), STDOUT_FILENO);
+            dup2(err >= 0 ? err : open("/dev/null", O_WRONLY), STDERR_FILENO);
+            become_program(run);
+        }
     }
-    ~Context() { tn_cli_batch_context_deinit(&context); }
-    Context(const Context &) = delete;
-    Context &operator=(const Context &) = delete;
-    Context &integer(tn_cli_option_id id, int64_t value)
+    ~Started()
     {
-        options_->options.values[id].count = 1;
-        options_->options.values[id].integer = value;
-        return *this;
+        if (child_ > 0) kill(SIGKILL);
+        if (child_ > 0) wait();
     }
-    Context &real(tn_cli_option_id id, double value)
+    Started(const Started &) = delete;
+    Started &operator=(const Started &) = delete;
+    void kill(int number) const { ::kill(child_, number); }
+    // Returns the exit status, 128 + signal where one ended it; *max_rss: of its memory, in bytes.
+    int wait(uint64_t *max_rss = nullptr)
     {
-        options_->options.values[id].count = 1;
-        options_->options.values[id].real = value;
-        return *this;
+        int status = 0;
+        rusage usage = {};
+        while (wait4(child_, &status, 0, &usage) < 0 && errno == EINTR) {}
+        child_ = -1;
+        if (max_rss) *max_rss = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     }
-    Context &flag(tn_cli_option_id id)
-    {
-        options_->options.values[id].count = 1;
-        return *this;
-    }
-    Context &text(tn_cli_option_id id, const char *value)
-    {
-        options_->options.values[id].count = 1;
-        options_->options.values[id].text = value;
-        return *this;
-    }
-    Context &list(tn_cli_option_id id, std::vector<const char *> texts)
-    {
-        lists_.push_back(std::make_unique<std::vector<const char *>>(std::move(texts)));
-        tn_cli_value &value = options_->options.values[id];
-        value.count = static_cast<unsigned>(lists_.back()->size());
-        value.list = lists_.back()->data();
-        value.n = lists_.back()->size();
-        return *this;
-    }
-    int begin() { return tn_cli_batch_context_init(options_.get(), &engine_.engine, &context); }
-    std::string fingerprint() const
-    {
-        char out[40];
-        tn_cli_batch_fingerprint(&context, out);
-        return out;
-    }
-    tn_cli_batch_context context{};
 
   private:
-    const Engine &engine_;
-    std::unique_ptr<tn_cli> options_;
-    std::vector<std::unique_ptr<std::vector<const char *>>> lists_;
+    pid_t child_;
 };
 
-// One line, parsed.
-class Line
-{
-  public:
-    Line(Context &context, const std::string &text, uint64_t number = 7)
-    {
-        // Exactly its bytes, so that a sanitizer sees one too many.
-        std::vector<char> bytes(text.begin(), text.end());
-        good = tn_cli_batch_request_parse(&context.context, number, bytes.data(), bytes.size(), &request, &error);
-    }
-    ~Line() { tn_cli_batch_request_deinit(&request); }
-    Line(const Line &) = delete;
-    Line &operator=(const Line &) = delete;
-    std::vector<int32_t> prompt(size_t i = 0) const { return {request.prompts[i], request.prompts[i] + request.n_prompt_tokens[i]}; }
-    std::vector<std::string> stops() const { return {request.params.stops, request.params.stops + request.params.n_stops}; }
-    bool good = false;
-    tn_cli_batch_request request{};
-    tn_cli_batch_error error{};
-};
-
-inline std::string frame(const char *url, const std::string &body)
-{
-    return std::string(R"({"custom_id": "a", "method": "POST", "url": ")") + url + R"(", "body": )" + body + "}";
-}
-// A completion with a prompt and these fields (", \"n\": 2"); a chat with a message.
-inline std::string completion(const std::string &more = "")
-{
-    return frame("/v1/completions", R"({"prompt": "Once upon a time")" + more + "}");
-}
-inline std::string chat(const std::string &more = "")
-{
-    return frame("/v1/chat/completions", R"({"messages": [{"role": "user", "content": "Hi"}])" + more + "}");
-}
-
-} // namespace batch_lines
+} // namespace cli

@@ -336,3 +336,21 @@ TEST_F(Session, ASmallKvCacheIsSharedByAllSequences)
     ASSERT_EQ(tn_session_seq_truncate(session, 0, 0), TN_OK);
     ASSERT_EQ(decode(std::vector<int32_t>(150, 5), std::vector<uint32_t>(150, 1)), TN_OK);
 }
+
+TEST_F(Session, SequencesThatShareAPageWriteInOneStepWithAFullCache)
+{
+    create(128, 4, 0);
+    std::vector<int32_t> tokens(100, 7);
+    ASSERT_EQ(decode(tokens), TN_OK);
+    for (uint32_t seq = 1; seq < 4; seq++) ASSERT_EQ(tn_session_seq_copy(session, seq, 0, 100), TN_OK);
+    ASSERT_EQ(decode({11, 12, 13, 14}, {0, 1, 2, 3}), TN_OK) << tn_error_last()->message;
+    std::vector<std::vector<float>> rows;
+    for (uint32_t i = 0; i < 4; i++) rows.emplace_back(tn_session_logits(session, i), tn_session_logits(session, i) + 4096);
+    for (uint32_t i = 0; i < 4; i++) {
+        ASSERT_EQ(tn_session_seq_truncate(session, 0, 0), TN_OK);
+        std::vector<int32_t> alone(tokens.begin(), tokens.begin() + 100);
+        alone.push_back(static_cast<int32_t>(11 + i));
+        ASSERT_EQ(decode(alone), TN_OK);
+        EXPECT_EQ(memcmp(rows[i].data(), tn_session_logits(session, 0), 4096 * sizeof(float)), 0) << i;
+    }
+}

@@ -208,7 +208,7 @@ static int run_group(tn_cli_bench_job *job, int64_t n_threads, int64_t n_ubatch,
     tn_session_params params = TN_SESSION_PARAMS_INIT;
     params.n_ubatch = (uint32_t)n_ubatch;
     params.n_ctx = job->n_positions_max;
-    params.n_seqs_max = job->n_pl_max + (job->batched.shared ? 1 : 0); // its page is the shared one, while it is copied for all others
+    params.n_seqs_max = job->n_pl_max;
     params.kv_bytes = job->kv_bytes;
     params.profile = job->result.profile != NULL;
     job->result.test = (tn_cli_bench_test){.n_batch = (uint32_t)n_batch, .n_ubatch = (uint32_t)n_ubatch, .n_threads = (uint32_t)n_threads};
