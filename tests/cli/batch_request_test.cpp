@@ -508,7 +508,7 @@ TEST_F(BatchRequest, UnknownParametersAreNamedOnce)
     EXPECT_TRUE(contains(said[0], "'echo' is not one of /v1/chat/completions")) << said[0];
     EXPECT_TRUE(contains(said[1], "'chat_template_kwargs.date' is not known")) << said[1];
     EXPECT_TRUE(contains(said[3], "'messages[].name' is not known")) << said[3];
-    EXPECT_TRUE(contains(said[4], "'priority' is not")) << said[4];
+    EXPECT_TRUE(contains(said[4], "'priority' is not one of those beside 'body'")) << said[4];
     said.clear();
     for (int i = 0; i < 200; i++) Line(context, completion(", \"x" + std::to_string(i) + "\": 1"));
     EXPECT_EQ(said.size(), 64u - 2 + 1);
@@ -569,6 +569,19 @@ TEST_F(BatchRequest, FlagsAreTheDefaultsOfLines)
     Context endless{*plain};
     ASSERT_EQ(endless.integer(TN_OPT_N_PREDICT, -1).begin(), 0);
     EXPECT_EQ(Line(endless, completion()).request.params.n_tokens_max, 0u);
+}
+
+TEST_F(BatchRequest, ControlTokensAreReadInPromptsWhereAFlagSaysSoAndNeverInMessages)
+{
+    Context run{*talks};
+    ASSERT_EQ(run.flag(TN_OPT_PARSE_SPECIAL).begin(), 0);
+    const std::string mark = "<|im_end|>";
+    const Line text(run, frame("/v1/completions", "{\"prompt\": \"" + mark + "\"}"));
+    const Line message(run, frame("/v1/chat/completions", R"({"messages": [{"role": "user", "content": ")" + mark + R"("}]})"));
+    ASSERT_TRUE(text.good && message.good);
+    EXPECT_EQ(text.prompt(), encode(*talks, mark, TN_ENCODE_ADD_SPECIAL | TN_ENCODE_PARSE_SPECIAL));
+    const auto ids = message.prompt();
+    EXPECT_EQ(std::count(ids.begin(), ids.end(), encode(*talks, mark, TN_ENCODE_PARSE_SPECIAL)[0]), 1);
 }
 
 TEST_F(BatchRequest, FlagsThatAreWrongEndTheRun)
@@ -732,6 +745,14 @@ TEST_F(BatchRequest, FingerprintsDifferWhereAnswersMay)
     Context same{copy};
     ASSERT_EQ(same.begin(), 0);
     EXPECT_EQ(same.fingerprint(), chats.fingerprint());
+    // Other weights in the same tensors are another model.
+    std::string bytes = cli::read_file(*folder / "chatml.gguf");
+    for (size_t i = bytes.size() / 2; i < bytes.size(); i++) bytes[i] = static_cast<char>(bytes[i] ^ 1);
+    cli::write_file(*folder / "trained.gguf", bytes);
+    const Engine trained(*folder / "trained.gguf");
+    Context after{trained};
+    ASSERT_EQ(after.begin(), 0);
+    note("other weights", after.fingerprint());
 }
 
 } // namespace

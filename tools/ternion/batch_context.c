@@ -174,6 +174,20 @@ static void add_text(uint64_t *hash, const char *text)
     if (text) add_bytes(hash, text, strlen(text));
 }
 
+// Blocks spread over the file (of a split model: its first one), because a model that was trained further differs in its weights alone.
+static void add_contents(uint64_t *hash, const char *path)
+{
+    enum { N_BLOCKS = 64 };
+    char block[4096];
+    FILE *file = fopen(path, "rb");
+    off_t size = 0;
+    if (!file) return;
+    if (fseeko(file, 0, SEEK_END) == 0) size = ftello(file);
+    for (int i = 0; i < N_BLOCKS && fseeko(file, size / N_BLOCKS * i, SEEK_SET) == 0; i++)
+        add_bytes(hash, block, fread(block, 1, sizeof block, file));
+    fclose(file);
+}
+
 // What the file says of itself, which its copies say too: metadata, and the list of its tensors.
 static void add_model(uint64_t *hash, const tn_cli_engine *engine)
 {
@@ -194,6 +208,7 @@ static void add_model(uint64_t *hash, const tn_cli_engine *engine)
         add_text(hash, tensor.type);
         for (size_t d = 0; d < 4; d++) add_number(hash, tensor.dims[d]);
     }
+    add_contents(hash, engine->path);
 }
 
 static void add_sampler(uint64_t *hash, const tn_sampler_params *s)

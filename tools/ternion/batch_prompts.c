@@ -28,8 +28,7 @@ bool tn_cli_batch_take_prompt(tn_cli_batch_body *body, size_t index, int32_t *to
     if (n_tokens > 0 && (n_tokens < n_ctx || (n_tokens == n_ctx && r->params.prompt_only))) return true;
     name_of(body, index, param);
     if (n_tokens == 0)
-        return tn_cli_batch_refuse(body->error, "invalid_value", param,
-                                   "'%s' is empty, and the model has no token to begin with: give a text", param);
+        return tn_cli_batch_refuse(body->error, "invalid_value", param, "'%s' is empty: a prompt has at least one token", param);
     return tn_cli_batch_refuse(body->error, "context_length_exceeded", param,
                                "'%s' has %zu tokens, but the context holds %zu with the answer: shorten it, or raise -c", param, n_tokens,
                                n_ctx);

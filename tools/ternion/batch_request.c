@@ -72,7 +72,7 @@ static void note_unknown_keys(tn_cli_batch_context *context, uint64_t number, js
         size_t i = 0;
         while (i < sizeof known / sizeof known[0] && strcmp(key, known[i]) != 0) i++;
         if (i == sizeof known / sizeof known[0] && !json_is_null(value))
-            tn_cli_batch_note_unknown(context, number, key, "a line beside its body");
+            tn_cli_batch_note_unknown(context, number, key, "those beside 'body'");
     }
 }
 
