@@ -103,7 +103,8 @@ std::vector<Line> read_pieces(const std::string &bytes, size_t len_max, const st
 
 TEST(BatchReader, TakesMarksBlankLinesBothLineEndsZerosAndALastLineWithoutEnd)
 {
-    const std::string bytes("\xef\xbb\xbf{\"a\"}\r\n\r\n \t\n\n{\"b\":\0}\n\r\r\n\xef\xbb\xbfx\nlast", 41);
+    const char written[] = "\xef\xbb\xbf{\"a\"}\r\n\r\n \t\n\n{\"b\":\0}\n\r\r\n\xef\xbb\xbfx\nlast";
+    const std::string bytes(written, sizeof written - 1);
     const std::vector<Line> lines = read_file_lines(bytes, 100);
     EXPECT_EQ(lines, lines_of(bytes, 100));
     ASSERT_EQ(lines.size(), 5u);
