@@ -283,7 +283,8 @@ TEST_F(BatchResult, TheTokenThatBeginsATextHasNoPlaceInIt)
 
 TEST_F(BatchResult, AnyTextIsOneLineOfJson)
 {
-    const std::string wild("\0\n\r\t\"\\\x7f\xe2\x80\xa8\xf0\x9f\x98\x80\x01", 18);
+    static const char bytes[] = "\0\n\r\t\"\\\x7f\xe2\x80\xa8\xf0\x9f\x98\x80\x01";
+    const std::string wild(bytes, sizeof bytes - 1);
     const Result result({{wild, TN_FINISH_END, {1}, {}, {}, {}}}, 1);
     const Line line(context, R"({"custom_id": "a\u0000\n\u00e9", )" + chat().substr(std::strlen(R"({"custom_id": "a", )")));
     ASSERT_TRUE(line.good) << line.error.message;
