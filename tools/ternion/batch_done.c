@@ -29,7 +29,7 @@ static size_t place_of(const tn_cli_batch_done *done, uint64_t line)
 
 static bool insert(tn_cli_batch_done *done, size_t at, tn_cli_batch_range range)
 {
-    if (done->n == done->capacity) {
+    if (!done->ranges || done->n == done->capacity) {
         const size_t capacity = done->capacity ? 2 * done->capacity : 64;
         tn_cli_batch_range *grown = realloc(done->ranges, capacity * sizeof *grown);
         if (!grown) return false;

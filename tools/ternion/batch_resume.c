@@ -92,7 +92,8 @@ static bool count_request(void *user, const tn_cli_batch_line *line)
 static int find_changed(const tn_cli_batch_journal *journal, const char *input, int fd, tn_cli_batch_range range)
 {
     search *s = malloc(sizeof *s);
-    int rc = s ? 0 : tn_cli_out_of_memory();
+    int rc = 0;
+    if (!s) return tn_cli_out_of_memory();
     while (rc == 0) {
         *s = (search){.first = range.first, .width = (range.last - range.first) / N_BUCKETS + 1};
         rc = tn_cli_batch_journal_reread(journal, count_result, s);

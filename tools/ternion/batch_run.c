@@ -125,7 +125,7 @@ static int submit_job(run *r)
     while (j->n_submitted < j->request.n_prompts && !j->failed) {
         const tn_status status = submit_prompt(r, j, j->n_submitted);
         const bool full = status == TN_LIMIT && tn_error_last()->native_code == TN_BATCHER_FULL;
-        const bool others_run = j->n_submitted > j->n_ended || r->jobs->next;
+        const bool others_run = j->n_submitted > j->n_ended || j->next || j->before;
         if (full || (status == TN_OUT_OF_MEMORY && others_run)) return 0;
         if (status == TN_OK) {
             j->n_submitted++;
