@@ -27,7 +27,7 @@ typedef struct slot {
 
 // A line on its way from the input to its result.
 struct job {
-    job *next, *before; // of the run's list
+    job *next, **place; // of the run's list; the pointer that leads here
     uint64_t line, hash, n_bytes;
     tn_cli_batch_request request;
     tn_cli_batch_error error;
@@ -47,18 +47,16 @@ typedef struct run {
 static void link_job(run *r, job *j)
 {
     j->next = r->jobs;
-    if (r->jobs) r->jobs->before = j;
+    j->place = &r->jobs;
+    if (j->next) j->next->place = &j->next;
     r->jobs = j;
     r->p.counts->bytes_in_work += j->n_bytes;
 }
 
 static void drop_job(run *r, job *j)
 {
-    if (j->next) j->next->before = j->before;
-    if (j->before)
-        j->before->next = j->next;
-    else
-        r->jobs = j->next;
+    *j->place = j->next;
+    if (j->next) j->next->place = j->place;
     r->p.counts->bytes_in_work -= j->n_bytes;
     for (size_t i = 0; i < j->n_submitted; i++) tn_result_destroy(j->slots[i].result);
     free(j->slots);
@@ -125,7 +123,7 @@ static int submit_job(run *r)
     while (j->n_submitted < j->request.n_prompts && !j->failed) {
         const tn_status status = submit_prompt(r, j, j->n_submitted);
         const bool full = status == TN_LIMIT && tn_error_last()->native_code == TN_BATCHER_FULL;
-        const bool others_run = j->n_submitted > j->n_ended || j->next || j->before;
+        const bool others_run = j->n_submitted > j->n_ended || j->next || r->jobs != j;
         if (full || (status == TN_OUT_OF_MEMORY && others_run)) return 0;
         if (status == TN_OK) {
             j->n_submitted++;
@@ -236,7 +234,10 @@ int tn_cli_batch_run(const tn_cli_batch_run_params *params)
 {
     run r = {.p = *params, .resume = {.journal = params->journal, .input = params->input}};
     int rc = loop(&r);
-    while (r.jobs) drop_job(&r, r.jobs);
+    for (job *j = r.jobs, *next; j; j = next) {
+        next = j->next;
+        drop_job(&r, j);
+    }
     const int synced = tn_cli_batch_journal_sync(params->journal, true);
     return rc ? rc : synced;
 }
