@@ -52,13 +52,24 @@ static tn_sampler_interval sum_all(const tn_sampler *s, const whole_row *row, do
     return tn_sampler_sum_within(sum, s->n_vocab, exact ? 0 : TN_SAMPLER_NEAR_ERROR);
 }
 
+// The next f32 above a finite one that is not the largest. (libm's nextafterf would be the library's only need of libm.)
+static float float_above(float f)
+{
+    uint32_t bits;
+    if (f == 0) f = 0; // minus zero too
+    memcpy(&bits, &f, sizeof bits);
+    bits += f < 0 ? UINT32_MAX : 1u;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
 // The least f32 that is not below x; finite where x is not above all that are.
 static float float_from(double x)
 {
     if (x <= -(double)FLT_MAX) return -FLT_MAX;
     if (x > (double)FLT_MAX) return INFINITY;
     const float f = (float)x;
-    return (double)f < x ? nextafterf(f, INFINITY) : f;
+    return (double)f < x ? float_above(f) : f;
 }
 
 // All tokens with a logit of `least` or more, after bias and penalties, -> scratch->candidates, in ascending order of id, and their weights
