@@ -143,6 +143,7 @@ TEST_F(BatchRequest, WhatIsAcceptedWithoutAWord)
           R"(, "temperature": null)",
           R"(, "seed": null, "stop": null, "logit_bias": null, "n": null, "suffix": null, "logprobs": null, "stream": null)",
           R"(, "max_tokens": 5.0)",
+          R"(, "seed": -5.0)",
           R"(, "max_tokens": 5, "max_completion_tokens": 5)",
           R"(, "temperature": 2)",
           R"(, "temperature": 0)",
