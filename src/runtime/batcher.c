@@ -269,8 +269,8 @@ static void hold_prompt(tn_batcher *batcher, const tn_batch_entry *entry)
     tn_batch_request *request = entry->sample->request;
     const uint32_t n_prompt = request->result.n_prompt, n = tn_kv_pages_for(n_prompt - 1);
     const tn_kv_cache *kv = batcher->kv;
-    if (request->n_started == request->n_samples || request->prompt_pages || n == 0) return;
-    if (batcher->params.no_prefix_reuse || entry->first + entry->n_tokens < n_prompt) return;
+    if (request->n_started == request->n_samples || request->prompt_pages) return;
+    if (!tn_batch_shares_prompt(batcher, request) || entry->first + entry->n_tokens < n_prompt) return;
     if (tn_alloc(n, sizeof *request->prompt_pages, &request->prompt_pages) != TN_OK) return;
     memcpy(request->prompt_pages, kv->page_table + (size_t)entry->sample->seq * kv->n_seq_pages, n * sizeof *request->prompt_pages);
     for (uint32_t i = 0; i < n; i++) tn_kv_cache_retain(batcher->kv, request->prompt_pages[i]);

@@ -158,6 +158,11 @@ void tn_batch_sample_rows(tn_batcher *batcher, const tn_batch_entry *entry, uint
 // Ends a sample with a status from tn_error_last, or with TN_OK and a reason; ends its request with the last one.
 void tn_batch_sample_end(tn_batcher *batcher, tn_batch_sample *sample, tn_finish finish, tn_status status);
 
+// Whether the pages of the prompt are held for further samples: those with all tokens but the last one, which each computes itself.
+static inline bool tn_batch_shares_prompt(const tn_batcher *batcher, const tn_batch_request *request)
+{
+    return request->result.n_prompt > 1 && !batcher->params.no_prefix_reuse;
+}
 static inline uint32_t tn_batch_known(const tn_batch_sample *sample) { return sample->request->result.n_prompt + sample->n_tokens; }
 static inline int32_t tn_batch_token_at(const tn_batch_sample *sample, uint32_t position)
 {

@@ -36,10 +36,10 @@ tn_status tn_batch_queue_take_inbox(tn_batcher *batcher)
     return status;
 }
 
-// Whether the request's next sample has to wait: another one is computing the prompt that they share.
+// Whether the request's next sample has to wait: another one is computing the prompt that they will share.
 static bool waits_for_prompt(const tn_batcher *batcher, const tn_batch_request *request)
 {
-    if (request->prompt_pages || request->n_started == 0) return false;
+    if (request->prompt_pages || request->n_started == 0 || !tn_batch_shares_prompt(batcher, request)) return false;
     for (uint32_t i = 0; i < request->n_started; i++) {
         const tn_batch_sample *sample = &request->samples[i];
         if (sample->seq != TN_NO_SEQ && batcher->kv->lengths[sample->seq] < request->result.n_prompt) return true;
@@ -47,17 +47,35 @@ static bool waits_for_prompt(const tn_batcher *batcher, const tn_batch_request *
     return false;
 }
 
+// The first request of the flow that may start. Behind one that waits for its own prompt others start meanwhile, with pages that its
+// samples will not want: each of them takes one at least.
+static tn_batch_request *first_of(const tn_batcher *batcher, const tn_batch_flow *flow)
+{
+    uint32_t n_pages = tn_kv_cache_available(batcher->kv);
+    tn_batch_request *request = flow->first;
+    for (; request && waits_for_prompt(batcher, request); request = request->next_in_flow) {
+        const uint32_t n_wanted = request->n_samples - request->n_started;
+        if (n_wanted >= n_pages) return NULL;
+        n_pages -= n_wanted;
+    }
+    return request;
+}
+
 tn_batch_sample *tn_batch_queue_first(tn_batcher *batcher)
 {
     if (batcher->interrupted) return batcher->interrupted;
     const tn_batch_flow *best = NULL;
+    tn_batch_request *first = NULL;
     for (const tn_batch_flow *flow = batcher->flows; flow; flow = flow->next) {
-        if (!flow->first || waits_for_prompt(batcher, flow->first)) continue;
-        if (!best || flow->n_served < best->n_served) best = flow;
+        if (best && flow->n_served >= best->n_served) continue;
+        tn_batch_request *request = first_of(batcher, flow);
+        if (!request) continue;
+        best = flow;
+        first = request;
     }
     if (!best) return NULL;
     batcher->n_served_now = best->n_served;
-    return &best->first->samples[best->first->n_started];
+    return &first->samples[first->n_started];
 }
 
 // Takes a request out of its flow's queue.

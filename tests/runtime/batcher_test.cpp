@@ -25,11 +25,17 @@ class Batcher : public ::testing::Test
     }
     void TearDown() override
     {
+        destroy();
+        tn_model_close(model);
+        tn_host_close(host);
+    }
+    void destroy()
+    {
         tn_batcher_destroy(batcher);
         tn_session_destroy(session);
         tn_session_destroy(alone);
-        tn_model_close(model);
-        tn_host_close(host);
+        batcher = nullptr;
+        session = alone = nullptr;
     }
     void create(uint32_t n_seqs, uint32_t n_ctx, uint32_t n_pages = 0, uint32_t n_ubatch = 0,
                 tn_batcher_params params = TN_BATCHER_PARAMS_INIT)
@@ -222,6 +228,30 @@ TEST_F(Batcher, SamplesOfOnePromptShareItsPages)
         different.insert(std::vector<int32_t>(result->samples[i].tokens, result->samples[i].tokens + result->samples[i].n_tokens));
     EXPECT_GT(different.size(), 5u);
     tn_result_destroy(result);
+}
+
+TEST_F(Batcher, SamplesThatWaitForTheirPromptHoldUpNobodyBehindThem)
+{
+    tn_batcher_params params = TN_BATCHER_PARAMS_INIT;
+    for (const size_t n_prompt : {9u, 1u}) { // a prompt of one token has no page that samples could share
+        for (const bool no_reuse : {false, true}) {
+            params.no_prefix_reuse = no_reuse;
+            params.n_queue_max = 64;
+            create(16, 512, 0, 0, params);
+            std::vector<Ask> asks(32);
+            for (uint32_t i = 0; i < asks.size(); i++) {
+                asks[i].prompt = long_prompt(n_prompt, 0, i);
+                asks[i].n_samples = 2;
+                asks[i].n_tokens_max = 4;
+                asks[i].ignore_eog = true;
+                asks[i].sampler.seed = i;
+            }
+            run_all(asks);
+            // 64 answers of 4 steps, 16 at a time, and a few steps in which a second sample waits for the first one's prompt.
+            EXPECT_LE(info().n_steps, 64u * 4 / 16 + 4) << n_prompt << (no_reuse ? " tokens without reuse" : " tokens");
+            destroy();
+        }
+    }
 }
 
 TEST_F(Batcher, TheBestOfManyAreThoseWithTheHighestMeanLogProbability)
