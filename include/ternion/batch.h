@@ -66,7 +66,7 @@ typedef struct tn_sample {
     size_t text_len;
     const int32_t *tokens; // [n_tokens] as sampled, without the one that ended the answer
     uint32_t n_tokens;
-    double logprob_sum;               // 0 unless log-probabilities were asked for or needed by n_best
+    double logprob_sum;               // of `tokens`; 0 unless log-probabilities were asked for or needed by n_best
     const tn_token_logprob *logprobs; // [n_tokens] of the tokens themselves; NULL without params.logprobs
     const tn_token_logprob *top;      // [n_tokens][n_top] descending; NULL where n_top is 0
     const size_t *text_ends;          // [n_tokens] bytes of `text` that are known after each token; NULL without params.logprobs
@@ -96,7 +96,7 @@ typedef struct tn_request_params {
     size_t n_tokens;
     const tn_sampler_params *sampler; // copied; NULL: the defaults. Sample i draws as sequence `sampler->sequence` + i
     uint32_t n_samples;               // answers; 0: 1, at most TN_REQUEST_SAMPLES_MAX
-    uint32_t n_best;                  // only the best of them are returned, by their mean log-probability a token; 0: all
+    uint32_t n_best;                  // only the best of them are returned, by their mean log-probability a token, the end's too; 0: all
     uint32_t n_tokens_max;            // of each answer; 0: up to the end of the context
     bool prompt_only;                 // no answer: prompt_logprobs alone
     bool ignore_eog;                  // the answer goes on behind tokens that would end it

@@ -36,7 +36,7 @@ struct tn_batch_sample {
     tn_token_logprob *logprobs, *top; // [n_tokens], [n_tokens][n_top]
     size_t *text_ends;                // [n_tokens]
     size_t logprobs_capacity, top_capacity, text_ends_capacity;
-    double logprob_sum;
+    double logprob_sum, end_logprob; // of the tokens; of the one that ended the answer
     tn_finish finish;
     tn_status status;
 };

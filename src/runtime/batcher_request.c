@@ -6,7 +6,6 @@
 #include "graph/op.h"
 #include "runtime/batcher_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static tn_status check_counts(const tn_batcher *batcher, const tn_request_params *p)
@@ -181,19 +180,26 @@ static void fill_sample(const tn_batch_sample *sample, tn_sample *out)
                        .text_ends = logprobs ? sample->text_ends : NULL};
 }
 
-// The mean log-probability of a token; samples that failed come last.
-static double score(const tn_sample *sample)
+// The mean log-probability of a token, that which ended the answer too: an answer without others is as probable as its end. Samples that
+// failed come last.
+static double score(const tn_batch_sample *sample)
 {
+    const uint32_t n = sample->n_tokens + (sample->finish == TN_FINISH_END);
     if (sample->status != TN_OK) return -1e300;
-    return sample->n_tokens ? sample->logprob_sum / (double)sample->n_tokens : 0;
+    return n ? (sample->logprob_sum + sample->end_logprob) / n : 0;
 }
 
-static int by_score(const void *left, const void *right)
+// Puts the results into the order of their scores, equal ones as they were.
+static void rank_samples(tn_batch_request *request)
 {
-    const tn_sample *a = left, *b = right;
-    const double score_a = score(a), score_b = score(b);
-    if (score_a != score_b) return score_a > score_b ? -1 : 1;
-    return a->index < b->index ? -1 : 1;
+    tn_sample *results = request->sample_results;
+    for (uint32_t i = 1; i < request->n_samples; i++) {
+        const tn_sample sample = results[i];
+        const double its_score = score(&request->samples[sample.index]);
+        uint32_t at = i;
+        for (; at > 0 && score(&request->samples[results[at - 1].index]) < its_score; at--) results[at] = results[at - 1];
+        results[at] = sample;
+    }
 }
 
 static void fill_result(tn_batch_request *request)
@@ -215,7 +221,7 @@ static void fill_result(tn_batch_request *request)
     result->n_samples = request->n_samples;
     result->end_ns = tn_clock_ns() - request->submit_ns;
     if (request->params.n_best == 0) return;
-    qsort(request->sample_results, request->n_samples, sizeof *request->sample_results, by_score);
+    rank_samples(request);
     result->n_samples = request->params.n_best;
 }
 

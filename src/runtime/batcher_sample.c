@@ -107,6 +107,7 @@ static tn_status choose(tn_batcher *batcher, tn_batch_sample *sample, const floa
     const bool ends_answer = batcher->tokenizer && !params->ignore_eog && tn_tokenizer_is_eog(batcher->tokenizer, event->token);
     if (ends_answer) {
         event->finish = TN_FINISH_END;
+        sample->end_logprob = (double)event->logprob;
         return add_text(sample, event, true);
     }
     TN_TRY(tn_sampler_accept(sample->sampler, event->token));

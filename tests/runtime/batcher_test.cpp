@@ -281,6 +281,37 @@ TEST_F(Batcher, TheBestOfManyAreThoseWithTheHighestMeanLogProbability)
     tn_result_destroy(result);
 }
 
+TEST_F(Batcher, AnEmptyAnswerIsAsGoodAsItsEndIsProbable)
+{
+    create(4, 512);
+    std::vector<tn_logit_bias> bias;
+    for (int32_t id = 0; id < tn_tokenizer_n_vocab(tokenizer); id++) {
+        if (tn_tokenizer_is_eog(tokenizer, id)) bias.push_back({id, 9});
+    }
+    ASSERT_FALSE(bias.empty());
+    Ask ask;
+    ask.prompt = encode("Once upon a time");
+    ask.n_samples = 24;
+    ask.n_tokens_max = 3;
+    ask.sampler.logit_bias = bias.data();
+    ask.sampler.n_logit_bias = bias.size();
+    ask.sampler.min_p = 0;
+    ask.sampler.temperature = 1;
+    size_t n_empty = 0;
+    for (uint32_t i = 0; i < ask.n_samples; i++) n_empty += answer_alone(alone, tokenizer, ask, i).tokens.empty();
+    ASSERT_GT(n_empty, 0u) << "no sample ends at once: another bias would do";
+    ASSERT_LT(n_empty, 20u) << "too many samples end at once: another bias would do";
+    // The end is made likely by the bias alone, so what goes on is more probable.
+    ask.n_best = 1;
+    ASSERT_EQ(submit(ask), TN_OK);
+    drain();
+    tn_result *result = tn_batcher_poll(batcher);
+    ASSERT_NE(result, nullptr);
+    ASSERT_EQ(result->n_samples, 1u);
+    EXPECT_GT(result->samples[0].n_tokens, 0u);
+    tn_result_destroy(result);
+}
+
 TEST_F(Batcher, StopStringsEndAnAnswerAndAreNotPartOfIt)
 {
     create(2, 512);
