@@ -11,7 +11,8 @@
 
 static tn_status empty_sequences(tn_batcher *batcher)
 {
-    for (uint32_t i = 0; i < batcher->limits.n_seqs_max; i++) TN_TRY(tn_session_seq_truncate(batcher->session, i, 0));
+    // All of the session's, those too that no step of the batcher has room for: they would keep their pages.
+    for (uint32_t i = 0; i < batcher->kv->n_seqs; i++) TN_TRY(tn_session_seq_truncate(batcher->session, i, 0));
     return TN_OK;
 }
 

@@ -312,6 +312,26 @@ TEST_F(Batcher, AnEmptyAnswerIsAsGoodAsItsEndIsProbable)
     tn_result_destroy(result);
 }
 
+TEST_F(Batcher, ItEmptiesSequencesThatItHasNoRoomFor)
+{
+    tn_session_params p = TN_SESSION_PARAMS_INIT;
+    const int32_t token = 300;
+    const uint32_t last = 3;
+    tn_batch batch = TN_BATCH_INIT;
+    p.n_ctx = 512;
+    p.n_seqs_max = last + 1;
+    p.n_logits_max = 2; // so that two sequences run at a time
+    ASSERT_EQ(tn_session_create(model, host, &p, &session), TN_OK) << tn_error_last()->message;
+    batch.n_tokens = 1;
+    batch.tokens = &token;
+    batch.seqs = &last;
+    ASSERT_EQ(tn_session_decode(session, &batch), TN_OK);
+    ASSERT_EQ(tn_batcher_create(session, nullptr, &batcher), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(info().n_seqs, 2u);
+    EXPECT_EQ(tn_session_seq_length(session, last), 0u);
+    EXPECT_EQ(info().n_pages_used, 0u);
+}
+
 TEST_F(Batcher, StopStringsEndAnAnswerAndAreNotPartOfIt)
 {
     create(2, 512);
