@@ -288,10 +288,12 @@ static tn_status run_session(tn_batcher *batcher)
     batch.logits = batcher->logits;
     batch.n_top = batcher->n_top;
     batch.n_top_ids = batcher->n_vocab;
+    const uint32_t n_copies = batcher->kv->n_copies;
     const uint64_t begun_ns = tn_clock_ns();
     const tn_status status = tn_session_decode(batcher->session, &batch);
     batcher->info.step_ns += tn_clock_ns() - begun_ns;
     batcher->info.n_steps++;
+    batcher->info.n_pages_copied += n_copies - batcher->kv->n_copies; // none where the step failed
     return status;
 }
 
@@ -330,11 +332,9 @@ static void use_rows(tn_batcher *batcher)
 static tn_status step(tn_batcher *batcher)
 {
     const uint64_t begun_ns = tn_clock_ns();
-    const uint32_t n_copies = batcher->kv->n_copies;
     TN_TRY(tn_batch_queue_take_inbox(batcher));
     end_cancelled(batcher);
     TN_TRY(tn_batch_compose(batcher));
-    batcher->info.n_pages_copied += batcher->kv->n_copies - n_copies;
     batcher->info.schedule_ns += tn_clock_ns() - begun_ns;
     if (batcher->n_entries == 0) return TN_OK;
     const tn_status status = run_session(batcher);
