@@ -5,7 +5,7 @@
 
 enum { N_STEPS = 4 }; // the first one warms up
 
-// Best time of a step of n sequences that each get one token, at whatever positions they are.
+// Best time of a step of n sequences that each get one token, at whatever positions they are. They keep their tokens.
 static tn_status time_step(tn_batcher *batcher, uint32_t n, uint64_t *out_ns)
 {
     tn_batch batch = TN_BATCH_INIT;
@@ -25,7 +25,6 @@ static tn_status time_step(tn_batcher *batcher, uint32_t n, uint64_t *out_ns)
         if (step > 0 && ns < *out_ns) *out_ns = ns;
         if (status == TN_POISON) break; // the time is right all the same
     }
-    for (uint32_t i = 0; i < n; i++) TN_TRY(tn_session_seq_truncate(batcher->session, i, 0));
     return TN_OK;
 }
 
@@ -37,7 +36,9 @@ static tn_status measure(tn_batcher *batcher, const tn_progress *progress, uint3
         uint64_t ns;
         if (n > n_max) n = n_max;
         TN_TRY(tn_progress_report(progress, "measuring", *out_n, 32));
-        TN_TRY(time_step(batcher, n, &ns));
+        const tn_status status = time_step(batcher, n, &ns);
+        for (uint32_t i = 0; i < n; i++) TN_TRY(tn_session_seq_truncate(batcher->session, i, 0)); // after a failed step too
+        TN_TRY(status);
         sizes[*out_n] = n;
         rates[(*out_n)++] = (double)n / (double)(ns ? ns : 1);
         if (n == n_max) return TN_OK;
