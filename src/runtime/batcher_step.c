@@ -195,6 +195,8 @@ static tn_status add_prompt(tn_batcher *batcher, tn_batch_sample *sample, uint32
 static bool may_start(tn_batcher *batcher, const tn_batch_sample *sample)
 {
     const tn_kv_cache *kv = batcher->kv;
+    // Where every sequence has pages for its whole context, nobody is short of them for long.
+    if (kv->n_pages / kv->n_seq_pages >= batcher->limits.n_seqs_max) return true;
     const uint32_t reserve = smaller(batcher->n_running, kv->n_pages / 8);
     uint32_t need = tn_kv_pages_for(tn_batch_known(sample)) + 1;
     if (sample->request->prompt_pages) need = 2; // the copy of the page that it goes on in, and the next

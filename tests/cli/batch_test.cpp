@@ -489,6 +489,17 @@ TEST_F(Batch, ASmallKvCacheChangesNoAnswer)
     EXPECT_EQ(results(), expected);
 }
 
+TEST_F(Batch, AsManyRunAtATimeAsWereAskedFor)
+{
+    std::string requests;
+    for (int i = 0; i < 16; i++)
+        requests += completion("r" + std::to_string(i), "A", "\"ignore_eos\": true, \"temperature\": 0, \"max_tokens\": 20");
+    cli::write_file(in, requests);
+    const cli::Result result = batch({"-np", "16", "-c", "128", "--json"}); // a page each: the fewest that there can be
+    ASSERT_EQ(result.status, 0) << result.err;
+    EXPECT_LE(cli::integer_of(cli::parse_json(result.out).get(), "steps"), 22) << "some had to wait";
+}
+
 TEST_F(Batch, TheSummarySaysWhatWasDone)
 {
     cli::write_file(in, cli::many_completions(9, 5) + "bad\n");
