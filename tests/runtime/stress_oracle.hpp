@@ -155,9 +155,12 @@ struct Answer {
     std::vector<double> logprobs;
     std::vector<std::vector<Scored>> top;
     std::vector<size_t> text_ends;
+    double end_logprob = 0; // of the token that ended it
+    // The mean log-probability of its tokens, the one that ended it too.
     double mean() const
     {
-        return tokens.empty() ? 0 : std::accumulate(logprobs.begin(), logprobs.end(), 0.0) / static_cast<double>(tokens.size());
+        const size_t n = tokens.size() + (finish == TN_FINISH_END);
+        return n ? (std::accumulate(logprobs.begin(), logprobs.end(), 0.0) + end_logprob) / static_cast<double>(n) : 0;
     }
 };
 
@@ -287,6 +290,7 @@ class Oracle
         if (a->status != TN_OK) return;
         if (!spec.ignore_eog && tn_tokenizer_is_eog(tokenizer_, token)) {
             a->finish = TN_FINISH_END;
+            a->end_logprob = logprob_of(row.data(), token);
         } else {
             EXPECT_EQ(tn_sampler_accept(sampler, token), TN_OK);
             a->tokens.push_back(token);
