@@ -215,6 +215,8 @@ static bool start(tn_batcher *batcher, tn_batch_sample *sample)
     if (!sample->started) {
         const tn_status status = tn_batch_sample_start(batcher, sample);
         if (status != TN_OK) {
+            tn_batch_request *request = sample->request;
+            if (request->n_started == request->n_samples) tn_batch_drop_prompt(batcher, request); // nobody waits for its pages
             tn_batch_sample_end(batcher, sample, TN_FINISH_NONE, status);
             return false;
         }
