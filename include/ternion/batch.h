@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-// Submit, cancel, poll and info: any thread. Step, tune and destroy: one thread at a time.
+// Submit, cancel, poll and info: any thread. Step, set_n_seqs, tune and destroy: one thread at a time.
 typedef struct tn_batcher tn_batcher;
 
 typedef struct tn_batcher_params {
@@ -118,7 +118,7 @@ typedef struct tn_batcher_info {
     uint32_t struct_size;
     // Now.
     uint32_t n_seqs;                                              // that may run at a time
-    uint32_t n_running, n_waiting;                                // samples that run; samples that wait
+    uint32_t n_running, n_waiting;                                // samples that run; requests that wait: none of their samples has started
     uint32_t n_pages, n_pages_used, n_pages_kept, page_positions; // of the KV cache; kept: held by no request, for reuse
     // Since it was created.
     uint64_t n_requests, n_finished; // submitted, ended
@@ -140,7 +140,8 @@ TN_API void tn_batcher_destroy(tn_batcher *batcher);
 // OUT_OF_MEMORY.
 #define TN_BATCHER_FULL 1
 TN_NODISCARD TN_API tn_status tn_batcher_submit(tn_batcher *batcher, const tn_request_params *params, uint64_t *out_request);
-// The request ends before the next step, with status CANCELLED and what it has so far.  Errors: NOT_FOUND (it has ended, or never was).
+// The request ends before the next step, with status CANCELLED and what it has so far; one that the step in hand ends keeps its result.
+// Errors: NOT_FOUND (it has ended, or never was).
 TN_NODISCARD TN_API tn_status tn_batcher_cancel(tn_batcher *batcher, uint64_t request);
 // Runs one step of everything that can run. *out_left: requests that wait or run after it; 0: there is nothing to step for.
 // Errors: DEVICE_LOST, IO, INTERNAL, OUT_OF_MEMORY: no request is lost, the step can be tried again.
