@@ -61,7 +61,7 @@ typedef struct tn_token_event {
 typedef struct tn_sample {
     uint32_t index; // of the sample: best_of chooses among more than it returns
     tn_finish finish;
-    tn_status status; // TN_OK, or why this sample alone failed: POISON, INVALID_ARGUMENT (every token is forbidden)
+    tn_status status; // TN_OK, or why this sample alone failed: POISON, INVALID_ARGUMENT (every token is forbidden), OUT_OF_MEMORY
     const char *text; // UTF-8, terminated; without the stop string
     size_t text_len;
     const int32_t *tokens; // [n_tokens] as sampled, without the one that ended the answer

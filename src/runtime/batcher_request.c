@@ -10,16 +10,16 @@
 
 static tn_status check_counts(const tn_batcher *batcher, const tn_request_params *p)
 {
-    const uint32_t n_ctx = batcher->limits.n_ctx, n_rows = batcher->limits.n_vocab;
+    const uint32_t n_ctx = batcher->limits.n_ctx, n_vocab = batcher->n_vocab;
     const uint32_t n_samples = p->n_samples ? p->n_samples : 1;
     if (p->n_tokens == 0) return tn_fail(TN_INVALID_ARGUMENT, "the request has no tokens: a prompt has at least one");
     if (p->n_tokens >= n_ctx && !(p->prompt_only && p->n_tokens == n_ctx))
         return tn_fail(TN_LIMIT, "the prompt has %zu tokens, which leaves no room for an answer in the context of %u: shorten it",
                        p->n_tokens, (unsigned)n_ctx);
     for (size_t i = 0; i < p->n_tokens; i++) {
-        if (p->tokens[i] < 0 || (uint32_t)p->tokens[i] >= n_rows)
+        if (p->tokens[i] < 0 || (uint32_t)p->tokens[i] >= n_vocab)
             return tn_fail(TN_INVALID_ARGUMENT, "token %d of the prompt is not in the vocabulary of %u", (int)p->tokens[i],
-                           (unsigned)n_rows);
+                           (unsigned)n_vocab);
     }
     if (n_samples > TN_REQUEST_SAMPLES_MAX)
         return tn_fail(TN_INVALID_ARGUMENT, "%u samples are wanted, at most %u are made", (unsigned)n_samples, TN_REQUEST_SAMPLES_MAX);
@@ -49,7 +49,7 @@ static tn_status check_room(const tn_batcher *batcher, const tn_request_params *
     if (tn_kv_pages_for((uint32_t)longest) <= batcher->kv->n_pages) return TN_OK;
     return tn_fail(
         TN_LIMIT,
-        "the request may come to %llu positions, but the KV cache holds %llu: ask for fewer tokens, or give the session a larger one",
+        "the request may come to %llu positions, but the KV cache holds %llu: ask for fewer tokens, or give the cache more memory",
         (unsigned long long)longest, (unsigned long long)batcher->kv->n_pages * TN_KV_PAGE_POSITIONS);
 }
 

@@ -15,10 +15,7 @@ tn_status tn_batch_sample_start(tn_batcher *batcher, tn_batch_sample *sample)
     tn_sampler_params sampler = request->sampler;
     sampler.sequence += sample->index;
     TN_TRY(tn_sampler_create_with(&sampler, batcher->n_vocab, batcher->scratch, &sample->sampler));
-    for (uint32_t i = 0; i < request->result.n_prompt; i++) {
-        // Rows of the embedding beyond the vocabulary are no tokens that could be repeated.
-        if ((uint32_t)request->prompt[i] < batcher->n_vocab) TN_TRY(tn_sampler_accept(sample->sampler, request->prompt[i]));
-    }
+    for (uint32_t i = 0; i < request->result.n_prompt; i++) TN_TRY(tn_sampler_accept(sample->sampler, request->prompt[i]));
     if (!batcher->tokenizer) return TN_OK;
     tn_text_stream_params stream = TN_TEXT_STREAM_PARAMS_INIT;
     stream.stops = request->params.stops;
@@ -143,7 +140,7 @@ static tn_status score_prompt(const tn_batcher *batcher, tn_batch_request *reque
     tn_token_logprob *top = request->prompt_top ? request->prompt_top + (size_t)at * n_top : NULL;
     tn_token_logprob *out = &request->prompt_logprobs[at];
     out->token = request->prompt[at];
-    TN_TRY(tn_logprobs_row(logits, batcher->limits.n_vocab, out->token, n_top, &out->logprob, top));
+    TN_TRY(tn_logprobs_row(logits, batcher->n_vocab, out->token, n_top, &out->logprob, top));
     request->n_scored++;
     return TN_OK;
 }

@@ -27,6 +27,7 @@
 // What a line of results says of itself.
 typedef struct result_head {
     uint64_t line, hash;
+    bool is_failed;
     char fingerprint[FINGERPRINT_MAX];
 } result_head;
 
@@ -56,6 +57,7 @@ static line_kind read_result(const tn_cli_batch_line *line, result_head *head)
     const json_t *body = json_object_get(json_object_get(object, "response"), "body");
     const char *fingerprint = json_string_value(json_object_get(body, "system_fingerprint"));
     const bool good = id && read_id(id, head);
+    head->is_failed = json_is_object(json_object_get(object, "error"));
     snprintf(head->fingerprint, sizeof head->fingerprint, "%s", fingerprint ? fingerprint : "");
     json_decref(object);
     return good ? LINE_RESULT : LINE_OTHER;
@@ -91,6 +93,7 @@ static int keep_result(tn_cli_batch_journal *j, const tn_cli_batch_line *line, c
     if (head->fingerprint[0] && j->fingerprint[0] && strcmp(head->fingerprint, j->fingerprint) != 0)
         return refuse(j, line->number, "was made with another model or other settings than those before it");
     if (head->fingerprint[0]) memcpy(j->fingerprint, head->fingerprint, sizeof j->fingerprint);
+    j->n_failed += head->is_failed;
     j->size = line->end;
     return 0;
 }

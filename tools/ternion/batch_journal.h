@@ -18,6 +18,7 @@ typedef struct tn_cli_batch_journal {
     bool opened, regular, created, begun, unsynced;
     uint64_t size;          // of its whole lines
     tn_cli_batch_done done; // by them
+    uint64_t n_failed;      // lines of the input that they say have no answer
     char fingerprint[40];   // of the run that wrote them; "": none of them says
     uint64_t synced_ns;
 } tn_cli_batch_journal;

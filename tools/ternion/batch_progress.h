@@ -11,6 +11,7 @@ typedef struct tn_cli_batch_counts {
     uint64_t bytes_read, bytes_in_work; // of the input: behind the last line read; of lines that have no result yet
     uint64_t bytes_before, bytes;       // of lines done before; of the whole input, 0: unknown
     uint64_t begun_ns, end_ns, shown_ns;
+    bool is_refused; // the input is not the one whose results are there: the same command meets that again
 } tn_cli_batch_counts;
 
 // Draws a bar on a terminal, else prints a line every 5 seconds. Cheap where it is not yet time.

@@ -85,17 +85,37 @@ static char *line_of(const run *r, const job *j, size_t *len)
     return line;
 }
 
+// The line's answers, or their JSON, are more than there is memory for: they go, and it fails alone.
+static char *line_without_memory(const run *r, job *j, size_t *len)
+{
+    for (size_t i = 0; i < j->n_submitted; i++) {
+        tn_result_destroy(j->slots[i].result);
+        j->slots[i].result = NULL;
+    }
+    j->failed = true;
+    tn_cli_batch_error_of(TN_OUT_OF_MEMORY, "no memory is left for the answers of this line: ask for fewer or shorter ones", &j->error);
+    return line_of(r, j, len);
+}
+
+// Why the first of them failed is said once: a file may fail as a whole, for want of a template for example.
+static void note_failure(run *r, const job *j)
+{
+    if (r->p.counts->n_failed++ == 0)
+        tn_cli_warn("line %" PRIu64 " failed: %s (further failures are told in the results alone)", j->line, j->error.message);
+}
+
 // Writes the result of a line that has one.
 static int finish_job(run *r, job *j)
 {
     size_t len = 0;
     char *line = line_of(r, j, &len);
+    if (!line && !j->failed) line = line_without_memory(r, j, &len);
     if (!r->p.journal->regular) tn_cli_progress_clear(&r->p.cli->progress); // both may be on one terminal
     const int rc = line ? tn_cli_batch_journal_append(r->p.journal, line, len) : tn_cli_out_of_memory();
     free(line);
     if (rc) return rc;
     if (j->failed)
-        r->p.counts->n_failed++;
+        note_failure(r, j);
     else
         r->p.counts->n_ok++;
     drop_job(r, j);
@@ -187,7 +207,10 @@ static int fill_queue(run *r)
         if (read == TN_CLI_BATCH_READ_FAILED) return cannot_read(r, errno);
         r->input_ended = read == TN_CLI_BATCH_READ_END;
         const tn_cli_batch_progress_of_line progress = tn_cli_batch_resume_line(&r->resume, r->input_ended ? NULL : &line);
-        if (progress == TN_CLI_BATCH_CHANGED) return tn_cli_batch_resume_refuse(&r->resume);
+        if (progress == TN_CLI_BATCH_CHANGED) {
+            counts->is_refused = true;
+            return tn_cli_batch_resume_refuse(&r->resume);
+        }
         if (r->input_ended) return 0;
         counts->bytes_read = line.end;
         if (progress == TN_CLI_BATCH_DONE) {

@@ -75,6 +75,10 @@ int tn_cli_batch_start(tn_cli *cli, tn_cli_engine *engine, const tn_cli_batch_co
     if (rc == 0) rc = tn_cli_engine_place(cli, engine);
     if (rc == 0) rc = choose_size(cli, engine, params.n_ctx, &size);
     if (rc) return rc;
+    if (size.n_seqs > params.n_ubatch && !size.automatic)
+        return tn_cli_usage("--concurrency %u: a step has %u tokens, one at least for each answer: give a larger -ub", size.n_seqs,
+                            params.n_ubatch);
+    if (size.n_seqs > params.n_ubatch) size.n_seqs = params.n_ubatch;
     params.n_seqs_max = size.n_seqs;
     params.n_logits_max = size.n_seqs + PROMPT_ROWS;
     params.kv_bytes = size.kv_bytes;

@@ -100,6 +100,15 @@ static int prepare(batch *b, bool *out_todo)
     return tn_cli_batch_journal_compare(&b->journal, b->fingerprint);
 }
 
+// What the results hold already. Lines that failed are done; a user who has mended what made them fail wants to know.
+static void note_before(const batch *b)
+{
+    const uint64_t n = b->journal.done.n_lines, n_failed = b->journal.n_failed;
+    char failed[120] = "";
+    if (n_failed) snprintf(failed, sizeof failed, ", %" PRIu64 " of them failed: docs/BATCH.md says how they are tried again", n_failed);
+    if (n) tn_cli_note("going on  %" PRIu64 " line%s done before in %s%s", n, n == 1 ? "" : "s", b->journal.name, failed);
+}
+
 static int run_lines(batch *b)
 {
     const tn_cli_batch_run_params params = {.cli = b->cli,
@@ -111,9 +120,7 @@ static int run_lines(batch *b)
                                             .model = b->engine.info.name,
                                             .fingerprint = b->fingerprint,
                                             .counts = &b->counts};
-    if (b->journal.done.n_lines)
-        tn_cli_note("going on  %" PRIu64 " line%s done before in %s", b->journal.done.n_lines, b->journal.done.n_lines == 1 ? "" : "s",
-                    b->journal.name);
+    note_before(b);
     b->counts.begun_ns = b->counts.shown_ns = tn_cli_now_ns();
     const int rc = tn_cli_batch_run(&params);
     b->counts.end_ns = tn_cli_now_ns();
@@ -125,6 +132,7 @@ static int run_lines(batch *b)
 static void say_unfinished(const batch *b, int rc)
 {
     const char *why = rc == TN_CLI_INTERRUPTED ? "interrupted" : "stopped";
+    if (b->counts.is_refused) return; // what to do was said
     if (b->journal.regular)
         tn_cli_tell("%s: the results in %s are whole, and the same command goes on", why, b->journal.name);
     else
@@ -155,6 +163,7 @@ static int answer(batch *b)
     if (rc == 0) rc = tn_cli_batch_journal_begin(&b->journal);
     if (rc) return rc;
     if (todo) return sum_up(b, run_lines(b));
+    note_before(b);
     b->counts.n_before = b->journal.done.n_lines;
     return sum_up(b, tn_cli_batch_journal_sync(&b->journal, true));
 }

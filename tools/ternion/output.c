@@ -17,6 +17,7 @@ int tn_cli_cannot_write(const char *path, int number)
                        : number == EFBIG  ? "no space is left below the size that a file may have (ulimit -f)"
                                           : NULL;
     if (full) return tn_cli_fail("df -h", "cannot write %s: %s; free some or write elsewhere", path, full);
+    if (number == EPIPE) return tn_cli_fail(NULL, "cannot write %s: whoever read it has gone", path);
     char command[600] = "ls -ld .", folder[4096], word[500];
     const char *slash = strrchr(path, '/');
     if (slash && (size_t)(slash - path) + 2 < sizeof folder) {
