@@ -120,9 +120,13 @@ static void next_token(tn_batcher *batcher, tn_batch_sample *sample, const float
 {
     tn_batch_request *request = sample->request;
     const size_t shown = sample->text.len;
+    const uint32_t n_tokens = sample->n_tokens;
+    const double logprob_sum = sample->logprob_sum;
     tn_token_event event = {.request = request->result.request, .sample = sample->index};
     const tn_status status = choose(batcher, sample, logits, &event);
     if (status != TN_OK) {
+        sample->n_tokens = n_tokens; // without memory the token may have no log-probabilities: it does not count
+        sample->logprob_sum = logprob_sum;
         tn_batch_sample_end(batcher, sample, TN_FINISH_NONE, status);
         return;
     }

@@ -46,6 +46,7 @@ void run_without_memory(Exam *exam, tn_session *session, const std::vector<size_
             const tn_sample &sample = result->samples[i];
             const std::vector<int32_t> tokens(sample.tokens, sample.tokens + sample.n_tokens);
             const Answer &answer = want.answers.at(sample.index);
+            for (uint32_t t = 0; sample.logprobs && t < sample.n_tokens; t++) EXPECT_EQ(sample.logprobs[t].token, sample.tokens[t]);
             if (sample.status == TN_OUT_OF_MEMORY) {
                 n_lost++; // it ends alone
                 continue;
