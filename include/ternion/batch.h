@@ -69,7 +69,7 @@ typedef struct tn_sample {
     double logprob_sum;               // of `tokens`; 0 unless log-probabilities were asked for or needed by n_best
     const tn_token_logprob *logprobs; // [n_tokens] of the tokens themselves; NULL without params.logprobs
     const tn_token_logprob *top;      // [n_tokens][n_top] descending; NULL where n_top is 0
-    const size_t *text_ends;          // [n_tokens] bytes of `text` that are known after each token; NULL without params.logprobs
+    const size_t *text_ends; // [n_tokens] where each token's part of `text` ends, in whole characters; NULL without params.logprobs
 } tn_sample;
 
 // What became of a request. Immutable.

@@ -1,10 +1,11 @@
 // Generated tokens to text that may be shown: whole characters only, and nothing that may still turn out to be a stop string.
 // All decisions are made byte by byte, so that the text does not depend on where tokens were cut.
+#include "model/text_stream.h"
+
 #include "base/alloc.h"
 #include "base/params.h"
 #include "base/str.h"
 #include "model/unicode.h"
-#include "ternion/tokenizer.h"
 
 // A stop string and how far the text's end agrees with it (Knuth, Morris and Pratt's automaton).
 typedef struct stop_matcher {
@@ -134,6 +135,8 @@ static size_t held_back(const tn_text_stream *s)
     for (size_t k = 0; k < s->n_stops && !s->stopped; k++) held = s->stops[k].matched > held ? s->stops[k].matched : held;
     return held;
 }
+
+size_t tn_text_stream_held(const tn_text_stream *stream) { return stream->text_len - stream->n_given; }
 
 tn_status tn_text_stream_push(tn_text_stream *stream, int32_t token, const char **out_text, size_t *out_len, bool *out_stopped)
 {

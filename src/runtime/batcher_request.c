@@ -167,6 +167,9 @@ void tn_result_destroy(tn_result *result) { tn_batch_request_destroy((tn_batch_r
 static void fill_sample(const tn_batch_sample *sample, tn_sample *out)
 {
     const bool logprobs = sample->request->params.logprobs;
+    // Tokens wrote what a stop string cut off, and what was held back when the request was cancelled.
+    for (uint32_t i = sample->n_tokens; logprobs && i-- > 0 && sample->text_ends[i] > sample->text.len;)
+        sample->text_ends[i] = sample->text.len;
     *out = (tn_sample){.index = sample->index,
                        .finish = sample->finish,
                        .status = sample->status,

@@ -1,6 +1,7 @@
 // A sample's life: from rows of logits to tokens, log-probabilities and text, and to its end.
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "model/text_stream.h"
 #include "runtime/batcher_internal.h"
 #include "runtime/logprobs.h"
 
@@ -68,7 +69,7 @@ static tn_status keep_logprobs(tn_batch_sample *sample, const tn_token_event *ev
     TN_TRY(tn_grow(&sample->text_ends, &sample->text_ends_capacity, n, sizeof *sample->text_ends));
     TN_TRY(tn_grow(&sample->top, &sample->top_capacity, n * n_top, sizeof *sample->top));
     sample->logprobs[n - 1] = (tn_token_logprob){event->token, event->logprob};
-    sample->text_ends[n - 1] = sample->text.len;
+    sample->text_ends[n - 1] = sample->text.len + (sample->stream ? tn_text_stream_held(sample->stream) : 0);
     if (n_top) memcpy(sample->top + (n - 1) * n_top, event->top, n_top * sizeof *sample->top);
     return TN_OK;
 }

@@ -309,7 +309,21 @@ class Oracle
             EXPECT_EQ(tn_text_stream_finish(stream, &text, &len), TN_OK);
             a->text.append(text, len);
         }
-        if (a->text_ends.size() < a->tokens.size()) a->text_ends.push_back(a->text.size());
+        if (a->text_ends.size() == a->tokens.size()) return;
+        // What the tokens write without stop strings, as far as it is part of the answer.
+        tn_text_stream_params plain_params = TN_TEXT_STREAM_PARAMS_INIT;
+        tn_text_stream *plain = nullptr;
+        plain_params.special = spec.special;
+        EXPECT_EQ(tn_text_stream_create(tokenizer_, &plain_params, &plain), TN_OK);
+        size_t end = 0;
+        for (int32_t written : a->tokens) {
+            EXPECT_EQ(tn_text_stream_push(plain, written, &text, &len, &stopped), TN_OK);
+            end += len;
+        }
+        tn_text_stream_destroy(plain);
+        a->text_ends.push_back(end);
+        if (a->finish == TN_FINISH_NONE) return;
+        for (size_t &e : a->text_ends) e = std::min(e, a->text.size());
     }
 
     const tn_tokenizer *tokenizer_;
