@@ -69,7 +69,7 @@ struct tn_batch_request {
 // Who asks. It is known as long as it has requests.
 typedef struct tn_batch_flow {
     uint64_t id;
-    uint64_t n_served; // tokens that were computed for it; at least what the busiest of the waiting had when it came
+    uint64_t n_served; // tokens that were computed for it, on top of where it began
     uint32_t n_requests;
     tn_batch_request *first, *last; // whose samples have not all started
     struct tn_batch_flow *next;
@@ -91,7 +91,7 @@ struct tn_batcher {
     tn_sampler_scratch *scratch; // of all samplers
 
     tn_batch_flow *flows;
-    uint64_t n_served_now;        // of the flow that was served last: where a flow that comes begins
+    uint64_t n_served_now;        // of the flow that was served last, with that request: where a flow that comes begins
     tn_batch_sample *interrupted; // by order
     tn_batch_sample **running;    // [n_running] by order
     uint32_t n_running;

@@ -6,14 +6,14 @@
 // The request's flow, made where it is new. It begins where the others are now: it gets its share from now on, not for the past.
 static tn_status join_flow(tn_batcher *batcher, tn_batch_request *request)
 {
-    tn_batch_flow *flow = batcher->flows;
-    while (flow && flow->id != request->params.flow) flow = flow->next;
-    if (!flow) {
+    tn_batch_flow **link = &batcher->flows, *flow;
+    while (*link && (*link)->id != request->params.flow) link = &(*link)->next;
+    if (!*link) { // behind all others: of those that were served alike the oldest is first
         TN_TRY(tn_alloc_zero(1, sizeof *flow, &flow));
         flow->id = request->params.flow;
-        flow->next = batcher->flows;
-        batcher->flows = flow;
+        *link = flow;
     }
+    flow = *link;
     if (!flow->first && flow->n_served < batcher->n_served_now) flow->n_served = batcher->n_served_now;
     *(flow->last ? &flow->last->next_in_flow : &flow->first) = request;
     flow->last = request;
@@ -74,7 +74,8 @@ tn_batch_sample *tn_batch_queue_first(tn_batcher *batcher)
         first = request;
     }
     if (!best) return NULL;
-    batcher->n_served_now = best->n_served;
+    // With what it will be served: flows that come begin behind it, so that however many come, those that wait have their turn.
+    batcher->n_served_now = best->n_served + first->result.n_prompt;
     return &first->samples[first->n_started];
 }
 

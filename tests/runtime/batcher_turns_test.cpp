@@ -161,6 +161,26 @@ TEST(BatcherFairness, AFlowThatComesLateDoesNotCatchUp)
     EXPECT_NEAR(flows.ended[1] - before, 80u, 6);
 }
 
+// However many flows come, those that wait have their turn: the one that came first, and the one that was served before.
+TEST(BatcherFairness, NobodyIsOvertakenForEver)
+{
+    Flows flows(1, 64);
+    const uint64_t once = 1, thrice = 2;
+    uint64_t newest = 10, n_new_ended = 0;
+    flows.submit(thrice, 3, 20, 2);
+    for (; newest < 14; newest++) flows.submit(newest, 1, 20, 2);
+    flows.submit(once, 1, 20, 2);
+    while (n_new_ended < 200 && (flows.ended[once] < 1 || flows.ended[thrice] < 3)) {
+        ASSERT_GT(flows.step(), 0u);
+        uint64_t n = 0;
+        for (uint64_t flow = 10; flow < newest; flow++) n += flows.ended[flow];
+        for (; n_new_ended < n; n_new_ended++) flows.submit(newest++, 1, 20, 2); // another one comes for each that has ended
+    }
+    EXPECT_EQ(flows.ended[once], 1u);
+    EXPECT_EQ(flows.ended[thrice], 3u);
+    EXPECT_LT(n_new_ended, 30u);
+}
+
 // Within a flow requests start in order.
 TEST(BatcherFairness, AFlowsRequestsStartInOrder)
 {
