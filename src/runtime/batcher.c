@@ -195,32 +195,38 @@ tn_result *tn_batcher_poll(tn_batcher *batcher)
     return request ? &request->result : NULL;
 }
 
-// A request that was cancelled; they end one by one, since callbacks may cancel more. Those that came after the inbox was taken wait for
-// the next step: they are in no flow yet.
-static tn_batch_request *next_cancelled(tn_batcher *batcher)
+// The first request from `request` on that was cancelled. *next: the one behind it, for the request itself goes. Those that came
+// after the inbox was taken wait for the next step: they are in no flow yet.
+static tn_batch_request *find_cancelled(tn_batcher *batcher, tn_batch_request *request, tn_batch_request **next)
 {
     pthread_mutex_lock(&batcher->lock);
-    tn_batch_request *request = batcher->shared.any_cancelled ? batcher->shared.first : NULL;
-    bool any_later = false;
-    for (; request && !(request->is_cancelled && request->flow); request = request->after) any_later = any_later || request->is_cancelled;
-    if (!request) batcher->shared.any_cancelled = any_later;
+    for (; request && !(request->is_cancelled && request->flow); request = request->after)
+        batcher->shared.any_cancelled = batcher->shared.any_cancelled || request->is_cancelled;
+    *next = request ? request->after : NULL;
     pthread_mutex_unlock(&batcher->lock);
     return request;
 }
 
+static void end_request(tn_batcher *batcher, tn_batch_request *request)
+{
+    tn_batch_queue_drop(batcher, request);
+    request->message[0] = '\0'; // whatever became of samples before, it says that
+    const tn_status status = tn_fail(TN_CANCELLED, "the request was cancelled");
+    for (uint32_t i = 0, n_left = request->n_samples - request->n_ended; n_left; i++) {
+        if (request->samples[i].ended) continue;
+        n_left--; // the request goes with its last sample
+        tn_batch_sample_end(batcher, &request->samples[i], TN_FINISH_NONE, status);
+    }
+}
+
+// One pass over all requests; what callbacks cancel meanwhile may wait for the next step. Only this thread takes requests out of the list.
 static void end_cancelled(tn_batcher *batcher)
 {
-    for (tn_batch_request *request; (request = next_cancelled(batcher));) {
-        const uint32_t n_samples = request->n_samples;
-        tn_batch_queue_drop(batcher, request);
-        request->message[0] = '\0'; // whatever became of samples before, it says that
-        const tn_status status = tn_fail(TN_CANCELLED, "the request was cancelled");
-        for (uint32_t i = 0, n_left = n_samples - request->n_ended; n_left; i++) {
-            if (request->samples[i].ended) continue;
-            n_left--; // the request goes with its last sample
-            tn_batch_sample_end(batcher, &request->samples[i], TN_FINISH_NONE, status);
-        }
-    }
+    pthread_mutex_lock(&batcher->lock);
+    tn_batch_request *next = batcher->shared.any_cancelled ? batcher->shared.first : NULL;
+    batcher->shared.any_cancelled = false;
+    pthread_mutex_unlock(&batcher->lock);
+    for (tn_batch_request *request; (request = find_cancelled(batcher, next, &next));) end_request(batcher, request);
 }
 
 // What others see of the batcher.

@@ -56,12 +56,12 @@ struct tn_batch_request {
     // Pages of the prompt that are held for samples that have yet to start, up to its last token.
     uint32_t *prompt_pages;
     uint32_t n_prompt_pages;
-    bool is_queued;             // no sample has started
-    bool is_cancelled;          // under the batcher's lock
-    uint64_t submit_ns;         // tn_clock_ns
-    struct tn_batch_flow *flow; // NULL: it is in the inbox
-    tn_batch_request *next_in_flow;
-    tn_batch_request *before, *after; // in the list of all that have not ended; under the lock
+    bool is_queued;                                  // no sample has started
+    bool is_cancelled;                               // under the batcher's lock
+    uint64_t submit_ns;                              // tn_clock_ns
+    struct tn_batch_flow *flow;                      // NULL: it is in the inbox
+    tn_batch_request *before_in_flow, *next_in_flow; // while it has samples to start
+    tn_batch_request *before, *after;                // in the list of all that have not ended; under the lock
     tn_batch_request *next_in_inbox, *next_done;
     char message[1024];
 };

@@ -15,6 +15,7 @@ static tn_status join_flow(tn_batcher *batcher, tn_batch_request *request)
     }
     flow = *link;
     if (!flow->first && flow->n_served < batcher->n_served_now) flow->n_served = batcher->n_served_now;
+    request->before_in_flow = flow->last;
     *(flow->last ? &flow->last->next_in_flow : &flow->first) = request;
     flow->last = request;
     flow->n_requests++;
@@ -82,16 +83,10 @@ tn_batch_sample *tn_batch_queue_first(tn_batcher *batcher)
 // Takes a request out of its flow's queue.
 static void unlink_request(tn_batch_request *request)
 {
-    tn_batch_flow *flow = request->flow;
-    tn_batch_request *before = NULL, **link = &flow->first;
-    while (*link && *link != request) {
-        before = *link;
-        link = &before->next_in_flow;
-    }
-    if (!*link) return;
-    *link = request->next_in_flow;
-    request->next_in_flow = NULL;
-    if (flow->last == request) flow->last = before;
+    tn_batch_request *before = request->before_in_flow, *next = request->next_in_flow;
+    *(before ? &before->next_in_flow : &request->flow->first) = next;
+    *(next ? &next->before_in_flow : &request->flow->last) = before;
+    request->before_in_flow = request->next_in_flow = NULL;
 }
 
 static void leave_waiting(tn_batcher *batcher, tn_batch_request *request)
