@@ -168,8 +168,9 @@ static void fill_sample(const tn_batch_sample *sample, tn_sample *out)
 {
     const bool logprobs = sample->request->params.logprobs;
     // Tokens wrote what a stop string cut off, and what was held back when the request was cancelled.
-    for (uint32_t i = sample->n_tokens; logprobs && i-- > 0 && sample->text_ends[i] > sample->text.len;)
-        sample->text_ends[i] = sample->text.len;
+    for (uint32_t i = 0; logprobs && i < sample->n_tokens; i++) {
+        if (sample->text_ends[i] > sample->text.len) sample->text_ends[i] = sample->text.len;
+    }
     *out = (tn_sample){.index = sample->index,
                        .finish = sample->finish,
                        .status = sample->status,

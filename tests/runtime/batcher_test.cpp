@@ -346,6 +346,40 @@ TEST_F(Batcher, StopStringsEndAnAnswerAndAreNotPartOfIt)
     EXPECT_EQ(answer.text.find("e "), std::string::npos);
 }
 
+TEST_F(Batcher, TextEndsAreThoseOfTokensWhateverIsHeldBack)
+{
+    create(2, 512);
+    Ask ask;
+    ask.prompt = encode("Once upon a time");
+    ask.sampler.temperature = 0;
+    ask.n_tokens_max = 30;
+    ask.logprobs = true;
+    auto run = [&] {
+        EXPECT_EQ(submit(ask), TN_OK) << tn_error_last()->message;
+        drain();
+        tn_result *result = tn_batcher_poll(batcher);
+        const tn_sample &sample = result->samples[0];
+        const std::vector<size_t> ends(sample.text_ends, sample.text_ends + sample.n_tokens);
+        const std::pair<std::string, std::vector<size_t>> told(std::string(sample.text, sample.text_len), ends);
+        tn_result_destroy(result);
+        return told;
+    };
+    const auto [text, ends] = run();
+    ASSERT_EQ(ends.size(), 30u);
+    ASSERT_EQ(ends.back(), text.size());
+    // Behind each token a stop string may begin with its last byte, and end with the two tokens behind it.
+    for (size_t i = 1; i + 2 < ends.size(); i++) {
+        ask.stops = {text.substr(ends[i] - 1, ends[i + 2] - ends[i] + 1)};
+        const auto [cut, cut_ends] = run();
+        ASSERT_EQ(cut, text.substr(0, text.find(ask.stops[0]))) << ask.stops[0];
+        for (size_t t = 0; t < cut_ends.size(); t++) EXPECT_EQ(cut_ends[t], std::min(ends[t], cut.size())) << ask.stops[0] << " " << t;
+        ask.stops[0] += "\x01"; // is never complete
+        const auto [whole, whole_ends] = run();
+        EXPECT_EQ(whole, text);
+        EXPECT_EQ(whole_ends, ends) << ask.stops[0];
+    }
+}
+
 TEST_F(Batcher, AnAnswerEndsWithTheContext)
 {
     create(2, 40);
