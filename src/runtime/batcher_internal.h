@@ -91,7 +91,7 @@ struct tn_batcher {
     tn_sampler_scratch *scratch; // of all samplers
 
     tn_batch_flow *flows;
-    uint64_t n_served_now;        // of the flow that was served last, with that request: where a flow that comes begins
+    uint64_t n_served_now;        // of the flow that was served last: where a flow begins that comes when none waits
     tn_batch_sample *interrupted; // by order
     tn_batch_sample **running;    // [n_running] by order
     uint32_t n_running;

@@ -3,8 +3,19 @@
 #include "base/alloc.h"
 #include "runtime/batcher_internal.h"
 
-// The request's flow, made where it is new. It begins where the others are now: it gets its share from now on, not for the past.
-static tn_status join_flow(tn_batcher *batcher, tn_batch_request *request)
+// Where a flow that comes begins: with what the next of those that wait will have been served. So it gets its share from now on, not for
+// the past, and however many come, those that wait have their turn.
+static uint64_t level_of(const tn_batcher *batcher)
+{
+    uint64_t level = UINT64_MAX;
+    for (const tn_batch_flow *flow = batcher->flows; flow; flow = flow->next) {
+        if (flow->first && flow->n_served + flow->first->result.n_prompt < level) level = flow->n_served + flow->first->result.n_prompt;
+    }
+    return level < UINT64_MAX ? level : batcher->n_served_now;
+}
+
+// The request's flow, made where it is new.
+static tn_status join_flow(tn_batcher *batcher, tn_batch_request *request, uint64_t level)
 {
     tn_batch_flow **link = &batcher->flows, *flow;
     while (*link && (*link)->id != request->params.flow) link = &(*link)->next;
@@ -14,7 +25,7 @@ static tn_status join_flow(tn_batcher *batcher, tn_batch_request *request)
         *link = flow;
     }
     flow = *link;
-    if (!flow->first && flow->n_served < batcher->n_served_now) flow->n_served = batcher->n_served_now;
+    if (!flow->first && flow->n_served < level) flow->n_served = level;
     request->before_in_flow = flow->last;
     *(flow->last ? &flow->last->next_in_flow : &flow->first) = request;
     flow->last = request;
@@ -26,10 +37,11 @@ static tn_status join_flow(tn_batcher *batcher, tn_batch_request *request)
 tn_status tn_batch_queue_take_inbox(tn_batcher *batcher)
 {
     tn_status status = TN_OK;
+    const uint64_t level = level_of(batcher);
     pthread_mutex_lock(&batcher->lock);
     while (batcher->shared.inbox_first && status == TN_OK) {
         tn_batch_request *request = batcher->shared.inbox_first;
-        if ((status = join_flow(batcher, request)) != TN_OK) break;
+        if ((status = join_flow(batcher, request, level)) != TN_OK) break;
         batcher->shared.inbox_first = request->next_in_inbox;
         if (!batcher->shared.inbox_first) batcher->shared.inbox_last = NULL;
     }
@@ -75,8 +87,7 @@ tn_batch_sample *tn_batch_queue_first(tn_batcher *batcher)
         first = request;
     }
     if (!best) return NULL;
-    // With what it will be served: flows that come begin behind it, so that however many come, those that wait have their turn.
-    batcher->n_served_now = best->n_served + first->result.n_prompt;
+    batcher->n_served_now = best->n_served;
     return &first->samples[first->n_started];
 }
 

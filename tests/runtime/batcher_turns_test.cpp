@@ -181,6 +181,18 @@ TEST(BatcherFairness, NobodyIsOvertakenForEver)
     EXPECT_LT(n_new_ended, 30u);
 }
 
+// A flow that comes does not pay for the long prompt of another.
+TEST(BatcherFairness, AFlowThatComesBehindALongPromptIsNotHeldUp)
+{
+    Flows flows(1, 64);
+    flows.submit(1, 1, 400, 2);
+    flows.submit(2, 100, 10, 2);
+    flows.step(); // the long prompt has started
+    flows.submit(3, 1, 10, 2);
+    while (!flows.ended[3]) ASSERT_GT(flows.step(), 0u);
+    EXPECT_LE(flows.ended[2], 3u);
+}
+
 // Within a flow requests start in order.
 TEST(BatcherFairness, AFlowsRequestsStartInOrder)
 {
