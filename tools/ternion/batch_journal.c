@@ -266,13 +266,13 @@ int tn_cli_batch_journal_append(tn_cli_batch_journal *j, const char *line, size_
 int tn_cli_batch_journal_sync(tn_cli_batch_journal *j, bool at_end)
 {
     const uint64_t now = tn_cli_now_ns();
-    if (!j->regular || !j->unsynced || (!at_end && now - j->synced_ns < SYNC_AFTER_NS)) return 0;
+    if (!j->regular || !j->unsynced || j->removed || (!at_end && now - j->synced_ns < SYNC_AFTER_NS)) return 0;
     while (fdatasync(j->fd) != 0) {
         if (errno != EINTR) return tn_cli_cannot_write(j->name, errno);
     }
     struct stat status;
-    if (fstat(j->fd, &status) == 0 && status.st_nlink == 0)
-        return tn_cli_fail(j->params.try_command, "%s was removed while results were written into it: they are lost", j->name);
+    j->removed = fstat(j->fd, &status) == 0 && status.st_nlink == 0;
+    if (j->removed) return tn_cli_fail(j->params.try_command, "%s was removed while results were written into it: they are lost", j->name);
     j->unsynced = false;
     j->synced_ns = tn_cli_now_ns();
     return 0;

@@ -16,6 +16,7 @@ typedef struct tn_cli_batch_journal {
     const char *name; // for messages
     int fd;
     bool opened, regular, created, begun, unsynced;
+    bool removed;           // by somebody, while it was written
     uint64_t size;          // of its whole lines
     tn_cli_batch_done done; // by them
     uint64_t n_failed;      // lines of the input that they say have no answer

@@ -105,7 +105,8 @@ static void note_before(const batch *b)
 {
     const uint64_t n = b->journal.done.n_lines, n_failed = b->journal.n_failed;
     char failed[120] = "";
-    if (n_failed) snprintf(failed, sizeof failed, ", %" PRIu64 " of them failed: docs/BATCH.md says how they are tried again", n_failed);
+    if (n_failed)
+        snprintf(failed, sizeof failed, ", %" PRIu64 " of them failed and are tried again once their lines are taken out of it", n_failed);
     if (n) tn_cli_note("going on  %" PRIu64 " line%s done before in %s%s", n, n == 1 ? "" : "s", b->journal.name, failed);
 }
 
@@ -132,7 +133,7 @@ static int run_lines(batch *b)
 static void say_unfinished(const batch *b, int rc)
 {
     const char *why = rc == TN_CLI_INTERRUPTED ? "interrupted" : "stopped";
-    if (b->counts.is_refused) return; // what to do was said
+    if (b->counts.is_refused || b->journal.removed) return; // what to do was said
     if (b->journal.regular)
         tn_cli_tell("%s: the results in %s are whole, and the same command goes on", why, b->journal.name);
     else
