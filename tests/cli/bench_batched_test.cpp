@@ -215,19 +215,12 @@ TEST(BenchBatched, ASharedPromptTakesItsPagesOnce)
     EXPECT_EQ(kv_bytes({"-npp", "150", "-d", "106", "-pps"}), (2 + 4 * 1) * page) << "what lies before the prompt is shared too";
 }
 
-TEST(BenchBatched, ASharedPromptIsComputedOnce)
-{
-    const std::vector<std::string> tests = {"bench", "-npp", "300", "-ntg", "1", "-npl", "8", "-r", "7", "-t", "1", "-o", "json"};
-    const cli::Json own = cli::parse_json(run(tests).out), shared = cli::parse_json(run(with(tests, {"-pps"})).out);
-    EXPECT_LT(number_of(json_array_get(shared.get(), 0), "t_pp"), number_of(json_array_get(own.get(), 0), "t_pp") / 2) << "an eighth";
-}
-
 // A run has the memory of its largest test, so small runs are the hard ones.
 TEST(BenchBatched, NoTestRunsOutOfPages)
 {
     for (const char *shared : {"-q", "-pps"}) {
-        for (const char *lengths : {"0", "1", "127", "128", "129"}) {
-            for (const char *sequences : {"1", "2", "5", "3,1,4"}) {
+        for (const char *lengths : {"0", "127", "128"}) {
+            for (const char *sequences : {"1", "3,1,4"}) {
                 const cli::Result result =
                     run({"bench", "-npp", lengths, "-ntg", "1,130,2", "-npl", sequences, "-t", "1", "-o", "jsonl", shared});
                 ASSERT_EQ(result.status, 0) << lengths << " " << sequences << result.err;
