@@ -57,8 +57,8 @@ tn_status tn_batcher_tune(tn_batcher *batcher, const tn_progress *progress, uint
     const uint32_t n_pages = batcher->kv->n_pages;
     const uint32_t n_max = n_pages < batcher->limits.n_seqs_max ? n_pages : batcher->limits.n_seqs_max;
     const tn_progress nobody = {0};
-    uint32_t sizes[32], n = 0;
-    double rates[32], best = 0;
+    uint32_t sizes[32] = {1}, n = 0;
+    double rates[32] = {0}, best = 0;
     TN_TRY(measure(batcher, progress ? progress : &nobody, n_max, sizes, rates, &n));
     for (uint32_t i = 0; i < n; i++) best = rates[i] > best ? rates[i] : best;
     uint32_t chosen = 0;
