@@ -103,20 +103,10 @@ static void add_figures(json_t *o, const tn_cli_bench_job *job, const tn_cli_ben
 // What tests of -p and -n say too, by the same names.
 static void add_surroundings(json_t *o, const tn_cli_bench_job *job)
 {
-    char type[128];
     const tn_cli_bench_result *r = &job->result;
     const tn_cli_engine *e = &job->engine;
     const char *two_stage = tn_cli_text(&job->cli->options, TN_OPT_TWO_STAGE);
-    tn_cli_bench_model_type(e, type, sizeof type);
-    json_object_set_new(o, "build_commit", json_string(TN_BUILD_COMMIT));
-    json_object_set_new(o, "build_number", json_integer(TN_BUILD_NUMBER));
-    json_object_set_new(o, "cpu_info", json_string(r->cpu_info));
-    json_object_set_new(o, "gpu_info", json_string(r->gpu_info));
-    json_object_set_new(o, "backends", json_string(r->backends));
-    json_object_set_new(o, "model_filename", tn_cli_json_text(e->path, strlen(e->path)));
-    json_object_set_new(o, "model_type", json_string(type));
-    json_object_set_new(o, "model_size", json_integer((json_int_t)e->info.file_bytes));
-    json_object_set_new(o, "model_n_params", json_integer((json_int_t)e->info.n_params));
+    tn_cli_bench_put_build(o, e, r);
     json_object_set_new(o, "devices", json_string(r->devices));
     json_object_set_new(o, "test_time", json_string(r->test_time));
     json_object_set_new(o, "isa", json_string(r->isa));

@@ -63,6 +63,21 @@ void tn_cli_bench_model_type(const tn_cli_engine *engine, char *text, size_t cap
     snprintf(text, capacity, "%s %s %s", engine->info.architecture, count, engine->info.type);
 }
 
+void tn_cli_bench_put_build(json_t *fields, const tn_cli_engine *engine, const tn_cli_bench_result *result)
+{
+    char type[128];
+    tn_cli_bench_model_type(engine, type, sizeof type);
+    json_object_set_new(fields, "build_commit", json_string(TN_BUILD_COMMIT));
+    json_object_set_new(fields, "build_number", json_integer(TN_BUILD_NUMBER));
+    json_object_set_new(fields, "cpu_info", json_string(result->cpu_info));
+    json_object_set_new(fields, "gpu_info", json_string(result->gpu_info));
+    json_object_set_new(fields, "backends", json_string(result->backends));
+    json_object_set_new(fields, "model_filename", tn_cli_json_text(engine->path, strlen(engine->path)));
+    json_object_set_new(fields, "model_type", json_string(type));
+    json_object_set_new(fields, "model_size", json_integer((json_int_t)engine->info.file_bytes));
+    json_object_set_new(fields, "model_n_params", json_integer((json_int_t)engine->info.n_params));
+}
+
 static json_t *real_or_null(double value) { return value >= 0 ? json_real(value) : json_null(); }
 
 // What the memory and the int8 units had to do, and what share of their limits that is.
@@ -138,20 +153,10 @@ static void add_nested(json_t *o, const tn_cli_bench_report *report, const tn_cl
 static json_t *result_fields(const tn_cli_bench_report *report, const tn_cli_bench_result *r, const tn_cli_bench_measured *m,
                              size_t *out_n_flat)
 {
-    char type[128];
     const tn_cli_engine *e = report->engine;
     const tn_cli_bench_test *t = &r->test;
-    tn_cli_bench_model_type(e, type, sizeof type);
     json_t *o = json_object();
-    json_object_set_new(o, "build_commit", json_string(TN_BUILD_COMMIT));
-    json_object_set_new(o, "build_number", json_integer(TN_BUILD_NUMBER));
-    json_object_set_new(o, "cpu_info", json_string(r->cpu_info));
-    json_object_set_new(o, "gpu_info", json_string(r->gpu_info));
-    json_object_set_new(o, "backends", json_string(r->backends));
-    json_object_set_new(o, "model_filename", tn_cli_json_text(e->path, strlen(e->path)));
-    json_object_set_new(o, "model_type", json_string(type));
-    json_object_set_new(o, "model_size", json_integer((json_int_t)e->info.file_bytes));
-    json_object_set_new(o, "model_n_params", json_integer((json_int_t)e->info.n_params));
+    tn_cli_bench_put_build(o, e, r);
     json_object_set_new(o, "n_batch", json_integer(t->n_batch));
     json_object_set_new(o, "n_ubatch", json_integer(t->n_ubatch));
     json_object_set_new(o, "n_threads", json_integer(t->n_threads));

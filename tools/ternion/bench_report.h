@@ -62,6 +62,8 @@ void tn_cli_bench_report_deinit(tn_cli_bench_report *report);
 
 // "bitnet-b1.58 2.41 B I2_S".
 void tn_cli_bench_model_type(const tn_cli_engine *engine, char *text, size_t capacity);
+// Appends the fields that results of every kind begin with: build, machine, model.
+void tn_cli_bench_put_build(json_t *fields, const tn_cli_engine *engine, const tn_cli_bench_result *result);
 // Sorts the values.
 double tn_cli_bench_median(double *values, size_t n);
 // The flags of the run as an object of their names and values; true for those without a value.
