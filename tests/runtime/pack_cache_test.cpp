@@ -228,6 +228,8 @@ TEST_F(Cache, AKillAtAnyMomentLeavesAWholeFileOrNone)
         if (child == 0) {
             for (;;) (void)!write();
         }
+        // Every tenth writer has written a whole file at least, however slow the machine is.
+        for (int i = 0; n % 10 == 9 && open() != TN_OK && i < 10000; i++) std::this_thread::sleep_for(std::chrono::milliseconds(1));
         std::this_thread::sleep_for(std::chrono::microseconds(random() % 30000));
         kill(child, SIGKILL);
         int status;
@@ -237,7 +239,7 @@ TEST_F(Cache, AKillAtAnyMomentLeavesAWholeFileOrNone)
         EXPECT_TRUE(opened == TN_OK || opened == TN_NOT_FOUND) << tn_error_last()->message;
         n_whole += opened == TN_OK;
     }
-    EXPECT_GT(n_whole, 0);
+    EXPECT_GE(n_whole, n_kills / 10);
     ASSERT_EQ(write(), TN_OK) << "the lock of a dead process is free: " << tn_error_last()->message;
     EXPECT_EQ(open(), TN_OK);
     size_t n_files = 0;
