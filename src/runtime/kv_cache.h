@@ -2,7 +2,7 @@
 //
 // A page is free, held (by sequences and by others that retain it), or kept: held by nobody, but its content is known to the index of
 // prefixes (kv_prefix.h), so that a later sequence may begin with it. Kept pages are taken again, oldest first, where no free one is left.
-// A page that others hold too, or that the index knows, is never written: who would write into it gets a copy first.
+// A page that others need too, or that the index knows, is never written: who would write into it gets a copy first.
 #ifndef TN_RUNTIME_KV_CACHE_H
 #define TN_RUNTIME_KV_CACHE_H
 
