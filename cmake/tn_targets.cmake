@@ -77,3 +77,17 @@ function(tn_add_test name)
     set_tests_properties(${name} PROPERTIES ENVIRONMENT "GTEST_FILTER=-*DeathTest.*")
   endif()
 endfunction()
+
+# tn_add_shaders(<folder> <list> <sources folder>): compiles the shaders of a list into one C file of the folder's objects. The modules
+# themselves lie in build/spirv, for tests.
+function(tn_add_shaders folder list sources)
+  set(spirv ${PROJECT_BINARY_DIR}/spirv)
+  set(out ${CMAKE_CURRENT_BINARY_DIR}/vk_shaders.c)
+  file(GLOB files CONFIGURE_DEPENDS ${sources}/*.comp ${sources}/*.glsl ${sources}/*.h)
+  add_custom_command(OUTPUT ${out}
+    COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/scripts/build_shaders.py --list ${list} --sources ${sources} --include ${PROJECT_SOURCE_DIR}/src
+            --glslang ${TN_GLSLANG} --spirv ${spirv} --out ${out}
+    DEPENDS ${PROJECT_SOURCE_DIR}/scripts/build_shaders.py ${list} ${files}
+    COMMENT "Compiling shaders" VERBATIM)
+  target_sources(tn_${folder} PRIVATE ${out})
+endfunction()

@@ -3,10 +3,13 @@
 # usage: scripts/bootstrap.sh [build] [test] [bench] [lint] [check] [arm] [pages]     no set: build and test
 set -euo pipefail
 
-# What is asked for -> the package that has it.  cmd: a program; pc: a pkg-config module; rt: clang's sanitizer and fuzzer runtimes; dir: a folder.
+# What is asked for -> the package that has it.  cmd: a program; pc: a pkg-config module; rt: clang's sanitizer and fuzzer runtimes; dir: a
+# folder; inc: a header; lib: a shared library; icd: a Vulkan driver; layer: a Vulkan layer.
 build="cmd:gcc=gcc cmd:g++=g++ cmd:cmake=cmake cmd:make=make cmd:ninja=ninja-build cmd:pkg-config=pkg-config
-       pc:hwloc=libhwloc-dev pc:jansson=libjansson-dev pc:libxxhash=libxxhash-dev pc:libutf8proc=libutf8proc-dev pc:libedit=libedit-dev"
-test="$build cmd:python3=python3 cmd:nm=binutils cmd:xz=xz-utils cmd:tmux=tmux pc:gtest_main=libgtest-dev pc:libpcre2-8=libpcre2-dev"
+       pc:hwloc=libhwloc-dev pc:jansson=libjansson-dev pc:libxxhash=libxxhash-dev pc:libutf8proc=libutf8proc-dev pc:libedit=libedit-dev
+       cmd:python3=python3 cmd:glslangValidator=glslang-tools inc:vulkan/vulkan_core.h=libvulkan-dev inc:volk.h=libvulkan-volk-dev"
+test="$build cmd:python3=python3 cmd:nm=binutils cmd:xz=xz-utils cmd:tmux=tmux pc:gtest_main=libgtest-dev pc:libpcre2-8=libpcre2-dev
+      cmd:spirv-val=spirv-tools lib:libvulkan.so.1=libvulkan1 icd:lvp=mesa-vulkan-drivers layer:khronos_validation=vulkan-validationlayers"
 bench="pc:benchmark=libbenchmark-dev"
 lint="cmd:clang-format=clang-format cmd:python3=python3"
 arm="$test cmd:aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu cmd:aarch64-linux-gnu-g++=g++-aarch64-linux-gnu cmd:qemu-aarch64=qemu-user
@@ -37,6 +40,10 @@ has() {
     cmd:*) command -v "$name" >/dev/null ;;
     pc:*) pkg-config --exists "$name" 2>/dev/null ;;
     dir:*) [ -d "$name" ] ;;
+    inc:*) [ -e "/usr/include/$name" ] || [ -e "/usr/local/include/$name" ] ;;
+    lib:*) ldconfig -p 2>/dev/null | grep -q "$name" || PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep -q "$name" ;;
+    icd:*) compgen -G "/usr/share/vulkan/icd.d/${name}_icd*.json" >/dev/null ;;
+    layer:*) compgen -G "/usr/share/vulkan/explicit_layer.d/*${name}*.json" >/dev/null ;;
     rt:*) command -v clang >/dev/null && [ -e "$(clang -print-file-name="libclang_rt.$name-$(uname -m).a")" ] ;;
     esac
 }

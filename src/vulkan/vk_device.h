@@ -1,0 +1,70 @@
+// An opened Vulkan device as the backend's other files see it.
+#ifndef TN_VULKAN_VK_DEVICE_H
+#define TN_VULKAN_VK_DEVICE_H
+
+#include "backend/backend.h"
+#include "vulkan/vk_api.h"
+
+// What the device allows.
+typedef struct tn_vk_limits {
+    uint64_t range_bytes;      // of one storage buffer binding
+    uint64_t allocation_bytes; // of one buffer and its memory
+    uint64_t texel_elements;   // of a buffer view
+    uint32_t offset_alignment; // bytes, of bindings and of texel views; at least 16
+    uint32_t n_invocations;    // of a workgroup
+    uint32_t n_groups;         // of a dispatch, in each dimension
+    uint32_t shared_bytes;
+    uint32_t subgroup_size;
+} tn_vk_limits;
+
+// What the device has, and what of it is used.
+typedef struct tn_vk_traits {
+    bool is_software, is_uma;
+    bool has_dot, has_fast_dot; // OpSDot works; it is an instruction of the device
+    bool has_rte, has_preserve; // rounding mode and signed zeros can be declared for f32
+    bool use_dot;               // shaders of the form "dot": else "mul"
+    bool use_texels;            // "mul" shaders read weights and codes as texels
+    uint32_t n_row_threads;     // invocations of a workgroup that works on one row (norms, attention)
+} tn_vk_traits;
+
+typedef struct tn_vk_pipelines tn_vk_pipelines; // vk_pipeline.h
+typedef struct tn_vk_transfer tn_vk_transfer;   // vk_memory.h
+struct tn_vk_program;
+
+typedef struct tn_vk_device {
+    tn_device base;
+    char name[32];
+    tn_vk_api vk; // a copy of the instance's, with the device's own functions
+    VkInstance instance;
+    VkPhysicalDevice physical;
+    VkPhysicalDeviceMemoryProperties memory;
+    VkDevice handle;
+    VkQueue queue;
+    uint32_t queue_family;
+    tn_vk_limits limits;
+    tn_vk_traits traits;
+    tn_log log;
+    VkDescriptorSetLayout set_layout; // bindings 0..5 storage buffers, 6 and 7 uniform texel buffers (shaders/common.glsl)
+    VkPipelineLayout pipeline_layout; // that set and 128 bytes of push constants
+    tn_vk_pipelines *pipelines;
+    tn_vk_transfer *transfer;
+    VkSemaphore timeline;            // every submit signals the next value
+    uint64_t n_submits;              // value of the last one
+    struct tn_vk_program *in_flight; // programs whose fence was not waited for
+} tn_vk_device;
+
+static inline tn_vk_device *tn_vk_device_of(tn_device *device) { return (tn_vk_device *)device; }
+
+// The status of a VkResult: OUT_OF_MEMORY for lack of host or device memory, DEVICE_LOST, UNAVAILABLE (initialisation, incompatible
+// driver), else INTERNAL. Records `what` failed with the result's name as text and number.
+tn_status tn_vk_check_at(const char *file, int line, VkResult result, const char *what);
+#define TN_VK_CHECK(result, what) tn_vk_check_at(__FILE__, __LINE__, (result), (what))
+// "VK_ERROR_DEVICE_LOST"; static text.
+const char *tn_vk_result_name(VkResult result);
+
+// Submits a recorded command buffer and gives the timeline's value that its end signals.
+tn_status tn_vk_submit(tn_vk_device *device, VkCommandBuffer commands, uint64_t *out_value);
+// Waits until the timeline reaches `value`.  Errors: DEVICE_LOST (also where it takes longer than ten minutes).
+tn_status tn_vk_wait(tn_vk_device *device, uint64_t value);
+
+#endif

@@ -1,0 +1,46 @@
+// Buffers: where their memory lies, and how bytes get there.
+#ifndef TN_VULKAN_VK_MEMORY_H
+#define TN_VULKAN_VK_MEMORY_H
+
+#include "vulkan/vk_device.h"
+
+typedef enum tn_vk_place {
+    TN_VK_PLACE_DEVICE,   // fastest for the device; mapped where the host sees it too (UMA, ReBAR)
+    TN_VK_PLACE_UPLOAD,   // mapped: the host writes, the device reads
+    TN_VK_PLACE_READBACK, // mapped: the device writes, the host reads
+} tn_vk_place;
+
+// Storage, indirect arguments, texels, copies: every buffer may be used for all.
+typedef struct tn_vk_buffer {
+    tn_buffer base;
+    VkBuffer handle;
+    VkDeviceMemory memory;
+    uint8_t *mapped;  // NULL: the host does not see it
+    bool is_coherent; // of mapped memory: no flush is needed
+    bool is_read_only;
+} tn_vk_buffer;
+
+static inline tn_vk_buffer *tn_vk_buffer_of(tn_buffer *buffer) { return (tn_vk_buffer *)buffer; }
+
+// Not zeroed. size_bytes 0 gives a buffer of one byte inside.  Errors: OUT_OF_MEMORY (the message names the size, the limit and what to
+// do).
+tn_status tn_vk_memory_create(tn_vk_device *device, uint64_t size_bytes, tn_vk_place place, tn_vk_buffer **out_buffer);
+void tn_vk_memory_destroy(tn_vk_buffer *buffer); // NULL is fine
+// After the host wrote, or before it reads, mapped bytes.
+tn_status tn_vk_memory_flush(tn_vk_buffer *buffer);
+tn_status tn_vk_memory_invalidate(tn_vk_buffer *buffer);
+// INVALID_ARGUMENT where the bytes do not lie in a buffer of the device.
+tn_status tn_vk_buffer_check(const tn_device *device, const tn_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes, const char *what);
+
+// Staging for buffers that the host does not see; made when first needed.
+void tn_vk_transfer_destroy(tn_vk_transfer *transfer);
+
+// The backend table's functions.
+tn_status tn_vk_buffer_create(tn_device *device, uint64_t size_bytes, tn_buffer **out_buffer);
+void tn_vk_buffer_destroy(tn_buffer *buffer);
+tn_status tn_vk_buffer_write(tn_buffer *buffer, uint64_t offset_bytes, const void *src, uint64_t n_bytes);
+tn_status tn_vk_buffer_read(tn_buffer *buffer, uint64_t offset_bytes, void *dst, uint64_t n_bytes);
+// A device buffer with a copy of the bytes (the caller's stay as they are).
+tn_status tn_vk_buffer_map(tn_device *device, const void *bytes, uint64_t size_bytes, tn_buffer **out_buffer);
+
+#endif

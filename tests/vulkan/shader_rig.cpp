@@ -1,0 +1,283 @@
+// The rig: a device, and for every run its buffers, descriptors and pipeline.
+#include "vulkan/shader_rig.hpp"
+
+#define VOLK_IMPLEMENTATION
+#include <chrono>
+#include <stdexcept>
+#include <volk.h>
+
+extern "C" {
+#include "vulkan/vk_shaders.h"
+}
+
+namespace vulkan_test
+{
+namespace
+{
+
+void must(VkResult result, const char *what)
+{
+    if (result != VK_SUCCESS) throw std::runtime_error(std::string(what) + " failed with " + std::to_string(result));
+}
+
+constexpr uint32_t kStorage = 6, kTexels = 2; // bindings
+
+struct DeviceBuffer {
+    VkBuffer buffer;
+    VkDeviceMemory memory;
+    void *mapped;
+    VkBufferView view;
+};
+
+} // namespace
+
+struct ShaderRig::State {
+    VkInstance instance = VK_NULL_HANDLE;
+    VkPhysicalDevice physical = VK_NULL_HANDLE;
+    VkDevice device = VK_NULL_HANDLE;
+    VkQueue queue = VK_NULL_HANDLE;
+    uint32_t memory_type = 0;
+    bool has_dot = false;
+    double seconds = 0;
+    VkDescriptorSetLayout set_layout = VK_NULL_HANDLE;
+    VkPipelineLayout layout = VK_NULL_HANDLE;
+    VkCommandPool commands = VK_NULL_HANDLE;
+    VkDescriptorPool descriptors = VK_NULL_HANDLE;
+
+    DeviceBuffer create(const std::vector<uint32_t> &words) const
+    {
+        DeviceBuffer b = {};
+        VkBufferCreateInfo info = {};
+        info.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO;
+        info.size = (words.empty() ? 64 : (words.size() + 3) / 4 * 4) * sizeof(uint32_t);
+        info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT;
+        must(vkCreateBuffer(device, &info, nullptr, &b.buffer), "vkCreateBuffer");
+        VkMemoryRequirements needs;
+        vkGetBufferMemoryRequirements(device, b.buffer, &needs);
+        VkMemoryAllocateInfo allocate = {};
+        allocate.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO;
+        allocate.allocationSize = needs.size;
+        allocate.memoryTypeIndex = memory_type;
+        must(vkAllocateMemory(device, &allocate, nullptr, &b.memory), "vkAllocateMemory");
+        must(vkBindBufferMemory(device, b.buffer, b.memory, 0), "vkBindBufferMemory");
+        must(vkMapMemory(device, b.memory, 0, VK_WHOLE_SIZE, 0, &b.mapped), "vkMapMemory");
+        memset(b.mapped, 0xff, size_t(info.size));
+        if (!words.empty()) memcpy(b.mapped, words.data(), words.size() * sizeof(uint32_t));
+        VkBufferViewCreateInfo view = {};
+        view.sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO;
+        view.buffer = b.buffer;
+        view.format = VK_FORMAT_R32G32B32A32_UINT;
+        view.range = VK_WHOLE_SIZE;
+        must(vkCreateBufferView(device, &view, nullptr, &b.view), "vkCreateBufferView");
+        return b;
+    }
+    void destroy(const DeviceBuffer &b) const
+    {
+        vkDestroyBufferView(device, b.view, nullptr);
+        vkDestroyBuffer(device, b.buffer, nullptr);
+        vkFreeMemory(device, b.memory, nullptr);
+    }
+    void open_device();
+    void create_layouts();
+    VkPipeline create_pipeline(const std::string &shader, const std::vector<uint32_t> &constants) const;
+    VkDescriptorSet bind(const DeviceBuffer *buffers) const;
+};
+
+void ShaderRig::State::open_device()
+{
+    must(volkInitialize(), "loading Vulkan");
+    VkApplicationInfo app = {};
+    app.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO;
+    app.apiVersion = VK_API_VERSION_1_3;
+    VkInstanceCreateInfo info = {};
+    info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
+    info.pApplicationInfo = &app;
+    must(vkCreateInstance(&info, nullptr, &instance), "vkCreateInstance");
+    volkLoadInstance(instance);
+    uint32_t n = 1;
+    vkEnumeratePhysicalDevices(instance, &n, &physical);
+    if (n == 0) throw std::runtime_error("no Vulkan device");
+    VkPhysicalDeviceVulkan13Features has13 = {};
+    has13.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES;
+    VkPhysicalDeviceFeatures2 has = {};
+    has.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
+    has.pNext = &has13;
+    vkGetPhysicalDeviceFeatures2(physical, &has);
+    has_dot = has13.shaderIntegerDotProduct;
+    VkPhysicalDeviceVulkan13Features wanted = {};
+    wanted.sType = has13.sType;
+    wanted.shaderIntegerDotProduct = has13.shaderIntegerDotProduct;
+    wanted.maintenance4 = has13.maintenance4;
+    const float priority = 1;
+    VkDeviceQueueCreateInfo queue_info = {};
+    queue_info.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO;
+    queue_info.queueCount = 1;
+    queue_info.pQueuePriorities = &priority;
+    VkDeviceCreateInfo device_info = {};
+    device_info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
+    device_info.pNext = &wanted;
+    device_info.queueCreateInfoCount = 1;
+    device_info.pQueueCreateInfos = &queue_info;
+    must(vkCreateDevice(physical, &device_info, nullptr, &device), "vkCreateDevice");
+    volkLoadDevice(device);
+    vkGetDeviceQueue(device, 0, 0, &queue);
+    VkPhysicalDeviceMemoryProperties memory;
+    vkGetPhysicalDeviceMemoryProperties(physical, &memory);
+    const VkMemoryPropertyFlags mapped = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+    while (memory_type < memory.memoryTypeCount && (memory.memoryTypes[memory_type].propertyFlags & mapped) != mapped) memory_type++;
+}
+
+void ShaderRig::State::create_layouts()
+{
+    VkDescriptorSetLayoutBinding slots[kStorage + kTexels] = {};
+    for (uint32_t i = 0; i < kStorage + kTexels; i++) {
+        slots[i].binding = i;
+        slots[i].descriptorType = i < kStorage ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER : VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
+        slots[i].descriptorCount = 1;
+        slots[i].stageFlags = VK_SHADER_STAGE_COMPUTE_BIT;
+    }
+    VkDescriptorSetLayoutCreateInfo set_info = {};
+    set_info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO;
+    set_info.bindingCount = kStorage + kTexels;
+    set_info.pBindings = slots;
+    must(vkCreateDescriptorSetLayout(device, &set_info, nullptr, &set_layout), "vkCreateDescriptorSetLayout");
+    const VkPushConstantRange push = {VK_SHADER_STAGE_COMPUTE_BIT, 0, 128};
+    VkPipelineLayoutCreateInfo layout_info = {};
+    layout_info.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO;
+    layout_info.setLayoutCount = 1;
+    layout_info.pSetLayouts = &set_layout;
+    layout_info.pushConstantRangeCount = 1;
+    layout_info.pPushConstantRanges = &push;
+    must(vkCreatePipelineLayout(device, &layout_info, nullptr, &layout), "vkCreatePipelineLayout");
+    VkCommandPoolCreateInfo pool_info = {};
+    pool_info.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO;
+    must(vkCreateCommandPool(device, &pool_info, nullptr, &commands), "vkCreateCommandPool");
+    const VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, kStorage},
+                                          {VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, kTexels}};
+    VkDescriptorPoolCreateInfo descriptors_info = {};
+    descriptors_info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
+    descriptors_info.maxSets = 1;
+    descriptors_info.poolSizeCount = 2;
+    descriptors_info.pPoolSizes = sizes;
+    must(vkCreateDescriptorPool(device, &descriptors_info, nullptr, &descriptors), "vkCreateDescriptorPool");
+}
+
+VkPipeline ShaderRig::State::create_pipeline(const std::string &shader, const std::vector<uint32_t> &constants) const
+{
+    const tn_vk_shader *found = nullptr;
+    for (uint32_t i = 0; i < tn_vk_n_shaders; i++) {
+        if (shader == tn_vk_shaders[i].name) found = &tn_vk_shaders[i];
+    }
+    if (!found) throw std::runtime_error("no shader " + shader);
+    VkShaderModuleCreateInfo module_info = {};
+    module_info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
+    module_info.codeSize = found->n_words * sizeof(uint32_t);
+    module_info.pCode = found->words;
+    VkShaderModule shader_module;
+    must(vkCreateShaderModule(device, &module_info, nullptr, &shader_module), "vkCreateShaderModule");
+    std::vector<VkSpecializationMapEntry> entries;
+    for (uint32_t i = 0; i < constants.size(); i++) entries.push_back({i, i * 4, 4});
+    const VkSpecializationInfo special = {uint32_t(entries.size()), entries.data(), constants.size() * 4, constants.data()};
+    VkComputePipelineCreateInfo info = {};
+    info.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
+    info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
+    info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
+    info.stage.module = shader_module;
+    info.stage.pName = "main";
+    info.stage.pSpecializationInfo = &special;
+    info.layout = layout;
+    VkPipeline pipeline;
+    const VkResult result = vkCreateComputePipelines(device, VK_NULL_HANDLE, 1, &info, nullptr, &pipeline);
+    vkDestroyShaderModule(device, shader_module, nullptr);
+    must(result, "vkCreateComputePipelines");
+    return pipeline;
+}
+
+// buffers [kStorage]; the texel bindings are those of weights and arena.
+VkDescriptorSet ShaderRig::State::bind(const DeviceBuffer *buffers) const
+{
+    must(vkResetDescriptorPool(device, descriptors, 0), "vkResetDescriptorPool");
+    VkDescriptorSetAllocateInfo info = {};
+    info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
+    info.descriptorPool = descriptors;
+    info.descriptorSetCount = 1;
+    info.pSetLayouts = &set_layout;
+    VkDescriptorSet set;
+    must(vkAllocateDescriptorSets(device, &info, &set), "vkAllocateDescriptorSets");
+    const uint32_t texels[kTexels] = {2, 1};
+    for (uint32_t i = 0; i < kStorage + kTexels; i++) {
+        const DeviceBuffer &b = buffers[i < kStorage ? i : texels[i - kStorage]];
+        const VkDescriptorBufferInfo range = {b.buffer, 0, VK_WHOLE_SIZE};
+        VkWriteDescriptorSet write = {};
+        write.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
+        write.dstSet = set;
+        write.dstBinding = i;
+        write.descriptorCount = 1;
+        write.descriptorType = i < kStorage ? VK_DESCRIPTOR_TYPE_STORAGE_BUFFER : VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER;
+        write.pBufferInfo = &range;
+        write.pTexelBufferView = &b.view;
+        vkUpdateDescriptorSets(device, 1, &write, 0, nullptr);
+    }
+    return set;
+}
+
+ShaderRig::ShaderRig() : state_(std::make_unique<State>())
+{
+    state_->open_device();
+    state_->create_layouts();
+}
+
+ShaderRig::~ShaderRig()
+{
+    vkDestroyDescriptorPool(state_->device, state_->descriptors, nullptr);
+    vkDestroyCommandPool(state_->device, state_->commands, nullptr);
+    vkDestroyPipelineLayout(state_->device, state_->layout, nullptr);
+    vkDestroyDescriptorSetLayout(state_->device, state_->set_layout, nullptr);
+    vkDestroyDevice(state_->device, nullptr);
+    vkDestroyInstance(state_->instance, nullptr);
+}
+
+bool ShaderRig::has_dot() const { return state_->has_dot; }
+double ShaderRig::seconds() const { return state_->seconds; }
+
+void ShaderRig::run_bytes(const std::string &shader, const std::vector<uint32_t> &constants, const void *params, uint32_t n_params,
+                          uint32_t x, uint32_t y, uint32_t z, Bindings *bindings)
+{
+    State &s = *state_;
+    std::vector<uint32_t> *words[kStorage] = {&bindings->step, &bindings->arena, &bindings->weights,
+                                              &bindings->kv,   &bindings->state, &bindings->out};
+    DeviceBuffer buffers[kStorage];
+    for (uint32_t i = 0; i < kStorage; i++) buffers[i] = s.create(*words[i]);
+    const VkPipeline pipeline = s.create_pipeline(shader, constants);
+    const VkDescriptorSet set = s.bind(buffers);
+    VkCommandBufferAllocateInfo allocate = {};
+    allocate.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
+    allocate.commandPool = s.commands;
+    allocate.commandBufferCount = 1;
+    VkCommandBuffer commands;
+    must(vkAllocateCommandBuffers(s.device, &allocate, &commands), "vkAllocateCommandBuffers");
+    VkCommandBufferBeginInfo begin = {};
+    begin.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
+    must(vkBeginCommandBuffer(commands, &begin), "vkBeginCommandBuffer");
+    vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, s.layout, 0, 1, &set, 0, nullptr);
+    vkCmdPushConstants(commands, s.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, n_params, params);
+    vkCmdDispatch(commands, x, y, z);
+    must(vkEndCommandBuffer(commands), "vkEndCommandBuffer");
+    VkSubmitInfo submit = {};
+    submit.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
+    submit.commandBufferCount = 1;
+    submit.pCommandBuffers = &commands;
+    const auto start = std::chrono::steady_clock::now();
+    must(vkQueueSubmit(s.queue, 1, &submit, VK_NULL_HANDLE), "vkQueueSubmit");
+    must(vkQueueWaitIdle(s.queue), "vkQueueWaitIdle");
+    s.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    for (uint32_t i = 0; i < kStorage; i++) {
+        if (!words[i]->empty()) memcpy(words[i]->data(), buffers[i].mapped, words[i]->size() * sizeof(uint32_t));
+        s.destroy(buffers[i]);
+    }
+    vkFreeCommandBuffers(s.device, s.commands, 1, &commands);
+    vkDestroyPipeline(s.device, pipeline, nullptr);
+}
+
+} // namespace vulkan_test
