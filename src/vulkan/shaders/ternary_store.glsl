@@ -1,0 +1,61 @@
+// What both forms of the ternary matmul do with their sums: scales, the fused ops behind it, poison.
+#ifndef TN_TERNARY_STORE_GLSL
+#define TN_TERNARY_STORE_GLSL
+
+layout(constant_id = 1) const uint COLS = 1;     // input rows of a workgroup
+layout(constant_id = 2) const uint EPILOGUE = 0; // 0 stores, 1 adds the residual, 2 multiplies gate and up (glu, squared ReLU), 3 the same with SiLU
+layout(push_constant) uniform Push { tn_vk_ternary_params p; };
+
+uint n_input_rows() { return step_words[p.is_logits]; } // word 0 of a step: tokens, 1: rows of logits
+
+// Where matrix i has its codes, scales, output. Selects, not arrays: push constants are not indexed at run time.
+uint pick(uint i, uint a, uint b, uint c) { return i == 0u ? a : i == 1u ? b : c; }
+
+float scaled(uint matrix, uint row, uint input_row, int sum)
+{
+    const uint at = pick(matrix, p.s_0, p.s_1, p.s_2);
+    const float w_scale = weights_f32(((p.per_row >> matrix) & 1u) != 0u ? at + row : at);
+    return fl(small_float(sum - int(arena[p.sums + input_row])) * fl(arena_f32(p.scales + input_row) * w_scale));
+}
+
+void store_checked(uint at, float y, uint token, uint node)
+{
+    outb[at] = floatBitsToUint(y);
+    mark_poison(token, node, abs_bits(y));
+}
+
+uint token_of_input(uint input_row) { return p.is_logits != 0u ? step_words[p.logit_rows + input_row] : input_row; }
+
+// Of matrix `matrix` (EPILOGUE 0 or 1): output `row` of an input row.
+void store(uint matrix, uint row, uint input_row, int sum)
+{
+    const uint token = token_of_input(input_row), node = pick(matrix, p.node_0, p.node_1, p.node_2);
+    const uint at = pick(matrix, p.y_0, p.y_1, p.y_2) + input_row * p.y_stride + row;
+    const float y = scaled(matrix, row, input_row, sum);
+    if (EPILOGUE == 1u) {
+        mark_poison(token, node, abs_bits(y));
+        store_checked(at, fl(arena_f32(p.add_at + input_row * p.add_stride + row) + y), token, p.add_node);
+    } else {
+        store_checked(at, y, token, node);
+    }
+}
+
+// Of gate (matrix 0) and up (matrix 1).
+void store_glu(uint row, uint input_row, int gate_sum, int up_sum)
+{
+    const uint token = token_of_input(input_row);
+    float g = scaled(0u, row, input_row, gate_sum);
+    const float u = scaled(1u, row, input_row, up_sum);
+    mark_poison(token, p.node_0, abs_bits(g));
+    mark_poison(token, p.node_1, abs_bits(u));
+    float a;
+    if (EPILOGUE == 2u) {
+        g = g > 0.0 ? g : 0.0;
+        a = fl(g * g);
+    } else {
+        a = fl(silu(g));
+    }
+    store_checked(p.y_0 + input_row * p.y_stride + row, fl(a * u), token, p.glu_node);
+}
+
+#endif
