@@ -181,7 +181,7 @@ static void attention_by_pages(const exec *e, const tn_cpu_task *task)
 }
 
 // Whether each worker attends its own heads, as it has appended them.
-static bool heads_are_owned(const tn_cpu_program *program) { return program->n_positions_max <= TN_CPU_OWNED_POSITIONS; }
+static bool heads_are_owned(const tn_cpu_program *program) { return program->checker.n_positions_max <= TN_CPU_OWNED_POSITIONS; }
 
 bool tn_cpu_program_meets(const tn_cpu_program *program, const tn_cpu_task *task)
 {

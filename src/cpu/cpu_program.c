@@ -353,7 +353,7 @@ static tn_status choose(compiler *c, tn_cpu_task *task)
     case TN_OP_EMBED:
         task->kernel.embed = embed_kernel(kernels, task->w.dtype);
         task->dequant = dequant_kernel(kernels, task->w.dtype);
-        program->reads_tokens = true;
+        program->checker.reads_tokens = true;
         return TN_OK;
     case TN_OP_MATMUL_DENSE: {
         task->kernel.dense = dense_kernel(kernels, task->w.dtype);
@@ -364,14 +364,14 @@ static tn_status choose(compiler *c, tn_cpu_task *task)
     }
     case TN_OP_GLU: task->kernel.glu = task->op->p.glu.kind == TN_GLU_RELU2 ? kernels->glu_relu2 : kernels->glu_silu; return TN_OK;
     case TN_OP_ROPE:
-        if (c->graph->n_ctx < program->n_positions) program->n_positions = c->graph->n_ctx;
+        if (c->graph->n_ctx < program->checker.n_positions) program->checker.n_positions = c->graph->n_ctx;
         return TN_OK;
     case TN_OP_KV_APPEND:
     case TN_OP_ATTENTION:
         if (!program->kv) return bad_desc("it has attention but no KV buffer");
         if (task->op->layer < program->first_layer || task->op->layer - program->first_layer >= (int64_t)c->desc->n_layers)
             return bad_desc("a layer's KV cache is not in its KV buffer");
-        program->reads_kv = true;
+        program->checker.reads_kv = true;
         if (task->op->p.attention.n_heads > c->n_heads) c->n_heads = task->op->p.attention.n_heads;
         return TN_OK;
     default: return TN_OK;
@@ -439,11 +439,11 @@ static void fill_bounds(tn_cpu_program *program, const tn_program_desc *desc)
     program->first_layer = desc->first_layer;
     program->n_layers = desc->n_layers;
     program->limits = desc->limits;
-    program->n_vocab = desc->graph->n_vocab;
+    program->checker.n_vocab = desc->graph->n_vocab;
     program->stats = desc->stats;
     program->screen_stats = desc->screen_stats;
     uint64_t positions = (uint64_t)desc->limits.n_seq_pages * TN_KV_PAGE_POSITIONS;
-    program->n_positions = desc->n_layers == 0 || positions > UINT32_MAX ? UINT32_MAX : (uint32_t)positions;
+    program->checker.n_positions = desc->n_layers == 0 || positions > UINT32_MAX ? UINT32_MAX : (uint32_t)positions;
 }
 
 static bool is_product(const tn_node *node) { return node->op == TN_OP_MATMUL_TERNARY || node->op == TN_OP_MATMUL_DENSE; }
@@ -515,7 +515,7 @@ static bool size_parts(tn_cpu_program *program, uint32_t n_heads, uint64_t *out_
 {
     const uint32_t n_borders = tn_cpu_pool_n_threads(program->device->pool) - 1, n_in_step = TN_CPU_FEW_TOKENS * program->n_kv_heads;
     *out_bytes = 0;
-    if (!program->reads_kv || program->limits.n_seq_pages <= TN_CPU_OWNED_POSITIONS / TN_KV_PAGE_POSITIONS) return true;
+    if (!program->checker.reads_kv || program->limits.n_seq_pages <= TN_CPU_OWNED_POSITIONS / TN_KV_PAGE_POSITIONS) return true;
     uint64_t floats = (uint64_t)(n_heads / program->n_kv_heads) * TN_ATTENTION_PART(program->head_dim);
     if (!tn_ckd_mul(floats, program->limits.n_seq_pages, &floats)) return false;
     program->parts_slot_floats = (size_t)floats;
@@ -626,11 +626,10 @@ tn_status tn_cpu_program_create(tn_device *device, const tn_program_desc *desc, 
     program->base.device = device;
     program->device = tn_cpu_device_of(device);
     program->job = (tn_cpu_job){.run = tn_cpu_program_run, .ctx = program};
+    TN_TRY_GOTO(tn_step_checker_init(&program->checker, &desc->limits));
     fill_bounds(program, desc);
     const size_t n_values = (size_t)desc->graph->n_values + desc->n_nodes;
     TN_TRY_GOTO(tn_step_layout_of(&desc->limits, &program->step_layout));
-    TN_TRY_GOTO(tn_alloc_zero(desc->limits.n_seqs, sizeof *program->seq_next, &program->seq_next));
-    TN_TRY_GOTO(tn_alloc_zero(desc->limits.n_kv_pages, sizeof *program->page_uses, &program->page_uses));
     TN_TRY_GOTO(tn_alloc_zero(desc->n_nodes, sizeof *c.order, &c.order));
     TN_TRY_GOTO(tn_alloc_zero(desc->graph->n_values, sizeof *c.last_use, &c.last_use));
     TN_TRY_GOTO(tn_alloc_zero(n_values, sizeof *c.states, &c.states));
@@ -664,8 +663,7 @@ void tn_cpu_program_destroy(tn_program *base)
     tn_free(program->pages_done);
     tn_free(program->claims);
     program->base.device->backend->buffer_destroy(program->arena_buffer);
-    tn_free(program->seq_next);
-    tn_free(program->page_uses);
+    tn_step_checker_deinit(&program->checker);
     for (uint32_t i = 0; i < TN_CPU_LISTS; i++) {
         tn_free(program->lists[i].tasks);
         tn_free(program->lists[i].values);

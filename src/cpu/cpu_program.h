@@ -2,6 +2,7 @@
 #ifndef TN_CPU_PROGRAM_H
 #define TN_CPU_PROGRAM_H
 
+#include "backend/step_check.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/cpu_skip.h"
 #include "cpu/pack.h"
@@ -116,10 +117,7 @@ typedef struct tn_cpu_program {
     int32_t first_layer;
     tn_step_limits limits;
     tn_step_layout step_layout;
-    uint32_t n_vocab, n_positions; // bounds of the step's tokens and positions
-    bool reads_tokens, reads_kv;
-    uint32_t *seq_next; // owned, [limits.n_seqs]: for checking steps
-    uint8_t *page_uses; // owned, [limits.n_kv_pages]: the same; 0 between two steps
+    tn_step_checker checker;
 
     tn_cpu_skip skip;
     // The screened head, where the program has one.
@@ -134,7 +132,6 @@ typedef struct tn_cpu_program {
     // Of the submit in flight.
     const tn_cpu_list *list;
     tn_step_view step;
-    uint32_t n_positions_max; // of its tokens
     uint32_t *poison;
 } tn_cpu_program;
 

@@ -1,82 +1,7 @@
-// Takes steps: what kernels trust is checked here, cheaply, then the program goes to the pool. Also says which ops the CPU has.
+// Takes steps: checks them, decides what is screened, then the program goes to the pool. Also says which ops the CPU has.
 #include "cpu/cpu_program.h"
 
 #include <string.h>
-
-static tn_status bad_step(const char *what, uint32_t token)
-{
-    return tn_fail(TN_INVALID_ARGUMENT, "step: %s (token %u of the step)", what, (unsigned)token);
-}
-
-// Tokens of a sequence ascend, so the pages of its last token are those of all.
-static tn_status check_pages(const tn_cpu_program *program, const tn_step_view *step, uint32_t token)
-{
-    const uint32_t *pages = step->page_table + (size_t)step->seqs[token] * program->limits.n_seq_pages;
-    for (uint32_t i = 0; i <= step->positions[token] / TN_KV_PAGE_POSITIONS; i++) {
-        if (pages[i] >= program->limits.n_kv_pages) return bad_step("its sequence has a page outside of the KV cache", token);
-    }
-    return TN_OK;
-}
-
-// Marks what a copy does with its pages; what is wrong with that, or NULL.
-static const char *use_pages(tn_cpu_program *program, const uint32_t *copy)
-{
-    enum { READ = 1, WRITTEN = 2 };
-    const uint32_t from = copy[0], to = copy[1];
-    if (from >= program->limits.n_kv_pages || to >= program->limits.n_kv_pages) return "a page is outside of the KV cache";
-    if (from == to) return "a page would be copied to itself";
-    if (program->page_uses[to] & WRITTEN) return "another copy has the same destination";
-    if (program->page_uses[to] & READ || program->page_uses[from] & WRITTEN) return "a page is copied from and to";
-    program->page_uses[from] |= READ;
-    program->page_uses[to] |= WRITTEN;
-    return NULL;
-}
-
-// Workers copy side by side, so no copy may depend on another.
-static tn_status check_copies(tn_cpu_program *program, const tn_step_view *step)
-{
-    const char *wrong = NULL;
-    uint32_t n = 0;
-    if (step->n_copies > program->limits.n_seqs)
-        return tn_fail(TN_INVALID_ARGUMENT, "a step with %u copies of pages; the program takes up to %u", (unsigned)step->n_copies,
-                       (unsigned)program->limits.n_seqs);
-    while (n < step->n_copies && !wrong) wrong = use_pages(program, step->copies + 2 * (size_t)n++);
-    for (uint32_t i = 0; i < 2 * n; i++) {
-        if (step->copies[i] < program->limits.n_kv_pages) program->page_uses[step->copies[i]] = 0;
-    }
-    return wrong ? tn_fail(TN_INVALID_ARGUMENT, "step: %s (copy %u, of page %u to %u)", wrong, (unsigned)(n - 1),
-                           (unsigned)step->copies[2 * (n - 1)], (unsigned)step->copies[2 * (n - 1) + 1])
-                 : TN_OK;
-}
-
-static tn_status check_step(tn_cpu_program *program, const tn_step_view *step)
-{
-    const tn_step_limits *limits = &program->limits;
-    if (step->n_tokens == 0 || step->n_tokens > limits->n_tokens || step->n_logits > limits->n_logits || step->n_seqs > limits->n_seqs)
-        return tn_fail(TN_INVALID_ARGUMENT, "a step of %u tokens, %u rows of logits, %u sequences; the program takes 1 to %u, %u and %u",
-                       (unsigned)step->n_tokens, (unsigned)step->n_logits, (unsigned)step->n_seqs, (unsigned)limits->n_tokens,
-                       (unsigned)limits->n_logits, (unsigned)limits->n_seqs);
-    TN_TRY(check_copies(program, step));
-    memset(program->seq_next, 0, step->n_seqs * sizeof *program->seq_next);
-    program->n_positions_max = 0;
-    for (uint32_t i = 0; i < step->n_tokens; i++) {
-        if (program->reads_tokens && (uint32_t)step->tokens[i] >= program->n_vocab) return bad_step("its id is not in the vocabulary", i);
-        if (step->positions[i] >= program->n_positions) return bad_step("its position is beyond the context", i);
-        if (step->positions[i] >= program->n_positions_max) program->n_positions_max = step->positions[i] + 1;
-        if (!program->reads_kv) continue;
-        if (step->seqs[i] >= step->n_seqs) return bad_step("its sequence is not one of the step's", i);
-        if (step->positions[i] < program->seq_next[step->seqs[i]])
-            return bad_step("its position is not after its sequence's previous token", i);
-        program->seq_next[step->seqs[i]] = step->positions[i] + 1;
-        if (i + 1 == step->n_tokens || step->seqs[i + 1] != step->seqs[i]) TN_TRY(check_pages(program, step, i));
-    }
-    for (uint32_t i = 0; i < step->n_logits; i++) {
-        if (step->logit_rows[i] >= step->n_tokens || (i > 0 && step->logit_rows[i] <= step->logit_rows[i - 1]))
-            return tn_fail(TN_INVALID_ARGUMENT, "step: wanted rows of logits are not ascending token indexes below %u",
-                           (unsigned)step->n_tokens);
-    }
-    return TN_OK;
-}
 
 // Decides whether the step screens its head: where few of each row of logits are wanted. Where as many remain that it costs more than it
 // spares, a few times in a row, AUTO computes the head whole for a while.
@@ -121,7 +46,7 @@ tn_status tn_cpu_program_submit(tn_program *base, const tn_submit *submit, tn_fe
     if (tn_cpu_pool_in_flight(pool, &program->job))
         return tn_fail(TN_INVALID_ARGUMENT, "the program's last submit is still in flight: wait for its fence first");
     const tn_step_view step = tn_step_view_of(submit->step, &program->step_layout);
-    TN_TRY(check_step(program, &step));
+    TN_TRY(tn_step_check(&program->checker, &step));
     program->list = &program->lists[step.n_tokens <= TN_CPU_FEW_TOKENS ? TN_CPU_LIST_FEW : TN_CPU_LIST_MANY];
     if (!submit->poison) return tn_fail(TN_INVALID_ARGUMENT, "submit: there is no place for the poison of its tokens");
     if (program->in_value != TN_NONE) {
