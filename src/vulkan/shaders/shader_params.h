@@ -68,7 +68,7 @@ struct tn_vk_group_params {
     TN_UINT sums, sums_stride;     // int32 [n_padded / sum_group] a row
 };
 
-// matmul_ternary: up to three matrices over one quantised input; see the shader for the grid.
+// matmul_ternary: up to three matrices over one quantised input; see the shaders for the grid. 32 words, which is all there are.
 struct tn_vk_ternary_params {
     TN_UINT n_chunks;                     // of 64 columns
     TN_UINT codes, codes_stride;          // arena: words a row
@@ -78,11 +78,15 @@ struct tn_vk_ternary_params {
     TN_UINT s_0, s_1, s_2;                // word of the weights binding: its scales
     TN_UINT per_row;                      // bit i: matrix i has a scale a row, else one
     TN_UINT y_0, y_1, y_2;                // word of the out binding
-    TN_UINT y_stride;                     // of all of them
+    TN_UINT y_stride;                     // of one output; of several each has its width, rounded up to 4
     TN_UINT node_0, node_1, node_2;
-    TN_UINT add_at, add_stride, add_node; // EPILOGUE_ADD: arena, the residual
-    TN_UINT glu_node;                     // EPILOGUE_GLU
-    TN_UINT is_logits, logit_rows;
+    TN_UINT add_at, add_stride, add_node; // EPILOGUE 1: arena, the residual
+    TN_UINT glu_node;                     // EPILOGUE 2, 3
+    TN_UINT logit_rows;                   // word of the step where the input's rows are wanted rows of logits; 0: they are tokens
+    // ROW_OP: quantisation of the output's only row by the last workgroup. Gains are at the KV binding.
+    TN_UINT row_codes, row_scale, row_sum; // arena
+    TN_UINT row_node;
+    TN_UINT counter; // word of the state, 0 between dispatches
 };
 
 // rope_append: one workgroup a (slot, row): slots are the heads of q, then of k, then of v, as far as their counts go.

@@ -6,7 +6,7 @@ layout(constant_id = 1) const uint COLS = 1;     // input rows of a workgroup
 layout(constant_id = 2) const uint EPILOGUE = 0; // 0 stores, 1 adds the residual, 2 multiplies gate and up (glu, squared ReLU), 3 the same with SiLU
 layout(push_constant) uniform Push { tn_vk_ternary_params p; };
 
-uint n_input_rows() { return step_words[p.is_logits]; } // word 0 of a step: tokens, 1: rows of logits
+uint n_input_rows() { return step_words[p.logit_rows != 0u ? 1u : 0u]; } // of a step: word 0 tokens, 1 rows of logits
 
 // Where matrix i has its codes, scales, output. Selects, not arrays: push constants are not indexed at run time.
 uint pick(uint i, uint a, uint b, uint c) { return i == 0u ? a : i == 1u ? b : c; }
@@ -24,13 +24,14 @@ void store_checked(uint at, float y, uint token, uint node)
     mark_poison(token, node, abs_bits(y));
 }
 
-uint token_of_input(uint input_row) { return p.is_logits != 0u ? step_words[p.logit_rows + input_row] : input_row; }
+uint token_of_input(uint input_row) { return p.logit_rows != 0u ? step_words[p.logit_rows + input_row] : input_row; }
 
 // Of matrix `matrix` (EPILOGUE 0 or 1): output `row` of an input row.
 void store(uint matrix, uint row, uint input_row, int sum)
 {
     const uint token = token_of_input(input_row), node = pick(matrix, p.node_0, p.node_1, p.node_2);
-    const uint at = pick(matrix, p.y_0, p.y_1, p.y_2) + input_row * p.y_stride + row;
+    const uint stride = EPILOGUE == 0u && p.n_rows_1 != 0u ? (pick(matrix, p.n_rows_0, p.n_rows_1, p.n_rows_2) + 3u) & ~3u : p.y_stride;
+    const uint at = pick(matrix, p.y_0, p.y_1, p.y_2) + input_row * stride + row;
     const float y = scaled(matrix, row, input_row, sum);
     if (EPILOGUE == 1u) {
         mark_poison(token, node, abs_bits(y));

@@ -1,0 +1,44 @@
+// The compiler's state, shared by its two files: places (vk_compile.c) and dispatches of each kind of group (vk_emit.c).
+#ifndef TN_VULKAN_VK_COMPILE_H
+#define TN_VULKAN_VK_COMPILE_H
+
+#include "vulkan/vk_arena.h"
+#include "vulkan/vk_list.h"
+#include "vulkan/vk_pack.h"
+
+typedef enum tn_vk_place_kind { TN_VK_NOWHERE, TN_VK_IN_ARENA, TN_VK_OUTSIDE } tn_vk_place_kind;
+
+// Where a value lies. F32: rows of `stride` words from `at`. Q8: code rows of `stride` words; `scales` and `sums` have a word a row.
+typedef struct tn_vk_value {
+    tn_vk_place_kind place; // OUTSIDE: in the caller's output, dense rows
+    uint32_t span;
+    uint32_t at, stride, scales, sums;
+} tn_vk_value;
+
+typedef struct tn_vk_compiler {
+    tn_vk_device *device;
+    const tn_program_desc *desc;
+    const tn_graph *graph;
+    tn_step_layout step;
+    tn_vk_list *list;
+    tn_vk_group *groups;
+    uint32_t n_groups;
+    tn_vk_value *values; // [graph->n_values]
+    tn_vk_arena arena;
+    uint32_t *scratch; // [n_groups + 2]: span that a group has for itself
+} tn_vk_compiler;
+
+tn_status tn_vk_bad_desc(const char *what);
+uint32_t tn_vk_rows_max(const tn_vk_list *list, tn_rows rows);
+tn_vk_axis tn_vk_fixed(uint32_t n);
+tn_vk_axis tn_vk_per_row(tn_rows rows, uint32_t divisor);
+tn_status tn_vk_emit(tn_vk_compiler *c, const tn_vk_dispatch *dispatch, const void *params, size_t n_bytes);
+// Invocations of workgroups that do simple things element by element.
+uint32_t tn_vk_invocations(const tn_vk_compiler *c);
+
+// Arena words that a group needs for itself: codes of a quantised head, partial results of attention.
+tn_status tn_vk_group_scratch(const tn_vk_compiler *c, const tn_vk_group *group, uint64_t *out_words);
+// Appends the group's dispatches. `time`: its index in `scratch`.
+tn_status tn_vk_emit_group(tn_vk_compiler *c, const tn_vk_group *group, uint32_t time);
+
+#endif

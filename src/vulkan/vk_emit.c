@@ -1,0 +1,590 @@
+// Dispatches of each kind of group.
+#include "ref/ref.h"
+#include "vulkan/vk_compile.h"
+
+#include <string.h>
+
+// How shaders are cut to a device. On software devices a workgroup is one subgroup: meeting costs more there than it gains.
+enum {
+    SOFTWARE_INVOCATIONS = 8,
+    SOFTWARE_GROUPS = 4, // row groups of a lane: enough rows for the activations that it loads
+    GPU_INVOCATIONS = 256,
+    GPU_ROW_INVOCATIONS = 64, // of shaders in which a lane computes a whole row
+    COLS_FEW = 4,
+    COLS_MANY = 8,
+};
+
+static bool is_software(const tn_vk_compiler *c) { return c->device->traits.is_software; }
+
+uint32_t tn_vk_invocations(const tn_vk_compiler *c)
+{
+    const uint32_t wanted = is_software(c) ? SOFTWARE_INVOCATIONS : GPU_INVOCATIONS;
+    return wanted < c->device->limits.n_invocations ? wanted : c->device->limits.n_invocations;
+}
+
+static uint32_t row_invocations(const tn_vk_compiler *c) { return is_software(c) ? SOFTWARE_INVOCATIONS : GPU_ROW_INVOCATIONS; }
+
+static uint32_t cols_of(const tn_vk_compiler *c)
+{
+    const uint32_t n = c->list->n_tokens_max;
+    return n == 1 ? 1 : n <= COLS_MANY ? COLS_FEW : COLS_MANY;
+}
+
+static const tn_node *node_of(const tn_vk_compiler *c, uint32_t index) { return index == TN_NONE ? NULL : &c->graph->nodes[index]; }
+static tn_rows rows_of(const tn_vk_compiler *c, uint32_t value) { return c->graph->values[value].rows; }
+static struct tn_vk_row_of row_of(const tn_vk_compiler *c, uint32_t value)
+{
+    return (struct tn_vk_row_of){.is_logits = rows_of(c, value) == TN_ROWS_LOGITS, .logit_rows = c->step.logit_rows};
+}
+static struct tn_vk_step_at step_at(const tn_vk_compiler *c)
+{
+    return (struct tn_vk_step_at){c->step.copies, c->step.logit_rows, c->step.tokens, c->step.positions,
+                                  c->step.seqs,   c->step.page_table, c->step.n_seq_pages};
+}
+// Nodes are numbered from 1 in the poison.
+static uint32_t poison_of(uint32_t node) { return node == TN_NONE ? 0 : node + 1; }
+
+static tn_vk_grid grid_of(tn_vk_axis x, tn_vk_axis y, tn_vk_axis z) { return (tn_vk_grid){{x, y, z}}; }
+
+// Binds what the op stores: the arena, or the caller's output.
+static void bind_out(const tn_vk_compiler *c, uint32_t value, tn_vk_dispatch *d)
+{
+    if (c->values[value].place != TN_VK_OUTSIDE) return;
+    const tn_value *shape = &c->graph->values[value];
+    d->to_outer = TN_VK_OUTER_OUT;
+    d->to.n_bytes = (uint64_t)tn_vk_rows_max(c->list, shape->rows) * shape->width * 4;
+}
+
+// ---- weights ----
+
+typedef struct weight {
+    const tn_packed_weight *packed;
+    tn_vk_weight_shape shape;
+} weight;
+
+static tn_status find_weight(const tn_vk_compiler *c, uint32_t index, weight *out)
+{
+    const tn_weight_source *source = &c->graph->weights[index];
+    out->packed = &c->desc->weights[index];
+    TN_TRY(tn_vk_weight_shape_of(source, &out->shape));
+    return tn_vk_buffer_check(&c->device->base, out->packed->buffer, out->packed->offset_bytes, out->packed->layout.size_bytes, source->name);
+}
+
+// Binds `n_bytes` from byte `begin` of the weight on.
+static tn_status bind_weight(const tn_vk_compiler *c, const weight *w, uint64_t begin, uint64_t n_bytes, tn_vk_range *out)
+{
+    if (n_bytes > c->device->limits.range_bytes)
+        return tn_fail(TN_UNSUPPORTED, "%s: a weight of %llu MiB has to be bound whole; the device binds %llu MiB at most", c->device->name,
+                       (unsigned long long)(n_bytes >> 20), (unsigned long long)(c->device->limits.range_bytes >> 20));
+    *out = (tn_vk_range){tn_vk_buffer_of(w->packed->buffer), w->packed->offset_bytes + begin, n_bytes};
+    return TN_OK;
+}
+
+// The same as texels, of which there are whole ones only.
+static void bind_texels(const tn_vk_compiler *c, tn_vk_dispatch *d)
+{
+    if (!c->device->traits.use_texels) return;
+    d->weights_texels = d->weights;
+    d->weights_texels.n_bytes &= ~(uint64_t)15;
+}
+
+// ---- embed ----
+
+static const char *const embed_shaders[] = {[TN_VK_LAYOUT_F32] = "embed_f32",   [TN_VK_LAYOUT_F16] = "embed_f16",   [TN_VK_LAYOUT_BF16] = "embed_bf16",
+                                            [TN_VK_LAYOUT_Q8_0] = "embed_q8_0", [TN_VK_LAYOUT_Q4_0] = "embed_q4_0", [TN_VK_LAYOUT_Q6_K] = "embed_q6_k"};
+
+static struct tn_vk_dense_at dense_at(const tn_vk_weight_shape *shape)
+{
+    return (struct tn_vk_dense_at){
+        .n_units = shape->n_units, .interleave = shape->interleave, .group_words = (uint32_t)shape->group_words, .n_blocks = shape->n_blocks};
+}
+
+// Rows that one binding holds, in whole row groups.
+static tn_status rows_bound(const tn_vk_compiler *c, const tn_vk_weight_shape *shape, uint32_t *out_rows)
+{
+    const uint64_t groups = c->device->limits.range_bytes / (shape->group_words * 4);
+    if (groups == 0)
+        return tn_fail(TN_UNSUPPORTED, "%s: rows of %u weights are more than the device binds at once", c->device->name, (unsigned)shape->n_cols);
+    const uint64_t rows = groups * shape->interleave;
+    *out_rows = rows < shape->n_rows ? (uint32_t)rows : shape->n_rows;
+    return TN_OK;
+}
+
+static uint64_t slice_bytes(const tn_vk_weight_shape *shape, uint32_t n_rows)
+{
+    return (uint64_t)((n_rows + shape->interleave - 1) / shape->interleave) * shape->group_words * 4;
+}
+
+// A dispatch for each part of the table that one binding holds; each looks up the tokens that are in its part.
+static tn_status emit_embed(tn_vk_compiler *c, const tn_vk_group *group)
+{
+    const tn_node *node = node_of(c, group->nodes[0]);
+    const tn_vk_value *y = &c->values[node->out];
+    weight w;
+    uint32_t n_bound;
+    TN_TRY(find_weight(c, node->weight, &w));
+    TN_TRY(rows_bound(c, &w.shape, &n_bound));
+    for (uint32_t first = 0; first < w.shape.n_rows; first += n_bound) {
+        const uint32_t n = w.shape.n_rows - first < n_bound ? w.shape.n_rows - first : n_bound;
+        struct tn_vk_embed_params p = {.w = dense_at(&w.shape),
+                                       .tokens = c->step.tokens,
+                                       .n = w.shape.n_cols,
+                                       .y_at = y->at,
+                                       .y_stride = y->stride,
+                                       .node = poison_of(group->nodes[0]),
+                                       .first_row = first,
+                                       .n_rows = n};
+        tn_vk_dispatch d = {.shader = embed_shaders[w.shape.layout], .constants = {tn_vk_invocations(c)}, .n_constants = 1, .node = group->nodes[0]};
+        d.grid = grid_of(tn_vk_per_row(TN_ROWS_TOKENS, 1), tn_vk_fixed(1), tn_vk_fixed(1));
+        TN_TRY(bind_weight(c, &w, slice_bytes(&w.shape, first), slice_bytes(&w.shape, n), &d.weights));
+        bind_out(c, node->out, &d);
+        TN_TRY(tn_vk_emit(c, &d, &p, sizeof p));
+    }
+    return TN_OK;
+}
+
+// ---- rows ----
+
+static tn_status fill_row_params(const tn_vk_compiler *c, uint32_t index, struct tn_vk_row_params *out, uint32_t *out_op, tn_vk_range *gains)
+{
+    const tn_node *node = node_of(c, index);
+    const tn_vk_value *x = &c->values[node->in[0]], *y = &c->values[node->out];
+    const uint32_t n = c->graph->values[node->in[0]].width;
+    *out_op = node->op == TN_OP_NORM ? 0 : node->op == TN_OP_NORM_QUANT ? 1 : 2;
+    *out = (struct tn_vk_row_params){.n = n,
+                                     .in_at = x->at,
+                                     .in_stride = x->stride,
+                                     .eps = node->op == TN_OP_QUANT ? 0 : node->p.norm.eps,
+                                     .recip_n = (float)(1.0 / n),
+                                     .y_at = y->at,
+                                     .y_stride = y->stride,
+                                     .scales = y->scales,
+                                     .sums = y->sums,
+                                     .node = poison_of(index),
+                                     .row = row_of(c, node->in[0])};
+    if (node->weight == TN_NONE) return TN_OK;
+    weight w;
+    TN_TRY(find_weight(c, node->weight, &w));
+    return bind_weight(c, &w, 0, w.shape.n_words * 4, gains);
+}
+
+static tn_status emit_row(tn_vk_compiler *c, const tn_vk_group *group)
+{
+    const tn_node *node = node_of(c, group->nodes[0]);
+    struct tn_vk_row_params p;
+    tn_vk_dispatch d = {.shader = "row_quant", .n_constants = 3, .node = group->nodes[0]};
+    TN_TRY(fill_row_params(c, group->nodes[0], &p, &d.constants[1], &d.weights));
+    d.constants[0] = c->device->traits.n_row_threads;
+    d.constants[2] = !c->device->traits.use_dot;
+    d.grid = grid_of(tn_vk_per_row(rows_of(c, node->in[0]), 1), tn_vk_fixed(1), tn_vk_fixed(1));
+    bind_out(c, node->out, &d);
+    return tn_vk_emit(c, &d, &p, sizeof p);
+}
+
+// ---- ternary ----
+
+typedef struct ternary_form {
+    const char *shader;
+    uint32_t invocations, groups; // groups: row groups of a lane; 0: the shader has no such constant
+    uint32_t rows_block;          // rows of a workgroup
+} ternary_form;
+
+static ternary_form ternary_form_of(const tn_vk_compiler *c)
+{
+    if (c->device->traits.use_dot) return (ternary_form){"matmul_ternary_dot", tn_vk_invocations(c) < 16 ? 16 : tn_vk_invocations(c), 0, 16};
+    ternary_form form = {c->device->traits.use_texels ? "matmul_ternary_mul_texel" : "matmul_ternary_mul", row_invocations(c), 1, 0};
+    if (is_software(c)) form.groups = SOFTWARE_GROUPS;
+    form.rows_block = 16 * form.groups * (form.invocations < 16 ? 1 : form.invocations / 16);
+    return form;
+}
+
+static tn_status emit_ternary(tn_vk_compiler *c, const tn_vk_group *group)
+{
+    const tn_node *behind = node_of(c, group->behind), *first = node_of(c, group->nodes[0]);
+    const tn_vk_value *x = &c->values[first->in[0]];
+    const bool is_glu = behind && behind->op == TN_OP_GLU;
+    const ternary_form form = ternary_form_of(c);
+    uint32_t n_rows[3] = {0}, at[3] = {0}, scales[3] = {0}, y[3] = {0}, n_blocks = 0, per_row = 0;
+    uint64_t begin = UINT64_MAX, end = 0, codes_end = 0;
+    weight w[3];
+    tn_vk_dispatch d = {.shader = form.shader, .node = group->nodes[0]};
+    uint32_t n = 0;
+    while (n < 3 && group->nodes[n] != TN_NONE) {
+        TN_TRY(find_weight(c, node_of(c, group->nodes[n])->weight, &w[n]));
+        const uint64_t offset = w[n].packed->offset_bytes;
+        if (offset < begin) begin = offset;
+        if (offset + w[n].shape.n_words * 4 > end) end = offset + w[n].shape.n_words * 4;
+        if (offset + w[n].shape.scales_at * 4 > codes_end) codes_end = offset + w[n].shape.scales_at * 4;
+        n++;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const tn_node *node = node_of(c, group->nodes[i]);
+        n_rows[i] = w[i].shape.n_rows;
+        at[i] = (uint32_t)((w[i].packed->offset_bytes - begin) / 4);
+        scales[i] = at[i] + (uint32_t)w[i].shape.scales_at;
+        if (c->graph->weights[node->weight].scale_kind == TN_SCALE_ROW) per_row |= 1u << i;
+        y[i] = c->values[behind ? behind->out : node->out].at;
+        if (!is_glu || i == 0) n_blocks += (n_rows[i] + form.rows_block - 1) / form.rows_block;
+    }
+    const uint32_t out = behind ? behind->out : first->out;
+    struct tn_vk_ternary_params p = {.n_chunks = w[0].shape.n_units,
+                                     .codes = x->at,
+                                     .codes_stride = x->stride,
+                                     .scales = x->scales,
+                                     .sums = x->sums,
+                                     .n_rows_0 = n_rows[0],
+                                     .n_rows_1 = n_rows[1],
+                                     .n_rows_2 = n_rows[2],
+                                     .w_0 = at[0],
+                                     .w_1 = at[1],
+                                     .w_2 = at[2],
+                                     .s_0 = scales[0],
+                                     .s_1 = scales[1],
+                                     .s_2 = scales[2],
+                                     .per_row = per_row,
+                                     .y_0 = y[0],
+                                     .y_1 = y[1],
+                                     .y_2 = y[2],
+                                     .node_0 = poison_of(group->nodes[0]),
+                                     .node_1 = poison_of(group->nodes[1]),
+                                     .node_2 = poison_of(group->nodes[2]),
+                                     .y_stride = c->values[out].stride,
+                                     .logit_rows = rows_of(c, first->in[0]) == TN_ROWS_LOGITS ? c->step.logit_rows : 0};
+    uint32_t epilogue = 0;
+    if (is_glu) {
+        epilogue = behind->p.glu.kind == TN_GLU_RELU2 ? 2 : 3;
+        p.glu_node = poison_of(group->behind);
+    } else if (behind) {
+        const tn_vk_value *other = &c->values[behind->in[0] == first->out ? behind->in[1] : behind->in[0]];
+        epilogue = 1;
+        p.add_at = other->at;
+        p.add_stride = other->stride;
+        p.add_node = poison_of(group->behind);
+    }
+    const uint32_t constants[] = {form.invocations, cols_of(c), epilogue, form.groups};
+    d.n_constants = form.groups ? 4 : 3;
+    memcpy(d.constants, constants, sizeof constants);
+    d.grid = grid_of(tn_vk_fixed(n_blocks), tn_vk_per_row(rows_of(c, first->in[0]), cols_of(c)), tn_vk_fixed(1));
+    TN_TRY(bind_weight(c, &w[0], begin - w[0].packed->offset_bytes, end - begin, &d.weights));
+    bind_texels(c, &d);
+    if (d.weights_texels.n_bytes > codes_end - begin) d.weights_texels.n_bytes = codes_end - begin;
+    bind_out(c, out, &d);
+    return tn_vk_emit(c, &d, &p, sizeof p);
+}
+
+// ---- dense ----
+
+static const char *const dense_shaders[][3] = {
+    // plain or dot, mul, mul with texels (types of floats: plain, plain, texels)
+    [TN_VK_LAYOUT_F32] = {"matmul_dense_f32", "matmul_dense_f32", "matmul_dense_f32_texel"},
+    [TN_VK_LAYOUT_F16] = {"matmul_dense_f16", "matmul_dense_f16", "matmul_dense_f16_texel"},
+    [TN_VK_LAYOUT_BF16] = {"matmul_dense_bf16", "matmul_dense_bf16", "matmul_dense_bf16_texel"},
+    [TN_VK_LAYOUT_Q8_0] = {"matmul_dense_q8_0_dot", "matmul_dense_q8_0_mul", "matmul_dense_q8_0_mul_texel"},
+    [TN_VK_LAYOUT_Q4_0] = {"matmul_dense_q4_0_dot", "matmul_dense_q4_0_mul", "matmul_dense_q4_0_mul_texel"},
+    [TN_VK_LAYOUT_Q6_K] = {"matmul_dense_q6_k_dot", "matmul_dense_q6_k_mul", "matmul_dense_q6_k_mul_texel"},
+};
+
+// How the inputs of a quantised dense type lie; all 0 for types of floats.
+typedef struct group_codes {
+    uint32_t group, sum_group;
+    uint32_t codes_stride, scales_stride, sums_stride;
+    uint32_t scales, sums; // words behind the codes' start
+    uint64_t n_words;
+} group_codes;
+
+static group_codes group_codes_of(const tn_vk_compiler *c, const tn_node *node, tn_vk_layout layout)
+{
+    group_codes g = {0};
+    if (layout != TN_VK_LAYOUT_Q8_0 && layout != TN_VK_LAYOUT_Q4_0 && layout != TN_VK_LAYOUT_Q6_K) return g;
+    const uint32_t n_padded = (c->graph->values[node->in[0]].width + 255u) & ~255u, rows = tn_vk_rows_max(c->list, rows_of(c, node->in[0]));
+    g.group = layout == TN_VK_LAYOUT_Q6_K ? 256 : 32;
+    g.sum_group = layout == TN_VK_LAYOUT_Q6_K ? 16 : 32;
+    g.codes_stride = c->device->traits.use_dot ? n_padded / 4 : n_padded / 2;
+    g.scales_stride = n_padded / g.group;
+    g.sums_stride = n_padded / g.sum_group;
+    g.scales = rows * g.codes_stride;
+    g.sums = g.scales + rows * g.scales_stride;
+    g.n_words = (uint64_t)rows * ((uint64_t)g.codes_stride + g.scales_stride + g.sums_stride);
+    return g;
+}
+
+static tn_status emit_quant_group(tn_vk_compiler *c, const tn_node *node, const group_codes *g, uint32_t at)
+{
+    const tn_vk_value *x = &c->values[node->in[0]];
+    struct tn_vk_group_params p = {.n = c->graph->values[node->in[0]].width,
+                                   .in_at = x->at,
+                                   .in_stride = x->stride,
+                                   .group = g->group,
+                                   .sum_group = g->sum_group,
+                                   .codes = at,
+                                   .codes_stride = g->codes_stride,
+                                   .scales = at + g->scales,
+                                   .scales_stride = g->scales_stride,
+                                   .sums = at + g->sums,
+                                   .sums_stride = g->sums_stride};
+    tn_vk_dispatch d = {.shader = "quant_group", .constants = {c->device->traits.n_row_threads, !c->device->traits.use_dot}, .n_constants = 2, .node = TN_NONE};
+    d.grid = grid_of(tn_vk_per_row(rows_of(c, node->in[0]), 1), tn_vk_fixed(1), tn_vk_fixed(1));
+    return tn_vk_emit(c, &d, &p, sizeof p);
+}
+
+// Rows a lane, and rows of the input a workgroup. Types of floats keep 32 sums for each of both.
+static void dense_tiles(const tn_vk_compiler *c, bool is_float, uint32_t *out_rows, uint32_t *out_cols)
+{
+    const uint32_t cols = cols_of(c);
+    *out_rows = is_software(c) ? (is_float ? 1 : 4) : 1;
+    *out_cols = is_float && cols > 2 ? 2 : cols;
+}
+
+// Rows of the output that one binding holds.
+static uint32_t out_rows_bound(const tn_vk_compiler *c, uint32_t value)
+{
+    const uint32_t n = tn_vk_rows_max(c->list, rows_of(c, value));
+    if (c->values[value].place != TN_VK_OUTSIDE) return n;
+    const uint64_t bound = c->device->limits.range_bytes / ((uint64_t)c->graph->values[value].width * 4);
+    return bound < n ? (uint32_t)bound : n;
+}
+
+typedef struct dense_slice {
+    uint32_t first_row, n_rows;     // of the weight
+    uint32_t first_token, n_tokens; // rows of input and output
+} dense_slice;
+
+static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_vk_group *group, const weight *w, const group_codes *g, uint32_t time,
+                                  const dense_slice *slice)
+{
+    const tn_node *node = node_of(c, group->nodes[0]);
+    const tn_vk_value *x = &c->values[node->in[0]], *y = &c->values[node->out];
+    const bool is_outside = y->place == TN_VK_OUTSIDE;
+    const uint32_t codes = g->n_words ? (uint32_t)c->arena.spans[c->scratch[time]].at : 0;
+    const int form = c->device->traits.use_dot ? 0 : c->device->traits.use_texels ? 2 : 1;
+    uint32_t rows, cols;
+    dense_tiles(c, g->n_words == 0, &rows, &cols);
+    struct tn_vk_dense_params p = {.w = dense_at(&w->shape),
+                                   .n = w->shape.n_cols,
+                                   .first_row = slice->first_row,
+                                   .n_rows = slice->n_rows,
+                                   .x_at = g->n_words ? codes : x->at,
+                                   .x_stride = g->n_words ? g->codes_stride : x->stride,
+                                   .scales = codes + g->scales,
+                                   .scales_stride = g->scales_stride,
+                                   .sums = codes + g->sums,
+                                   .sums_stride = g->sums_stride,
+                                   .first_token = slice->first_token,
+                                   .y_at = is_outside ? 0 : y->at + slice->first_token * y->stride,
+                                   .y_stride = y->stride,
+                                   .node = poison_of(group->nodes[0]),
+                                   .is_logits = rows_of(c, node->in[0]) == TN_ROWS_LOGITS,
+                                   .logit_rows = c->step.logit_rows};
+    tn_vk_dispatch d = {.shader = dense_shaders[w->shape.layout][form], .constants = {row_invocations(c), rows, cols}, .n_constants = 3, .node = group->nodes[0]};
+    const uint32_t block = row_invocations(c) * rows;
+    tn_vk_axis tokens = tn_vk_per_row(rows_of(c, node->in[0]), cols);
+    tokens.first = slice->first_token;
+    tokens.n_max = slice->n_tokens;
+    d.grid = grid_of(tn_vk_fixed((slice->n_rows + block - 1) / block), tokens, tn_vk_fixed(1));
+    TN_TRY(bind_weight(c, w, slice_bytes(&w->shape, slice->first_row), slice_bytes(&w->shape, slice->n_rows), &d.weights));
+    bind_texels(c, &d);
+    if (is_outside) {
+        d.to_outer = TN_VK_OUTER_OUT;
+        d.to.offset_bytes = (uint64_t)slice->first_token * y->stride * 4;
+        d.to.n_bytes = (uint64_t)slice->n_tokens * y->stride * 4;
+    }
+    return tn_vk_emit(c, &d, &p, sizeof p);
+}
+
+static tn_status emit_dense(tn_vk_compiler *c, const tn_vk_group *group, uint32_t time)
+{
+    const tn_node *node = node_of(c, group->nodes[0]);
+    weight w;
+    uint32_t n_bound;
+    TN_TRY(find_weight(c, node->weight, &w));
+    TN_TRY(rows_bound(c, &w.shape, &n_bound));
+    const group_codes g = group_codes_of(c, node, w.shape.layout);
+    if (g.n_words) TN_TRY(emit_quant_group(c, node, &g, (uint32_t)c->arena.spans[c->scratch[time]].at));
+    const uint32_t n_tokens = tn_vk_rows_max(c->list, rows_of(c, node->out)), n_tokens_bound = out_rows_bound(c, node->out);
+    if (n_tokens_bound == 0 && n_tokens > 0)
+        return tn_fail(TN_UNSUPPORTED, "%s: a row of %u outputs is more than the device binds at once", c->device->name, (unsigned)w.shape.n_rows);
+    // Offsets of bindings are multiples of the device's alignment: whole 64 rows of tokens are, whatever the width.
+    const uint32_t step = n_tokens_bound < n_tokens ? n_tokens_bound / 64 * 64 : n_tokens;
+    if (step == 0 && n_tokens > 0)
+        return tn_fail(TN_UNSUPPORTED, "%s: 64 rows of %u outputs are more than the device binds at once: ask for fewer rows of logits", c->device->name,
+                       (unsigned)w.shape.n_rows);
+    for (uint32_t token = 0; token < n_tokens; token += step) {
+        for (uint32_t row = 0; row < w.shape.n_rows; row += n_bound) {
+            const dense_slice slice = {.first_row = row,
+                                       .n_rows = w.shape.n_rows - row < n_bound ? w.shape.n_rows - row : n_bound,
+                                       .first_token = token,
+                                       .n_tokens = n_tokens - token < step ? n_tokens - token : step};
+            TN_TRY(emit_dense_slice(c, group, &w, &g, time, &slice));
+        }
+    }
+    return TN_OK;
+}
+
+// ---- RoPE, append, attention ----
+
+// One layer's pages.
+static tn_status bind_kv(const tn_vk_compiler *c, int32_t layer, tn_vk_range *out)
+{
+    const uint64_t page = tn_kv_page_layer_bytes(c->graph->n_kv_heads, c->graph->head_dim);
+    const uint64_t n_bytes = page * c->desc->limits.n_kv_pages;
+    if (n_bytes > c->device->limits.range_bytes)
+        return tn_fail(TN_UNSUPPORTED, "%s: a layer's KV cache of %llu MiB has to be bound whole; the device binds %llu MiB at most: use a shorter context or fewer sequences",
+                       c->device->name, (unsigned long long)(n_bytes >> 20), (unsigned long long)(c->device->limits.range_bytes >> 20));
+    *out = (tn_vk_range){tn_vk_buffer_of(c->desc->kv), (uint64_t)(uint32_t)(layer - c->desc->first_layer) * n_bytes, n_bytes};
+    return TN_OK;
+}
+
+static tn_status emit_rope(tn_vk_compiler *c, const tn_vk_group *group)
+{
+    const tn_node *q = node_of(c, group->nodes[0]), *k = node_of(c, group->nodes[1]), *append = node_of(c, group->nodes[2]);
+    const tn_node *turned = q ? q : k, *any = turned ? turned : append;
+    const uint32_t head_dim = turned ? turned->p.rope.head_dim : append->p.attention.head_dim;
+    struct tn_vk_rope_params p = {.step = step_at(c), .head_dim = head_dim, .n_pages = c->desc->limits.n_kv_pages};
+    tn_vk_dispatch d = {.shader = "rope_append", .constants = {row_invocations(c) < 64 ? row_invocations(c) : 64}, .n_constants = 1, .node = q ? group->nodes[0] : k ? group->nodes[1] : group->nodes[2]};
+    p.a_qk = (uint32_t)tn_kv_a_qk(head_dim);
+    p.recip_a_qk = (float)(1.0 / p.a_qk);
+    if (turned) {
+        weight table;
+        TN_TRY(find_weight(c, turned->weight, &table));
+        TN_TRY(bind_weight(c, &table, 0, table.shape.n_words * 4, &d.weights));
+        p.adjacent = turned->p.rope.pairs == TN_ROPE_ADJACENT;
+    }
+    if (q) {
+        p.n_q = q->p.rope.n_heads;
+        p.q_at = c->values[q->in[0]].at;
+        p.q_stride = c->values[q->in[0]].stride;
+        p.qy_at = c->values[q->out].at;
+        p.qy_stride = c->values[q->out].stride;
+        p.q_node = poison_of(group->nodes[0]);
+        bind_out(c, q->out, &d);
+    }
+    if (append) {
+        const tn_vk_value *key = &c->values[k ? k->in[0] : append->in[0]], *value = &c->values[append->in[1]];
+        p.n_k = p.n_v = append->p.attention.n_kv_heads;
+        p.k_at = key->at;
+        p.k_stride = key->stride;
+        p.k_turn = k != NULL;
+        p.k_node = poison_of(group->nodes[1]);
+        p.v_at = value->at;
+        p.v_stride = value->stride;
+        TN_TRY(bind_kv(c, append->layer, &d.kv));
+    }
+    d.grid = grid_of(tn_vk_fixed(p.n_q + p.n_k + p.n_v), tn_vk_per_row(rows_of(c, any->in[0]), 1), tn_vk_fixed(1));
+    return tn_vk_emit(c, &d, &p, sizeof p);
+}
+
+// The split form spreads a row's chunks over the device; with many rows there is enough to do without.
+static bool attention_is_split(const tn_vk_compiler *c)
+{
+    const uint64_t chunks = c->desc->limits.n_seq_pages;
+    return c->list->n_tokens_max <= COLS_MANY && chunks > 1 && chunks * c->list->n_tokens_max <= 16384;
+}
+
+static uint64_t partial_words(const tn_vk_compiler *c, const tn_node *node)
+{
+    return (uint64_t)c->list->n_tokens_max * node->p.attention.n_heads * c->desc->limits.n_seq_pages * (node->p.attention.head_dim + 2);
+}
+
+static tn_status emit_attention(tn_vk_compiler *c, const tn_vk_group *group, uint32_t time)
+{
+    const tn_node *node = node_of(c, group->nodes[0]);
+    const tn_vk_value *q = &c->values[node->in[0]], *y = &c->values[node->out];
+    const uint32_t head_dim = node->p.attention.head_dim, n_kv_heads = node->p.attention.n_kv_heads;
+    const bool is_split = attention_is_split(c), by_units = head_dim % 8 == 0, texels = c->device->traits.use_texels && by_units;
+    const uint32_t a_qk = (uint32_t)tn_kv_a_qk(head_dim);
+    struct tn_vk_attention_params p = {.step = step_at(c),
+                                       .n_heads = node->p.attention.n_heads,
+                                       .n_kv_heads = n_kv_heads,
+                                       .head_dim = head_dim,
+                                       .q_at = q->at,
+                                       .q_stride = q->stride,
+                                       .y_at = y->at,
+                                       .y_stride = y->stride,
+                                       .partials = is_split ? (uint32_t)c->arena.spans[c->scratch[time]].at : 0,
+                                       .n_chunks_max = c->desc->limits.n_seq_pages,
+                                       .counters = c->desc->limits.n_tokens,
+                                       .a_qk = a_qk,
+                                       .recip_a_qk = (float)(1.0 / a_qk),
+                                       .recip_a_v = (float)(1.0 / 4095),
+                                       .log2e_by_sqrt = tn_ref_query_scale(1.0f, head_dim),
+                                       .node = poison_of(group->nodes[0])};
+    static const char *const names[2][2] = {{"attention_walk", "attention_walk_texel"}, {"attention_split", "attention_split_texel"}};
+    tn_vk_dispatch d = {.shader = names[is_split][texels],
+                        .constants = {is_software(c) ? SOFTWARE_INVOCATIONS : 128, head_dim, p.n_heads / n_kv_heads, by_units},
+                        .n_constants = 4,
+                        .node = group->nodes[0]};
+    const tn_vk_axis chunks = {.by = TN_VK_PER_CHUNKS, .divisor = 1, .n_max = UINT32_MAX};
+    d.grid = grid_of(is_split ? chunks : tn_vk_fixed(1), tn_vk_fixed(n_kv_heads), tn_vk_per_row(TN_ROWS_TOKENS, 1));
+    if (is_split && c->list->n_counters < c->list->n_tokens_max * n_kv_heads) c->list->n_counters = c->list->n_tokens_max * n_kv_heads;
+    TN_TRY(bind_kv(c, node->layer, &d.kv));
+    if (texels) d.kv_texels = d.kv;
+    bind_out(c, node->out, &d);
+    return tn_vk_emit(c, &d, &p, sizeof p);
+}
+
+// ---- the rest ----
+
+static tn_status emit_element(tn_vk_compiler *c, const tn_vk_group *group)
+{
+    const tn_node *node = node_of(c, group->nodes[0]);
+    const tn_vk_value *a = &c->values[node->in[0]], *b = &c->values[node->in[1]], *y = &c->values[node->out];
+    const uint32_t n = c->graph->values[node->out].width, invocations = tn_vk_invocations(c);
+    struct tn_vk_element_params p = {.n = n,
+                                     .a_at = a->at,
+                                     .a_stride = a->stride,
+                                     .b_at = b->at,
+                                     .b_stride = b->stride,
+                                     .y_at = y->at,
+                                     .y_stride = y->stride,
+                                     .node = poison_of(group->nodes[0]),
+                                     .row = row_of(c, node->in[0])};
+    const uint32_t op = node->op == TN_OP_ADD ? 0 : node->p.glu.kind == TN_GLU_RELU2 ? 1 : 2;
+    tn_vk_dispatch d = {.shader = "elementwise", .constants = {invocations, op}, .n_constants = 2, .node = group->nodes[0]};
+    d.grid = grid_of(tn_vk_fixed((n + invocations - 1) / invocations), tn_vk_per_row(rows_of(c, node->out), 1), tn_vk_fixed(1));
+    bind_out(c, node->out, &d);
+    return tn_vk_emit(c, &d, &p, sizeof p);
+}
+
+static tn_status emit_copy(tn_vk_compiler *c, const tn_vk_group *group)
+{
+    const tn_node *node = node_of(c, group->nodes[0]);
+    const tn_vk_value *x = &c->values[node->in[0]], *y = &c->values[node->out];
+    struct tn_vk_copy_params p = {.n = c->graph->values[node->out].width,
+                                  .in_at = x->at,
+                                  .in_stride = x->stride,
+                                  .y_at = y->at,
+                                  .y_stride = y->stride,
+                                  .by_logits = rows_of(c, node->in[0]) == TN_ROWS_TOKENS && rows_of(c, node->out) == TN_ROWS_LOGITS,
+                                  .logit_rows = c->step.logit_rows};
+    tn_vk_dispatch d = {.shader = "copy_rows", .constants = {tn_vk_invocations(c)}, .n_constants = 1, .node = group->nodes[0]};
+    d.grid = grid_of(tn_vk_per_row(rows_of(c, node->out), 1), tn_vk_fixed(1), tn_vk_fixed(1));
+    bind_out(c, node->out, &d);
+    return tn_vk_emit(c, &d, &p, sizeof p);
+}
+
+tn_status tn_vk_group_scratch(const tn_vk_compiler *c, const tn_vk_group *group, uint64_t *out_words)
+{
+    *out_words = 0;
+    const tn_node *node = node_of(c, group->nodes[0]);
+    if (group->kind == TN_VK_GROUP_ATTENTION && attention_is_split(c)) *out_words = partial_words(c, node);
+    if (group->kind != TN_VK_GROUP_DENSE) return TN_OK;
+    weight w;
+    TN_TRY(find_weight(c, node->weight, &w));
+    *out_words = group_codes_of(c, node, w.shape.layout).n_words;
+    return TN_OK;
+}
+
+tn_status tn_vk_emit_group(tn_vk_compiler *c, const tn_vk_group *group, uint32_t time)
+{
+    switch (group->kind) {
+    case TN_VK_GROUP_EMBED: return emit_embed(c, group);
+    case TN_VK_GROUP_ROW: return emit_row(c, group);
+    case TN_VK_GROUP_TERNARY: return emit_ternary(c, group);
+    case TN_VK_GROUP_DENSE: return emit_dense(c, group, time);
+    case TN_VK_GROUP_ROPE: return emit_rope(c, group);
+    case TN_VK_GROUP_ATTENTION: return emit_attention(c, group, time);
+    case TN_VK_GROUP_ELEMENT: return emit_element(c, group);
+    case TN_VK_GROUP_COPY: return emit_copy(c, group);
+    }
+    return TN_OK;
+}

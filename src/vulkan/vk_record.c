@@ -1,0 +1,189 @@
+// Records lists: a descriptor set a dispatch, made once; all that changes from step to step is in buffers.
+#include "vulkan/vk_record.h"
+
+#include "base/alloc.h"
+
+#include <string.h>
+
+enum { N_STORAGE = 6, N_TEXELS = 2, BINDING_WEIGHTS_TEXELS = 6, BINDING_ARENA_TEXELS = 7 };
+
+static bool same_axis(const tn_vk_axis *a, const tn_vk_axis *b)
+{
+    return a->by == b->by && a->n == b->n && a->divisor == b->divisor && a->first == b->first && a->n_max == b->n_max;
+}
+
+static bool same_grid(const tn_vk_grid *a, const tn_vk_grid *b)
+{
+    return same_axis(&a->axes[0], &b->axes[0]) && same_axis(&a->axes[1], &b->axes[1]) && same_axis(&a->axes[2], &b->axes[2]);
+}
+
+static bool is_fixed(const tn_vk_grid *grid)
+{
+    return grid->axes[0].by == TN_VK_FIXED && grid->axes[1].by == TN_VK_FIXED && grid->axes[2].by == TN_VK_FIXED;
+}
+
+tn_status tn_vk_collect_grids(tn_vk_list *list, tn_vk_grids *grids)
+{
+    TN_TRY(tn_alloc_zero(list->n_dispatches, sizeof *list->grid_slots, &list->grid_slots));
+    for (uint32_t i = 0; i < list->n_dispatches; i++) {
+        const tn_vk_grid *grid = &list->dispatches[i].grid;
+        uint32_t slot = 0;
+        while (slot < grids->n_grids && !same_grid(&grids->grids[slot], grid)) slot++;
+        list->grid_slots[i] = is_fixed(grid) ? TN_NONE : slot;
+        if (is_fixed(grid) || slot < grids->n_grids) continue;
+        TN_TRY(tn_grow(&grids->grids, &grids->capacity, (size_t)slot + 1, sizeof *grids->grids));
+        grids->grids[grids->n_grids++] = *grid;
+    }
+    return TN_OK;
+}
+
+void tn_vk_barrier(tn_vk_device *device, VkCommandBuffer commands)
+{
+    const VkAccessFlags written = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+    const VkMemoryBarrier barrier = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                                     .srcAccessMask = written,
+                                     .dstAccessMask = written | VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT |
+                                                      VK_ACCESS_INDIRECT_COMMAND_READ_BIT | VK_ACCESS_HOST_READ_BIT};
+    const VkPipelineStageFlags work = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
+    device->vk.vkCmdPipelineBarrier(commands, work, work | VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier, 0,
+                                    NULL, 0, NULL);
+}
+
+tn_status tn_vk_begin(tn_vk_device *device, VkCommandPool pool, VkCommandBuffer *commands)
+{
+    const VkCommandBufferAllocateInfo allocate = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+                                                  .commandPool = pool,
+                                                  .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+                                                  .commandBufferCount = 1};
+    if (!*commands) TN_TRY(TN_VK_CHECK(device->vk.vkAllocateCommandBuffers(device->handle, &allocate, commands), "vkAllocateCommandBuffers"));
+    const VkCommandBufferBeginInfo begin = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
+    return TN_VK_CHECK(device->vk.vkBeginCommandBuffer(*commands, &begin), "vkBeginCommandBuffer");
+}
+
+tn_status tn_vk_end(tn_vk_device *device, VkCommandBuffer commands)
+{
+    return TN_VK_CHECK(device->vk.vkEndCommandBuffer(commands), "vkEndCommandBuffer");
+}
+
+static tn_status create_descriptors(tn_vk_device *device, tn_vk_list *list)
+{
+    if (list->descriptors) return TN_VK_CHECK(device->vk.vkResetDescriptorPool(device->handle, list->descriptors, 0), "vkResetDescriptorPool");
+    const VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, N_STORAGE * list->n_dispatches},
+                                          {VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, N_TEXELS * list->n_dispatches}};
+    const VkDescriptorPoolCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, .maxSets = list->n_dispatches, .poolSizeCount = 2, .pPoolSizes = sizes};
+    return TN_VK_CHECK(device->vk.vkCreateDescriptorPool(device->handle, &info, NULL, &list->descriptors), "vkCreateDescriptorPool");
+}
+
+static void destroy_views(tn_vk_device *device, tn_vk_list *list)
+{
+    for (uint32_t i = 0; i < list->n_views; i++) device->vk.vkDestroyBufferView(device->handle, list->views[i], NULL);
+    list->n_views = 0;
+}
+
+static tn_status create_view(tn_vk_device *device, tn_vk_list *list, const tn_vk_range *range, VkBufferView *out_view)
+{
+    const VkBufferViewCreateInfo info = {.sType = VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO,
+                                         .buffer = range->buffer->handle,
+                                         .format = VK_FORMAT_R32G32B32A32_UINT,
+                                         .offset = range->offset_bytes,
+                                         .range = range->n_bytes};
+    TN_TRY(TN_VK_CHECK(device->vk.vkCreateBufferView(device->handle, &info, NULL, out_view), "vkCreateBufferView"));
+    list->views[list->n_views++] = *out_view;
+    return TN_OK;
+}
+
+// The range of an outer buffer, or the arena where the dispatch names none.
+static tn_vk_range resolve(const tn_vk_range *range, tn_vk_outer outer, const tn_vk_buffer *in, const tn_vk_buffer *out, const tn_vk_range *arena)
+{
+    tn_vk_range found = *range;
+    if (outer == TN_VK_OUTER_IN) found.buffer = in;
+    if (outer == TN_VK_OUTER_OUT) found.buffer = out;
+    return found.buffer ? found : *arena;
+}
+
+// Binds what the dispatch uses; what it does not is left out, since no shader of its reads it.
+static tn_status write_set(tn_vk_device *device, const tn_vk_bound *bound, const tn_vk_buffer *in, const tn_vk_buffer *out, tn_vk_list *list,
+                           const tn_vk_dispatch *d, VkDescriptorSet set)
+{
+    const tn_vk_range whole_arena = {bound->arena, 0, list->arena_words * 4};
+    tn_vk_range storage[N_STORAGE] = {{bound->step, 0, bound->args_offset}, {0}, d->weights, d->kv, {bound->state, 0, bound->state->base.size_bytes}, {0}};
+    storage[1] = resolve(&d->from, d->from_outer, in, out, &whole_arena);
+    storage[5] = resolve(&d->to, d->to_outer, in, out, &whole_arena);
+    const tn_vk_range *texels[N_TEXELS] = {d->kv_texels.buffer ? &d->kv_texels : &d->weights_texels, &whole_arena};
+    VkDescriptorBufferInfo buffers[N_STORAGE];
+    VkBufferView views[N_TEXELS];
+    VkWriteDescriptorSet writes[N_STORAGE + N_TEXELS];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < N_STORAGE; i++) {
+        if (!storage[i].buffer) continue;
+        buffers[i] = (VkDescriptorBufferInfo){storage[i].buffer->handle, storage[i].offset_bytes, storage[i].n_bytes};
+        writes[n++] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+                                             .dstSet = set,
+                                             .dstBinding = i,
+                                             .descriptorCount = 1,
+                                             .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                             .pBufferInfo = &buffers[i]};
+    }
+    for (uint32_t i = 0; texels[0]->buffer && i < N_TEXELS; i++) {
+        TN_TRY(create_view(device, list, texels[i], &views[i]));
+        writes[n++] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+                                             .dstSet = set,
+                                             .dstBinding = i == 0 ? BINDING_WEIGHTS_TEXELS : BINDING_ARENA_TEXELS,
+                                             .descriptorCount = 1,
+                                             .descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER,
+                                             .pTexelBufferView = &views[i]};
+    }
+    device->vk.vkUpdateDescriptorSets(device->handle, n, writes, 0, NULL);
+    return TN_OK;
+}
+
+static tn_status record_dispatch(tn_vk_device *device, const tn_vk_bound *bound, const tn_vk_buffer *in, const tn_vk_buffer *out, tn_vk_list *list,
+                                 uint32_t index)
+{
+    const tn_vk_dispatch *d = &list->dispatches[index];
+    const VkDescriptorSetAllocateInfo allocate = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
+                                                  .descriptorPool = list->descriptors,
+                                                  .descriptorSetCount = 1,
+                                                  .pSetLayouts = &device->set_layout};
+    VkPipeline pipeline;
+    VkDescriptorSet set;
+    TN_TRY(tn_vk_pipeline_get(device, d->shader, d->constants, d->n_constants, &pipeline));
+    TN_TRY(TN_VK_CHECK(device->vk.vkAllocateDescriptorSets(device->handle, &allocate, &set), "vkAllocateDescriptorSets"));
+    TN_TRY(write_set(device, bound, in, out, list, d, set));
+    tn_vk_barrier(device, list->commands);
+    device->vk.vkCmdBindPipeline(list->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+    device->vk.vkCmdBindDescriptorSets(list->commands, VK_PIPELINE_BIND_POINT_COMPUTE, device->pipeline_layout, 0, 1, &set, 0, NULL);
+    device->vk.vkCmdPushConstants(list->commands, device->pipeline_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, d->n_params * 4, d->params);
+    if (list->grid_slots[index] == TN_NONE) {
+        device->vk.vkCmdDispatch(list->commands, d->grid.axes[0].n, d->grid.axes[1].n, d->grid.axes[2].n);
+    } else {
+        device->vk.vkCmdDispatchIndirect(list->commands, bound->step->handle, bound->args_offset + (uint64_t)list->grid_slots[index] * 12);
+    }
+    return TN_OK;
+}
+
+tn_status tn_vk_record(tn_vk_device *device, VkCommandPool pool, const tn_vk_bound *bound, const tn_vk_buffer *in, const tn_vk_buffer *out,
+                       tn_vk_list *list)
+{
+    list->is_recorded = false;
+    destroy_views(device, list);
+    if (!list->views) TN_TRY(tn_alloc_zero((size_t)list->n_dispatches * N_TEXELS, sizeof(VkBufferView), &list->views));
+    TN_TRY(create_descriptors(device, list));
+    TN_TRY(tn_vk_begin(device, pool, &list->commands));
+    for (uint32_t i = 0; i < list->n_dispatches; i++) TN_TRY(record_dispatch(device, bound, in, out, list, i));
+    tn_vk_barrier(device, list->commands);
+    TN_TRY(tn_vk_end(device, list->commands));
+    list->is_recorded = true;
+    return TN_OK;
+}
+
+void tn_vk_list_deinit(tn_vk_device *device, tn_vk_list *list)
+{
+    destroy_views(device, list);
+    if (list->descriptors) device->vk.vkDestroyDescriptorPool(device->handle, list->descriptors, NULL);
+    tn_free(list->views);
+    tn_free(list->grid_slots);
+    tn_free(list->dispatches);
+    *list = (tn_vk_list){0}; // its command buffer goes with the pool
+}

@@ -1,0 +1,30 @@
+// Command buffers of a program: what begins every step, copies of pages, and one for each list.
+#ifndef TN_VULKAN_VK_RECORD_H
+#define TN_VULKAN_VK_RECORD_H
+
+#include "vulkan/vk_list.h"
+
+// The distinct grids of a program's lists that a step fills in: the host writes the arguments of every indirect dispatch beside the step.
+typedef struct tn_vk_grids {
+    tn_vk_grid *grids; // owned
+    uint32_t n_grids;
+    size_t capacity;
+} tn_vk_grids;
+
+// What is bound beside a dispatch's own ranges.
+typedef struct tn_vk_bound {
+    const tn_vk_buffer *step, *arena, *state;
+    uint64_t args_offset; // bytes of `step`: where the arguments of grid 0 lie
+} tn_vk_bound;
+
+// Finds or adds each grid of the list that is not fixed, and fills list->grid_slots.  Errors: OUT_OF_MEMORY.
+tn_status tn_vk_collect_grids(tn_vk_list *list, tn_vk_grids *grids);
+// Records the dispatches of the list, with one barrier before each.  Errors: OUT_OF_MEMORY, DEVICE_LOST, INTERNAL.
+tn_status tn_vk_record(tn_vk_device *device, VkCommandPool pool, const tn_vk_bound *bound, const tn_vk_buffer *in, const tn_vk_buffer *out,
+                       tn_vk_list *list);
+// All that was written before is seen by what comes after, in shaders, copies, arguments and on the host.
+void tn_vk_barrier(tn_vk_device *device, VkCommandBuffer commands);
+tn_status tn_vk_begin(tn_vk_device *device, VkCommandPool pool, VkCommandBuffer *commands);
+tn_status tn_vk_end(tn_vk_device *device, VkCommandBuffer commands);
+
+#endif
