@@ -98,6 +98,8 @@ struct tn_vk_rope_params {
     TN_UINT n_k, k_at, k_stride, k_turn, k_node;           // heads that are appended as keys; k_turn: turned first
     TN_UINT n_v, v_at, v_stride;                           // heads that are appended as values
     TN_UINT n_pages;                                       // of the KV binding (one layer)
+    TN_UINT a_qk;                                          // A of keys
+    TN_FLOAT recip_a_qk;                                   // RN(1/A)
 };
 
 // attention: see the shader.
