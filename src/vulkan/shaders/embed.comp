@@ -35,11 +35,11 @@ vec4 quad_of(uint row, uint quad)
 #else // blocks of 256 elements: 64 quads, the bytes of a word
 vec4 floats_of(ivec4 q) { return vec4(small_float(q.x), small_float(q.y), small_float(q.z), small_float(q.w)); }
 #if defined(TN_DENSE_Q8_0) || defined(TN_DENSE_Q4_0)
-// One of 8 f16 scales in a unit, each of 32 elements.
+// One of 8 f16 scales in a unit, each of 32 elements. FL leaves halves as they are: the smallest is 2^-24.
 float scale_of(uint row, uint unit, uint group)
 {
     const uint pair = unit_word(row, unit, group / 2u);
-    return fl(f16_float(group % 2u == 0u ? pair & 0xffffu : pair >> 16));
+    return f16_float(group % 2u == 0u ? pair & 0xffffu : pair >> 16);
 }
 #endif
 #if defined(TN_DENSE_Q8_0)
