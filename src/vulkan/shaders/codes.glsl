@@ -5,6 +5,9 @@
 const uint CODES_DOT = 0u; // 4 codes a word, natural order: for dot products of 4 bytes
 const uint CODES_MUL = 1u; // 2 words for 4 codes, (c0 << 16) + c2 and (c1 << 16) + c3: for multiplies of 32 bits
 
+const uint QUANT_LEAST = 0x3727c5acu; // 1e-5: an absmax that is smaller counts as this
+const uint RECIP_127 = 0x3c010204u;   // RN(1/127)
+
 // Codes of scaled values, nearest, ties to even. A value that is no code, as NaN gives it, still gives one of 8 bits.
 ivec4 codes_of(vec4 scaled)
 {

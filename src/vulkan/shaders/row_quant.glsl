@@ -110,17 +110,15 @@ void row_clear()
     }
 }
 
-const uint ROW_1EM5 = 0x3727c5acu; // 1e-5
-
 void row_norm_quant(tn_vk_row_params p, uint row)
 {
     row_clear();
     const float r = row_rms_recip(p, row_sum_squares(p, row, true));
     barrier();
     const float a = uintBitsToFloat(row_max), an = a * r;
-    const bool is_big = an >= uintBitsToFloat(ROW_1EM5);
+    const bool is_big = an >= uintBitsToFloat(QUANT_LEAST);
     const float to_codes = is_big ? 127.0 * recip(a) : r * 12700000.0;
-    const float scale = is_big ? an * uintBitsToFloat(0x3c010204u) : uintBitsToFloat(0x33a917dcu); // RN(1/127), RN(1e-5/127)
+    const float scale = is_big ? an * uintBitsToFloat(RECIP_127) : uintBitsToFloat(0x33a917dcu); // RN(1e-5/127)
     row_store(p, row, true, to_codes, scale);
 }
 
@@ -133,8 +131,8 @@ void row_quant(tn_vk_row_params p, uint row)
         largest = max(largest, abs_bits_max(floats_within(row_x4(p, row, unit), unit, p.n)));
     atomicMax(row_max, largest);
     barrier();
-    const float a = uintBitsToFloat(max(row_max, ROW_1EM5));
-    row_store(p, row, false, 127.0 * recip(a), a * uintBitsToFloat(0x3c010204u));
+    const float a = uintBitsToFloat(max(row_max, QUANT_LEAST));
+    row_store(p, row, false, 127.0 * recip(a), a * uintBitsToFloat(RECIP_127));
 }
 
 #endif
