@@ -20,6 +20,7 @@ RULES = {
     "backend": ["graph/op.h", "format/dtype.h", "base"],
     "ref": ["graph/op.h", "format", "base"],
     "cpu": ["ref", "backend", "graph/op.h", "format/dtype.h", "base"],
+    "cuda": ["ref", "backend", "graph/op.h", "format/dtype.h", "base"],
     "vulkan": ["ref", "backend", "graph/op.h", "format/dtype.h", "format/dense.h", "base"],
     "scheduler": ["graph", "backend", "base"],
     "model": ["graph", "format", "base"],
@@ -31,6 +32,8 @@ OWNERS = {
     "hwloc.h": ["src/scheduler/topology.c"],
     "jansson.h": ["src/format/json.c", "tools/ternion/json_out.h"],
     "utf8proc.h": ["src/model/unicode.c"],
+    "volk.h": ["src/vulkan/vk_loader.c"],
+    "vulkan/vulkan_core.h": ["src/vulkan/vk_api.h"],
     "xxhash.h": ["src/base/hash.c", "tools/ternion/batch_reader.c", "tools/ternion/bytes_hash.c", "tools/ternion/cmd_logits.c", "tools/ternion/trace.c"],
 }
 

@@ -33,6 +33,14 @@ typedef struct tn_cpu_share {
     void *bind_ctx;
 } tn_cpu_share;
 
+// What a backend keeps for a host from call to call, so that a driver is loaded once. Zero-initialise; belongs to whoever made the host's
+// struct, who calls `release`, where there is one, after all devices are closed.
+typedef struct tn_backend_keep {
+    void *state;
+    void (*release)(void *state);
+    char absent[256]; // why there is no device of the backend, one line; "" where there are some or nobody asked yet
+} tn_backend_keep;
+
 // What backends may know of the host. Borrowed; outlives every device.
 typedef struct tn_backend_host {
     uint32_t n_cpu_shares;
@@ -41,6 +49,11 @@ typedef struct tn_backend_host {
     const char *cpu_packing; // layout of ternary weights, "t2_16" or "t5_16"; NULL: the faster one, measured
     const char *cpu_skip;    // "auto", "on", "off": squared-ReLU skipping; NULL: auto
     tn_log log;
+    bool vulkan_off;                        // there are no Vulkan devices, and no driver is looked for
+    const char *vulkan_kernels;             // "dot", "mul", "mul_texel"; NULL: by the device
+    const char *cache_folder;               // where a driver's compiled shaders are kept; NULL: nowhere
+    tn_backend_keep *vulkan_keep;           // NULL: every call loads the driver anew
+    const struct tn_vk_hooks *vulkan_hooks; // vulkan/vk_loader.h, for tests; NULL: none
 } tn_backend_host;
 
 typedef struct tn_device_desc {
@@ -50,6 +63,13 @@ typedef struct tn_device_desc {
     uint32_t n_threads;
     uint64_t memory_bytes, memory_free_bytes;
     bool is_software;
+    // "", or 0, where the notion does not apply.
+    char driver[96];      // name and version
+    char bus_id[16];      // "0000:01:00.0"
+    char kernels[16];     // form of the kernels where isa says nothing: "dot"
+    char integer_dot[16]; // "fast", "emulated", "none"
+    uint32_t subgroup_size;
+    char unusable[256]; // why the device cannot be opened, one line; "" where it can
 } tn_device_desc;
 
 // Where a packed weight lies and in which form.

@@ -43,6 +43,7 @@ struct tn_vk_embed_params {
     TN_UINT n;              // elements of a row
     TN_UINT y_at, y_stride; // out binding
     TN_UINT node;
+    TN_UINT first_row, n_rows; // of the table that are bound; rows of other tokens are left alone
 };
 
 // row_quant: one workgroup a row. Spec constant ROW_OP: 0 norm, 1 norm_quant, 2 quant.

@@ -1,0 +1,40 @@
+// The Vulkan loader: found at run time, an instance, and the table of functions.
+#ifndef TN_VULKAN_VK_LOADER_H
+#define TN_VULKAN_VK_LOADER_H
+
+#include "backend/backend.h"
+#include "vulkan/vk_api.h"
+
+typedef enum tn_vk_level { TN_VK_LEVEL_GLOBAL, TN_VK_LEVEL_INSTANCE, TN_VK_LEVEL_DEVICE } tn_vk_level;
+
+// How tests stand between ternion and the driver (tn_backend_host.vulkan_hooks).
+typedef struct tn_vk_hooks {
+    // Called when the functions of a level have been filled in, which it may replace; NULL: none are.
+    void (*wrap)(void *ctx, tn_vk_level level, tn_vk_api *api);
+    void *ctx;
+    PFN_vkGetInstanceProcAddr get_proc_addr; // NULL: the loader's
+    bool no_loader;                          // as if there were no loader
+    bool force_staging;                      // device memory is never mapped, as on a discrete GPU
+} tn_vk_hooks;
+
+// An instance and the devices that it found; where Vulkan cannot be had, none and the reason.
+typedef struct tn_vk_instance {
+    uint32_t n_users;
+    tn_vk_api vk; // global and instance functions
+    PFN_vkGetDeviceProcAddr get_device_proc_addr;
+    VkInstance handle;
+    uint32_t api_version; // what was asked for
+    uint32_t n_devices;
+    VkPhysicalDevice *devices;
+    const tn_vk_hooks *hooks;
+    char absent[256]; // why there are no devices; "" where there are some
+} tn_vk_instance;
+
+// The host's instance, made when first asked for; without tn_backend_host.vulkan_keep a new one. Loader, driver or device may be absent:
+// that is no failure.  Errors: OUT_OF_MEMORY.    Threads: one at a time for a host.
+tn_status tn_vk_instance_acquire(const tn_backend_host *host, tn_vk_instance **out_instance);
+void tn_vk_instance_release(tn_vk_instance *instance); // NULL is fine
+// Fills the device's level of the table.  Errors: UNAVAILABLE (the driver lacks a function).
+tn_status tn_vk_device_functions(const tn_vk_instance *instance, VkDevice device, tn_vk_api *vk);
+
+#endif
