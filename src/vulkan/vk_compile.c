@@ -168,8 +168,9 @@ static tn_status emit_copy(tn_vk_compiler *c, uint32_t value, bool is_in, tn_vk_
     if (is_in) p = (struct tn_vk_copy_params){.n = shape->width, .in_stride = shape->width, .y_at = v->at, .y_stride = v->stride};
     const uint64_t n_bytes = (uint64_t)tn_vk_rows_max(c->list, shape->rows) * shape->width * 4;
     tn_vk_dispatch d = {.shader = "copy_rows", .constants = {tn_vk_invocations(c)}, .n_constants = 1, .node = TN_NONE};
-    d.grid.axes[0] = tn_vk_per_row(shape->rows, 1);
-    d.grid.axes[1] = d.grid.axes[2] = tn_vk_fixed(1);
+    d.grid.axes[0] = tn_vk_fixed((shape->width + d.constants[0] - 1) / d.constants[0]);
+    d.grid.axes[1] = tn_vk_per_row(shape->rows, 1);
+    d.grid.axes[2] = tn_vk_fixed(1);
     tn_vk_range *range = is_in ? &d.from : &d.to;
     *range = (tn_vk_range){.buffer = tap, .n_bytes = n_bytes};
     if (is_in) d.from_outer = outer;

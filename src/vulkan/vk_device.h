@@ -62,8 +62,8 @@ tn_status tn_vk_check_at(const char *file, int line, VkResult result, const char
 // "VK_ERROR_DEVICE_LOST"; static text.
 const char *tn_vk_result_name(VkResult result);
 
-// Submits a recorded command buffer and gives the timeline's value that its end signals.
-tn_status tn_vk_submit(tn_vk_device *device, VkCommandBuffer commands, uint64_t *out_value);
+// Submits recorded command buffers, one after another, and gives the timeline's value that the end of all signals.
+tn_status tn_vk_submit(tn_vk_device *device, const VkCommandBuffer *commands, uint32_t n_commands, uint64_t *out_value);
 // Waits until the timeline reaches `value`.  Errors: DEVICE_LOST (also where it takes longer than ten minutes).
 tn_status tn_vk_wait(tn_vk_device *device, uint64_t value);
 

@@ -81,9 +81,8 @@ static tn_status bind_weight(const tn_vk_compiler *c, const weight *w, uint64_t 
 }
 
 // The same as texels, of which there are whole ones only.
-static void bind_texels(const tn_vk_compiler *c, tn_vk_dispatch *d)
+static void bind_texels(tn_vk_dispatch *d)
 {
-    if (!c->device->traits.use_texels) return;
     d->weights_texels = d->weights;
     d->weights_texels.n_bytes &= ~(uint64_t)15;
 }
@@ -96,13 +95,15 @@ static const char *const embed_shaders[] = {[TN_VK_LAYOUT_F32] = "embed_f32",   
 static struct tn_vk_dense_at dense_at(const tn_vk_weight_shape *shape)
 {
     return (struct tn_vk_dense_at){
-        .n_units = shape->n_units, .interleave = shape->interleave, .group_words = (uint32_t)shape->group_words, .n_blocks = shape->n_blocks};
+        .n_units = shape->n_units, .interleave = shape->interleave, .n_blocks = shape->n_blocks};
 }
 
-// Rows that one binding holds, in whole row groups.
+// Rows that one binding holds, in whole row groups: as many as let every part's scales begin at a multiple of 256 bytes.
 static tn_status rows_bound(const tn_vk_compiler *c, const tn_vk_weight_shape *shape, uint32_t *out_rows)
 {
-    const uint64_t groups = c->device->limits.range_bytes / (shape->group_words * 4);
+    enum { PART_GROUPS = 64 };
+    uint64_t groups = c->device->limits.range_bytes / (shape->group_words * 4);
+    if (groups < shape->n_groups) groups = groups / PART_GROUPS * PART_GROUPS;
     if (groups == 0)
         return tn_fail(TN_UNSUPPORTED, "%s: rows of %u weights are more than the device binds at once", c->device->name, (unsigned)shape->n_cols);
     const uint64_t rows = groups * shape->interleave;
@@ -110,9 +111,13 @@ static tn_status rows_bound(const tn_vk_compiler *c, const tn_vk_weight_shape *s
     return TN_OK;
 }
 
-static uint64_t slice_bytes(const tn_vk_weight_shape *shape, uint32_t n_rows)
+// Binds rows [first, first + n) of a dense weight and, where they have some of their own, their scales.
+static tn_status bind_rows(const tn_vk_compiler *c, const weight *w, uint32_t first, uint32_t n, tn_vk_dispatch *d)
 {
-    return (uint64_t)((n_rows + shape->interleave - 1) / shape->interleave) * shape->group_words * 4;
+    const uint64_t group = first / w->shape.interleave, n_groups = (n + w->shape.interleave - 1) / w->shape.interleave;
+    TN_TRY(bind_weight(c, w, group * w->shape.group_words * 4, n_groups * w->shape.group_words * 4, &d->weights));
+    if (w->shape.scale_words == 0) return TN_OK;
+    return bind_weight(c, w, (w->shape.scales_at + group * w->shape.scale_words) * 4, n_groups * w->shape.scale_words * 4, &d->kv);
 }
 
 // A dispatch for each part of the table that one binding holds; each looks up the tokens that are in its part.
@@ -136,7 +141,7 @@ static tn_status emit_embed(tn_vk_compiler *c, const tn_vk_group *group)
                                        .n_rows = n};
         tn_vk_dispatch d = {.shader = embed_shaders[w.shape.layout], .constants = {tn_vk_invocations(c)}, .n_constants = 1, .node = group->nodes[0]};
         d.grid = grid_of(tn_vk_per_row(TN_ROWS_TOKENS, 1), tn_vk_fixed(1), tn_vk_fixed(1));
-        TN_TRY(bind_weight(c, &w, slice_bytes(&w.shape, first), slice_bytes(&w.shape, n), &d.weights));
+        TN_TRY(bind_rows(c, &w, first, n, &d));
         bind_out(c, node->out, &d);
         TN_TRY(tn_vk_emit(c, &d, &p, sizeof p));
     }
@@ -172,8 +177,9 @@ static tn_status emit_row(tn_vk_compiler *c, const tn_vk_group *group)
 {
     const tn_node *node = node_of(c, group->nodes[0]);
     struct tn_vk_row_params p;
-    tn_vk_dispatch d = {.shader = "row_quant", .n_constants = 3, .node = group->nodes[0]};
+    tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "row_quant_texel" : "row_quant", .n_constants = 3, .node = group->nodes[0]};
     TN_TRY(fill_row_params(c, group->nodes[0], &p, &d.constants[1], &d.weights));
+    bind_texels(&d);
     d.constants[0] = c->device->traits.n_row_threads;
     d.constants[2] = !c->device->traits.use_dot;
     d.grid = grid_of(tn_vk_per_row(rows_of(c, node->in[0]), 1), tn_vk_fixed(1), tn_vk_fixed(1));
@@ -266,7 +272,7 @@ static tn_status emit_ternary(tn_vk_compiler *c, const tn_vk_group *group)
     memcpy(d.constants, constants, sizeof constants);
     d.grid = grid_of(tn_vk_fixed(n_blocks), tn_vk_per_row(rows_of(c, first->in[0]), cols_of(c)), tn_vk_fixed(1));
     TN_TRY(bind_weight(c, &w[0], begin - w[0].packed->offset_bytes, end - begin, &d.weights));
-    bind_texels(c, &d);
+    bind_texels(&d);
     if (d.weights_texels.n_bytes > codes_end - begin) d.weights_texels.n_bytes = codes_end - begin;
     bind_out(c, out, &d);
     return tn_vk_emit(c, &d, &p, sizeof p);
@@ -322,7 +328,7 @@ static tn_status emit_quant_group(tn_vk_compiler *c, const tn_node *node, const 
                                    .scales_stride = g->scales_stride,
                                    .sums = at + g->sums,
                                    .sums_stride = g->sums_stride};
-    tn_vk_dispatch d = {.shader = "quant_group", .constants = {c->device->traits.n_row_threads, !c->device->traits.use_dot}, .n_constants = 2, .node = TN_NONE};
+    tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "quant_group_texel" : "quant_group", .constants = {c->device->traits.n_row_threads, !c->device->traits.use_dot}, .n_constants = 2, .node = TN_NONE};
     d.grid = grid_of(tn_vk_per_row(rows_of(c, node->in[0]), 1), tn_vk_fixed(1), tn_vk_fixed(1));
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
@@ -381,8 +387,8 @@ static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_vk_group *group, c
     tokens.first = slice->first_token;
     tokens.n_max = slice->n_tokens;
     d.grid = grid_of(tn_vk_fixed((slice->n_rows + block - 1) / block), tokens, tn_vk_fixed(1));
-    TN_TRY(bind_weight(c, w, slice_bytes(&w->shape, slice->first_row), slice_bytes(&w->shape, slice->n_rows), &d.weights));
-    bind_texels(c, &d);
+    TN_TRY(bind_rows(c, w, slice->first_row, slice->n_rows, &d));
+    bind_texels(&d);
     if (is_outside) {
         d.to_outer = TN_VK_OUTER_OUT;
         d.to.offset_bytes = (uint64_t)slice->first_token * y->stride * 4;
@@ -517,7 +523,7 @@ static tn_status emit_attention(tn_vk_compiler *c, const tn_vk_group *group, uin
     d.grid = grid_of(is_split ? chunks : tn_vk_fixed(1), tn_vk_fixed(n_kv_heads), tn_vk_per_row(TN_ROWS_TOKENS, 1));
     if (is_split && c->list->n_counters < c->list->n_tokens_max * n_kv_heads) c->list->n_counters = c->list->n_tokens_max * n_kv_heads;
     TN_TRY(bind_kv(c, node->layer, &d.kv));
-    if (texels) d.kv_texels = d.kv;
+    d.weights_texels = d.kv;
     bind_out(c, node->out, &d);
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
@@ -557,7 +563,7 @@ static tn_status emit_copy(tn_vk_compiler *c, const tn_vk_group *group)
                                   .by_logits = rows_of(c, node->in[0]) == TN_ROWS_TOKENS && rows_of(c, node->out) == TN_ROWS_LOGITS,
                                   .logit_rows = c->step.logit_rows};
     tn_vk_dispatch d = {.shader = "copy_rows", .constants = {tn_vk_invocations(c)}, .n_constants = 1, .node = group->nodes[0]};
-    d.grid = grid_of(tn_vk_per_row(rows_of(c, node->out), 1), tn_vk_fixed(1), tn_vk_fixed(1));
+    d.grid = grid_of(tn_vk_fixed((p.n + tn_vk_invocations(c) - 1) / tn_vk_invocations(c)), tn_vk_per_row(rows_of(c, node->out), 1), tn_vk_fixed(1));
     bind_out(c, node->out, &d);
     return tn_vk_emit(c, &d, &p, sizeof p);
 }

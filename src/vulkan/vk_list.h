@@ -35,7 +35,8 @@ typedef struct tn_vk_dispatch {
     uint32_t params[32], n_params; // words of push constants
     tn_vk_grid grid;
     uint32_t node; // index in the graph, of the first node; TN_NONE: none
-    tn_vk_range weights, weights_texels, kv, kv_texels;
+    tn_vk_range weights, kv;
+    tn_vk_range weights_texels; // what the first texel binding holds: of attention the KV pages
     tn_vk_range from; // bound in place of the arena for reading: copies from outside
     tn_vk_range to;   // bound for what the op stores; NULL: the arena
     tn_vk_outer from_outer, to_outer; // the submit's buffers; `offset_bytes` and `n_bytes` of the range count

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum { N_STORAGE = 6, N_TEXELS = 2, BINDING_WEIGHTS_TEXELS = 6, BINDING_ARENA_TEXELS = 7 };
+enum { N_STORAGE = 6, N_TEXELS = 2 }; // bindings of shaders/common.glsl: texels of the weights (attention: of the KV pages), then of the arena
 
 static bool same_axis(const tn_vk_axis *a, const tn_vk_axis *b)
 {
@@ -102,22 +102,25 @@ static tn_vk_range resolve(const tn_vk_range *range, tn_vk_outer outer, const tn
     return found.buffer ? found : *arena;
 }
 
-// Binds what the dispatch uses; what it does not is left out, since no shader of its reads it.
+// Every binding is bound: to the arena where the dispatch has nothing for it and its shader does not look.
 static tn_status write_set(tn_vk_device *device, const tn_vk_bound *bound, const tn_vk_buffer *in, const tn_vk_buffer *out, tn_vk_list *list,
                            const tn_vk_dispatch *d, VkDescriptorSet set)
 {
     const tn_vk_range whole_arena = {bound->arena, 0, list->arena_words * 4};
-    tn_vk_range storage[N_STORAGE] = {{bound->step, 0, bound->args_offset}, {0}, d->weights, d->kv, {bound->state, 0, bound->state->base.size_bytes}, {0}};
-    storage[1] = resolve(&d->from, d->from_outer, in, out, &whole_arena);
-    storage[5] = resolve(&d->to, d->to_outer, in, out, &whole_arena);
-    const tn_vk_range *texels[N_TEXELS] = {d->kv_texels.buffer ? &d->kv_texels : &d->weights_texels, &whole_arena};
+    const tn_vk_range storage[N_STORAGE] = {{bound->step, 0, bound->args_offset},
+                                            resolve(&d->from, d->from_outer, in, out, &whole_arena),
+                                            d->weights,
+                                            d->kv,
+                                            {bound->state, 0, bound->state->base.size_bytes},
+                                            resolve(&d->to, d->to_outer, in, out, &whole_arena)};
+    const tn_vk_range texels[N_TEXELS] = {d->weights_texels, whole_arena};
     VkDescriptorBufferInfo buffers[N_STORAGE];
     VkBufferView views[N_TEXELS];
     VkWriteDescriptorSet writes[N_STORAGE + N_TEXELS];
     uint32_t n = 0;
     for (uint32_t i = 0; i < N_STORAGE; i++) {
-        if (!storage[i].buffer) continue;
-        buffers[i] = (VkDescriptorBufferInfo){storage[i].buffer->handle, storage[i].offset_bytes, storage[i].n_bytes};
+        const tn_vk_range *range = storage[i].buffer ? &storage[i] : &whole_arena;
+        buffers[i] = (VkDescriptorBufferInfo){range->buffer->handle, range->offset_bytes, range->n_bytes};
         writes[n++] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
                                              .dstSet = set,
                                              .dstBinding = i,
@@ -125,11 +128,11 @@ static tn_status write_set(tn_vk_device *device, const tn_vk_bound *bound, const
                                              .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
                                              .pBufferInfo = &buffers[i]};
     }
-    for (uint32_t i = 0; texels[0]->buffer && i < N_TEXELS; i++) {
-        TN_TRY(create_view(device, list, texels[i], &views[i]));
+    for (uint32_t i = 0; device->traits.use_texels && i < N_TEXELS; i++) {
+        TN_TRY(create_view(device, list, texels[i].buffer ? &texels[i] : &whole_arena, &views[i]));
         writes[n++] = (VkWriteDescriptorSet){.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
                                              .dstSet = set,
-                                             .dstBinding = i == 0 ? BINDING_WEIGHTS_TEXELS : BINDING_ARENA_TEXELS,
+                                             .dstBinding = N_STORAGE + i,
                                              .descriptorCount = 1,
                                              .descriptorType = VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER,
                                              .pTexelBufferView = &views[i]};

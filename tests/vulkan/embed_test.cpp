@@ -130,10 +130,11 @@ void check(ShaderRig *rig, const Type &t, uint32_t n, uint32_t interleave, uint3
     p.y_at = 5;
     p.y_stride = n + 2;
     p.node = kNode;
+    p.n_rows = kWeightRows;
     Bindings b;
     b.step.assign(p.tokens, 0);
     b.step.insert(b.step.end(), tokens.begin(), tokens.end());
-    b.weights = packed.words();
+    b.weights = b.kv = packed.words();
     b.state.assign(tokens.size(), 0xffffffff);
     std::vector<uint32_t> want(p.y_at + tokens.size() * p.y_stride + 1, kCanary);
     std::vector<float> y(n);
@@ -182,9 +183,10 @@ TEST(EmbedPoison, RowsWithWhatIsNoNumberAreMarked)
         p.w = packed.at();
         p.n = p.y_stride = 64;
         p.node = kNode;
+        p.n_rows = kWeightRows;
         Bindings b;
         b.step = {0, 1, 2};
-        b.weights = packed.words();
+        b.weights = b.kv = packed.words();
         b.state.assign(3, 0xffffffff);
         b.out.assign(3 * 64, 0);
         rig.run("embed_f16", {32}, p, 3, 1, 1, &b);

@@ -75,7 +75,8 @@ vec4 quad_of(uint row, uint quad)
     const uvec4 code = low_bits(row, unit + in_block / 8u, in_block % 8u) | high_bits(row, unit + 8u + in_block / 16u, in_block % 16u) << 4;
     const uint factors = unit_word(row, unit + 12u, in_block / 16u);
     const int factor = int(factors << (24u - 8u * (in_block / 4u % 4u))) >> 24;
-    const float d = weights_f32(p.w.scales_at + ((row / p.w.interleave) * p.w.n_blocks + block) * p.w.interleave + row % p.w.interleave);
+    const uint scale = p.w.scales_at + ((row / p.w.interleave) * p.w.n_blocks + block) * p.w.interleave + row % p.w.interleave;
+    const float d = uintBitsToFloat(kv[scale]);
     return fl4(vec4(d * small_float(factor)) * floats_of(ivec4(code) - 32));
 }
 #endif
@@ -84,7 +85,8 @@ vec4 quad_of(uint row, uint quad)
 
 void main()
 {
-    const uint row = gl_WorkGroupID.x, token = step_words[p.tokens + row];
+    const uint row = gl_WorkGroupID.x, token = step_words[p.tokens + row] - p.first_row;
+    if (token >= p.n_rows) return; // in another part of the table
     uint largest = 0u;
     for (uint quad = gl_LocalInvocationID.x; 4u * quad < p.n; quad += gl_WorkGroupSize.x) {
         const vec4 y = quad_of(token, quad);

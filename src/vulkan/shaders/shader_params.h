@@ -25,15 +25,16 @@ struct tn_vk_row_of {
     TN_UINT logit_rows; // word of the step
 };
 
-// How the rows of a dense weight lie (vk_pack.h): group g = r / interleave begins at word at + g * group_words of the weights binding; unit u
-// (16 bytes) of row r is uvec4 number (at + g * group_words) / 4 + u * interleave + r % interleave; Q6_K's f32 scale of block b is word
-// at + g * group_words + n_units * interleave * 4 + b * interleave + r % interleave.
+// How the rows of a dense weight lie (vk_pack.h): unit u (16 bytes) of row r is uvec4 number
+//     at / 4 + ((r / interleave) * n_units + u) * interleave + r % interleave
+// of the weights binding; Q6_K's f32 scale of block b is word scales_at + ((r / interleave) * n_blocks + b) * interleave + r % interleave of
+// the KV binding, where the weight's scales are bound: one binding need not reach from the units to their scales.
 struct tn_vk_dense_at {
-    TN_UINT at;          // a multiple of 4
-    TN_UINT n_units;     // of a row
-    TN_UINT interleave;  // 16, or 1
-    TN_UINT group_words; // a multiple of 4
-    TN_UINT n_blocks;    // of 256 elements, of a row
+    TN_UINT at;         // a multiple of 4
+    TN_UINT n_units;    // of a row
+    TN_UINT interleave; // 16, or 1
+    TN_UINT scales_at;
+    TN_UINT n_blocks; // of 256 elements, of a row
 };
 
 // embed: one workgroup a row; tokens -> f32 rows of `out`.
@@ -119,7 +120,7 @@ struct tn_vk_attention_params {
 
 // matmul_dense: y = x . W^T over rows [first_row, first_row + n_rows) of W; one lane a row of W. See the shader for the grid.
 struct tn_vk_dense_params {
-    TN_PART(tn_vk_dense_at) w; // `at` is where the group of row first_row, a multiple of 16, begins
+    TN_PART(tn_vk_dense_at) w; // of row first_row, a multiple of 16, and those behind it
     TN_UINT n, first_row, n_rows;
     TN_UINT x_at, x_stride;                           // arena: f32, or code words
     TN_UINT scales, scales_stride, sums, sums_stride; // of quant_group

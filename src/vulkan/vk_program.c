@@ -1,0 +1,389 @@
+// Programs: lists for steps of one token, of a few and of many, recorded when first needed, and submits of them.
+#include "vulkan/vk_program.h"
+
+#include "backend/step_check.h"
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "vulkan/vk_compile.h"
+#include "vulkan/vk_record.h"
+
+#include <string.h>
+
+enum { LIST_ONE, LIST_FEW, LIST_MANY, N_LISTS, FEW_TOKENS = 8 };
+
+// A step's arguments of indirect dispatches.
+typedef struct indirect_args {
+    uint32_t x, y, z;
+} indirect_args;
+
+typedef struct tn_vk_program {
+    tn_program base;
+    tn_vk_device *device;
+    tn_step_layout step_layout;
+    tn_step_checker checker;
+    uint32_t in_value, out_value;
+    uint64_t in_row_bytes, out_row_bytes;
+    tn_rows in_rows, out_rows;
+    tn_vk_list lists[N_LISTS]; // without dispatches: no step needs it
+    tn_vk_list copies_list;
+    tn_vk_grids grids;
+    uint64_t args_offset; // bytes of the step's buffers where the arguments begin
+    // The step on the host's side, and where shaders read it: the same buffer where the device's memory is mapped.
+    tn_vk_buffer *step_host, *step;
+    tn_vk_buffer *arena, *state, *poison_host;
+    VkCommandPool pool;
+    VkCommandBuffer begin, end; // take the step to the device and clear the poison; take the poison to the host
+    tn_program_stats *stats;
+
+    // The submit in flight.
+    bool is_in_flight;
+    uint64_t fence;
+    uint32_t n_tokens;
+    uint32_t *poison; // the caller's
+    struct tn_vk_program *next;
+} tn_vk_program;
+
+static tn_vk_program *program_of(tn_program *program) { return (tn_vk_program *)program; }
+
+// ---- creation ----
+
+static tn_status check_desc(const tn_device *device, const tn_program_desc *desc)
+{
+    const tn_graph *graph = desc->graph;
+    if (desc->n_nodes == 0 || desc->first_node > graph->n_nodes || desc->n_nodes > graph->n_nodes - desc->first_node)
+        return tn_vk_bad_desc("its nodes are not in the graph");
+    if (desc->limits.n_tokens == 0 || desc->limits.n_seqs == 0) return tn_vk_bad_desc("its steps have no tokens or no sequences");
+    if (desc->in_value != TN_NONE && (desc->in_value >= graph->n_values || graph->values[desc->in_value].type != TN_VALUE_F32))
+        return tn_vk_bad_desc("its input is not a f32 value of the graph");
+    if (desc->out_value >= graph->n_values || graph->values[desc->out_value].type != TN_VALUE_F32 || desc->out_value == desc->in_value)
+        return tn_vk_bad_desc("its output is not a f32 value that it computes");
+    for (uint32_t t = 0; t < desc->n_taps; t++) {
+        if (desc->taps[t].value >= graph->n_values) return tn_vk_bad_desc("it taps a value that it does not compute");
+    }
+    if (desc->n_layers != 0 && desc->kv) {
+        uint64_t bytes = tn_kv_page_layer_bytes(graph->n_kv_heads, graph->head_dim);
+        if (!tn_ckd_mul(bytes, desc->n_layers, &bytes) || !tn_ckd_mul(bytes, desc->limits.n_kv_pages, &bytes))
+            return tn_vk_bad_desc("its KV cache does not fit into memory");
+        TN_TRY(tn_vk_buffer_check(device, desc->kv, 0, bytes, "KV cache"));
+    }
+    return TN_OK;
+}
+
+static tn_status fill_checker(tn_vk_program *program, const tn_program_desc *desc)
+{
+    TN_TRY(tn_step_checker_init(&program->checker, &desc->limits));
+    const uint64_t positions = (uint64_t)desc->limits.n_seq_pages * TN_KV_PAGE_POSITIONS;
+    program->checker.n_vocab = desc->graph->n_vocab;
+    if (desc->n_layers != 0 && positions < UINT32_MAX) program->checker.n_positions = (uint32_t)positions;
+    for (uint32_t i = 0; i < desc->n_nodes; i++) {
+        const tn_op op = desc->graph->nodes[desc->first_node + i].op;
+        if (op == TN_OP_EMBED) program->checker.reads_tokens = true;
+        if (op == TN_OP_KV_APPEND || op == TN_OP_ATTENTION) program->checker.reads_kv = true;
+        if (op == TN_OP_ROPE && desc->graph->n_ctx < program->checker.n_positions) program->checker.n_positions = desc->graph->n_ctx;
+    }
+    return TN_OK;
+}
+
+static void fill_borders(tn_vk_program *program, const tn_program_desc *desc)
+{
+    const tn_value *values = desc->graph->values;
+    program->in_value = desc->in_value;
+    program->out_value = desc->out_value;
+    program->out_rows = values[desc->out_value].rows;
+    program->out_row_bytes = (uint64_t)values[desc->out_value].width * sizeof(float);
+    if (desc->in_value == TN_NONE) return;
+    program->in_rows = values[desc->in_value].rows;
+    program->in_row_bytes = (uint64_t)values[desc->in_value].width * sizeof(float);
+}
+
+// The copies of pages that a step may begin with: a dispatch for each run of layers that one binding reaches.
+static tn_status compile_copies(tn_vk_program *program, const tn_program_desc *desc)
+{
+    const uint64_t page = tn_kv_page_layer_bytes(desc->graph->n_kv_heads, desc->graph->head_dim), layer = page * desc->limits.n_kv_pages;
+    tn_vk_list *list = &program->copies_list;
+    if (desc->n_layers == 0 || !desc->kv || layer == 0) return TN_OK;
+    const uint64_t n_bound = program->device->limits.range_bytes / layer;
+    if (n_bound == 0) return TN_OK; // such a layer is refused by its own ops
+    const struct tn_vk_pages_params p = {
+        .copies = program->step_layout.copies, .n_pages = desc->limits.n_kv_pages, .page_words = (uint32_t)(page / 4)};
+    for (uint64_t first = 0; first < desc->n_layers; first += n_bound) {
+        const uint64_t n = desc->n_layers - first < n_bound ? desc->n_layers - first : n_bound;
+        TN_TRY(tn_grow(&list->dispatches, &list->capacity, (size_t)list->n_dispatches + 1, sizeof *list->dispatches));
+        tn_vk_dispatch *d = &list->dispatches[list->n_dispatches++];
+        *d = (tn_vk_dispatch){.shader = "copy_pages", .constants = {program->device->traits.n_row_threads}, .n_constants = 1, .node = TN_NONE};
+        d->n_params = sizeof p / 4;
+        memcpy(d->params, &p, sizeof p);
+        d->kv = (tn_vk_range){tn_vk_buffer_of(desc->kv), first * layer, n * layer};
+        d->grid.axes[0] = tn_vk_fixed((p.page_words + 1023) / 1024);
+        d->grid.axes[1] = (tn_vk_axis){.by = TN_VK_PER_COPIES, .divisor = 1, .n_max = UINT32_MAX};
+        d->grid.axes[2] = tn_vk_fixed((uint32_t)n);
+    }
+    return TN_OK;
+}
+
+static tn_status compile_lists(tn_vk_program *program, const tn_program_desc *desc)
+{
+    const uint32_t n = desc->limits.n_tokens, sizes[N_LISTS] = {1, n < FEW_TOKENS ? n : FEW_TOKENS, n};
+    for (uint32_t i = 0; i < N_LISTS; i++) {
+        if (i > 0 && sizes[i] == sizes[i - 1]) continue;
+        const tn_vk_compile_params params = {program->device, desc, program->step_layout, sizes[i]};
+        TN_TRY(tn_vk_compile(&params, &program->lists[i]));
+        TN_TRY(tn_vk_collect_grids(&program->lists[i], &program->grids));
+    }
+    TN_TRY(compile_copies(program, desc));
+    return tn_vk_collect_grids(&program->copies_list, &program->grids);
+}
+
+static uint64_t round_256(uint64_t n) { return (n + 255) & ~(uint64_t)255; }
+
+static tn_status create_buffers(tn_vk_program *program, const tn_program_desc *desc)
+{
+    uint64_t arena_words = 64;
+    uint32_t n_counters = 0;
+    for (uint32_t i = 0; i < N_LISTS; i++) {
+        if (program->lists[i].arena_words > arena_words) arena_words = program->lists[i].arena_words;
+        if (program->lists[i].n_counters > n_counters) n_counters = program->lists[i].n_counters;
+    }
+    program->copies_list.arena_words = arena_words;
+    program->args_offset = round_256((uint64_t)program->step_layout.n_words * 4);
+    const uint64_t step_bytes = program->args_offset + (uint64_t)program->grids.n_grids * sizeof(indirect_args) + 4;
+    const uint64_t state_bytes = ((uint64_t)desc->limits.n_tokens + n_counters) * 4;
+    if (program->args_offset > program->device->limits.range_bytes)
+        return tn_fail(TN_UNSUPPORTED, "%s: the page table of %u sequences is more than the device binds at once", program->device->name,
+                       (unsigned)desc->limits.n_seqs);
+    TN_TRY(tn_vk_memory_create(program->device, step_bytes, TN_VK_PLACE_DEVICE, &program->step));
+    program->step_host = program->step;
+    if (!program->step->mapped) TN_TRY(tn_vk_memory_create(program->device, step_bytes, TN_VK_PLACE_UPLOAD, &program->step_host));
+    TN_TRY(tn_vk_memory_create(program->device, arena_words * 4, TN_VK_PLACE_DEVICE, &program->arena));
+    TN_TRY(tn_vk_memory_create(program->device, state_bytes, TN_VK_PLACE_DEVICE, &program->state));
+    return tn_vk_memory_create(program->device, (uint64_t)desc->limits.n_tokens * 4, TN_VK_PLACE_READBACK, &program->poison_host);
+}
+
+// What every step begins and ends with.
+static tn_status record_frame(tn_vk_program *program)
+{
+    const uint64_t poison_bytes = (uint64_t)program->checker.limits.n_tokens * 4;
+    tn_vk_device *device = program->device;
+    TN_TRY(tn_vk_begin(device, program->pool, &program->begin));
+    tn_vk_barrier(device, program->begin);
+    if (program->step_host != program->step) {
+        const VkBufferCopy all = {.size = program->step->base.size_bytes};
+        device->vk.vkCmdCopyBuffer(program->begin, program->step_host->handle, program->step->handle, 1, &all);
+    }
+    device->vk.vkCmdFillBuffer(program->begin, program->state->handle, 0, poison_bytes, UINT32_MAX);
+    TN_TRY(tn_vk_end(device, program->begin));
+    TN_TRY(tn_vk_begin(device, program->pool, &program->end));
+    const VkBufferCopy poison = {.size = poison_bytes};
+    device->vk.vkCmdCopyBuffer(program->end, program->state->handle, program->poison_host->handle, 1, &poison);
+    tn_vk_barrier(device, program->end);
+    return tn_vk_end(device, program->end);
+}
+
+// Counters are 0 between steps; only the poison is cleared by each.
+static tn_status clear_state(tn_vk_program *program)
+{
+    const uint64_t n_bytes = program->state->base.size_bytes;
+    uint8_t *zeros;
+    TN_TRY(tn_alloc_zero((size_t)n_bytes, 1, &zeros));
+    const tn_status status = tn_vk_buffer_write(&program->state->base, 0, zeros, n_bytes);
+    tn_free(zeros);
+    return status;
+}
+
+tn_status tn_vk_program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
+{
+    *out_program = NULL;
+    TN_TRY(check_desc(device, desc));
+    tn_status status;
+    tn_vk_program *program;
+    TN_TRY(tn_alloc_zero(1, sizeof *program, &program));
+    program->base.device = device;
+    program->device = tn_vk_device_of(device);
+    program->stats = desc->stats;
+    const VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
+                                          .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
+                                          .queueFamilyIndex = program->device->queue_family};
+    TN_TRY_GOTO(tn_step_layout_of(&desc->limits, &program->step_layout));
+    TN_TRY_GOTO(fill_checker(program, desc));
+    fill_borders(program, desc);
+    TN_TRY_GOTO(compile_lists(program, desc));
+    TN_TRY_GOTO(create_buffers(program, desc));
+    TN_TRY_GOTO(clear_state(program));
+    TN_TRY_GOTO(TN_VK_CHECK(program->device->vk.vkCreateCommandPool(program->device->handle, &pool, NULL, &program->pool), "vkCreateCommandPool"));
+    TN_TRY_GOTO(record_frame(program));
+    *out_program = &program->base;
+    return TN_OK;
+fail:
+    tn_vk_program_destroy(&program->base);
+    return status;
+}
+
+static void leave_flight(tn_vk_program *program)
+{
+    for (tn_vk_program **at = &program->device->in_flight; *at; at = &(*at)->next) {
+        if (*at != program) continue;
+        *at = program->next;
+        break;
+    }
+    program->next = NULL;
+    program->is_in_flight = false;
+}
+
+void tn_vk_program_destroy(tn_program *base)
+{
+    if (!base) return;
+    tn_vk_program *program = program_of(base);
+    tn_vk_device *device = program->device;
+    if (program->is_in_flight) {
+        (void)tn_vk_wait(device, program->fence); // a device that is lost runs nothing any more
+        leave_flight(program);
+    }
+    for (uint32_t i = 0; i < N_LISTS; i++) tn_vk_list_deinit(device, &program->lists[i]);
+    tn_vk_list_deinit(device, &program->copies_list);
+    if (program->pool) device->vk.vkDestroyCommandPool(device->handle, program->pool, NULL);
+    if (program->step_host != program->step) tn_vk_memory_destroy(program->step_host);
+    tn_vk_memory_destroy(program->step);
+    tn_vk_memory_destroy(program->arena);
+    tn_vk_memory_destroy(program->state);
+    tn_vk_memory_destroy(program->poison_host);
+    tn_free(program->grids.grids);
+    tn_step_checker_deinit(&program->checker);
+    tn_free(program);
+}
+
+uint64_t tn_vk_program_scratch_bytes(const tn_program *base)
+{
+    const tn_vk_program *program = (const tn_vk_program *)base;
+    return program->arena->base.size_bytes + program->step->base.size_bytes + program->state->base.size_bytes + program->poison_host->base.size_bytes;
+}
+
+// ---- submits ----
+
+static uint32_t workgroups(const tn_vk_program *program, const tn_vk_axis *axis, const tn_step *step)
+{
+    uint32_t n = 0;
+    switch (axis->by) {
+    case TN_VK_FIXED: return axis->n;
+    case TN_VK_PER_TOKENS: n = step->n_tokens; break;
+    case TN_VK_PER_LOGITS: n = step->n_logits; break;
+    case TN_VK_PER_CHUNKS: n = (program->checker.n_positions_max + TN_KV_PAGE_POSITIONS - 1) / TN_KV_PAGE_POSITIONS; break;
+    case TN_VK_PER_COPIES: n = step->n_copies; break;
+    }
+    n = n > axis->first ? n - axis->first : 0;
+    if (n > axis->n_max) n = axis->n_max;
+    return n / axis->divisor + (n % axis->divisor != 0);
+}
+
+static tn_status write_step(tn_vk_program *program, const tn_step *step)
+{
+    uint8_t *host = program->step_host->mapped;
+    memcpy(host, step, (size_t)tn_step_n_words(step, &program->step_layout) * 4);
+    for (uint32_t i = 0; i < program->grids.n_grids; i++) {
+        const tn_vk_axis *axes = program->grids.grids[i].axes;
+        const indirect_args args = {workgroups(program, &axes[0], step), workgroups(program, &axes[1], step), workgroups(program, &axes[2], step)};
+        memcpy(host + program->args_offset + i * sizeof args, &args, sizeof args);
+    }
+    return tn_vk_memory_flush(program->step_host);
+}
+
+static tn_status check_border(const tn_vk_program *program, const tn_buffer *buffer, tn_rows rows, uint64_t row_bytes, const tn_step *step, const char *what)
+{
+    const uint64_t n = rows == TN_ROWS_LOGITS ? step->n_logits : step->n_tokens;
+    return tn_vk_buffer_check(&program->device->base, buffer, 0, n * row_bytes, what);
+}
+
+static tn_status check_submit(tn_vk_program *program, const tn_submit *submit)
+{
+    if (program->is_in_flight) return tn_fail(TN_INVALID_ARGUMENT, "the program's last submit is still in flight: wait for its fence first");
+    if (!submit->poison) return tn_fail(TN_INVALID_ARGUMENT, "submit: there is no place for the poison of its tokens");
+    if (program->in_value != TN_NONE) {
+        if (submit->in == submit->out) return tn_fail(TN_INVALID_ARGUMENT, "submit: input and output are the same buffer");
+        TN_TRY(check_border(program, submit->in, program->in_rows, program->in_row_bytes, submit->step, "the program's input"));
+    }
+    return check_border(program, submit->out, program->out_rows, program->out_row_bytes, submit->step, "the program's output");
+}
+
+static tn_vk_list *list_for(tn_vk_program *program, uint32_t n_tokens)
+{
+    uint32_t i = n_tokens == 1 ? LIST_ONE : n_tokens <= FEW_TOKENS ? LIST_FEW : LIST_MANY;
+    while (program->lists[i].n_dispatches == 0 && i > 0) i--; // of the same size
+    return &program->lists[i];
+}
+
+// The list's command buffer for these buffers, recorded where it is not yet.
+static tn_status ready_list(tn_vk_program *program, const tn_submit *submit, tn_vk_list *list)
+{
+    tn_buffer *in = program->in_value == TN_NONE ? NULL : submit->in;
+    if (list->is_recorded && list->in == in && list->out == submit->out && list->in_bytes == (in ? in->size_bytes : 0) &&
+        list->out_bytes == submit->out->size_bytes)
+        return TN_OK;
+    const tn_vk_bound bound = {program->step, program->arena, program->state, program->args_offset};
+    TN_TRY(tn_vk_record(program->device, program->pool, &bound, in ? tn_vk_buffer_of(in) : NULL, tn_vk_buffer_of(submit->out), list));
+    list->in = in;
+    list->out = submit->out;
+    list->in_bytes = in ? in->size_bytes : 0;
+    list->out_bytes = submit->out->size_bytes;
+    return TN_OK;
+}
+
+static tn_status ready_copies(tn_vk_program *program)
+{
+    const tn_vk_bound bound = {program->step, program->arena, program->state, program->args_offset};
+    return program->copies_list.is_recorded ? TN_OK : tn_vk_record(program->device, program->pool, &bound, NULL, NULL, &program->copies_list);
+}
+
+tn_status tn_vk_program_submit(tn_program *base, const tn_submit *submit, tn_fence *out_fence)
+{
+    out_fence->value = 0;
+    tn_vk_program *program = program_of(base);
+    const tn_step_view step = tn_step_view_of(submit->step, &program->step_layout);
+    VkCommandBuffer commands[4] = {program->begin};
+    uint32_t n = 1;
+    if (program->is_in_flight) return check_submit(program, submit);
+    TN_TRY(tn_step_check(&program->checker, &step));
+    TN_TRY(check_submit(program, submit));
+    tn_vk_list *list = list_for(program, step.n_tokens);
+    TN_TRY(ready_list(program, submit, list));
+    if (step.n_copies && program->copies_list.n_dispatches) {
+        TN_TRY(ready_copies(program));
+        commands[n++] = program->copies_list.commands;
+    }
+    commands[n++] = list->commands;
+    commands[n++] = program->end;
+    TN_TRY(write_step(program, submit->step));
+    TN_TRY(tn_vk_submit(program->device, commands, n, &program->fence));
+    program->n_tokens = step.n_tokens;
+    program->poison = submit->poison;
+    program->is_in_flight = true;
+    program->next = program->device->in_flight;
+    program->device->in_flight = program;
+    out_fence->value = program->fence;
+    if (!program->stats) return TN_OK;
+    program->stats->n_submits++;
+    program->stats->n_barriers += list->n_dispatches + 1;
+    return TN_OK;
+}
+
+// Tells the caller which tokens are poisoned, and by which node.
+static tn_status give_poison(tn_vk_program *program)
+{
+    TN_TRY(tn_vk_memory_invalidate(program->poison_host));
+    const uint32_t *marks = (const uint32_t *)(const void *)program->poison_host->mapped;
+    for (uint32_t i = 0; i < program->n_tokens; i++) program->poison[i] = marks[i] == UINT32_MAX ? 0 : marks[i];
+    return TN_OK;
+}
+
+tn_status tn_vk_fence_wait(tn_device *base, tn_fence fence)
+{
+    tn_vk_device *device = tn_vk_device_of(base);
+    tn_status status = tn_vk_wait(device, fence.value);
+    for (tn_vk_program *program = device->in_flight; program;) {
+        tn_vk_program *next = program->next;
+        if (program->fence <= fence.value) {
+            leave_flight(program);
+            if (status == TN_OK) status = give_poison(program);
+        }
+        program = next;
+    }
+    return status;
+}
