@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Compiles the shaders of a list and writes them as one C file. Standard library only.
 
-usage: build_shaders.py --list FILE --sources FOLDER --include FOLDER --glslang PROGRAM --spirv FOLDER --out FILE.c
+usage: build_shaders.py --list FILE --sources FOLDER --include FOLDER --glslang PROGRAM --spirv FOLDER [--out FILE.c]
+Without --out the modules in the --spirv folder are all that is made.
 
 Every module gets NoContraction on each OpFAdd, OpFSub and OpFMul: glslang leaves it out in called functions and in expressions that are
 stored at once, `precise` or not, and a device may then fuse them, which changes bits. Operations that no decoration makes exact are
@@ -96,8 +97,9 @@ def write_c(path, shaders):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for option in ("--list", "--sources", "--include", "--glslang", "--spirv", "--out"):
+    for option in ("--list", "--sources", "--include", "--glslang", "--spirv"):
         parser.add_argument(option, required=True)
+    parser.add_argument("--out")
     options = parser.parse_args()
     os.makedirs(options.spirv, exist_ok=True)
     try:
@@ -105,7 +107,8 @@ def main():
     except ValueError as error:
         print(error, file=sys.stderr)
         return 1
-    write_c(options.out, shaders)
+    if options.out:
+        write_c(options.out, shaders)
     return 0
 
 

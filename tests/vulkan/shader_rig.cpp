@@ -3,6 +3,8 @@
 
 #define VOLK_IMPLEMENTATION
 #include <chrono>
+#include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <volk.h>
 
@@ -21,6 +23,20 @@ void must(VkResult result, const char *what)
 }
 
 constexpr uint32_t kStorage = 6, kTexels = 2; // bindings
+
+// A shader of the library by its name, or one of a file by its path.
+std::vector<uint32_t> words_of(const std::string &shader)
+{
+    for (uint32_t i = 0; i < tn_vk_n_shaders; i++) {
+        if (shader == tn_vk_shaders[i].name) return {tn_vk_shaders[i].words, tn_vk_shaders[i].words + tn_vk_shaders[i].n_words};
+    }
+    std::ifstream file(shader, std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    if (bytes.empty()) throw std::runtime_error("no shader " + shader);
+    std::vector<uint32_t> words(bytes.size() / sizeof(uint32_t));
+    memcpy(words.data(), bytes.data(), words.size() * sizeof(uint32_t));
+    return words;
+}
 
 struct DeviceBuffer {
     VkBuffer buffer;
@@ -164,15 +180,11 @@ void ShaderRig::State::create_layouts()
 
 VkPipeline ShaderRig::State::create_pipeline(const std::string &shader, const std::vector<uint32_t> &constants) const
 {
-    const tn_vk_shader *found = nullptr;
-    for (uint32_t i = 0; i < tn_vk_n_shaders; i++) {
-        if (shader == tn_vk_shaders[i].name) found = &tn_vk_shaders[i];
-    }
-    if (!found) throw std::runtime_error("no shader " + shader);
+    const std::vector<uint32_t> words = words_of(shader);
     VkShaderModuleCreateInfo module_info = {};
     module_info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
-    module_info.codeSize = found->n_words * sizeof(uint32_t);
-    module_info.pCode = found->words;
+    module_info.codeSize = words.size() * sizeof(uint32_t);
+    module_info.pCode = words.data();
     VkShaderModule shader_module;
     must(vkCreateShaderModule(device, &module_info, nullptr, &shader_module), "vkCreateShaderModule");
     std::vector<VkSpecializationMapEntry> entries;
