@@ -38,8 +38,8 @@ class ShaderRig
     ShaderRig(const ShaderRig &) = delete;
     ShaderRig &operator=(const ShaderRig &) = delete;
 
-    // Runs `shader` (a name of shaders.list, or the path of a module) over a grid of workgroups. constants: specialisation constants 0, 1, .. (0: invocations of a
-    // workgroup).
+    // Runs `shader` (a name of shaders.list, or the path of a module) over a grid of workgroups. constants: specialisation constants 0, 1,
+    // .. (0: invocations of a workgroup).
     template <typename Params>
     void run(const std::string &shader, const std::vector<uint32_t> &constants, const Params &params, uint32_t x, uint32_t y, uint32_t z,
              Bindings *bindings)
