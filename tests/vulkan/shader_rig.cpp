@@ -2,6 +2,7 @@
 #include "vulkan/shader_rig.hpp"
 
 #define VOLK_IMPLEMENTATION
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <iterator>
@@ -96,7 +97,10 @@ struct ShaderRig::State {
     void open_device();
     void create_layouts();
     VkPipeline create_pipeline(const std::string &shader, const std::vector<uint32_t> &constants) const;
-    VkDescriptorSet bind(const DeviceBuffer *buffers) const;
+    VkDescriptorSet bind(const DeviceBuffer *buffers, bool texels_of_kv) const;
+    VkCommandBuffer record(VkPipeline pipeline, VkDescriptorSet set, const void *params, uint32_t n_params, const uint32_t *grid,
+                           const std::vector<uint32_t> &x_order) const;
+    double submit(VkCommandBuffer recorded) const;
 };
 
 void ShaderRig::State::open_device()
@@ -198,6 +202,7 @@ VkPipeline ShaderRig::State::create_pipeline(const std::string &shader, const st
     info.stage.pName = "main";
     info.stage.pSpecializationInfo = &special;
     info.layout = layout;
+    info.flags = VK_PIPELINE_CREATE_DISPATCH_BASE_BIT;
     VkPipeline pipeline;
     const VkResult result = vkCreateComputePipelines(device, VK_NULL_HANDLE, 1, &info, nullptr, &pipeline);
     vkDestroyShaderModule(device, shader_module, nullptr);
@@ -205,8 +210,8 @@ VkPipeline ShaderRig::State::create_pipeline(const std::string &shader, const st
     return pipeline;
 }
 
-// buffers [kStorage]; the texel bindings are those of weights and arena.
-VkDescriptorSet ShaderRig::State::bind(const DeviceBuffer *buffers) const
+// buffers [kStorage]; the texel bindings are those of weights (or kv) and arena.
+VkDescriptorSet ShaderRig::State::bind(const DeviceBuffer *buffers, bool texels_of_kv) const
 {
     must(vkResetDescriptorPool(device, descriptors, 0), "vkResetDescriptorPool");
     VkDescriptorSetAllocateInfo info = {};
@@ -216,7 +221,7 @@ VkDescriptorSet ShaderRig::State::bind(const DeviceBuffer *buffers) const
     info.pSetLayouts = &set_layout;
     VkDescriptorSet set;
     must(vkAllocateDescriptorSets(device, &info, &set), "vkAllocateDescriptorSets");
-    const uint32_t texels[kTexels] = {2, 1};
+    const uint32_t texels[kTexels] = {texels_of_kv ? 3u : 2u, 1u};
     for (uint32_t i = 0; i < kStorage + kTexels; i++) {
         const DeviceBuffer &b = buffers[i < kStorage ? i : texels[i - kStorage]];
         const VkDescriptorBufferInfo range = {b.buffer, 0, VK_WHOLE_SIZE};
@@ -231,6 +236,48 @@ VkDescriptorSet ShaderRig::State::bind(const DeviceBuffer *buffers) const
         vkUpdateDescriptorSets(device, 1, &write, 0, nullptr);
     }
     return set;
+}
+
+VkCommandBuffer ShaderRig::State::record(VkPipeline pipeline, VkDescriptorSet set, const void *params, uint32_t n_params,
+                                         const uint32_t *grid, const std::vector<uint32_t> &x_order) const
+{
+    VkCommandBufferAllocateInfo allocate = {};
+    allocate.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
+    allocate.commandPool = commands;
+    allocate.commandBufferCount = 1;
+    VkCommandBuffer recorded;
+    must(vkAllocateCommandBuffers(device, &allocate, &recorded), "vkAllocateCommandBuffers");
+    VkCommandBufferBeginInfo begin = {};
+    begin.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
+    must(vkBeginCommandBuffer(recorded, &begin), "vkBeginCommandBuffer");
+    vkCmdBindPipeline(recorded, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+    vkCmdBindDescriptorSets(recorded, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0, nullptr);
+    vkCmdPushConstants(recorded, layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, n_params, params);
+    VkMemoryBarrier barrier = {};
+    barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
+    barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT;
+    barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT;
+    if (x_order.empty()) vkCmdDispatch(recorded, grid[0], grid[1], grid[2]);
+    for (uint32_t x : x_order) {
+        vkCmdDispatchBase(recorded, x, 0, 0, 1, grid[1], grid[2]);
+        vkCmdPipelineBarrier(recorded, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT, 0, 1, &barrier, 0,
+                             nullptr, 0, nullptr);
+    }
+    must(vkEndCommandBuffer(recorded), "vkEndCommandBuffer");
+    return recorded;
+}
+
+// Seconds until the device was done.
+double ShaderRig::State::submit(VkCommandBuffer recorded) const
+{
+    VkSubmitInfo info = {};
+    info.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
+    info.commandBufferCount = 1;
+    info.pCommandBuffers = &recorded;
+    const auto start = std::chrono::steady_clock::now();
+    must(vkQueueSubmit(queue, 1, &info, VK_NULL_HANDLE), "vkQueueSubmit");
+    must(vkQueueWaitIdle(queue), "vkQueueWaitIdle");
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 ShaderRig::ShaderRig() : state_(std::make_unique<State>())
@@ -261,29 +308,11 @@ void ShaderRig::run_bytes(const std::string &shader, const std::vector<uint32_t>
     DeviceBuffer buffers[kStorage];
     for (uint32_t i = 0; i < kStorage; i++) buffers[i] = s.create(*words[i]);
     const VkPipeline pipeline = s.create_pipeline(shader, constants);
-    const VkDescriptorSet set = s.bind(buffers);
-    VkCommandBufferAllocateInfo allocate = {};
-    allocate.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
-    allocate.commandPool = s.commands;
-    allocate.commandBufferCount = 1;
-    VkCommandBuffer commands;
-    must(vkAllocateCommandBuffers(s.device, &allocate, &commands), "vkAllocateCommandBuffers");
-    VkCommandBufferBeginInfo begin = {};
-    begin.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
-    must(vkBeginCommandBuffer(commands, &begin), "vkBeginCommandBuffer");
-    vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
-    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, s.layout, 0, 1, &set, 0, nullptr);
-    vkCmdPushConstants(commands, s.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, n_params, params);
-    vkCmdDispatch(commands, x, y, z);
-    must(vkEndCommandBuffer(commands), "vkEndCommandBuffer");
-    VkSubmitInfo submit = {};
-    submit.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
-    submit.commandBufferCount = 1;
-    submit.pCommandBuffers = &commands;
-    const auto start = std::chrono::steady_clock::now();
-    must(vkQueueSubmit(s.queue, 1, &submit, VK_NULL_HANDLE), "vkQueueSubmit");
-    must(vkQueueWaitIdle(s.queue), "vkQueueWaitIdle");
-    s.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const VkDescriptorSet set = s.bind(buffers, options.texels_of_kv);
+    const uint32_t grid[3] = {x, y, z};
+    const VkCommandBuffer commands = s.record(pipeline, set, params, n_params, grid, options.x_order);
+    s.seconds = s.submit(commands);
+    for (uint32_t i = 1; i < options.repeats; i++) s.seconds = std::min(s.seconds, s.submit(commands));
     for (uint32_t i = 0; i < kStorage; i++) {
         if (!words[i]->empty()) memcpy(words[i]->data(), buffers[i].mapped, words[i]->size() * sizeof(uint32_t));
         s.destroy(buffers[i]);

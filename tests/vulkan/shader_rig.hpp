@@ -29,9 +29,17 @@ inline float float_of(uint32_t u)
     return x;
 }
 
+// How a dispatch is run, other than plainly.
+struct RunOptions {
+    uint32_t repeats = 1;          // submits over the same buffers
+    bool texels_of_kv = false;     // binding 6 shows binding 3 (kv), not 2 (weights)
+    std::vector<uint32_t> x_order; // not empty: for each x of it a dispatch of that column of workgroups, one after the other
+};
+
 class ShaderRig
 {
   public:
+    RunOptions options;
     // Throws std::runtime_error where there is no Vulkan device.
     ShaderRig();
     ~ShaderRig();
@@ -49,7 +57,7 @@ class ShaderRig
     }
     // Whether the device has OpSDot: shaders of the form "dot" can run.
     bool has_dot() const;
-    // Host time of the last run's dispatch, seconds.
+    // Host time of the fastest of the last run's submits, seconds.
     double seconds() const;
 
   private:

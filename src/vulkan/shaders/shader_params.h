@@ -104,13 +104,15 @@ struct tn_vk_rope_params {
     TN_FLOAT recip_a_qk;                                   // RN(1/A)
 };
 
-// attention: see the shader.
+// attention: see the shader for the grid. Spec constants: 0 invocations, 1 head_dim, 2 n_heads / n_kv_heads, 3 whether head_dim is a
+// multiple of 8; if it is, q_at, q_stride, y_at, y_stride and partials are multiples of 4. In the "texel" forms, which need that, texel
+// binding 6 shows the KV binding, not the weights.
 struct tn_vk_attention_params {
     TN_PART(tn_vk_step_at) step;
     TN_UINT n_heads, n_kv_heads, head_dim;
     TN_UINT q_at, q_stride;                        // arena f32
     TN_UINT y_at, y_stride;                        // out binding f32
-    TN_UINT partials;                              // arena: of the split form
+    TN_UINT partials;                              // arena: [rows][n_heads][n_chunks_max][head_dim + 4] of the split form
     TN_UINT n_chunks_max;                          // of a row, of the split form
     TN_UINT counters;                              // state binding: [rows][n_kv_heads], 0 between steps
     TN_UINT a_qk;                                  // A of q and k
