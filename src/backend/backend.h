@@ -34,7 +34,7 @@ typedef struct tn_cpu_share {
 } tn_cpu_share;
 
 // What a backend keeps for a host from call to call, so that a driver is loaded once. Zero-initialise; belongs to whoever made the host's
-// struct, who calls `release`, where there is one, after all devices are closed.
+// struct, who calls `release`, where there is one, after all devices of the backend are closed.
 typedef struct tn_backend_keep {
     void *state;
     void (*release)(void *state);
@@ -49,10 +49,10 @@ typedef struct tn_backend_host {
     const char *cpu_packing; // layout of ternary weights, "t2_16" or "t5_16"; NULL: the faster one, measured
     const char *cpu_skip;    // "auto", "on", "off": squared-ReLU skipping; NULL: auto
     tn_log log;
+    tn_backend_keep *keep;                  // of the backend that is called; NULL: its driver is loaded anew in every call
     bool vulkan_off;                        // there are no Vulkan devices, and no driver is looked for
-    const char *vulkan_kernels;             // "dot", "mul", "mul_texel"; NULL: by the device
+    const char *vulkan_kernels;             // "dot", "mul", "mul_texel"; NULL or "auto": by the device
     const char *cache_folder;               // where a driver's compiled shaders are kept; NULL: nowhere
-    tn_backend_keep *vulkan_keep;           // NULL: every call loads the driver anew
     const struct tn_vk_hooks *vulkan_hooks; // vulkan/vk_loader.h, for tests; NULL: none
 } tn_backend_host;
 
@@ -159,8 +159,10 @@ struct tn_backend {
     // Changes whenever weight_pack makes other bytes of the same source and layout_id: packed weights that were kept in a file are then
     // made anew. Never NULL.
     const char *pack_id;
+    // Counting devices loads a driver, which takes time: a host does it when a device is asked for that no backend before has.
+    bool loads_driver;
 
-    // Devices. Counting opens nothing and succeeds with 0 where driver or hardware is absent.
+    // Devices. Counting opens none and succeeds with 0 where driver or hardware is absent (tn_backend_keep.absent says why).
     tn_status (*device_count)(const tn_backend_host *host, uint32_t *out_count);
     tn_status (*device_describe)(const tn_backend_host *host, uint32_t index, tn_device_desc *out_desc);
     // Opens and self-tests a device.  Borrows `host` until closed. Errors: UNAVAILABLE, OUT_OF_MEMORY, INVALID_ARGUMENT, INTERNAL

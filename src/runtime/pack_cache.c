@@ -5,6 +5,7 @@
 #include "runtime/pack_cache.h"
 
 #include "base/alloc.h"
+#include "base/folder.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "runtime/pack_cache_folder.h"
@@ -235,7 +236,7 @@ tn_status tn_pack_cache_write(const char *folder, const tn_pack_key *key, uint64
     if (max_bytes != 0 && file_bytes(key) > max_bytes)
         return tn_fail(TN_UNAVAILABLE, "%.400s: packed weights of %" PRIu64 " MiB are more than the cache may hold", folder,
                        file_bytes(key) >> 20);
-    TN_TRY_GOTO(tn_pack_folder_make(folder));
+    TN_TRY_GOTO(tn_folder_make(folder, "packed weights"));
     TN_TRY_GOTO(tn_pack_folder_path(folder, key->place.data, key->place.len, "", &path));
     TN_TRY_GOTO(tn_pack_folder_path(folder, key->place.data, key->place.len, ".tmp", &temporary));
     TN_TRY_GOTO(tn_pack_folder_lock(temporary, &fd));

@@ -26,24 +26,6 @@ tn_status tn_pack_folder_path(const char *folder, const char *place, size_t plac
     return TN_OK;
 }
 
-tn_status tn_pack_folder_make(const char *folder)
-{
-    char *path;
-    TN_TRY(tn_strdup(folder, strlen(folder), &path));
-    int error = 0;
-    for (char *at = path + 1; error == 0; at++) {
-        if (*at != '/' && *at != '\0') continue;
-        const char was = *at;
-        *at = '\0';
-        if (mkdir(path, 0700) != 0 && errno != EEXIST) error = errno;
-        *at = was;
-        if (was == '\0') break;
-    }
-    tn_free(path);
-    if (error == 0) return TN_OK;
-    return tn_fail_native(TN_IO, error, "%.400s: the folder for packed weights could not be made: %s", folder, strerror(error));
-}
-
 tn_status tn_pack_folder_check_owner(const char *path)
 {
     struct stat info;

@@ -6,8 +6,6 @@
 
 // "<folder>/<hash of place>.tnpack<suffix>". Returns owned.
 tn_status tn_pack_folder_path(const char *folder, const char *place, size_t place_len, const char *suffix, char **out_path);
-// Makes the folder and those above it, for this user alone.  Errors: IO, OUT_OF_MEMORY.
-tn_status tn_pack_folder_make(const char *folder);
 // OK where the file belongs to this user, or to root, and nobody else may write to it: what is mapped is computed with.
 // Errors: NOT_FOUND, UNSUPPORTED.
 tn_status tn_pack_folder_check_owner(const char *path);

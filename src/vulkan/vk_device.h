@@ -15,6 +15,7 @@ typedef struct tn_vk_limits {
     uint32_t n_groups;         // of a dispatch, in each dimension
     uint32_t shared_bytes;
     uint32_t subgroup_size;
+    uint32_t atom_bytes; // granularity of flushes of mapped memory
 } tn_vk_limits;
 
 // What the device has, and what of it is used.
@@ -29,21 +30,26 @@ typedef struct tn_vk_traits {
 
 typedef struct tn_vk_pipelines tn_vk_pipelines; // vk_pipeline.h
 typedef struct tn_vk_transfer tn_vk_transfer;   // vk_memory.h
+struct tn_vk_instance;                          // vk_loader.h
 struct tn_vk_program;
 
 typedef struct tn_vk_device {
     tn_device base;
     char name[32];
-    tn_vk_api vk; // a copy of the instance's, with the device's own functions
-    VkInstance instance;
+    tn_vk_api vk;                    // a copy of the instance's, with the device's own functions
+    struct tn_vk_instance *instance; // shared with the host and its other devices
     VkPhysicalDevice physical;
     VkPhysicalDeviceMemoryProperties memory;
+    uint32_t memory_heap; // of buffers that the device works on
     VkDevice handle;
     VkQueue queue;
     uint32_t queue_family;
     tn_vk_limits limits;
     tn_vk_traits traits;
     tn_log log;
+    bool maps_memory;                 // device memory that the host sees is mapped; false only in tests
+    const char *cache_folder;         // borrowed from the host; NULL: compiled shaders are not kept
+    uint8_t cache_key[16 + 16];       // vendor, device, driver, reserved; pipelineCacheUUID
     VkDescriptorSetLayout set_layout; // bindings 0..5 storage buffers, 6 and 7 uniform texel buffers (shaders/common.glsl)
     VkPipelineLayout pipeline_layout; // that set and 128 bytes of push constants
     tn_vk_pipelines *pipelines;

@@ -179,7 +179,7 @@ static void release_kept(void *state) { tn_vk_instance_release(state); }
 
 tn_status tn_vk_instance_acquire(const tn_backend_host *host, tn_vk_instance **out_instance)
 {
-    tn_backend_keep *keep = host->vulkan_keep;
+    tn_backend_keep *keep = host->keep;
     if (!keep || !keep->state) TN_TRY(create(host, out_instance));
     if (!keep) return TN_OK;
     if (!keep->state) {

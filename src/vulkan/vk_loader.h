@@ -30,7 +30,7 @@ typedef struct tn_vk_instance {
     char absent[256]; // why there are no devices; "" where there are some
 } tn_vk_instance;
 
-// The host's instance, made when first asked for; without tn_backend_host.vulkan_keep a new one. Loader, driver or device may be absent:
+// The host's instance, made when first asked for; without tn_backend_host.keep a new one. Loader, driver or device may be absent:
 // that is no failure.  Errors: OUT_OF_MEMORY.    Threads: one at a time for a host.
 tn_status tn_vk_instance_acquire(const tn_backend_host *host, tn_vk_instance **out_instance);
 void tn_vk_instance_release(tn_vk_instance *instance); // NULL is fine

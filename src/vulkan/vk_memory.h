@@ -1,4 +1,7 @@
 // Buffers: where their memory lies, and how bytes get there.
+//
+// Reading and writing wait for the device. A program leaves what it wrote visible to the host (a barrier to HOST_READ at its end) and to
+// transfers; what the host or a transfer wrote is visible to every later submit.
 #ifndef TN_VULKAN_VK_MEMORY_H
 #define TN_VULKAN_VK_MEMORY_H
 
@@ -15,8 +18,10 @@ typedef struct tn_vk_buffer {
     tn_buffer base;
     VkBuffer handle;
     VkDeviceMemory memory;
-    uint8_t *mapped;  // NULL: the host does not see it
-    bool is_coherent; // of mapped memory: no flush is needed
+    uint64_t memory_bytes; // of `memory`; the VkBuffer has size_bytes rounded up to 16, all of it zero where the buffer is new
+    uint8_t *mapped;       // NULL: the host does not see it
+    bool is_coherent;      // of mapped memory: no flush is needed
+    bool is_cached;        // of mapped memory: the host reads it fast
     bool is_read_only;
 } tn_vk_buffer;
 
@@ -29,6 +34,9 @@ void tn_vk_memory_destroy(tn_vk_buffer *buffer); // NULL is fine
 // After the host wrote, or before it reads, mapped bytes.
 tn_status tn_vk_memory_flush(tn_vk_buffer *buffer);
 tn_status tn_vk_memory_invalidate(tn_vk_buffer *buffer);
+// The same for some of its bytes, which lie inside.
+tn_status tn_vk_memory_flush_range(tn_vk_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes);
+tn_status tn_vk_memory_invalidate_range(tn_vk_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes);
 // INVALID_ARGUMENT where the bytes do not lie in a buffer of the device.
 tn_status tn_vk_buffer_check(const tn_device *device, const tn_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes, const char *what);
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 extern "C" {
+#include "base/folder.h"
 #include "runtime/pack_cache.h"
 #include "runtime/pack_cache_folder.h"
 }
@@ -193,7 +194,7 @@ TEST_F(Cache, OneWritesAndTheOthersGoOn)
 
 TEST_F(Cache, TheLeastRecentlyUsedFilesGoAndStaleOnesToo)
 {
-    ASSERT_EQ(tn_pack_folder_make(at.c_str()), TN_OK);
+    ASSERT_EQ(tn_folder_make(at.c_str(), "packed weights"), TN_OK);
     const auto add = [&](const char *name, time_t age) {
         std::ofstream(at + "/" + name) << std::string(1 << 20, 'x');
         const struct timespec t[2] = {{1000000 - age, 0}, {1000000 - age, 0}};
