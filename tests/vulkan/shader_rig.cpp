@@ -6,6 +6,7 @@
 #include <chrono>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <stdexcept>
 #include <volk.h>
 
@@ -60,6 +61,7 @@ struct ShaderRig::State {
     VkPipelineLayout layout = VK_NULL_HANDLE;
     VkCommandPool commands = VK_NULL_HANDLE;
     VkDescriptorPool descriptors = VK_NULL_HANDLE;
+    std::map<std::pair<std::string, std::vector<uint32_t>>, VkPipeline> pipelines; // by shader and constants
 
     DeviceBuffer create(const std::vector<uint32_t> &words) const
     {
@@ -101,6 +103,12 @@ struct ShaderRig::State {
     VkCommandBuffer record(VkPipeline pipeline, VkDescriptorSet set, const void *params, uint32_t n_params, const uint32_t *grid,
                            const std::vector<uint32_t> &x_order) const;
     double submit(VkCommandBuffer recorded) const;
+    VkPipeline pipeline_of(const std::string &shader, const std::vector<uint32_t> &constants)
+    {
+        VkPipeline &pipeline = pipelines[{shader, constants}];
+        if (pipeline == VK_NULL_HANDLE) pipeline = create_pipeline(shader, constants);
+        return pipeline;
+    }
 };
 
 void ShaderRig::State::open_device()
@@ -288,6 +296,7 @@ ShaderRig::ShaderRig() : state_(std::make_unique<State>())
 
 ShaderRig::~ShaderRig()
 {
+    for (const auto &entry : state_->pipelines) vkDestroyPipeline(state_->device, entry.second, nullptr);
     vkDestroyDescriptorPool(state_->device, state_->descriptors, nullptr);
     vkDestroyCommandPool(state_->device, state_->commands, nullptr);
     vkDestroyPipelineLayout(state_->device, state_->layout, nullptr);
@@ -307,7 +316,7 @@ void ShaderRig::run_bytes(const std::string &shader, const std::vector<uint32_t>
                                               &bindings->kv,   &bindings->state, &bindings->out};
     DeviceBuffer buffers[kStorage];
     for (uint32_t i = 0; i < kStorage; i++) buffers[i] = s.create(*words[i]);
-    const VkPipeline pipeline = s.create_pipeline(shader, constants);
+    const VkPipeline pipeline = s.pipeline_of(shader, constants);
     const VkDescriptorSet set = s.bind(buffers, options.texels_of_kv);
     const uint32_t grid[3] = {x, y, z};
     const VkCommandBuffer commands = s.record(pipeline, set, params, n_params, grid, options.x_order);
@@ -318,7 +327,6 @@ void ShaderRig::run_bytes(const std::string &shader, const std::vector<uint32_t>
         s.destroy(buffers[i]);
     }
     vkFreeCommandBuffers(s.device, s.commands, 1, &commands);
-    vkDestroyPipeline(s.device, pipeline, nullptr);
 }
 
 } // namespace vulkan_test
