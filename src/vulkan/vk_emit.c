@@ -98,12 +98,10 @@ static struct tn_vk_dense_at dense_at(const tn_vk_weight_shape *shape)
         .n_units = shape->n_units, .interleave = shape->interleave, .n_blocks = shape->n_blocks};
 }
 
-// Rows that one binding holds, in whole row groups: as many as let every part's scales begin at a multiple of 256 bytes.
+// Rows that one binding holds, in whole row groups.
 static tn_status rows_bound(const tn_vk_compiler *c, const tn_vk_weight_shape *shape, uint32_t *out_rows)
 {
-    enum { PART_GROUPS = 64 };
-    uint64_t groups = c->device->limits.range_bytes / (shape->group_words * 4);
-    if (groups < shape->n_groups) groups = groups / PART_GROUPS * PART_GROUPS;
+    const uint64_t groups = c->device->limits.range_bytes / (shape->group_words * 4);
     if (groups == 0)
         return tn_fail(TN_UNSUPPORTED, "%s: rows of %u weights are more than the device binds at once", c->device->name, (unsigned)shape->n_cols);
     const uint64_t rows = groups * shape->interleave;
@@ -111,13 +109,15 @@ static tn_status rows_bound(const tn_vk_compiler *c, const tn_vk_weight_shape *s
     return TN_OK;
 }
 
-// Binds rows [first, first + n) of a dense weight and, where they have some of their own, their scales.
-static tn_status bind_rows(const tn_vk_compiler *c, const weight *w, uint32_t first, uint32_t n, tn_vk_dispatch *d)
+// Binds rows [first, first + n) of a dense weight and, where they have some of their own, their scales: from the aligned place before them.
+static tn_status bind_rows(const tn_vk_compiler *c, const weight *w, uint32_t first, uint32_t n, struct tn_vk_dense_at *at, tn_vk_dispatch *d)
 {
     const uint64_t group = first / w->shape.interleave, n_groups = (n + w->shape.interleave - 1) / w->shape.interleave;
     TN_TRY(bind_weight(c, w, group * w->shape.group_words * 4, n_groups * w->shape.group_words * 4, &d->weights));
     if (w->shape.scale_words == 0) return TN_OK;
-    return bind_weight(c, w, (w->shape.scales_at + group * w->shape.scale_words) * 4, n_groups * w->shape.scale_words * 4, &d->kv);
+    const uint64_t begin = (w->shape.scales_at + group * w->shape.scale_words) * 4, before = begin % c->device->limits.offset_alignment;
+    at->scales_at = (uint32_t)(before / 4);
+    return bind_weight(c, w, begin - before, before + n_groups * w->shape.scale_words * 4, &d->kv);
 }
 
 // A dispatch for each part of the table that one binding holds; each looks up the tokens that are in its part.
@@ -141,7 +141,7 @@ static tn_status emit_embed(tn_vk_compiler *c, const tn_vk_group *group)
                                        .n_rows = n};
         tn_vk_dispatch d = {.shader = embed_shaders[w.shape.layout], .constants = {tn_vk_invocations(c)}, .n_constants = 1, .node = group->nodes[0]};
         d.grid = grid_of(tn_vk_per_row(TN_ROWS_TOKENS, 1), tn_vk_fixed(1), tn_vk_fixed(1));
-        TN_TRY(bind_rows(c, &w, first, n, &d));
+        TN_TRY(bind_rows(c, &w, first, n, &p.w, &d));
         bind_out(c, node->out, &d);
         TN_TRY(tn_vk_emit(c, &d, &p, sizeof p));
     }
@@ -191,7 +191,7 @@ static tn_status emit_row(tn_vk_compiler *c, const tn_vk_group *group)
 
 typedef struct ternary_form {
     const char *shader;
-    uint32_t invocations, groups; // groups: row groups of a lane; 0: the shader has no such constant
+    uint32_t invocations, groups; // groups: row groups of a lane, of the form "mul"
     uint32_t rows_block;          // rows of a workgroup
 } ternary_form;
 
@@ -202,6 +202,23 @@ static ternary_form ternary_form_of(const tn_vk_compiler *c)
     if (is_software(c)) form.groups = SOFTWARE_GROUPS;
     form.rows_block = 16 * form.groups * (form.invocations < 16 ? 1 : form.invocations / 16);
     return form;
+}
+
+// Lets the last workgroup quantise the row.
+static tn_status fuse_row(tn_vk_compiler *c, uint32_t row, struct tn_vk_ternary_params *p, tn_vk_dispatch *d)
+{
+    struct tn_vk_row_params r;
+    TN_TRY(fill_row_params(c, row, &r, &d->constants[4], &d->kv));
+    memcpy(&d->constants[5], &r.eps, sizeof r.eps);
+    memcpy(&d->constants[6], &r.recip_n, sizeof r.recip_n);
+    d->n_constants = 7;
+    p->row_codes = r.y_at;
+    p->row_scale = r.scales;
+    p->row_sum = r.sums;
+    p->row_node = r.node;
+    p->counter = c->desc->limits.n_tokens;
+    if (c->list->n_counters == 0) c->list->n_counters = 1;
+    return TN_OK;
 }
 
 static tn_status emit_ternary(tn_vk_compiler *c, const tn_vk_group *group)
@@ -268,8 +285,9 @@ static tn_status emit_ternary(tn_vk_compiler *c, const tn_vk_group *group)
         p.add_node = poison_of(group->behind);
     }
     const uint32_t constants[] = {form.invocations, cols_of(c), epilogue, form.groups};
-    d.n_constants = form.groups ? 4 : 3;
+    d.n_constants = 4;
     memcpy(d.constants, constants, sizeof constants);
+    if (group->row != TN_NONE) TN_TRY(fuse_row(c, group->row, &p, &d));
     d.grid = grid_of(tn_vk_fixed(n_blocks), tn_vk_per_row(rows_of(c, first->in[0]), cols_of(c)), tn_vk_fixed(1));
     TN_TRY(bind_weight(c, &w[0], begin - w[0].packed->offset_bytes, end - begin, &d.weights));
     bind_texels(&d);
@@ -309,8 +327,8 @@ static group_codes group_codes_of(const tn_vk_compiler *c, const tn_node *node, 
     g.scales_stride = n_padded / g.group;
     g.sums_stride = n_padded / g.sum_group;
     g.scales = rows * g.codes_stride;
-    g.sums = g.scales + rows * g.scales_stride;
-    g.n_words = (uint64_t)rows * ((uint64_t)g.codes_stride + g.scales_stride + g.sums_stride);
+    g.sums = g.scales + ((rows * g.scales_stride + 3u) & ~3u); // read in units of 16 bytes, as the codes are
+    g.n_words = (uint64_t)g.sums + (uint64_t)rows * g.sums_stride;
     return g;
 }
 
@@ -387,7 +405,7 @@ static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_vk_group *group, c
     tokens.first = slice->first_token;
     tokens.n_max = slice->n_tokens;
     d.grid = grid_of(tn_vk_fixed((slice->n_rows + block - 1) / block), tokens, tn_vk_fixed(1));
-    TN_TRY(bind_rows(c, w, slice->first_row, slice->n_rows, &d));
+    TN_TRY(bind_rows(c, w, slice->first_row, slice->n_rows, &p.w, &d));
     bind_texels(&d);
     if (is_outside) {
         d.to_outer = TN_VK_OUTER_OUT;
@@ -488,7 +506,7 @@ static bool attention_is_split(const tn_vk_compiler *c)
 
 static uint64_t partial_words(const tn_vk_compiler *c, const tn_node *node)
 {
-    return (uint64_t)c->list->n_tokens_max * node->p.attention.n_heads * c->desc->limits.n_seq_pages * (node->p.attention.head_dim + 2);
+    return (uint64_t)c->list->n_tokens_max * node->p.attention.n_heads * c->desc->limits.n_seq_pages * (node->p.attention.head_dim + 4);
 }
 
 static tn_status emit_attention(tn_vk_compiler *c, const tn_vk_group *group, uint32_t time)

@@ -162,7 +162,7 @@ uint32_t tn_vk_group_out(const tn_graph *graph, const tn_vk_group *group)
 // The quantisation of what the group makes, where it is the next thing to read it.
 static uint32_t row_behind(const fuser *f, const tn_vk_group *group)
 {
-    if (group->kind != TN_VK_GROUP_TERNARY && group->kind != TN_VK_GROUP_ATTENTION) return TN_NONE;
+    if (group->kind != TN_VK_GROUP_TERNARY) return TN_NONE;
     const uint32_t out = tn_vk_group_out(f->graph, group);
     if (out == TN_NONE || out == f->params->desc->out_value) return TN_NONE;
     for (uint32_t i = f->producer[out] + 1; i < f->end && i <= f->producer[out] + LOOK_AHEAD; i++) {

@@ -175,7 +175,9 @@ TEST_P(TernaryForms, MatricesSideBySide)
                         ASSERT_EQ(memcmp(&b.out[at[i] + r * strides[i]], want.data(), want.size() * sizeof(float)), 0)
                             << n_cols << " columns, matrix " << i << ", row " << r << ", " << invocations << " invocations, " << cols
                             << " columns a workgroup";
-                        if (want.size() < strides[i]) EXPECT_EQ(b.out[at[i] + r * strides[i] + want.size()], 0xdddddddd) << "past the row";
+                        if (want.size() < strides[i]) {
+                            EXPECT_EQ(b.out[at[i] + r * strides[i] + want.size()], 0xdddddddd) << "past the row";
+                        }
                     }
                     EXPECT_EQ(b.state[r], 0xffffffff);
                 }

@@ -19,7 +19,6 @@ layout(constant_id = 3) const uint UNIT4 = 1;      // 1: head_dim is a multiple 
 const uint ABS_BITS_2M30 = 0x30800000u;
 layout(push_constant) uniform Push { tn_vk_attention_params p; };
 
-layout(set = 0, binding = 3) readonly buffer Kv4 { uvec4 kv4[]; };         // the same pages
 layout(set = 0, binding = 5) writeonly buffer Out4 { uvec4 outb4[]; };     // the same output
 layout(set = 0, binding = 1) coherent buffer Partials { uint partials[]; }; // the same arena: what workgroups tell each other
 layout(set = 0, binding = 1) coherent buffer Partials4 { uvec4 partials4[]; };

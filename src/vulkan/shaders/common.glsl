@@ -13,10 +13,16 @@ layout(set = 0, binding = 1) buffer Arena { uint arena[]; };
 layout(set = 0, binding = 1) readonly buffer Arena4 { uvec4 arena4[]; }; // the same memory: for values that the dispatch does not write
 layout(set = 0, binding = 2) readonly buffer Weights { uint weights[]; };
 layout(set = 0, binding = 2) readonly buffer Weights4 { uvec4 weights4[]; };
-layout(set = 0, binding = 3) buffer Kv { uint kv[]; }; // one layer's pages
+layout(set = 0, binding = 3) buffer Kv { uint kv[]; }; // one layer's pages; of matmuls the scales of quantised rows, or gains
+layout(set = 0, binding = 3) readonly buffer Kv4 { uvec4 kv4[]; };
 layout(set = 0, binding = 4) buffer State { uint state[]; }; // poison [n_tokens], all ones where there is none; then counters
 // What the op stores as f32: the arena, or the program's output.
+#ifdef TN_READS_OUT // the last workgroup to finish reads what all have stored
+layout(set = 0, binding = 5) coherent buffer Out { uint outb[]; };
+layout(set = 0, binding = 5) coherent readonly buffer Out4 { uvec4 out4[]; };
+#else
 layout(set = 0, binding = 5) writeonly buffer Out { uint outb[]; };
+#endif
 #ifdef TN_TEXEL
 // The same weights and arena, as devices without fast loads from buffers (software ones) read them best: elements of 16 bytes.
 layout(set = 0, binding = 6) uniform utextureBuffer weights_texels;

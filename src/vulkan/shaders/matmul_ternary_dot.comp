@@ -7,6 +7,8 @@
 // Reads: every weight once for each y.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
+#define TN_READS_OUT
+#define TN_DOT
 #include "vulkan/shaders/common.glsl"
 #include "vulkan/shaders/dot.glsl"
 #include "vulkan/shaders/ternary_store.glsl"
@@ -55,4 +57,5 @@ void main()
         if (EPILOGUE < 2u) store(matrix, row, input_row, met[0][i]);
         else store_glu(row, input_row, met[0][i], met[1][i]);
     }
+    quantise_row();
 }

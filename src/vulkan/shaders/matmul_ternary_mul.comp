@@ -8,6 +8,7 @@
 // Reads: every weight once for each y.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
+#define TN_READS_OUT
 #include "vulkan/shaders/common.glsl"
 #include "vulkan/shaders/ternary_store.glsl"
 
@@ -89,4 +90,5 @@ void main()
             if (row < n_rows && input_row < n_input) store_glu(row, input_row, gate_sums[i], sums[i]);
         }
     }
+    quantise_row();
 }

@@ -22,7 +22,11 @@ shared float row_block_sums[ROW_ROUND_BLOCKS];
 shared uint row_max;
 shared int row_code_sum;
 
+#ifdef TN_GAINS_AT_KV
+vec4 row_gains4(tn_vk_row_params p, uint unit) { return uintBitsToFloat(kv4[(p.gains_at >> 2) + unit]); }
+#else
 vec4 row_gains4(tn_vk_row_params p, uint unit) { return uintBitsToFloat(LOAD_WEIGHTS4((p.gains_at >> 2) + unit)); }
+#endif
 
 // The tree over a block's 32 lanes: l + 16, l + 8, l + 4, l + 2, l + 1.
 float row_lane_tree(uint at)

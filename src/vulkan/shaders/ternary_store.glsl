@@ -4,6 +4,9 @@
 
 layout(constant_id = 1) const uint COLS = 1;     // input rows of a workgroup
 layout(constant_id = 2) const uint EPILOGUE = 0; // 0 stores, 1 adds the residual, 2 multiplies gate and up (glu, squared ReLU), 3 the same with SiLU
+layout(constant_id = 4) const uint ROW_OP = 0;   // the output's only row is quantised by the last workgroup: 0 is not, 1 norm_quant, 2 quant
+layout(constant_id = 5) const float ROW_EPS = 0;
+layout(constant_id = 6) const float ROW_RECIP_N = 0;
 layout(push_constant) uniform Push { tn_vk_ternary_params p; };
 
 uint n_input_rows() { return step_words[p.logit_rows != 0u ? 1u : 0u]; } // of a step: word 0 tokens, 1 rows of logits
@@ -57,6 +60,49 @@ void store_glu(uint row, uint input_row, int gate_sum, int up_sum)
         a = fl(silu(g));
     }
     store_checked(p.y_0 + input_row * p.y_stride + row, fl(a * u), token, p.glu_node);
+}
+
+#define TN_GAINS_AT_KV
+#ifdef TN_DOT
+const uint CODE_FORM = 0u;
+#else
+const uint CODE_FORM = 1u;
+#endif
+#include "vulkan/shaders/row_quant.glsl"
+
+vec4 row_x4(tn_vk_row_params of, uint row, uint unit) { return uintBitsToFloat(out4[(of.in_at >> 2) + unit]); }
+
+shared uint n_before; // workgroups that had finished
+
+// Called by all invocations of every workgroup after its stores: whichever workgroup is the last to come goes on with the whole row.
+void quantise_row()
+{
+    if (ROW_OP == 0u) return;
+    memoryBarrierBuffer();
+    barrier();
+    if (gl_LocalInvocationIndex == 0u) n_before = atomicAdd(state[p.counter], 1u);
+    barrier();
+    if (n_before + 1u != gl_NumWorkGroups.x) return;
+    memoryBarrierBuffer();
+    if (gl_LocalInvocationIndex == 0u) state[p.counter] = 0u;
+    tn_vk_row_params r;
+    r.n = p.n_rows_0;
+    r.in_at = p.y_0;
+    r.in_stride = 0u;
+    r.gains_at = 0u;
+    r.eps = ROW_EPS;
+    r.recip_n = ROW_RECIP_N;
+    r.y_at = p.row_codes;
+    r.y_stride = (p.n_rows_0 + 63u) / 64u * (CODE_FORM == 0u ? 16u : 32u);
+    r.scales = p.row_scale;
+    r.sums = p.row_sum;
+    r.node = 0u; // codes are never poison
+    r.row.is_logits = 0u;
+    r.row.logit_rows = 0u;
+    if (ROW_OP == 1u)
+        row_norm_quant(r, 0u);
+    else
+        row_quant(r, 0u);
 }
 
 #endif
