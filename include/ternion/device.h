@@ -25,6 +25,12 @@ typedef struct tn_host_params {
     // for some steps, and where there are enough make second copies of the weights and keep what is measured to be faster. Changes no
     // result.
     const char *cpu_skip;
+    // Form of the kernels of Vulkan devices: "dot" (integer dot products), "mul" (plain multiplications), "mul_texel" (these, reading
+    // through textures); NULL: environment TN_VULKAN_KERNELS, else "auto": by the device. Changes no result. TN_VULKAN=off in the
+    // environment hides all Vulkan devices.
+    const char *vulkan_kernels;
+    // Folder where drivers' compiled shaders are kept for the next start; made where it is missing. NULL: they are not kept.
+    const char *cache_folder;
 } tn_host_params;
 #define TN_HOST_PARAMS_INIT TN_PARAMS_INIT(tn_host_params)
 
@@ -32,12 +38,26 @@ typedef struct tn_device_info {
     char name[32];         // "cpu0": what --device takes
     char backend[16];      // "cpu", "cuda", "vulkan"
     char description[128]; // product name
-    char isa[32];          // highest level of the kernels in use: "scalar", "avx512vnni", "i8mm"
+    char isa[32];          // highest level of the kernels in use: "scalar", "avx512vnni", "i8mm"; "" on devices other than CPUs
     uint32_t n_threads;    // 0 where the notion does not apply
     uint64_t memory_bytes; // total memory that the device may use
     uint64_t memory_free_bytes;
     bool is_software; // emulates a GPU on the CPU: never chosen unless named
+    // Of GPUs; "" or 0 where the notion does not apply.
+    char driver[96];      // name and version of the driver
+    char bus_id[16];      // "0000:01:00.0"; --device takes it as "pci:0000:01:00.0"
+    char kernels[16];     // form of the kernels in use: "dot", "mul", "mul_texel"
+    char integer_dot[16]; // products of packed 8-bit integers: "fast", "emulated", "none"
+    uint32_t subgroup_size;
+    char unusable[256]; // why no model can run on it, one line; "" where one can
 } tn_device_info;
+
+// A kind of devices that the library was built with.
+typedef struct tn_backend_info {
+    char name[16]; // "cpu", "cuda", "vulkan"
+    uint32_t n_devices;
+    char absent[256]; // why there are no devices of it, one line: no loader, no driver; "" where there are some
+} tn_backend_info;
 
 // The machine, as far as this process may use it.
 typedef struct tn_host_info {
@@ -49,13 +69,20 @@ typedef struct tn_host_info {
     uint64_t memory_bytes;                  // at most a cgroup's limit
 } tn_host_info;
 
-// Looks at the machine and lists its devices; none is opened yet. `params` NULL: defaults. Returns owned.
+// Looks at the machine; no device is opened yet, and drivers of GPUs are loaded when first asked for: by the functions below, and by a
+// placement that names a device that is no CPU. `params` NULL: defaults. Returns owned.
 // Errors: INVALID_ARGUMENT (thread or device count impossible here, unknown ISA name), OUT_OF_MEMORY.
 TN_NODISCARD TN_API tn_status tn_host_open(const tn_host_params *params, tn_host **out_host);
 // Closes every device. Sessions on this host must be destroyed before. NULL is fine.
 TN_API void tn_host_close(tn_host *host);
 TN_API void tn_host_get_info(const tn_host *host, tn_host_info *out_info);
+// Devices of all backends. A backend that cannot list its own is left out, with a warning in the log.
 TN_API uint32_t tn_host_device_count(const tn_host *host);
+// Devices that are listed so far, the first of all: those of CPUs, and every one as soon as any other was asked for.
+TN_API uint32_t tn_host_devices_listed(const tn_host *host);
+TN_API uint32_t tn_host_backend_count(const tn_host *host);
+// Describes backend `index`.  Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
+TN_NODISCARD TN_API tn_status tn_host_backend_info(const tn_host *host, uint32_t index, tn_backend_info *out_info);
 // Describes device `index`.  Errors: INVALID_ARGUMENT.
 TN_NODISCARD TN_API tn_status tn_host_device_info(const tn_host *host, uint32_t index, tn_device_info *out_info);
 // Calls `line` for each kernel that device `index` has, the chosen ones marked. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.

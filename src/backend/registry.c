@@ -3,6 +3,9 @@
 
 static const tn_backend *const backends[] = {
     &tn_cpu_backend_table,
+#ifdef TN_HAVE_VULKAN
+    &tn_vulkan_backend_table,
+#endif
 };
 
 const tn_backend *const *tn_backend_list(uint32_t *out_count)

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/params.h"
+#include "runtime/host_devices.h"
 #include "scheduler/topology.h"
 
 #include <errno.h>
@@ -20,21 +21,14 @@ typedef struct share_binding {
     uint32_t first_core, n_cores, n_threads;
 } share_binding;
 
-typedef struct device_entry {
-    const tn_backend *backend;
-    uint32_t index; // within its backend
-    tn_device *device;
-} device_entry;
-
 struct tn_host {
     tn_topology *topology;
     tn_cpu_share *shares;
     share_binding *bindings;
-    char *cpu_isa_max, *cpu_packing, *cpu_skip;
-    tn_backend_host backend_host;
-    uint32_t n_devices;
-    device_entry *devices;
-    tn_device_desc *descs;
+    char *cpu_isa_max, *cpu_packing, *cpu_skip, *vulkan_kernels, *cache_folder;
+    bool vulkan_off;
+    tn_log log;
+    tn_host_devices *devices; // grows when somebody asks for more, behind const hosts too
 };
 
 static tn_status bind_thread(void *ctx, uint32_t thread)
@@ -63,7 +57,7 @@ static tn_status env_u32(const char *name, uint32_t fallback, uint32_t *out)
 }
 
 // Shares cores and threads over the CPU devices, as evenly as they go.
-static tn_status make_shares(tn_host *host, const tn_host_params *params)
+static tn_status make_shares(tn_host *host, const tn_host_params *params, uint32_t *out_n)
 {
     uint32_t n_cores, n_shares = params->n_cpu_devices;
     tn_topology_cores(host->topology, &n_cores);
@@ -91,35 +85,39 @@ static tn_status make_shares(tn_host *host, const tn_host_params *params)
             .bind_ctx = &host->bindings[i],
         };
     }
-    host->backend_host = (tn_backend_host){.n_cpu_shares = n_shares,
-                                           .cpu_shares = host->shares,
-                                           .cpu_isa_max = host->cpu_isa_max,
-                                           .cpu_packing = host->cpu_packing,
-                                           .cpu_skip = host->cpu_skip,
-                                           .log = params->log};
+    *out_n = n_shares;
     return TN_OK;
 }
 
-static tn_status list_devices(tn_host *host)
+static tn_status list_devices(tn_host *host, uint32_t n_shares)
 {
-    uint32_t n_backends, n_total = 0;
-    const tn_backend *const *backends = tn_backend_list(&n_backends);
-    for (uint32_t b = 0; b < n_backends; b++) {
-        uint32_t n;
-        TN_TRY(backends[b]->device_count(&host->backend_host, &n));
-        n_total += n;
-    }
-    TN_TRY(tn_alloc_zero(n_total, sizeof *host->devices, &host->devices));
-    TN_TRY(tn_alloc_zero(n_total, sizeof *host->descs, &host->descs));
-    for (uint32_t b = 0; b < n_backends; b++) {
-        uint32_t n;
-        TN_TRY(backends[b]->device_count(&host->backend_host, &n));
-        for (uint32_t i = 0; i < n && host->n_devices < n_total; i++) {
-            TN_TRY(backends[b]->device_describe(&host->backend_host, i, &host->descs[host->n_devices]));
-            host->devices[host->n_devices++] = (device_entry){backends[b], i, NULL};
-        }
-    }
-    return TN_OK;
+    const bool any_packing = !host->cpu_packing || strcmp(host->cpu_packing, "auto") == 0;
+    const tn_backend_host seen = {.n_cpu_shares = n_shares,
+                                  .cpu_shares = host->shares,
+                                  .cpu_isa_max = host->cpu_isa_max,
+                                  .cpu_packing = any_packing ? NULL : host->cpu_packing,
+                                  .cpu_skip = host->cpu_skip,
+                                  .log = host->log,
+                                  .vulkan_off = host->vulkan_off,
+                                  .vulkan_kernels = host->vulkan_kernels,
+                                  .cache_folder = host->cache_folder};
+    return tn_host_devices_create(&seen, &host->devices);
+}
+
+// TN_VULKAN: "off" hides all Vulkan devices.
+static tn_status read_vulkan_switch(bool *out_off)
+{
+    const char *text = getenv("TN_VULKAN");
+    *out_off = text && strcmp(text, "off") == 0;
+    if (!text || !*text || *out_off || strcmp(text, "on") == 0) return TN_OK;
+    return tn_fail(TN_INVALID_ARGUMENT, "environment TN_VULKAN is '%.40s': give on or off", text);
+}
+
+// A copy of what was given, else of the environment's; NULL where neither says anything.
+static tn_status choose_text(const char *given, const char *env_name, char **out_text)
+{
+    const char *text = given ? given : env_name ? getenv(env_name) : NULL;
+    return text && *text ? tn_strdup(text, strlen(text), out_text) : TN_OK;
 }
 
 tn_status tn_host_open(const tn_host_params *params, tn_host **out_host)
@@ -130,17 +128,19 @@ tn_status tn_host_open(const tn_host_params *params, tn_host **out_host)
     TN_TRY(TN_PARAMS_READ(tn_host_params, log, params, &known));
     params = &known;
     tn_status status;
+    uint32_t n_shares;
     tn_host *host;
     TN_TRY(tn_alloc_zero(1, sizeof *host, &host));
-    const char *isa = params->cpu_isa_max ? params->cpu_isa_max : getenv("TN_CPU_MASK");
-    if (isa && *isa) TN_TRY_GOTO(tn_strdup(isa, strlen(isa), &host->cpu_isa_max));
-    const char *packing = params->cpu_packing ? params->cpu_packing : getenv("TN_CPU_PACKING");
-    if (packing && *packing && strcmp(packing, "auto") != 0) TN_TRY_GOTO(tn_strdup(packing, strlen(packing), &host->cpu_packing));
-    const char *skip = params->cpu_skip ? params->cpu_skip : getenv("TN_CPU_SKIP");
-    if (skip && *skip) TN_TRY_GOTO(tn_strdup(skip, strlen(skip), &host->cpu_skip));
+    host->log = params->log;
+    TN_TRY_GOTO(choose_text(params->cpu_isa_max, "TN_CPU_MASK", &host->cpu_isa_max));
+    TN_TRY_GOTO(choose_text(params->cpu_packing, "TN_CPU_PACKING", &host->cpu_packing));
+    TN_TRY_GOTO(choose_text(params->cpu_skip, "TN_CPU_SKIP", &host->cpu_skip));
+    TN_TRY_GOTO(choose_text(params->vulkan_kernels, "TN_VULKAN_KERNELS", &host->vulkan_kernels));
+    TN_TRY_GOTO(choose_text(params->cache_folder, NULL, &host->cache_folder));
+    TN_TRY_GOTO(read_vulkan_switch(&host->vulkan_off));
     TN_TRY_GOTO(tn_topology_create(NULL, &host->topology));
-    TN_TRY_GOTO(make_shares(host, params));
-    TN_TRY_GOTO(list_devices(host));
+    TN_TRY_GOTO(make_shares(host, params, &n_shares));
+    TN_TRY_GOTO(list_devices(host, n_shares));
     *out_host = host;
     return TN_OK;
 fail:
@@ -151,16 +151,14 @@ fail:
 void tn_host_close(tn_host *host)
 {
     if (!host) return;
-    for (uint32_t i = 0; i < host->n_devices; i++) {
-        if (host->devices[i].device) host->devices[i].backend->device_close(host->devices[i].device);
-    }
-    tn_free(host->devices);
-    tn_free(host->descs);
+    tn_host_devices_destroy(host->devices);
     tn_free(host->shares);
     tn_free(host->bindings);
     tn_free(host->cpu_isa_max);
     tn_free(host->cpu_packing);
     tn_free(host->cpu_skip);
+    tn_free(host->vulkan_kernels);
+    tn_free(host->cache_folder);
     tn_topology_destroy(host->topology);
     tn_free(host);
 }
@@ -183,21 +181,41 @@ void tn_host_get_info(const tn_host *host, tn_host_info *out_info)
     memcpy(out_info->cpu_model, summary.cpu_model, sizeof out_info->cpu_model);
 }
 
-uint32_t tn_host_device_count(const tn_host *host) { return host->n_devices; }
+tn_status tn_host_list_all(const tn_host *host) { return tn_host_devices_list_all(host->devices); }
+
+uint32_t tn_host_device_count(const tn_host *host)
+{
+    if (tn_host_list_all(host) != TN_OK) tn_log_write(&host->log, TN_LOG_WARN, "devices are left out: %s", tn_error_last()->message);
+    return host->devices->n;
+}
+
+uint32_t tn_host_devices_listed(const tn_host *host) { return host->devices->n; }
 
 const tn_device_desc *tn_host_descs(const tn_host *host, uint32_t *out_count)
 {
-    *out_count = host->n_devices;
-    return host->descs;
+    *out_count = host->devices->n;
+    return host->devices->descs;
+}
+
+void tn_host_hook_vulkan(tn_host *host, const struct tn_vk_hooks *hooks)
+{
+    for (uint32_t b = 0; b < host->devices->n_backends; b++) host->devices->hosts[b].vulkan_hooks = hooks;
+}
+
+// Lists the others where the index is of none that is listed.
+static tn_status check_index(const tn_host *host, uint32_t index)
+{
+    if (index >= host->devices->n) TN_TRY(tn_host_list_all(host));
+    if (index < host->devices->n) return TN_OK;
+    return tn_fail(TN_INVALID_ARGUMENT, "there is no device %u: this host has %u", (unsigned)index, (unsigned)host->devices->n);
 }
 
 tn_status tn_host_device(tn_host *host, uint32_t index, tn_device **out_device)
 {
     *out_device = NULL;
-    if (index >= host->n_devices)
-        return tn_fail(TN_INVALID_ARGUMENT, "there is no device %u: this host has %u", (unsigned)index, (unsigned)host->n_devices);
-    device_entry *entry = &host->devices[index];
-    if (!entry->device) TN_TRY(entry->backend->device_open(&host->backend_host, entry->index, &entry->device));
+    TN_TRY(check_index(host, index));
+    tn_host_device_entry *entry = &host->devices->entries[index];
+    if (!entry->device) TN_TRY(entry->backend->device_open(entry->host, entry->index, &entry->device));
     *out_device = entry->device;
     return TN_OK;
 }
@@ -207,17 +225,40 @@ tn_status tn_host_device_info(const tn_host *host, uint32_t index, tn_device_inf
     TN_REQUIRE(out_info);
     memset(out_info, 0, sizeof *out_info);
     TN_REQUIRE(host);
-    if (index >= host->n_devices)
-        return tn_fail(TN_INVALID_ARGUMENT, "there is no device %u: this host has %u", (unsigned)index, (unsigned)host->n_devices);
-    const tn_device_desc *desc = &host->descs[index];
+    TN_TRY(check_index(host, index));
+    const tn_device_desc *desc = &host->devices->descs[index];
     memcpy(out_info->name, desc->name, sizeof out_info->name);
     memcpy(out_info->description, desc->description, sizeof out_info->description);
     memcpy(out_info->isa, desc->isa, sizeof out_info->isa);
-    strncpy(out_info->backend, host->devices[index].backend->name, sizeof out_info->backend - 1);
+    strncpy(out_info->backend, host->devices->entries[index].backend->name, sizeof out_info->backend - 1);
     out_info->n_threads = desc->n_threads;
     out_info->memory_bytes = desc->memory_bytes;
     out_info->memory_free_bytes = desc->memory_free_bytes;
     out_info->is_software = desc->is_software;
+    memcpy(out_info->driver, desc->driver, sizeof out_info->driver);
+    memcpy(out_info->bus_id, desc->bus_id, sizeof out_info->bus_id);
+    memcpy(out_info->kernels, desc->kernels, sizeof out_info->kernels);
+    memcpy(out_info->integer_dot, desc->integer_dot, sizeof out_info->integer_dot);
+    out_info->subgroup_size = desc->subgroup_size;
+    memcpy(out_info->unusable, desc->unusable, sizeof out_info->unusable);
+    return TN_OK;
+}
+
+uint32_t tn_host_backend_count(const tn_host *host) { return host->devices->n_backends; }
+
+tn_status tn_host_backend_info(const tn_host *host, uint32_t index, tn_backend_info *out_info)
+{
+    TN_REQUIRE(out_info);
+    memset(out_info, 0, sizeof *out_info);
+    TN_REQUIRE(host);
+    const tn_host_devices *devices = host->devices;
+    if (index >= devices->n_backends)
+        return tn_fail(TN_INVALID_ARGUMENT, "there is no backend %u: this library has %u", (unsigned)index, (unsigned)devices->n_backends);
+    TN_TRY(tn_host_list_all(host));
+    uint32_t n_backends;
+    strncpy(out_info->name, tn_backend_list(&n_backends)[index]->name, sizeof out_info->name - 1);
+    out_info->n_devices = devices->counts[index];
+    memcpy(out_info->absent, devices->keeps[index].absent, sizeof out_info->absent);
     return TN_OK;
 }
 
@@ -257,7 +298,7 @@ tn_status tn_host_device_limits(tn_host *host, uint32_t index, const tn_device_l
     TN_REQUIRE(known.told);
     tn_device *device;
     TN_TRY(tn_host_device(host, index, &device));
-    const uint32_t n_all = host->descs[index].n_threads ? host->descs[index].n_threads : 1;
+    const uint32_t n_all = host->devices->descs[index].n_threads ? host->devices->descs[index].n_threads : 1;
     const uint32_t first = known.n_threads ? known.n_threads : 1, last = known.n_threads ? known.n_threads : n_all;
     uint32_t n_runs = 0, time_ms = known.time_ms;
     for (uint32_t n = first; n <= last; n = next_n_threads(n, n_all)) n_runs++;

@@ -5,8 +5,13 @@
 #include "backend/backend.h"
 #include "ternion/device.h"
 
-// Descriptions of all devices, by index. Borrowed from the host.
+// Descriptions of the devices that are listed so far, by index: without tn_host_list_all those that need no driver, the CPU's. Borrowed
+// from the host until it lists more.
 const tn_device_desc *tn_host_descs(const tn_host *host, uint32_t *out_count);
+// Lists the devices of all backends, whose drivers are loaded for it.
+tn_status tn_host_list_all(const tn_host *host);
+// For tests: stands between ternion and the Vulkan driver (vulkan/vk_loader.h). Before devices are listed; borrowed by the host.
+void tn_host_hook_vulkan(tn_host *host, const struct tn_vk_hooks *hooks);
 // The device, opened on first use; belongs to the host.  Errors: as tn_backend.device_open.
 tn_status tn_host_device(tn_host *host, uint32_t index, tn_device **out_device);
 

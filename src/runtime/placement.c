@@ -6,6 +6,19 @@
 #include "runtime/placement_internal.h"
 #include "scheduler/place.h"
 
+// Adds to the last failure which backends have no devices, and why.
+static tn_status say_what_is_absent(const tn_host *host)
+{
+    tn_backend_info info;
+    const tn_error error = *tn_error_last();
+    for (uint32_t b = 0; b < tn_host_backend_count(host); b++) {
+        if (tn_host_backend_info(host, b, &info) != TN_OK || !info.absent[0]) continue;
+        return tn_fail(error.status, "%.600s; %s is not available: %s", error.message, info.name, info.absent);
+    }
+    tn_error_set(&error);
+    return error.status;
+}
+
 tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_placement_params *params, tn_placement **out_placement)
 {
     TN_REQUIRE(out_placement);
@@ -18,6 +31,10 @@ tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_pla
     if (!graph) return tn_fail(TN_INVALID_ARGUMENT, "the model was opened without its graph: open it with TN_MODEL_LOAD_ALL");
     uint32_t n_descs;
     const tn_device_desc *descs = tn_host_descs(host, &n_descs);
+    if (!tn_place_is_known(p.devices, descs, n_descs)) {
+        TN_TRY(tn_host_list_all(host));
+        descs = tn_host_descs(host, &n_descs);
+    }
     tn_status status;
     tn_placement *placement;
     TN_TRY(tn_alloc_zero(1, sizeof *placement, &placement));
@@ -26,7 +43,9 @@ tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_pla
     placement->n_layers = graph->n_layers;
     TN_TRY_GOTO(tn_alloc_zero((size_t)graph->n_layers + 2, sizeof *placement->devices, &placement->devices));
     tn_place_request request = {p.devices, p.has_n_gpu_layers, p.n_gpu_layers};
-    TN_TRY_GOTO(tn_place_forced(&request, graph->n_layers, descs, n_descs, placement->devices));
+    status = tn_place_forced(&request, graph->n_layers, descs, n_descs, placement->devices);
+    if (status == TN_NOT_FOUND) status = say_what_is_absent(host);
+    if (status != TN_OK) goto fail;
     *out_placement = placement;
     return TN_OK;
 fail:

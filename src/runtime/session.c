@@ -128,7 +128,8 @@ static void forward_trace(void *user, const tn_step *step, uint32_t token, const
 
 static tn_status open_devices(tn_session *session, tn_host *host, uint32_t *out_n_devices)
 {
-    uint32_t n_devices = tn_host_device_count(host);
+    uint32_t n_devices;
+    tn_host_descs(host, &n_devices); // all that a placement may name
     TN_TRY(tn_alloc_zero(n_devices, sizeof(tn_device *), &session->devices));
     for (uint32_t i = 0; i < session->plan->n_segments; i++) {
         uint32_t device = session->plan->segments[i].device;

@@ -23,6 +23,7 @@ std::vector<Target> all_targets()
     const tn_backend *const *backends = tn_backend_list(&n_backends);
     for (uint32_t b = 0; b < n_backends; b++) {
         uint32_t n_devices = 0;
+        host.keep = shared_keep(backends[b]);
         if (backends[b]->device_count(&host, &n_devices) != TN_OK) continue;
         for (uint32_t d = 0; d < n_devices; d++) {
             tn_device_desc best;

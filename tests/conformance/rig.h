@@ -5,6 +5,7 @@
 #include "conformance/ref_net.h"
 #include "support/step_block.hpp"
 
+#include <map>
 #include <memory>
 #include <stdexcept>
 
@@ -20,6 +21,22 @@ inline void must(tn_status status, const char *what)
     if (status != TN_OK) throw std::runtime_error(std::string(what) + ": " + tn_status_name(status) + ": " + tn_error_last()->message);
 }
 #define MUST(expr) ::conformance::must((expr), #expr)
+
+// What backends that load a driver keep: one instance for all tests of the program.
+inline tn_backend_keep *shared_keep(const tn_backend *backend)
+{
+    struct Keeps {
+        std::map<const tn_backend *, tn_backend_keep> by_backend;
+        ~Keeps()
+        {
+            for (auto &entry : by_backend) {
+                if (entry.second.release) entry.second.release(entry.second.state);
+            }
+        }
+    };
+    static Keeps keeps;
+    return &keeps.by_backend[backend];
+}
 
 // One device, as a host with this many threads and this ISA would have it.
 struct Target {
@@ -46,6 +63,7 @@ class Device
         host_.cpu_isa_max = isa_.empty() ? nullptr : isa_.c_str();
         host_.cpu_packing = packing_.empty() ? nullptr : packing_.c_str();
         host_.cpu_skip = skip_.empty() ? nullptr : skip_.c_str();
+        host_.keep = shared_keep(target.backend);
         MUST(target.backend->device_open(&host_, target.index, &device_));
     }
     ~Device() { device_->backend->device_close(device_); }

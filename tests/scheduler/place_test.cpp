@@ -89,6 +89,78 @@ TEST(Place, AnUnknownDeviceIsNotFoundAndTheMessageListsWhatThereIs)
     EXPECT_EQ(place(make_devices({"soft0"}), nullptr, kNoNgl, 4).find("NOT_FOUND"), 0u);
 }
 
+// Two cards of one kind, a third whose driver is too old, and an emulated one.
+std::vector<tn_device_desc> make_gpus()
+{
+    std::vector<tn_device_desc> descs = make_devices({"cpu0", "vulkan0", "vulkan1", "vulkan2", "soft0"});
+    const char *const descriptions[] = {"AMD EPYC", "NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3060", "AMD Radeon RX 580",
+                                        "llvmpipe (256 bits)"};
+    const char *const bus_ids[] = {"", "0000:01:00.0", "0001:0a:00.0", "0000:02:00.0", ""};
+    for (size_t i = 0; i < descs.size(); i++) {
+        snprintf(descs[i].description, sizeof descs[i].description, "%s", descriptions[i]);
+        snprintf(descs[i].bus_id, sizeof descs[i].bus_id, "%s", bus_ids[i]);
+    }
+    snprintf(descs[3].unusable, sizeof descs[3].unusable, "its driver has Vulkan 1.1");
+    return descs;
+}
+
+TEST(Place, DevicesAreNamedByNumberBusIdAndPartsOfTheirDescription)
+{
+    const std::vector<tn_device_desc> gpus = make_gpus();
+    const std::vector<std::pair<const char *, const char *>> wishes = {
+        {"1", "vulkan0"},
+        {"0002", "vulkan1"},
+        {"0", "cpu0"},
+        {"pci:0000:01:00.0", "vulkan0"},
+        {"pci:01:00.0", "vulkan0"},
+        {"PCI:0001:0A:00.0", "vulkan1"},
+        {"4090", "vulkan0"},
+        {"rtx 3060", "vulkan1"},
+        {"NVIDIA GeForce RTX 4090", "vulkan0"},
+        {"epyc", "cpu0"},
+        {"LLVM", "soft0"},
+        {"soft0", "soft0"},
+    };
+    for (const auto &[wish, device] : wishes)
+        EXPECT_EQ(place(gpus, wish, kNoNgl, 1), std::string(device) + ": embedding, layer 0, head") << wish;
+    EXPECT_EQ(place(gpus, "4090, 3060", kNoNgl, 2), "vulkan0: embedding, layer 0 | vulkan1: layer 1, head");
+    EXPECT_EQ(place(gpus, "5", kNoNgl, 1), "NOT_FOUND there is no device 5; devices here: cpu0, vulkan0, vulkan1, vulkan2, soft0");
+    for (const char *wish : {"pci:0a:00.0", "pci:", "01:00.0", "pci:0000:01:00.1", "99999", "58", "RX", "vulkan", "1 "})
+        EXPECT_EQ(place(gpus, wish, kNoNgl, 1).find(wish[0] == '1' ? "vulkan0" : "NOT_FOUND there is no device"), 0u) << wish;
+}
+
+TEST(Place, APartOfSeveralDescriptionsIsRefusedWithTheCandidates)
+{
+    EXPECT_EQ(
+        place(make_gpus(), "geforce", kNoNgl, 1),
+        "INVALID_ARGUMENT geforce means several devices: vulkan0 (NVIDIA GeForce RTX 4090), vulkan1 (NVIDIA GeForce RTX 3060): give one of "
+        "these names");
+    EXPECT_EQ(place(make_gpus(), "amd", kNoNgl, 1)
+                  .find("INVALID_ARGUMENT amd means several devices: cpu0 (AMD EPYC), vulkan2 (AMD Radeon RX 580)"),
+              0u);
+}
+
+TEST(Place, DevicesThatCannotBeUsedAreRefusedWithTheReasonAndNeverChosen)
+{
+    std::vector<tn_device_desc> gpus = make_gpus();
+    for (const char *wish : {"vulkan2", "3", "pci:02:00.0", "radeon"})
+        EXPECT_EQ(place(gpus, wish, kNoNgl, 1), "UNAVAILABLE device vulkan2 (AMD Radeon RX 580) cannot be used: its driver has Vulkan 1.1");
+    snprintf(gpus[0].unusable, sizeof gpus[0].unusable, "it is broken");
+    EXPECT_EQ(place(gpus, nullptr, kNoNgl, 1), "vulkan0: embedding, layer 0, head");
+}
+
+TEST(Place, ListsOfNamesAreKnownWithoutOtherDevices)
+{
+    const std::vector<tn_device_desc> cpus = make_devices({"cpu0", "cpu1"}), soft = make_devices({"soft0"});
+    const auto known = [](const char *list, const std::vector<tn_device_desc> &descs) {
+        return tn_place_is_known(list, descs.data(), static_cast<uint32_t>(descs.size()));
+    };
+    for (const char *list : {"cpu0", "cpu0,cpu1", " cpu1 , cpu0 ", ""}) EXPECT_TRUE(known(list, cpus)) << list;
+    for (const char *list : {"vulkan0", "cpu0,vulkan0", "0", "cpu", "pci:01:00.0", "cpu2"}) EXPECT_FALSE(known(list, cpus)) << list;
+    EXPECT_TRUE(known(nullptr, cpus));
+    EXPECT_FALSE(known(nullptr, soft)) << "another backend may have a device to choose";
+}
+
 TEST(Place, MalformedWishesAreInvalid)
 {
     for (const char *list : {"", ",", "cpu0,", ",cpu0", "cpu0,,cpu1", "  "})

@@ -1,7 +1,6 @@
-// The rig: a device, and for every run its buffers, descriptors and pipeline.
+// The rig: a device, and for every run its buffers, descriptors and pipeline. volk's own functions are those of the library.
 #include "vulkan/shader_rig.hpp"
 
-#define VOLK_IMPLEMENTATION
 #include <algorithm>
 #include <chrono>
 #include <fstream>

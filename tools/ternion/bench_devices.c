@@ -30,7 +30,8 @@ static int describe_kernels(tn_cli_bench_job *job, uint32_t index, const tn_devi
     const size_t used = strlen(r->isa);
     if (tn_placement_layouts(job->engine.placement, find_device, &s) != TN_OK) return tn_cli_fail_status(NULL);
     if (!s.found) return 0;
-    if (info->isa[0] && !strstr(r->isa, info->isa)) snprintf(r->isa + used, sizeof r->isa - used, "%s%s", used ? "," : "", info->isa);
+    const char *level = info->isa[0] ? info->isa : info->kernels;
+    if (level[0] && !strstr(r->isa, level)) snprintf(r->isa + used, sizeof r->isa - used, "%s%s", used ? "," : "", level);
     return tn_host_device_kernels(job->engine.host, index, note_kernel, r->kernels) == TN_OK ? 0 : tn_cli_fail_status(NULL);
 }
 
@@ -44,7 +45,7 @@ int tn_cli_bench_describe_devices(tn_cli_bench_job *job)
     r->cpu_info[0] = r->gpu_info[0] = r->backends[0] = r->isa[0] = '\0';
     json_decref(r->kernels);
     r->kernels = json_array();
-    for (uint32_t i = 0; i < tn_host_device_count(job->engine.host); i++) {
+    for (uint32_t i = 0; i < tn_host_devices_listed(job->engine.host); i++) {
         if (tn_host_device_info(job->engine.host, i, &info) != TN_OK) return tn_cli_fail_status(NULL);
         bool cpu = strcmp(info.backend, "cpu") == 0;
         const char *backend = cpu                                   ? "CPU"

@@ -139,6 +139,7 @@ int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_thread
     params.cpu_packing = tn_cli_text(&cli->options, TN_OPT_PACKING);
     params.cpu_skip = tn_cli_text(&cli->options, TN_OPT_SKIP);
     if (!params.cpu_skip && cli->verb == TN_VERB_BENCH) params.cpu_skip = "off"; // what is measured does not change on the way
+    params.cache_folder = engine->pack_cache[0] ? engine->pack_cache : NULL;
     params.log = tn_cli_log();
     if (tn_host_open(&params, &engine->host) == TN_OK) return 0;
     char command[64];
@@ -150,7 +151,7 @@ int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_thread
 // --device none: the first device whose backend is the CPU.
 static int first_cpu(const tn_host *host, tn_device_info *info)
 {
-    for (uint32_t i = 0; i < tn_host_device_count(host); i++) {
+    for (uint32_t i = 0; i < tn_host_devices_listed(host); i++) {
         if (tn_host_device_info(host, i, info) != TN_OK) return tn_cli_fail_status(NULL);
         if (strcmp(info->backend, "cpu") == 0) return 0;
     }

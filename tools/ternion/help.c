@@ -17,6 +17,8 @@ const tn_cli_variable tn_cli_environment[] = {
     {"TN_CPU_PACKING", "how the CPU keeps ternary weights: t2_16, t5_16 or auto"},
     {"TN_CPU_SKIP", "whether the CPU leaves out what squared ReLU makes 0: auto, on or off"},
     {"TN_CPU_DEVICES", "number of CPU devices that share the cores"},
+    {"TN_VULKAN", "off: as if there were no Vulkan devices"},
+    {"TN_VULKAN_KERNELS", "form of the kernels of Vulkan devices: auto, dot, mul or mul_texel"},
     {"NO_COLOR", "no colours"},
     {NULL, NULL},
 };

@@ -1,0 +1,32 @@
+// The list of a host's devices. Backends that load a driver are asked when a device is wanted that is of none before them.
+#ifndef TN_RUNTIME_HOST_DEVICES_H
+#define TN_RUNTIME_HOST_DEVICES_H
+
+#include "backend/backend.h"
+
+typedef struct tn_host_device_entry {
+    const tn_backend *backend;
+    const tn_backend_host *host; // as the backend sees it
+    uint32_t index;              // within its backend
+    tn_device *device;           // NULL until it is used
+} tn_host_device_entry;
+
+typedef struct tn_host_devices {
+    uint32_t n_backends, n_listed; // backends, in their order, and those that were asked
+    tn_backend_host *hosts;        // [n_backends]
+    tn_backend_keep *keeps;        // [n_backends]
+    uint32_t *counts;              // [n_backends], devices of each
+    uint32_t n;
+    tn_host_device_entry *entries;
+    tn_device_desc *descs;
+    size_t entries_capacity, descs_capacity;
+} tn_host_devices;
+
+// Lists the devices of the backends that load no driver. `host`: copied for each backend; what it points to is borrowed.
+tn_status tn_host_devices_create(const tn_backend_host *host, tn_host_devices **out_devices);
+// Closes those that are open. NULL is fine.
+void tn_host_devices_destroy(tn_host_devices *devices);
+// Lists all that are not listed yet. Those that are keep their indexes; pointers into the list are new.
+tn_status tn_host_devices_list_all(tn_host_devices *devices);
+
+#endif
