@@ -6,7 +6,8 @@ Without --out the modules in the --spirv folder are all that is made.
 
 Every module gets NoContraction on each OpFAdd, OpFSub and OpFMul: glslang leaves it out in called functions and in expressions that are
 stored at once, `precise` or not, and a device may then fuse them, which changes bits. Operations that no decoration makes exact are
-refused: fused multiply-add, float division, float remainders, square roots, dot products and matrix products.
+refused: fused multiply-add, float division, float remainders, square roots, dot products and matrix products; isnan and isinf too, which
+devices may take for false.
 """
 import argparse
 import hashlib
@@ -20,7 +21,7 @@ OP_EXT_INST, OP_EXT_INST_IMPORT, OP_DECORATE = 12, 11, 71
 NO_CONTRACTION = 42
 EXACT_OPS = {129: "OpFAdd", 131: "OpFSub", 133: "OpFMul"}
 REFUSED_OPS = {136: "OpFDiv", 140: "OpFRem", 141: "OpFMod", 142: "OpVectorTimesScalar", 143: "OpMatrixTimesScalar", 144: "OpVectorTimesMatrix",
-               145: "OpMatrixTimesVector", 146: "OpMatrixTimesMatrix", 148: "OpDot"}
+               145: "OpMatrixTimesVector", 146: "OpMatrixTimesMatrix", 147: "OpOuterProduct", 148: "OpDot", 156: "OpIsNan", 157: "OpIsInf"}
 # Of GLSL.std.450, those that leave every bit alone or work on integers: FAbs, SAbs, FSign.., UMin, SMin, UMax, SMax, UClamp, SClamp,
 # FindILsb, FindSMsb, FindUMsb, UnpackHalf2x16 is not among them (it may flush).
 ALLOWED_EXT = {4, 5, 38, 39, 41, 42, 44, 45, 73, 74, 75}
@@ -45,7 +46,7 @@ def decorated(name, words):
     wanted, place = [], None
     for at, op, i in instructions(words):
         if op in REFUSED_OPS:
-            raise ValueError(f"{name}: {REFUSED_OPS[op]} has no exact form on every device: write it as + - *")
+            raise ValueError(f"{name}: {REFUSED_OPS[op]} has no exact form on every device: write it as + - *, or by bits")
         if op == OP_EXT_INST and i[4] not in ALLOWED_EXT:
             raise ValueError(f"{name}: instruction {i[4]} of GLSL.std.450 has no exact form on every device")
         if op in EXACT_OPS and i[2] not in have:
