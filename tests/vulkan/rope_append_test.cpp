@@ -86,9 +86,11 @@ class Case
     const tn_vk_rope_params &params() const { return p_; }
     tn_vk_rope_params &params() { return p_; }
 
-    void check(uint32_t invocations)
+    void check(uint32_t invocations, const char *shader = "rope_append", uint32_t wide = 1)
     {
-        SCOPED_TRACE(testing::Message() << "head_dim " << s_.head_dim << " invocations " << invocations << " adjacent " << s_.adjacent);
+        wide = wide && s_.head_dim % 8 == 0;
+        SCOPED_TRACE(testing::Message() << shader << " head_dim " << s_.head_dim << " invocations " << invocations << " adjacent "
+                                        << s_.adjacent);
         want_q_.assign(p_.qy_at + kRows * p_.qy_stride + 1, kCanary);
         want_state_.assign(kRows, 0xffffffff);
         Pages pages(s_.n_kv, s_.head_dim);
@@ -97,7 +99,7 @@ class Case
         b.kv = Pages(s_.n_kv, s_.head_dim).words();
         b.state.assign(kRows, 0xffffffff);
         b.out.assign(want_q_.size(), kCanary);
-        rig_->run("rope_append", {invocations}, p_, p_.n_q + p_.n_k + p_.n_v, kRows, 1, &b);
+        rig_->run(shader, {invocations, wide}, p_, p_.n_q + p_.n_k + p_.n_v, kRows, 1, &b);
         EXPECT_EQ(memcmp(b.out.data(), want_q_.data(), want_q_.size() * 4), 0);
         EXPECT_EQ(b.state, want_state_);
         ASSERT_EQ(b.kv.size(), pages.words().size());
@@ -113,16 +115,17 @@ class Case
         p_.step.n_seq_pages = kPagesOfSeq;
         p_.head_dim = s_.head_dim;
         p_.adjacent = s_.adjacent;
-        p_.table_at = 9;
+        const uint32_t odd = s_.head_dim % 8 != 0; // offsets need no alignment then
+        p_.table_at = 8 + odd;
         p_.n_q = s_.n_q;
-        p_.q_at = 3;
-        p_.q_stride = s_.n_q * s_.head_dim + 1;
-        p_.qy_at = 2;
-        p_.qy_stride = s_.n_q * s_.head_dim + 3;
+        p_.q_at = 4 - odd;
+        p_.q_stride = s_.n_q * s_.head_dim + 4 - 3 * odd;
+        p_.qy_at = 8 - odd;
+        p_.qy_stride = s_.n_q * s_.head_dim + 4 - odd;
         p_.q_node = 21;
         p_.n_k = p_.n_v = s_.n_kv;
         p_.k_at = p_.q_at + kRows * p_.q_stride;
-        p_.k_stride = s_.n_kv * s_.head_dim + 2;
+        p_.k_stride = s_.n_kv * s_.head_dim + 4 - 2 * odd;
         p_.k_turn = s_.k_turn;
         p_.k_node = 22;
         p_.v_at = p_.k_at + kRows * p_.k_stride;
@@ -186,6 +189,8 @@ TEST_P(RopeAppend, EqualsTheReferenceForEveryShape)
         for (bool adjacent : {false, true}) {
             Case c(&rig, {3, 2, head_dim, adjacent, true});
             c.check(GetParam());
+            c.check(GetParam(), "rope_append_texel");
+            if (head_dim == 64) c.check(GetParam(), "rope_append", 0);
             if (HasFatalFailure()) return;
         }
     }

@@ -47,7 +47,7 @@ struct tn_vk_embed_params {
     TN_UINT first_row, n_rows; // of the table that are bound; rows of other tokens are left alone
 };
 
-// row_quant: one workgroup a row. Spec constant ROW_OP: 0 norm, 1 norm_quant, 2 quant.
+// row_quant: one workgroup a row. Spec constant ROW_OP: 0 norm, 1 norm_quant, 2 quant. in_at, in_stride and gains_at are multiples of 4.
 struct tn_vk_row_params {
     TN_UINT n;
     TN_UINT in_at, in_stride; // arena, f32
@@ -60,6 +60,7 @@ struct tn_vk_row_params {
 };
 
 // quant_group: one workgroup a row: codes and scales for quantised dense weights. Codes are padded with 0 to a multiple of 256 elements.
+// in_at and in_stride are multiples of 4.
 struct tn_vk_group_params {
     TN_UINT n;
     TN_UINT in_at, in_stride;
@@ -91,7 +92,8 @@ struct tn_vk_ternary_params {
     TN_UINT counter; // word of the state, 0 between dispatches
 };
 
-// rope_append: one workgroup a (slot, row): slots are the heads of q, then of k, then of v, as far as their counts go.
+// rope_append: one workgroup a (slot, row): slots are the heads of q, then of k, then of v, as far as their counts go. Spec constant
+// HAS_QUADS: 1 where head_dim is a multiple of 8, and offsets and strides are multiples of 4.
 struct tn_vk_rope_params {
     TN_PART(tn_vk_step_at) step;
     TN_UINT head_dim, adjacent;                            // pairs (2i, 2i+1), else halves
