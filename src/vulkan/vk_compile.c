@@ -167,7 +167,7 @@ static tn_status emit_copy(tn_vk_compiler *c, uint32_t value, bool is_in, tn_vk_
     struct tn_vk_copy_params p = {.n = shape->width, .in_at = v->at, .in_stride = v->stride, .y_stride = shape->width};
     if (is_in) p = (struct tn_vk_copy_params){.n = shape->width, .in_stride = shape->width, .y_at = v->at, .y_stride = v->stride};
     const uint64_t n_bytes = (uint64_t)tn_vk_rows_max(c->list, shape->rows) * shape->width * 4;
-    tn_vk_dispatch d = {.shader = "copy_rows", .constants = {tn_vk_invocations(c)}, .n_constants = 1, .node = TN_NONE};
+    tn_vk_dispatch d = {.shader = "copy_rows", .constants = {tn_vk_invocations(c)}, .n_constants = 1, .nodes = {TN_NONE, TN_NONE, TN_NONE}};
     d.grid.axes[0] = tn_vk_fixed((shape->width + d.constants[0] - 1) / d.constants[0]);
     d.grid.axes[1] = tn_vk_per_row(shape->rows, 1);
     d.grid.axes[2] = tn_vk_fixed(1);

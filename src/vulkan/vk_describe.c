@@ -103,6 +103,7 @@ static tn_vk_limits limits_of(const answers *a)
         .n_groups = (uint32_t)at_most(groups[0], at_most(groups[1], groups[2])),
         .shared_bytes = core->maxComputeSharedMemorySize,
         .subgroup_size = a->v11.subgroupSize,
+        .timestamp_ns = core->timestampPeriod,
         .atom_bytes = core->nonCoherentAtomSize ? (uint32_t)core->nonCoherentAtomSize : 1,
     };
 }
@@ -149,7 +150,7 @@ static tn_vk_traits traits_of(const answers *a, const tn_vk_limits *limits)
 }
 
 // A family without graphics where there is one: long dispatches then do not stall the desktop, which drivers answer by a reset.
-static tn_status find_queue_family(const tn_vk_api *vk, VkPhysicalDevice physical, uint32_t *out_family)
+static tn_status find_queue_family(const tn_vk_api *vk, VkPhysicalDevice physical, uint32_t *out_family, uint64_t *out_timestamp_mask)
 {
     uint32_t n = 0;
     VkQueueFamilyProperties *list;
@@ -164,6 +165,8 @@ static tn_status find_queue_family(const tn_vk_api *vk, VkPhysicalDevice physica
         if (*out_family != UINT32_MAX && (graphics || !has_graphics)) continue;
         *out_family = i;
         has_graphics = graphics;
+        const uint32_t bits = list[i].timestampValidBits;
+        *out_timestamp_mask = bits >= 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1;
     }
     tn_free(list);
     return TN_OK;
@@ -222,7 +225,7 @@ tn_status tn_vk_facts_read(const tn_vk_instance *instance, VkPhysicalDevice phys
     if (has.pci_bus_info)
         snprintf(out_facts->bus_id, sizeof out_facts->bus_id, "%04x:%02x:%02x.%x", a.pci.pciDomain & 0xffff, a.pci.pciBus & 0xff,
                  a.pci.pciDevice & 0xff, a.pci.pciFunction & 0xf);
-    TN_TRY(find_queue_family(vk, physical, &out_facts->queue_family));
+    TN_TRY(find_queue_family(vk, physical, &out_facts->queue_family, &out_facts->limits.timestamp_mask));
     judge(&a, out_facts);
     return TN_OK;
 }

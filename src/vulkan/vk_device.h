@@ -16,6 +16,8 @@ typedef struct tn_vk_limits {
     uint32_t shared_bytes;
     uint32_t subgroup_size;
     uint32_t atom_bytes; // granularity of flushes of mapped memory
+    uint64_t timestamp_mask; // valid bits of the queue's timestamps; 0: it has none
+    float timestamp_ns;      // of one tick
 } tn_vk_limits;
 
 // What the device has, and what of it is used.

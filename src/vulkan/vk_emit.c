@@ -139,7 +139,7 @@ static tn_status emit_embed(tn_vk_compiler *c, const tn_vk_group *group)
                                        .node = poison_of(group->nodes[0]),
                                        .first_row = first,
                                        .n_rows = n};
-        tn_vk_dispatch d = {.shader = embed_shaders[w.shape.layout], .constants = {tn_vk_invocations(c)}, .n_constants = 1, .node = group->nodes[0]};
+        tn_vk_dispatch d = {.shader = embed_shaders[w.shape.layout], .constants = {tn_vk_invocations(c)}, .n_constants = 1, .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
         d.grid = grid_of(tn_vk_per_row(TN_ROWS_TOKENS, 1), tn_vk_fixed(1), tn_vk_fixed(1));
         TN_TRY(bind_rows(c, &w, first, n, &p.w, &d));
         bind_out(c, node->out, &d);
@@ -177,7 +177,7 @@ static tn_status emit_row(tn_vk_compiler *c, const tn_vk_group *group)
 {
     const tn_node *node = node_of(c, group->nodes[0]);
     struct tn_vk_row_params p;
-    tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "row_quant_texel" : "row_quant", .n_constants = 3, .node = group->nodes[0]};
+    tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "row_quant_texel" : "row_quant", .n_constants = 3, .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
     TN_TRY(fill_row_params(c, group->nodes[0], &p, &d.constants[1], &d.weights));
     bind_texels(&d);
     d.constants[0] = c->device->traits.n_row_threads;
@@ -230,7 +230,7 @@ static tn_status emit_ternary(tn_vk_compiler *c, const tn_vk_group *group)
     uint32_t n_rows[3] = {0}, at[3] = {0}, scales[3] = {0}, y[3] = {0}, n_blocks = 0, per_row = 0;
     uint64_t begin = UINT64_MAX, end = 0, codes_end = 0;
     weight w[3];
-    tn_vk_dispatch d = {.shader = form.shader, .node = group->nodes[0]};
+    tn_vk_dispatch d = {.shader = form.shader, .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
     uint32_t n = 0;
     while (n < 3 && group->nodes[n] != TN_NONE) {
         TN_TRY(find_weight(c, node_of(c, group->nodes[n])->weight, &w[n]));
@@ -243,6 +243,8 @@ static tn_status emit_ternary(tn_vk_compiler *c, const tn_vk_group *group)
     for (uint32_t i = 0; i < n; i++) {
         const tn_node *node = node_of(c, group->nodes[i]);
         n_rows[i] = w[i].shape.n_rows;
+        d.nodes[i] = group->nodes[i];
+        d.parts[i] = n_rows[i];
         at[i] = (uint32_t)((w[i].packed->offset_bytes - begin) / 4);
         scales[i] = at[i] + (uint32_t)w[i].shape.scales_at;
         if (c->graph->weights[node->weight].scale_kind == TN_SCALE_ROW) per_row |= 1u << i;
@@ -346,7 +348,11 @@ static tn_status emit_quant_group(tn_vk_compiler *c, const tn_node *node, const 
                                    .scales_stride = g->scales_stride,
                                    .sums = at + g->sums,
                                    .sums_stride = g->sums_stride};
-    tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "quant_group_texel" : "quant_group", .constants = {c->device->traits.n_row_threads, !c->device->traits.use_dot}, .n_constants = 2, .node = TN_NONE};
+    tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "quant_group_texel" : "quant_group",
+                        .constants = {c->device->traits.n_row_threads, !c->device->traits.use_dot},
+                        .n_constants = 2,
+                        .nodes = {(uint32_t)(node - c->graph->nodes), TN_NONE, TN_NONE},
+                        .parts = {1}};
     d.grid = grid_of(tn_vk_per_row(rows_of(c, node->in[0]), 1), tn_vk_fixed(1), tn_vk_fixed(1));
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
@@ -399,7 +405,7 @@ static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_vk_group *group, c
                                    .node = poison_of(group->nodes[0]),
                                    .is_logits = rows_of(c, node->in[0]) == TN_ROWS_LOGITS,
                                    .logit_rows = c->step.logit_rows};
-    tn_vk_dispatch d = {.shader = dense_shaders[w->shape.layout][form], .constants = {row_invocations(c), rows, cols}, .n_constants = 3, .node = group->nodes[0]};
+    tn_vk_dispatch d = {.shader = dense_shaders[w->shape.layout][form], .constants = {row_invocations(c), rows, cols}, .n_constants = 3, .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
     const uint32_t block = row_invocations(c) * rows;
     tn_vk_axis tokens = tn_vk_per_row(rows_of(c, node->in[0]), cols);
     tokens.first = slice->first_token;
@@ -464,7 +470,7 @@ static tn_status emit_rope(tn_vk_compiler *c, const tn_vk_group *group)
     const tn_node *turned = q ? q : k, *any = turned ? turned : append;
     const uint32_t head_dim = turned ? turned->p.rope.head_dim : append->p.attention.head_dim;
     struct tn_vk_rope_params p = {.step = step_at(c), .head_dim = head_dim, .n_pages = c->desc->limits.n_kv_pages};
-    tn_vk_dispatch d = {.shader = "rope_append", .constants = {row_invocations(c) < 64 ? row_invocations(c) : 64}, .n_constants = 1, .node = q ? group->nodes[0] : k ? group->nodes[1] : group->nodes[2]};
+    tn_vk_dispatch d = {.shader = "rope_append", .constants = {row_invocations(c) < 64 ? row_invocations(c) : 64}, .n_constants = 1, .nodes = {q ? group->nodes[0] : k ? group->nodes[1] : group->nodes[2], TN_NONE, TN_NONE}, .parts = {1}};
     p.a_qk = (uint32_t)tn_kv_a_qk(head_dim);
     p.recip_a_qk = (float)(1.0 / p.a_qk);
     if (turned) {
@@ -536,7 +542,7 @@ static tn_status emit_attention(tn_vk_compiler *c, const tn_vk_group *group, uin
     tn_vk_dispatch d = {.shader = names[is_split][texels],
                         .constants = {is_software(c) ? SOFTWARE_INVOCATIONS : 128, head_dim, p.n_heads / n_kv_heads, by_units},
                         .n_constants = 4,
-                        .node = group->nodes[0]};
+                        .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
     const tn_vk_axis chunks = {.by = TN_VK_PER_CHUNKS, .divisor = 1, .n_max = UINT32_MAX};
     d.grid = grid_of(is_split ? chunks : tn_vk_fixed(1), tn_vk_fixed(n_kv_heads), tn_vk_per_row(TN_ROWS_TOKENS, 1));
     if (is_split && c->list->n_counters < c->list->n_tokens_max * n_kv_heads) c->list->n_counters = c->list->n_tokens_max * n_kv_heads;
@@ -563,7 +569,7 @@ static tn_status emit_element(tn_vk_compiler *c, const tn_vk_group *group)
                                      .node = poison_of(group->nodes[0]),
                                      .row = row_of(c, node->in[0])};
     const uint32_t op = node->op == TN_OP_ADD ? 0 : node->p.glu.kind == TN_GLU_RELU2 ? 1 : 2;
-    tn_vk_dispatch d = {.shader = "elementwise", .constants = {invocations, op}, .n_constants = 2, .node = group->nodes[0]};
+    tn_vk_dispatch d = {.shader = "elementwise", .constants = {invocations, op}, .n_constants = 2, .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
     d.grid = grid_of(tn_vk_fixed((n + invocations - 1) / invocations), tn_vk_per_row(rows_of(c, node->out), 1), tn_vk_fixed(1));
     bind_out(c, node->out, &d);
     return tn_vk_emit(c, &d, &p, sizeof p);
@@ -580,7 +586,7 @@ static tn_status emit_copy(tn_vk_compiler *c, const tn_vk_group *group)
                                   .y_stride = y->stride,
                                   .by_logits = rows_of(c, node->in[0]) == TN_ROWS_TOKENS && rows_of(c, node->out) == TN_ROWS_LOGITS,
                                   .logit_rows = c->step.logit_rows};
-    tn_vk_dispatch d = {.shader = "copy_rows", .constants = {tn_vk_invocations(c)}, .n_constants = 1, .node = group->nodes[0]};
+    tn_vk_dispatch d = {.shader = "copy_rows", .constants = {tn_vk_invocations(c)}, .n_constants = 1, .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
     d.grid = grid_of(tn_vk_fixed((p.n + tn_vk_invocations(c) - 1) / tn_vk_invocations(c)), tn_vk_per_row(rows_of(c, node->out), 1), tn_vk_fixed(1));
     bind_out(c, node->out, &d);
     return tn_vk_emit(c, &d, &p, sizeof p);

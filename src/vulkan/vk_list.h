@@ -34,7 +34,8 @@ typedef struct tn_vk_dispatch {
     uint32_t constants[TN_VK_CONSTANTS_MAX], n_constants;
     uint32_t params[32], n_params; // words of push constants
     tn_vk_grid grid;
-    uint32_t node; // index in the graph, of the first node; TN_NONE: none
+    // Whose time it is: nodes of the graph and how they share it; TN_NONE: nobody's.
+    uint32_t nodes[3], parts[3];
     tn_vk_range weights, kv;
     tn_vk_range weights_texels; // what the first texel binding holds: of attention the KV pages
     tn_vk_range from; // bound in place of the arena for reading: copies from outside
@@ -56,6 +57,7 @@ typedef struct tn_vk_list {
     VkBufferView *views; // owned
     uint32_t n_views;
     uint32_t *grid_slots;     // owned, [n_dispatches]: which set of indirect arguments; TN_NONE: the grid is fixed
+    VkQueryPool times; // of programs that keep statistics: a timestamp before the first dispatch and behind each
     const tn_buffer *in, *out;
     uint64_t in_bytes, out_bytes;
     bool is_recorded;

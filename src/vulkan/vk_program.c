@@ -40,6 +40,7 @@ typedef struct tn_vk_program {
     uint64_t fence;
     uint32_t n_tokens;
     uint32_t *poison; // the caller's
+    const tn_vk_list *list;
     struct tn_vk_program *next;
 } tn_vk_program;
 
@@ -110,7 +111,7 @@ static tn_status compile_copies(tn_vk_program *program, const tn_program_desc *d
         const uint64_t n = desc->n_layers - first < n_bound ? desc->n_layers - first : n_bound;
         TN_TRY(tn_grow(&list->dispatches, &list->capacity, (size_t)list->n_dispatches + 1, sizeof *list->dispatches));
         tn_vk_dispatch *d = &list->dispatches[list->n_dispatches++];
-        *d = (tn_vk_dispatch){.shader = "copy_pages", .constants = {program->device->traits.n_row_threads}, .n_constants = 1, .node = TN_NONE};
+        *d = (tn_vk_dispatch){.shader = "copy_pages", .constants = {program->device->traits.n_row_threads}, .n_constants = 1, .nodes = {TN_NONE, TN_NONE, TN_NONE}};
         d->n_params = sizeof p / 4;
         memcpy(d->params, &p, sizeof p);
         d->kv = (tn_vk_range){tn_vk_buffer_of(desc->kv), first * layer, n * layer};
@@ -317,7 +318,7 @@ static tn_status ready_list(tn_vk_program *program, const tn_submit *submit, tn_
     if (list->is_recorded && list->in == in && list->out == submit->out && list->in_bytes == (in ? in->size_bytes : 0) &&
         list->out_bytes == submit->out->size_bytes)
         return TN_OK;
-    const tn_vk_bound bound = {program->step, program->arena, program->state, program->args_offset};
+    const tn_vk_bound bound = {program->step, program->arena, program->state, program->args_offset, program->stats && program->stats->node_ns};
     TN_TRY(tn_vk_record(program->device, program->pool, &bound, in ? tn_vk_buffer_of(in) : NULL, tn_vk_buffer_of(submit->out), list));
     list->in = in;
     list->out = submit->out;
@@ -328,7 +329,7 @@ static tn_status ready_list(tn_vk_program *program, const tn_submit *submit, tn_
 
 static tn_status ready_copies(tn_vk_program *program)
 {
-    const tn_vk_bound bound = {program->step, program->arena, program->state, program->args_offset};
+    const tn_vk_bound bound = {program->step, program->arena, program->state, program->args_offset, false};
     return program->copies_list.is_recorded ? TN_OK : tn_vk_record(program->device, program->pool, &bound, NULL, NULL, &program->copies_list);
 }
 
@@ -354,6 +355,7 @@ tn_status tn_vk_program_submit(tn_program *base, const tn_submit *submit, tn_fen
     TN_TRY(tn_vk_submit(program->device, commands, n, &program->fence));
     program->n_tokens = step.n_tokens;
     program->poison = submit->poison;
+    program->list = list;
     program->is_in_flight = true;
     program->next = program->device->in_flight;
     program->device->in_flight = program;
@@ -364,9 +366,10 @@ tn_status tn_vk_program_submit(tn_program *base, const tn_submit *submit, tn_fen
     return TN_OK;
 }
 
-// Tells the caller which tokens are poisoned, and by which node.
-static tn_status give_poison(tn_vk_program *program)
+// Tells the caller which tokens are poisoned, and by which node, and where the time went.
+static tn_status give_results(tn_vk_program *program)
 {
+    if (program->stats && program->stats->node_ns) TN_TRY(tn_vk_add_times(program->device, program->list, program->stats->node_ns));
     TN_TRY(tn_vk_memory_invalidate(program->poison_host));
     const uint32_t *marks = (const uint32_t *)(const void *)program->poison_host->mapped;
     for (uint32_t i = 0; i < program->n_tokens; i++) program->poison[i] = marks[i] == UINT32_MAX ? 0 : marks[i];
@@ -381,7 +384,7 @@ tn_status tn_vk_fence_wait(tn_device *base, tn_fence fence)
         tn_vk_program *next = program->next;
         if (program->fence <= fence.value) {
             leave_flight(program);
-            if (status == TN_OK) status = give_poison(program);
+            if (status == TN_OK) status = give_results(program);
         }
         program = next;
     }

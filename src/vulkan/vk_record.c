@@ -166,6 +166,41 @@ static tn_status record_dispatch(tn_vk_device *device, const tn_vk_bound *bound,
     return TN_OK;
 }
 
+static tn_status create_times(tn_vk_device *device, tn_vk_list *list)
+{
+    const VkQueryPoolCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO, .queryType = VK_QUERY_TYPE_TIMESTAMP, .queryCount = list->n_dispatches + 1};
+    if (list->times) return TN_OK;
+    return TN_VK_CHECK(device->vk.vkCreateQueryPool(device->handle, &info, NULL, &list->times), "vkCreateQueryPool");
+}
+
+static void write_time(tn_vk_device *device, const tn_vk_list *list, uint32_t index)
+{
+    if (list->times) device->vk.vkCmdWriteTimestamp(list->commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, list->times, index);
+}
+
+tn_status tn_vk_add_times(tn_vk_device *device, const tn_vk_list *list, uint64_t *node_ns)
+{
+    if (!list->times) return TN_OK;
+    tn_status status;
+    const uint32_t n = list->n_dispatches + 1;
+    uint64_t *times;
+    TN_TRY(tn_alloc_zero(n, sizeof *times, &times));
+    const VkResult result = device->vk.vkGetQueryPoolResults(device->handle, list->times, 0, n, n * sizeof *times, times, sizeof *times,
+                                                             VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT);
+    TN_TRY_GOTO(TN_VK_CHECK(result, "vkGetQueryPoolResults"));
+    for (uint32_t i = 0; i < list->n_dispatches; i++) {
+        const tn_vk_dispatch *d = &list->dispatches[i];
+        const double ns = (double)((times[i + 1] - times[i]) & device->limits.timestamp_mask) * device->limits.timestamp_ns;
+        uint64_t parts = 0;
+        for (uint32_t k = 0; k < 3 && d->nodes[k] != TN_NONE; k++) parts += d->parts[k];
+        for (uint32_t k = 0; k < 3 && d->nodes[k] != TN_NONE; k++) node_ns[d->nodes[k]] += (uint64_t)(ns * d->parts[k] / (double)parts);
+    }
+fail:
+    tn_free(times);
+    return status;
+}
+
 tn_status tn_vk_record(tn_vk_device *device, VkCommandPool pool, const tn_vk_bound *bound, const tn_vk_buffer *in, const tn_vk_buffer *out,
                        tn_vk_list *list)
 {
@@ -173,8 +208,14 @@ tn_status tn_vk_record(tn_vk_device *device, VkCommandPool pool, const tn_vk_bou
     destroy_views(device, list);
     if (!list->views) TN_TRY(tn_alloc_zero((size_t)list->n_dispatches * N_TEXELS, sizeof(VkBufferView), &list->views));
     TN_TRY(create_descriptors(device, list));
+    if (bound->is_timed && device->limits.timestamp_mask) TN_TRY(create_times(device, list));
     TN_TRY(tn_vk_begin(device, pool, &list->commands));
-    for (uint32_t i = 0; i < list->n_dispatches; i++) TN_TRY(record_dispatch(device, bound, in, out, list, i));
+    if (list->times) device->vk.vkCmdResetQueryPool(list->commands, list->times, 0, list->n_dispatches + 1);
+    write_time(device, list, 0);
+    for (uint32_t i = 0; i < list->n_dispatches; i++) {
+        TN_TRY(record_dispatch(device, bound, in, out, list, i));
+        write_time(device, list, i + 1);
+    }
     tn_vk_barrier(device, list->commands);
     TN_TRY(tn_vk_end(device, list->commands));
     list->is_recorded = true;
@@ -184,6 +225,7 @@ tn_status tn_vk_record(tn_vk_device *device, VkCommandPool pool, const tn_vk_bou
 void tn_vk_list_deinit(tn_vk_device *device, tn_vk_list *list)
 {
     destroy_views(device, list);
+    if (list->times) device->vk.vkDestroyQueryPool(device->handle, list->times, NULL);
     if (list->descriptors) device->vk.vkDestroyDescriptorPool(device->handle, list->descriptors, NULL);
     tn_free(list->views);
     tn_free(list->grid_slots);
