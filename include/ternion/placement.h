@@ -16,14 +16,17 @@ typedef struct tn_placement tn_placement;
 
 typedef struct tn_placement_params {
     uint32_t struct_size;
-    const char *devices;   // "cpu0,cpu1": devices in the order of the layers; NULL: the first device
+    // "cpu0,cpu1": devices in the order of the layers; NULL: the first device that can be used and is not emulated. Each is a name, a
+    // number in the host's list, a bus id ("pci:0000:01:00.0", or without the domain 0000), or a part of one device's description ("4090").
+    const char *devices;
     bool has_n_gpu_layers; // false: every layer is on `devices`
     int32_t n_gpu_layers;  // that many last layers (the head counts as one more) on `devices`, the others on the first CPU device
 } tn_placement_params;
 #define TN_PLACEMENT_PARAMS_INIT TN_PARAMS_INIT(tn_placement_params)
 
 // Layers are shared evenly and in order over `devices`.  Borrows `host` and `model` until destroyed. Returns owned.
-// Errors: NOT_FOUND (no such device: the message lists them), INVALID_ARGUMENT.
+// Errors: NOT_FOUND (no such device: the message lists them), INVALID_ARGUMENT (also where a part of a description is several devices'),
+// UNAVAILABLE (the device cannot be used; the message says why).
 TN_NODISCARD TN_API tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_placement_params *params,
                                                   tn_placement **out_placement);
 TN_API void tn_placement_destroy(tn_placement *placement);

@@ -6,7 +6,7 @@
 #include "ternion/device.h"
 
 // Descriptions of the devices that are listed so far, by index: without tn_host_list_all those that need no driver, the CPU's. Borrowed
-// from the host until it lists more.
+// from the host.
 const tn_device_desc *tn_host_descs(const tn_host *host, uint32_t *out_count);
 // Lists the devices of all backends, whose drivers are loaded for it.
 tn_status tn_host_list_all(const tn_host *host);

@@ -18,15 +18,16 @@ typedef struct tn_host_devices {
     uint32_t *counts;              // [n_backends], devices of each
     uint32_t n;
     tn_host_device_entry *entries;
-    tn_device_desc *descs;
-    size_t entries_capacity, descs_capacity;
+    size_t entries_capacity;
+    tn_device_desc *descs;     // [n]
+    tn_device_desc **versions; // [n_backends], the list as it was when each had been added: strings of older ones were lent
 } tn_host_devices;
 
 // Lists the devices of the backends that load no driver. `host`: copied for each backend; what it points to is borrowed.
 tn_status tn_host_devices_create(const tn_backend_host *host, tn_host_devices **out_devices);
 // Closes those that are open. NULL is fine.
 void tn_host_devices_destroy(tn_host_devices *devices);
-// Lists all that are not listed yet. Those that are keep their indexes; pointers into the list are new.
+// Lists all that are not listed yet. Those that are keep their indexes; pointers into the list stay valid.
 tn_status tn_host_devices_list_all(tn_host_devices *devices);
 
 #endif
