@@ -85,6 +85,9 @@ TN_API uint32_t tn_host_backend_count(const tn_host *host);
 TN_NODISCARD TN_API tn_status tn_host_backend_info(const tn_host *host, uint32_t index, tn_backend_info *out_info);
 // Describes device `index`.  Errors: INVALID_ARGUMENT.
 TN_NODISCARD TN_API tn_status tn_host_device_info(const tn_host *host, uint32_t index, tn_device_info *out_info);
+// The index of the device that `name` means, as tn_placement_params.devices has it.  Errors: NOT_FOUND (the message lists the devices),
+// INVALID_ARGUMENT (a part of several devices' descriptions), UNAVAILABLE (it cannot be used; the message says why), OUT_OF_MEMORY.
+TN_NODISCARD TN_API tn_status tn_host_find_device(const tn_host *host, const char *name, uint32_t *out_index);
 // Calls `line` for each kernel that device `index` has, the chosen ones marked. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
 TN_NODISCARD TN_API tn_status tn_host_device_kernels(tn_host *host, uint32_t index,
                                                      void (*line)(void *user, const char *kernel, bool chosen), void *user);
@@ -94,8 +97,8 @@ TN_NODISCARD TN_API tn_status tn_host_device_kernels(tn_host *host, uint32_t ind
 typedef enum tn_limit_kind { TN_LIMIT_MEMORY_READ, TN_LIMIT_INT8_DOT } tn_limit_kind;
 typedef struct tn_device_limit {
     tn_limit_kind kind;
-    char name[32]; // kernel level that reached it: "avx512vnni"
-    uint32_t n_threads;
+    char name[32];       // kernel level that reached it: "avx512vnni"
+    uint32_t n_threads;  // 0 on devices that have none
     double best, median; // of several passes
     double theoretical;  // by the firmware's table of memory modules, or the clock and the processor's data sheet; 0: unknown
 } tn_device_limit;
@@ -110,8 +113,8 @@ typedef struct tn_device_limits_params {
 #define TN_DEVICE_LIMITS_PARAMS_INIT TN_PARAMS_INIT(tn_device_limits_params)
 
 // Measures what device `index` can do at best: reading memory that is in no cache, and int8 dot products, for each level that it may use
-// and each number of threads. Nothing should run on the machine meanwhile. Takes some 256 MiB of memory for the time. Errors:
-// INVALID_ARGUMENT, OUT_OF_MEMORY, CANCELLED.
+// and each number of threads; of a GPU how fast its memory is read, under its own name. Nothing should run on the
+// machine meanwhile. Takes some 256 MiB of memory for the time. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, CANCELLED.
 TN_NODISCARD TN_API tn_status tn_host_device_limits(tn_host *host, uint32_t index, const tn_device_limits_params *params);
 
 #ifdef __cplusplus

@@ -6,6 +6,8 @@
 #include "runtime/placement_internal.h"
 #include "scheduler/place.h"
 
+#include <string.h>
+
 // Adds to the last failure which backends have no devices, and why.
 static tn_status say_what_is_absent(const tn_host *host)
 {
@@ -19,6 +21,33 @@ static tn_status say_what_is_absent(const tn_host *host)
     return error.status;
 }
 
+// tn_place_forced over the devices that it needs to know.
+static tn_status place(const tn_host *host, const tn_place_request *request, uint32_t n_layers, uint32_t *out_devices)
+{
+    uint32_t n_descs;
+    const tn_device_desc *descs = tn_host_descs(host, &n_descs);
+    if (!tn_place_is_known(request->devices, descs, n_descs)) {
+        TN_TRY(tn_host_list_all(host));
+        descs = tn_host_descs(host, &n_descs);
+    }
+    const tn_status status = tn_place_forced(request, n_layers, descs, n_descs, out_devices);
+    return status == TN_NOT_FOUND ? say_what_is_absent(host) : status;
+}
+
+tn_status tn_host_find_device(const tn_host *host, const char *name, uint32_t *out_index)
+{
+    TN_REQUIRE(out_index);
+    *out_index = 0;
+    TN_REQUIRE(host);
+    TN_REQUIRE(name);
+    uint32_t devices[2] = {0}; // of the embedding and the head
+    if (strchr(name, ',')) return tn_fail(TN_INVALID_ARGUMENT, "%.200s: is a list: name one device", name);
+    const tn_place_request request = {.devices = name};
+    TN_TRY(place(host, &request, 0, devices));
+    *out_index = devices[0];
+    return TN_OK;
+}
+
 tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_placement_params *params, tn_placement **out_placement)
 {
     TN_REQUIRE(out_placement);
@@ -29,12 +58,6 @@ tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_pla
     TN_TRY(TN_PARAMS_READ(tn_placement_params, n_gpu_layers, params, &p));
     const tn_graph *graph = tn_model_graph(model);
     if (!graph) return tn_fail(TN_INVALID_ARGUMENT, "the model was opened without its graph: open it with TN_MODEL_LOAD_ALL");
-    uint32_t n_descs;
-    const tn_device_desc *descs = tn_host_descs(host, &n_descs);
-    if (!tn_place_is_known(p.devices, descs, n_descs)) {
-        TN_TRY(tn_host_list_all(host));
-        descs = tn_host_descs(host, &n_descs);
-    }
     tn_status status;
     tn_placement *placement;
     TN_TRY(tn_alloc_zero(1, sizeof *placement, &placement));
@@ -43,9 +66,7 @@ tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_pla
     placement->n_layers = graph->n_layers;
     TN_TRY_GOTO(tn_alloc_zero((size_t)graph->n_layers + 2, sizeof *placement->devices, &placement->devices));
     tn_place_request request = {p.devices, p.has_n_gpu_layers, p.n_gpu_layers};
-    status = tn_place_forced(&request, graph->n_layers, descs, n_descs, placement->devices);
-    if (status == TN_NOT_FOUND) status = say_what_is_absent(host);
-    if (status != TN_OK) goto fail;
+    TN_TRY_GOTO(place(host, &request, graph->n_layers, placement->devices));
     *out_placement = placement;
     return TN_OK;
 fail:

@@ -39,13 +39,6 @@ static bool packing_assume(tn_device *device, uint32_t index)
     return false;
 }
 
-static tn_status device_measure(tn_device *device, uint32_t n_threads, uint64_t time_ns, tn_measured_fn *told, void *user)
-{
-    (void)n_threads, (void)time_ns, (void)told, (void)user;
-    return tn_fail(TN_UNSUPPORTED, "%s: the limits of Vulkan devices are not measured: see the data sheet of the GPU",
-                   tn_vk_device_of(device)->name);
-}
-
 const tn_backend tn_vulkan_backend_table = {
     .abi_version = TN_BACKEND_ABI,
     .struct_size = sizeof(tn_backend),
@@ -71,5 +64,5 @@ const tn_backend tn_vulkan_backend_table = {
     .program_scratch_bytes = tn_vk_program_scratch_bytes,
     .program_submit = tn_vk_program_submit,
     .fence_wait = tn_vk_fence_wait,
-    .device_measure = device_measure,
+    .device_measure = tn_vk_device_measure,
 };

@@ -25,10 +25,12 @@ static int choose_size(tn_cli *cli, const tn_cli_engine *engine, uint32_t n_ctx,
 {
     const tn_cli_value *concurrency = &cli->options.values[TN_OPT_CONCURRENCY];
     tn_device_info device;
+    uint32_t index = 0;
     uint64_t kv_given = 0, seq_bytes = 0;
     const int rc = tn_cli_batch_kv_memory(cli, &kv_given);
     if (rc) return rc;
-    if (tn_host_device_info(engine->host, 0, &device) != TN_OK || tn_session_kv_bytes(engine->model, n_ctx, 1, &seq_bytes) != TN_OK)
+    if (tn_cli_first_device(cli, engine->host, &index) != TN_OK || tn_host_device_info(engine->host, index, &device) != TN_OK ||
+        tn_session_kv_bytes(engine->model, n_ctx, 1, &seq_bytes) != TN_OK)
         return tn_cli_fail_status("ternion batch -c 512");
     // Packed weights take about as much as the file's.
     const uint64_t weights = engine->info.file_bytes;

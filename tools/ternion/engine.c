@@ -148,6 +148,16 @@ int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_thread
     return tn_cli_fail_status(threads ? command : "ternion devices");
 }
 
+tn_status tn_cli_first_device(const tn_cli *cli, const tn_host *host, uint32_t *out_index)
+{
+    char name[256];
+    const char *devices = tn_cli_text(&cli->options, TN_OPT_DEVICE);
+    *out_index = 0;
+    if (!devices || strcmp(devices, "none") == 0) return TN_OK;
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(devices, ","), devices);
+    return tn_host_find_device(host, name, out_index);
+}
+
 // --device none: the first device whose backend is the CPU.
 static int first_cpu(const tn_host *host, tn_device_info *info)
 {

@@ -24,6 +24,8 @@ int tn_cli_engine_find_model(tn_cli *cli, tn_cli_engine *engine);            // 
 void tn_cli_engine_model_params(const tn_cli *cli, tn_model_params *params); // what flags say of reading a file, and the log
 int tn_cli_engine_open_model(tn_cli *cli, tn_cli_engine *engine, tn_model_load load);
 int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_threads);
+// The first device of --device; without it, and for "none", the first of all.
+tn_status tn_cli_first_device(const tn_cli *cli, const tn_host *host, uint32_t *out_index);
 int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine);
 // `params`: what the verb wants; placement, log and progress are filled in here.
 int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params params);

@@ -27,19 +27,21 @@ static bool keep(void *user, const tn_device_limit *limit)
 }
 
 // All numbers of threads that the library chooses, then those of the tests that it left out.
-static tn_status measure(tn_host *host, const tn_cli_value *threads, tn_cli_limits *limits)
+static tn_status measure(const tn_cli *cli, tn_host *host, const tn_cli_value *threads, tn_cli_limits *limits)
 {
     tn_device_limits_params params = TN_DEVICE_LIMITS_PARAMS_INIT;
     tn_device_info info;
+    uint32_t device;
     params.told = keep;
     params.user = limits;
-    tn_status status = tn_host_device_limits(host, 0, &params);
-    if (status == TN_OK) status = tn_host_device_info(host, 0, &info);
+    tn_status status = tn_cli_first_device(cli, host, &device);
+    if (status == TN_OK) status = tn_host_device_limits(host, device, &params);
+    if (status == TN_OK) status = tn_host_device_info(host, device, &info);
     for (size_t i = 0; i < threads->n && status == TN_OK; i++) {
         const uint32_t n = (uint32_t)threads->numbers[i];
         if (n == 0 || n > info.n_threads || tn_cli_limits_best(limits, TN_LIMIT_MEMORY_READ, n) > 0) continue;
         params.n_threads = n;
-        status = tn_host_device_limits(host, 0, &params);
+        status = tn_host_device_limits(host, device, &params);
     }
     return status;
 }
@@ -49,7 +51,7 @@ int tn_cli_limits_measure(tn_cli *cli, uint32_t n_threads, const tn_cli_value *t
     tn_cli_engine engine = {0};
     int rc = tn_cli_engine_open_host(cli, &engine, n_threads);
     if (rc) return rc;
-    const tn_status status = measure(engine.host, threads, limits);
+    const tn_status status = measure(cli, engine.host, threads, limits);
     if (status != TN_OK)
         rc = status == TN_CANCELLED && !tn_cli_interrupted() ? tn_cli_out_of_memory() : tn_cli_fail_status("ternion bench --no-limits");
     tn_cli_engine_stop(&engine);
@@ -94,8 +96,9 @@ static void print_line(const tn_cli_limits *limits, size_t first, FILE *out)
     for (size_t i = first; i < limits->n; i++) {
         const tn_device_limit *l = &limits->list[i];
         if (!same_line(l, head)) continue;
-        fprintf(out, "%s%u thread%s %.1f (median %.1f)", separator, l->n_threads, l->n_threads == 1 ? "" : "s", l->best * 1e-9,
-                l->median * 1e-9);
+        fprintf(out, "%s", separator);
+        if (l->n_threads) fprintf(out, "%u thread%s ", l->n_threads, l->n_threads == 1 ? "" : "s");
+        fprintf(out, "%.1f (median %.1f)", l->best * 1e-9, l->median * 1e-9);
         separator = ", ";
         theory = &l->theoretical;
     }

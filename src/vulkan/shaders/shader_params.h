@@ -157,4 +157,9 @@ struct tn_vk_pages_params {
     TN_UINT page_words;
 };
 
+// probe_read: reads weights.
+struct tn_vk_probe_params {
+    TN_UINT n; // elements of 16 bytes
+};
+
 #endif
