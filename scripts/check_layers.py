@@ -32,7 +32,7 @@ OWNERS = {
     "hwloc.h": ["src/scheduler/topology.c"],
     "jansson.h": ["src/format/json.c", "tools/ternion/json_out.h"],
     "utf8proc.h": ["src/model/unicode.c"],
-    "volk.h": ["src/vulkan/vk_loader.c"],
+    "volk.h": ["src/vulkan/vk_volk.c"],
     "vulkan/vulkan_core.h": ["src/vulkan/vk_api.h"],
     "xxhash.h": ["src/base/hash.c", "tools/ternion/batch_reader.c", "tools/ternion/bytes_hash.c", "tools/ternion/cmd_logits.c", "tools/ternion/trace.c"],
 }

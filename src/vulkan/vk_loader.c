@@ -1,30 +1,20 @@
-// Finds the loader through volk, which is asked for vkGetInstanceProcAddr alone: functions lie in tables that belong to their instance or
-// device, not in volk's globals.
+// From the loader to a table of functions that belongs to its instance or device.
 #include "vulkan/vk_loader.h"
 
 #include "base/alloc.h"
 #include "vulkan/vk_device.h"
+#include "vulkan/vk_volk.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#define VOLK_IMPLEMENTATION
-#include <volk.h>
 
 static const uint32_t api_version_min = VK_API_VERSION_1_2, api_version_max = VK_API_VERSION_1_3;
-
-// volk keeps what it found in globals; they are written once, under this lock, and stay for the life of the process, as the loader does.
-static pthread_mutex_t loader_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static PFN_vkGetInstanceProcAddr find_loader(const tn_vk_hooks *hooks)
 {
     if (hooks && hooks->no_loader) return NULL;
     if (hooks && hooks->get_proc_addr) return hooks->get_proc_addr;
-    pthread_mutex_lock(&loader_mutex);
-    if (!vkGetInstanceProcAddr && volkInitialize() != VK_SUCCESS) vkGetInstanceProcAddr = NULL;
-    const PFN_vkGetInstanceProcAddr found = vkGetInstanceProcAddr;
-    pthread_mutex_unlock(&loader_mutex);
-    return found;
+    return tn_vk_volk_loader();
 }
 
 static void wrap(const tn_vk_instance *instance, tn_vk_level level, tn_vk_api *vk)

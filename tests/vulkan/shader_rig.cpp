@@ -1,6 +1,7 @@
-// The rig: a device, and for every run its buffers, descriptors and pipeline. volk's own functions are those of the library.
+// The rig: a device, and for every run its buffers, descriptors and pipeline.
 #include "vulkan/shader_rig.hpp"
 
+#define VOLK_IMPLEMENTATION
 #include <algorithm>
 #include <chrono>
 #include <fstream>

@@ -14,8 +14,8 @@ typedef struct tn_cli_limits {
     bool measured;
 } tn_cli_limits;
 
-// Measures the first device of --device on a host of its own with `n_threads` threads, on one of them, two and so on, and on the numbers of `threads`.
-// Returns 0 or the exit status after a message.
+// Measures the first device of --device on a host of its own with `n_threads` threads, on one of them, two and so on, and on the numbers of
+// `threads`. Returns 0 or the exit status after a message.
 int tn_cli_limits_measure(tn_cli *cli, uint32_t n_threads, const tn_cli_value *threads, tn_cli_limits *limits);
 void tn_cli_limits_deinit(tn_cli_limits *limits);
 
