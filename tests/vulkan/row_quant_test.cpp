@@ -2,6 +2,7 @@
 #include "vulkan/code_forms.hpp"
 #include "vulkan/shader_rig.hpp"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 #include <random>
 
@@ -126,7 +127,8 @@ class Case
     static void expect_same(const std::vector<uint32_t> &is, const std::vector<uint32_t> &want)
     {
         ASSERT_EQ(is.size(), want.size());
-        for (uint32_t i = 0; i < is.size(); i++) ASSERT_EQ(is[i], want[i]) << "word " << i;
+        const size_t i = size_t(std::mismatch(is.begin(), is.end(), want.begin()).first - is.begin());
+        if (i < is.size()) FAIL() << "word " << i << " is 0x" << std::hex << is[i] << ", not 0x" << want[i];
     }
     ShaderRig *rig_;
     uint32_t form_;
