@@ -18,6 +18,7 @@ namespace
 
 constexpr uint32_t kNorm = 0, kNormQuant = 1, kQuant = 2; // ROW_OP
 constexpr uint32_t kKinds = 6, kCanary = 0xdddddddd;
+const std::string kLoop = TN_TEST_SPIRV "/row_loop.spv";
 constexpr float kEps = 1e-5f;
 
 // Where everything lies: rows of x, then codes, scales and sums, each followed by words that must not change.
@@ -73,16 +74,28 @@ class Case
     {
         for (uint32_t i = 0; i < at_.n; i++) arena_[at_.x_at + r * at_.x_stride + i] = bits_of(row(r)[i]);
     }
-    void run(const char *shader, uint32_t invocations, uint32_t op, uint32_t y_at, uint32_t y_stride)
+    void run(const std::string &shader, uint32_t invocations, uint32_t op, uint32_t y_at, uint32_t y_stride)
     {
         p_.y_at = y_at;
         p_.y_stride = y_stride;
         b_.arena = arena_;
         b_.state.assign(at_.n_rows, 0xffffffff);
         b_.out.assign(y_at + at_.n_rows * size_t(y_stride) + 1, kCanary);
-        rig_->run(shader, {invocations, op, form_}, p_, at_.n_rows, 1, 1, &b_);
+        const std::vector<uint32_t> constants = {invocations, op, form_};
+        if (shader == kLoop) { // all rows by one workgroup, which reads them elsewhere
+            b_.kv = arena_;
+            for (uint32_t i = at_.x_at; i < at_.y_at; i++) b_.arena[i] = kCanary;
+            const struct {
+                tn_vk_row_params p;
+                uint32_t n_rows;
+            } all = {p_, at_.n_rows};
+            rig_->run(shader, constants, all, 1, 1, 1, &b_);
+            std::copy(arena_.begin() + at_.x_at, arena_.begin() + at_.y_at, b_.arena.begin() + at_.x_at);
+        } else {
+            rig_->run(shader, constants, p_, at_.n_rows, 1, 1, &b_);
+        }
     }
-    void check_codes(const char *shader, uint32_t invocations, uint32_t op)
+    void check_codes(const std::string &shader, uint32_t invocations, uint32_t op)
     {
         std::vector<uint32_t> want = arena_;
         for (uint32_t r = 0; r < at_.n_rows; r++) {
@@ -101,7 +114,7 @@ class Case
         run(shader, invocations, op, at_.y_at, at_.y_stride);
         expect_same(b_.arena, want);
     }
-    void check_norm(const char *shader, uint32_t invocations)
+    void check_norm(const std::string &shader, uint32_t invocations)
     {
         const uint32_t stride = at_.n + 1, at = 3;
         std::vector<uint32_t> want(at + at_.n_rows * size_t(stride) + 1, kCanary);
@@ -167,6 +180,20 @@ TEST(RowQuantOrder, ManyRowsEqualTheReference)
 {
     ShaderRig rig;
     for (uint32_t invocations : {32u, 256u}) Case(&rig, 2777, kDot, 400).check_norm("row_quant", invocations);
+}
+
+TEST(RowQuantFunctions, RowsMayFollowEachOtherInAWorkgroupAndLieAnywhere)
+{
+    ShaderRig rig;
+    for (uint32_t invocations : {8u, 64u, 256u}) {
+        for (uint32_t n : {29u, 1021u, 6912u}) {
+            Case c(&rig, n, n % 2 ? kMul : kDot, 24);
+            c.check_norm(kLoop, invocations);
+            c.check_codes(kLoop, invocations, kNormQuant);
+            c.check_codes(kLoop, invocations, kQuant);
+            if (HasFatalFailure()) return;
+        }
+    }
 }
 
 TEST(RowQuantLong, RowsOf65536ElementsNeedNoMoreSharedMemory)
