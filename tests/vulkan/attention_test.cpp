@@ -379,5 +379,16 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Attention,
                          testing::Values(Shape{1, 1, 2}, Shape{4, 2, 24}, Shape{5, 1, 64}, Shape{6, 2, 80}, Shape{20, 5, 128},
                                          Shape{16, 1, 64}));
 
+// The largest heads, groups that are done in parts with a place left over, heads that are no multiple of 8.
+TEST(AttentionShapes, PartsAndOddHeads)
+{
+    ShaderRig rig;
+    for (const Shape &shape : {Shape{8, 1, 256}, Shape{10, 2, 250}, Shape{9, 1, 48}, Shape{6, 2, 6}}) {
+        SCOPED_TRACE(testing::Message() << shape);
+        Step step(shape, {{0, 200}, {1, 20}}, random_values(22, 1.0f), random_values(23, 1.0f), random_values(24, 1.0f));
+        for (const std::string &form : forms_of(shape)) step.check(&rig, form, 64);
+    }
+}
+
 } // namespace
 } // namespace vulkan_test
