@@ -273,7 +273,9 @@ class MatmulDense : public testing::TestWithParam<Variant>
 
 TEST_P(MatmulDense, EqualsTheReferenceHoweverItIsCut)
 {
-    const Cut cuts[] = {{8, 1, 1}, {32, 1, 3}, {64, 2, 1}, {128, 1, 8}, {256, 1, 1}, {8, 8, 1}, {8, 2, 3}};
+    std::vector<Cut> cuts = {{8, 1, 1}, {32, 1, 3}, {64, 2, 2}, {128, 1, 1}, {256, 1, 8}};
+    // Software devices work on many rows a lane, and compile other builds slowly.
+    if (std::string(GetParam().shader).find("texel") != std::string::npos) cuts.insert(cuts.end(), {{8, 4, 1}, {8, 8, 1}});
     uint64_t stream = 0;
     for (uint32_t K : widths()) {
         for (uint32_t N : {1u, 16u, 37u, 100u}) {
@@ -303,8 +305,8 @@ TEST_P(MatmulDense, MarksTheRowsThatAreTooLarge)
 {
     const Case c(GetParam().dtype, 37, 512, 4, Values::poison, 2000);
     EXPECT_EQ(c.poison, (std::vector<uint32_t>{kNone, kNode, kNone, kNone})) << "the case is what it should be";
-    run_case(rig(), GetParam(), c, {8, 2, 3});
-    run_case(rig(), GetParam(), c, {64, 2, 1});
+    run_case(rig(), GetParam(), c, {32, 1, 3});
+    run_case(rig(), GetParam(), c, {64, 2, 2});
 }
 
 // Rows of logits: their number and the tokens whose poison they mark come from the step. A slice of W's rows, and of x's.
@@ -329,7 +331,7 @@ TEST_P(MatmulDense, ComputesSlicesOfRowsOfLogits)
     b.step = {9, n_x, 12345, 8, 5, 2, 0}; // tokens of the rows of logits: 8, 5, 2, 0
     b.state.assign(9, kNone);
     b.out.assign(p.y_at + n_x * p.y_stride, kNone);
-    rig()->run(GetParam().shader, {8, 2, 2}, p, n_groups(n_rows, 16), n_groups(n_x - first_token, 2), 1, &b);
+    rig()->run(GetParam().shader, {64, 2, 2}, p, n_groups(n_rows, 128), n_groups(n_x - first_token, 2), 1, &b);
     std::vector<uint32_t> want(b.out.size(), kNone);
     for (uint32_t t = first_token; t < n_x; t++) {
         for (uint32_t r = first_row; r < first_row + n_rows; r++)
