@@ -361,8 +361,8 @@ static tn_status emit_quant_group(tn_vk_compiler *c, const tn_node *node, const 
 static void dense_tiles(const tn_vk_compiler *c, bool is_float, uint32_t *out_rows, uint32_t *out_cols)
 {
     const uint32_t cols = cols_of(c);
-    *out_rows = is_software(c) ? (is_float ? 1 : 4) : 1;
-    *out_cols = is_float && cols > 2 ? 2 : cols;
+    *out_rows = is_software(c) ? (is_float && cols == 1 ? 8 : is_float ? 2 : 4) : 1;
+    *out_cols = cols > 4 ? 4 : cols;
 }
 
 // Rows of the output that one binding holds.
@@ -470,13 +470,17 @@ static tn_status emit_rope(tn_vk_compiler *c, const tn_vk_group *group)
     const tn_node *turned = q ? q : k, *any = turned ? turned : append;
     const uint32_t head_dim = turned ? turned->p.rope.head_dim : append->p.attention.head_dim;
     struct tn_vk_rope_params p = {.step = step_at(c), .head_dim = head_dim, .n_pages = c->desc->limits.n_kv_pages};
-    tn_vk_dispatch d = {.shader = "rope_append", .constants = {row_invocations(c) < 64 ? row_invocations(c) : 64}, .n_constants = 1, .nodes = {q ? group->nodes[0] : k ? group->nodes[1] : group->nodes[2], TN_NONE, TN_NONE}, .parts = {1}};
+    tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "rope_append_texel" : "rope_append",
+                        .constants = {row_invocations(c), head_dim % 8 == 0},
+                        .n_constants = 2,
+                         .nodes = {q ? group->nodes[0] : k ? group->nodes[1] : group->nodes[2], TN_NONE, TN_NONE}, .parts = {1}};
     p.a_qk = (uint32_t)tn_kv_a_qk(head_dim);
     p.recip_a_qk = (float)(1.0 / p.a_qk);
     if (turned) {
         weight table;
         TN_TRY(find_weight(c, turned->weight, &table));
         TN_TRY(bind_weight(c, &table, 0, table.shape.n_words * 4, &d.weights));
+        bind_texels(&d);
         p.adjacent = turned->p.rope.pairs == TN_ROPE_ADJACENT;
     }
     if (q) {

@@ -152,7 +152,7 @@ static tn_status pass(read_probe *p, uint64_t *out_ns)
 {
     uint64_t value;
     const uint64_t begun_ns = tn_clock_ns();
-    TN_TRY(tn_vk_submit(p->device, p->commands, &value));
+    TN_TRY(tn_vk_submit(p->device, &p->commands, 1, &value));
     TN_TRY(tn_vk_wait(p->device, value));
     *out_ns = tn_clock_ns() - begun_ns;
     if (*out_ns == 0) *out_ns = 1;
