@@ -4,25 +4,26 @@
 
 #include <string.h>
 
-// How shaders are cut to a device. On software devices a workgroup is one subgroup: meeting costs more there than it gains.
+// How shaders are cut to a device. Of the form with texels, which is that of software devices, a workgroup is one subgroup: meeting costs
+// more there than it gains.
 enum {
-    SOFTWARE_INVOCATIONS = 8,
-    SOFTWARE_GROUPS = 4, // row groups of a lane: enough rows for the activations that it loads
+    TEXEL_INVOCATIONS = 8,
+    TEXEL_GROUPS = 4, // row groups of a lane: enough rows for the activations that it loads
     GPU_INVOCATIONS = 256,
     GPU_ROW_INVOCATIONS = 64, // of shaders in which a lane computes a whole row
     COLS_FEW = 4,
     COLS_MANY = 8,
 };
 
-static bool is_software(const tn_vk_compiler *c) { return c->device->traits.is_software; }
+static bool by_texels(const tn_vk_compiler *c) { return c->device->traits.use_texels; }
 
 uint32_t tn_vk_invocations(const tn_vk_compiler *c)
 {
-    const uint32_t wanted = is_software(c) ? SOFTWARE_INVOCATIONS : GPU_INVOCATIONS;
+    const uint32_t wanted = by_texels(c) ? TEXEL_INVOCATIONS : GPU_INVOCATIONS;
     return wanted < c->device->limits.n_invocations ? wanted : c->device->limits.n_invocations;
 }
 
-static uint32_t row_invocations(const tn_vk_compiler *c) { return is_software(c) ? SOFTWARE_INVOCATIONS : GPU_ROW_INVOCATIONS; }
+static uint32_t row_invocations(const tn_vk_compiler *c) { return by_texels(c) ? TEXEL_INVOCATIONS : GPU_ROW_INVOCATIONS; }
 
 static uint32_t cols_of(const tn_vk_compiler *c)
 {
@@ -180,7 +181,7 @@ static tn_status emit_row(tn_vk_compiler *c, const tn_vk_group *group)
     tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "row_quant_texel" : "row_quant", .n_constants = 3, .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
     TN_TRY(fill_row_params(c, group->nodes[0], &p, &d.constants[1], &d.weights));
     bind_texels(&d);
-    d.constants[0] = c->device->traits.n_row_threads;
+    d.constants[0] = tn_vk_invocations(c);
     d.constants[2] = !c->device->traits.use_dot;
     d.grid = grid_of(tn_vk_per_row(rows_of(c, node->in[0]), 1), tn_vk_fixed(1), tn_vk_fixed(1));
     bind_out(c, node->out, &d);
@@ -199,7 +200,7 @@ static ternary_form ternary_form_of(const tn_vk_compiler *c)
 {
     if (c->device->traits.use_dot) return (ternary_form){"matmul_ternary_dot", tn_vk_invocations(c) < 16 ? 16 : tn_vk_invocations(c), 0, 16};
     ternary_form form = {c->device->traits.use_texels ? "matmul_ternary_mul_texel" : "matmul_ternary_mul", row_invocations(c), 1, 0};
-    if (is_software(c)) form.groups = SOFTWARE_GROUPS;
+    if (by_texels(c)) form.groups = TEXEL_GROUPS;
     form.rows_block = 16 * form.groups * (form.invocations < 16 ? 1 : form.invocations / 16);
     return form;
 }
@@ -349,7 +350,7 @@ static tn_status emit_quant_group(tn_vk_compiler *c, const tn_node *node, const 
                                    .sums = at + g->sums,
                                    .sums_stride = g->sums_stride};
     tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "quant_group_texel" : "quant_group",
-                        .constants = {c->device->traits.n_row_threads, !c->device->traits.use_dot},
+                        .constants = {tn_vk_invocations(c), !c->device->traits.use_dot},
                         .n_constants = 2,
                         .nodes = {(uint32_t)(node - c->graph->nodes), TN_NONE, TN_NONE},
                         .parts = {1}};
@@ -361,7 +362,7 @@ static tn_status emit_quant_group(tn_vk_compiler *c, const tn_node *node, const 
 static void dense_tiles(const tn_vk_compiler *c, bool is_float, uint32_t *out_rows, uint32_t *out_cols)
 {
     const uint32_t cols = cols_of(c);
-    *out_rows = is_software(c) ? (is_float && cols == 1 ? 8 : is_float ? 2 : 4) : 1;
+    *out_rows = by_texels(c) ? (is_float && cols == 1 ? 8 : is_float ? 2 : 4) : 1;
     *out_cols = cols > 4 ? 4 : cols;
 }
 
@@ -507,11 +508,11 @@ static tn_status emit_rope(tn_vk_compiler *c, const tn_vk_group *group)
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
-// The split form spreads a row's chunks over the device; with many rows there is enough to do without.
+// The split form spreads a row's chunks over the device; with many rows, or few processors, there is enough to do without.
 static bool attention_is_split(const tn_vk_compiler *c)
 {
     const uint64_t chunks = c->desc->limits.n_seq_pages;
-    return c->list->n_tokens_max <= COLS_MANY && chunks > 1 && chunks * c->list->n_tokens_max <= 16384;
+    return !by_texels(c) && c->list->n_tokens_max <= COLS_MANY && chunks > 1 && chunks * c->list->n_tokens_max <= 16384;
 }
 
 static uint64_t partial_words(const tn_vk_compiler *c, const tn_node *node)
@@ -544,7 +545,7 @@ static tn_status emit_attention(tn_vk_compiler *c, const tn_vk_group *group, uin
                                        .node = poison_of(group->nodes[0])};
     static const char *const names[2][2] = {{"attention_walk", "attention_walk_texel"}, {"attention_split", "attention_split_texel"}};
     tn_vk_dispatch d = {.shader = names[is_split][texels],
-                        .constants = {is_software(c) ? SOFTWARE_INVOCATIONS : 128, head_dim, p.n_heads / n_kv_heads, by_units},
+                        .constants = {by_texels(c) ? TEXEL_INVOCATIONS : 128, head_dim, p.n_heads / n_kv_heads, by_units},
                         .n_constants = 4,
                         .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
     const tn_vk_axis chunks = {.by = TN_VK_PER_CHUNKS, .divisor = 1, .n_max = UINT32_MAX};

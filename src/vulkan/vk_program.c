@@ -111,7 +111,7 @@ static tn_status compile_copies(tn_vk_program *program, const tn_program_desc *d
         const uint64_t n = desc->n_layers - first < n_bound ? desc->n_layers - first : n_bound;
         TN_TRY(tn_grow(&list->dispatches, &list->capacity, (size_t)list->n_dispatches + 1, sizeof *list->dispatches));
         tn_vk_dispatch *d = &list->dispatches[list->n_dispatches++];
-        *d = (tn_vk_dispatch){.shader = "copy_pages", .constants = {program->device->traits.n_row_threads}, .n_constants = 1, .nodes = {TN_NONE, TN_NONE, TN_NONE}};
+        *d = (tn_vk_dispatch){.shader = "copy_pages", .constants = {program->device->traits.use_texels ? 8 : 64}, .n_constants = 1, .nodes = {TN_NONE, TN_NONE, TN_NONE}};
         d->n_params = sizeof p / 4;
         memcpy(d->params, &p, sizeof p);
         d->kv = (tn_vk_range){tn_vk_buffer_of(desc->kv), first * layer, n * layer};

@@ -15,15 +15,14 @@
 layout(constant_id = 1) const uint HEAD_DIM = 128; // even
 layout(constant_id = 2) const uint GROUP = 4;      // query heads of a KV head
 layout(constant_id = 3) const uint UNIT4 = 1;      // 1: head_dim is a multiple of 8
-
-const uint ABS_BITS_2M30 = 0x30800000u;
 layout(push_constant) uniform Push { tn_vk_attention_params p; };
 
-layout(set = 0, binding = 5) writeonly buffer Out4 { uvec4 outb4[]; };     // the same output
+layout(set = 0, binding = 5) writeonly buffer Out4 { uvec4 outb4[]; };      // the same output
 layout(set = 0, binding = 1) coherent buffer Partials { uint partials[]; }; // the same arena: what workgroups tell each other
 layout(set = 0, binding = 1) coherent buffer Partials4 { uvec4 partials4[]; };
 
 const uint CHUNK = 128u;
+const uint ABS_BITS_2M30 = 0x30800000u; // heads below it quantise to zeros
 const uint LANES = gl_WorkGroupSize.x;
 const uint UNIT_WORDS = UNIT4 != 0u ? 4u : 1u;
 const uint UNIT_DIMS = 2 * UNIT_WORDS;
@@ -43,6 +42,7 @@ const uint HEAD_VALUES = ROUNDS * UNIT_DIMS; // outputs of a head that a lane su
 // Combining: slice s has heads s, s + SLICES, ..
 const uint OWN = (HEADS + SLICES - 1) / SLICES;
 
+// Shared memory: at most 14.1 KiB (4 heads of 254), 10.3 KiB where head_dim is a multiple of 8.
 shared uint q_max[HEADS];
 shared uvec4 q_codes[HEADS * UNITS];
 shared uvec4 weight_codes[CHUNK / PAIR * HEAD_QUADS]; // component h % 4: of head h, the second position in the upper half
@@ -57,8 +57,8 @@ int own_m[OWN], all_m[OWN];
 float own_l[OWN], all_l[OWN];
 float own_o[OWN * HEAD_VALUES], all_o[OWN * HEAD_VALUES];
 float q_scale[HEADS];
-int dots[BLOCKS * HEADS];       // of its positions
-int acc[HEADS * HEAD_VALUES];   // sums of weight times value codes, of its units and its slice of the positions
+int dots[BLOCKS * HEADS];     // of its positions
+int acc[HEADS * HEAD_VALUES]; // sums of weight times value codes, of its units and its slice of the positions
 
 int low_code(uint word) { return int(word << 16) >> 16; }
 int high_code(uint word) { return int(word) >> 16; }
