@@ -28,7 +28,7 @@ static uint32_t row_invocations(const tn_vk_compiler *c) { return by_texels(c) ?
 static uint32_t cols_of(const tn_vk_compiler *c)
 {
     const uint32_t n = c->list->n_tokens_max;
-    return n == 1 ? 1 : n <= COLS_MANY ? COLS_FEW : COLS_MANY;
+    return n == 1 ? 1 : n <= COLS_MANY || by_texels(c) ? COLS_FEW : COLS_MANY;
 }
 
 static const tn_node *node_of(const tn_vk_compiler *c, uint32_t index) { return index == TN_NONE ? NULL : &c->graph->nodes[index]; }

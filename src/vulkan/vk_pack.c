@@ -142,7 +142,7 @@ static void pack_elements(const tn_weight_source *source, const tn_vk_weight_sha
 static tn_status pack_group(const tn_vk_weight_shape *shape, const tn_weight_source *source, uint32_t group, uint8_t *scratch,
                             uint32_t *units, uint32_t *scales)
 {
-    uint64_t rows_bytes, all_bytes;
+    uint64_t rows_bytes = 0, all_bytes = 0;
     const bool fits = scratch_parts(shape, source, &rows_bytes, &all_bytes);
     assert(fits);
     (void)fits;

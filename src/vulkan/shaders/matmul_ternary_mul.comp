@@ -45,23 +45,22 @@ void multiply(uint matrix, uint n_rows, uint group)
     for (uint c = 0u; c < p.n_chunks; c++) {
         uvec4 w[ROWS];
         [[unroll]] for (uint i = 0u; i < ROWS; i++) w[i] = LOAD_WEIGHTS4(base[i] + c * 16u);
+        uint x[COLS * 32u];
         [[unroll]] for (uint m = 0u; m < COLS; m++) {
-            uint x[32];
             [[unroll]] for (uint k = 0u; k < 8u; k++) {
                 const uvec4 v = LOAD_ARENA4(x_at[m] + c * 8u + k);
-                x[4u * k] = v.x, x[4u * k + 1u] = v.y, x[4u * k + 2u] = v.z, x[4u * k + 3u] = v.w;
+                [[unroll]] for (uint i = 0u; i < 4u; i++) x[m * 32u + 4u * k + i] = v[i];
             }
-            [[unroll]] for (uint i = 0u; i < ROWS; i++) {
-                uint sum = 0u;
-                [[unroll]] for (uint s = 0u; s < 4u; s++) {
-                    const uint word = w[i][s];
-                    [[unroll]] for (uint b = 0u; b < 4u; b++) {
-                        sum += ((word >> (2u * b)) & 0x00030003u) * x[8u * s + 2u * b];
-                        sum += ((word >> (2u * b + 8u)) & 0x00030003u) * x[8u * s + 2u * b + 1u];
-                    }
-                }
-                sums[i * COLS + m] += upper_half(sum);
+        }
+        [[unroll]] for (uint i = 0u; i < ROWS; i++) {
+            uint products[COLS];
+            [[unroll]] for (uint m = 0u; m < COLS; m++) products[m] = 0u;
+            // Unpacked once for all columns.
+            [[unroll]] for (uint k = 0u; k < 32u; k++) {
+                const uint codes = (w[i][k / 8u] >> (k % 8u / 2u * 2u + k % 2u * 8u)) & 0x00030003u;
+                [[unroll]] for (uint m = 0u; m < COLS; m++) products[m] += codes * x[m * 32u + k];
             }
+            [[unroll]] for (uint m = 0u; m < COLS; m++) sums[i * COLS + m] += upper_half(products[m]);
         }
     }
 }
