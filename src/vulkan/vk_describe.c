@@ -92,8 +92,8 @@ static tn_vk_limits limits_of(const answers *a)
     const uint64_t texel_align = core->minTexelBufferOffsetAlignment, storage_align = core->minStorageBufferOffsetAlignment;
     const uint64_t alignment = texel_align > storage_align ? texel_align : storage_align;
     const uint32_t *groups = core->maxComputeWorkGroupCount;
-    uint64_t allocation = a->v11.maxMemoryAllocationSize;
-    if (a->maintenance4.maxBufferSize) allocation = at_most(allocation, a->maintenance4.maxBufferSize);
+    // More than maxMemoryAllocationSize may be had all the same, and is with some drivers; a maxBufferSize is firm.
+    const uint64_t allocation = a->maintenance4.maxBufferSize ? a->maintenance4.maxBufferSize : a->v11.maxMemoryAllocationSize;
     return (tn_vk_limits){
         .range_bytes = core->maxStorageBufferRange,
         .allocation_bytes = allocation,
@@ -218,6 +218,7 @@ tn_status tn_vk_facts_read(const tn_vk_instance *instance, VkPhysicalDevice phys
     out_facts->enable_dot_extension = !is_1_3 && has.integer_dot && out_facts->traits.has_dot;
     out_facts->enable_portability_subset = has.portability_subset;
     const uint64_t total = out_facts->memory.memoryHeaps[out_facts->memory_heap].size;
+    out_facts->limits.allocation_bytes = at_most(out_facts->limits.allocation_bytes, total);
     const uint64_t budget = a.budget.heapBudget[out_facts->memory_heap], used = a.budget.heapUsage[out_facts->memory_heap];
     out_facts->memory_free_bytes = !has.memory_budget ? total : budget > used ? at_most(budget - used, total) : 0;
     snprintf(out_facts->driver, sizeof out_facts->driver, "%.40s%s%.50s", a.v12.driverName, a.v12.driverInfo[0] ? " " : "",

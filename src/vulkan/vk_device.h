@@ -8,7 +8,7 @@
 // What the device allows.
 typedef struct tn_vk_limits {
     uint64_t range_bytes;      // of one storage buffer binding
-    uint64_t allocation_bytes; // of one buffer and its memory
+    uint64_t allocation_bytes; // of one buffer and its memory; less may be what the driver has
     uint64_t texel_elements;   // of a buffer view
     uint32_t offset_alignment; // bytes, of bindings and of texel views; at least 16
     uint32_t n_invocations;    // of a workgroup

@@ -83,8 +83,10 @@ static tn_status allocate(tn_vk_buffer *buffer, tn_vk_place place)
         buffer->is_cached = flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
         if (!(flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) || (place == TN_VK_PLACE_DEVICE && !device->maps_memory)) continue;
         void *mapped;
-        TN_TRY(TN_VK_CHECK(vk->vkMapMemory(device->handle, memory, 0, VK_WHOLE_SIZE, 0, &mapped), "vkMapMemory"));
-        buffer->mapped = mapped;
+        result = vk->vkMapMemory(device->handle, memory, 0, VK_WHOLE_SIZE, 0, &mapped);
+        if (result == VK_SUCCESS) buffer->mapped = mapped;
+        // Device memory for which the process has no addresses left is reached through staging.
+        if (place != TN_VK_PLACE_DEVICE) TN_TRY(TN_VK_CHECK(result, "vkMapMemory"));
     }
     return TN_VK_CHECK(vk->vkBindBufferMemory(device->handle, buffer->handle, buffer->memory, 0), "vkBindBufferMemory");
 }
