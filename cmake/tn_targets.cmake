@@ -78,6 +78,17 @@ function(tn_add_test name)
   endif()
 endfunction()
 
+# tn_keep_drivers(<target>): a program that may load a Vulkan driver; under AddressSanitizer it never unloads it (keep_drivers.c says why).
+function(tn_keep_drivers target)
+  if(TN_ENABLE_VULKAN AND TN_SANITIZE MATCHES "address")
+    if(NOT TARGET tn_kept_drivers)
+      add_library(tn_kept_drivers OBJECT ${PROJECT_SOURCE_DIR}/tests/support/keep_drivers.c)
+    endif()
+    target_link_libraries(${target} PRIVATE tn_kept_drivers)
+    target_link_options(${target} PRIVATE LINKER:--export-dynamic-symbol=dlclose)
+  endif()
+endfunction()
+
 # tn_add_shaders(<folder> <list> <sources folder>): compiles the shaders of a list into one C file of the folder's objects. The modules
 # themselves lie in build/spirv, for tests.
 function(tn_add_shaders folder list sources)
