@@ -141,6 +141,18 @@ static void set_cache_key(tn_vk_device *device, const VkPhysicalDeviceProperties
     memcpy(device->cache_key + sizeof words, core->pipelineCacheUUID, VK_UUID_SIZE);
 }
 
+static uint64_t at_most(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+// What tests make of the device.
+static void apply_hooks(const tn_vk_hooks *hooks, tn_vk_device *device)
+{
+    device->maps_memory = !hooks || !hooks->force_staging;
+    if (!hooks) return;
+    device->fills_scratch = hooks->fills_scratch;
+    if (hooks->n_row_threads) device->traits.n_row_threads = hooks->n_row_threads;
+    if (hooks->range_bytes_max) device->limits.range_bytes = at_most(device->limits.range_bytes, hooks->range_bytes_max);
+}
+
 static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint32_t index)
 {
     tn_vk_facts facts;
@@ -157,7 +169,9 @@ static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint3
     device->limits = facts.limits;
     device->traits = facts.traits;
     device->log = host->log;
-    device->maps_memory = !host->vulkan_hooks || !host->vulkan_hooks->force_staging;
+    // What is bound as a storage buffer is bound as texels too.
+    if (device->traits.use_texels) device->limits.range_bytes = at_most(device->limits.range_bytes, device->limits.texel_elements * 16);
+    apply_hooks(host->vulkan_hooks, device);
     device->cache_folder = host->cache_folder;
     set_cache_key(device, &facts.core);
     TN_TRY(create_device(device, &facts));

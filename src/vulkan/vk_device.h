@@ -50,6 +50,7 @@ typedef struct tn_vk_device {
     tn_vk_traits traits;
     tn_log log;
     bool maps_memory;                 // device memory that the host sees is mapped; false only in tests
+    bool fills_scratch;               // programs' memory begins as NaN; true only in tests
     const char *cache_folder;         // borrowed from the host; NULL: compiled shaders are not kept
     uint8_t cache_key[16 + 16];       // vendor, device, driver, reserved; pipelineCacheUUID
     VkDescriptorSetLayout set_layout; // bindings 0..5 storage buffers, 6 and 7 uniform texel buffers (shaders/common.glsl)

@@ -15,6 +15,9 @@ typedef struct tn_vk_hooks {
     PFN_vkGetInstanceProcAddr get_proc_addr; // NULL: the loader's
     bool no_loader;                          // as if there were no loader
     bool force_staging;                      // device memory is never mapped, as on a discrete GPU
+    bool fills_scratch;                      // what programs do not clear themselves begins as NaN, not as what the driver left there
+    uint64_t range_bytes_max;                // of a binding, as on a device that binds less than this one; 0: the driver's limit
+    uint32_t n_row_threads;                  // of a workgroup on one row, a power of two that the device allows; 0: by the device
 } tn_vk_hooks;
 
 // An instance and the devices that it found; where Vulkan cannot be had, none and the reason.

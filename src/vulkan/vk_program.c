@@ -145,7 +145,6 @@ static tn_status create_buffers(tn_vk_program *program, const tn_program_desc *d
         if (program->lists[i].arena_words > arena_words) arena_words = program->lists[i].arena_words;
         if (program->lists[i].n_counters > n_counters) n_counters = program->lists[i].n_counters;
     }
-    program->copies_list.arena_words = arena_words;
     program->args_offset = round_256((uint64_t)program->step_layout.n_words * 4);
     const uint64_t step_bytes = program->args_offset + (uint64_t)program->grids.n_grids * sizeof(indirect_args) + 4;
     const uint64_t state_bytes = ((uint64_t)desc->limits.n_tokens + n_counters) * 4;
@@ -180,15 +179,22 @@ static tn_status record_frame(tn_vk_program *program)
     return tn_vk_end(device, program->end);
 }
 
-// Counters are 0 between steps; only the poison is cleared by each.
-static tn_status clear_state(tn_vk_program *program)
+static tn_status fill(tn_vk_buffer *buffer, int byte)
 {
-    const uint64_t n_bytes = program->state->base.size_bytes;
-    uint8_t *zeros;
-    TN_TRY(tn_alloc_zero((size_t)n_bytes, 1, &zeros));
-    const tn_status status = tn_vk_buffer_write(&program->state->base, 0, zeros, n_bytes);
-    tn_free(zeros);
+    const uint64_t n_bytes = buffer->base.size_bytes;
+    uint8_t *bytes;
+    TN_TRY(tn_alloc((size_t)n_bytes, 1, &bytes));
+    memset(bytes, byte, (size_t)n_bytes);
+    const tn_status status = tn_vk_buffer_write(&buffer->base, 0, bytes, n_bytes);
+    tn_free(bytes);
     return status;
+}
+
+// Counters are 0 between steps; only the poison is cleared by each. The arena needs no clearing, which tests show by filling it.
+static tn_status clear_buffers(tn_vk_program *program)
+{
+    if (program->device->fills_scratch) TN_TRY(fill(program->arena, 0xff));
+    return fill(program->state, 0);
 }
 
 tn_status tn_vk_program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
@@ -209,7 +215,7 @@ tn_status tn_vk_program_create(tn_device *device, const tn_program_desc *desc, t
     fill_borders(program, desc);
     TN_TRY_GOTO(compile_lists(program, desc));
     TN_TRY_GOTO(create_buffers(program, desc));
-    TN_TRY_GOTO(clear_state(program));
+    TN_TRY_GOTO(clear_buffers(program));
     TN_TRY_GOTO(TN_VK_CHECK(program->device->vk.vkCreateCommandPool(program->device->handle, &pool, NULL, &program->pool), "vkCreateCommandPool"));
     TN_TRY_GOTO(record_frame(program));
     *out_program = &program->base;

@@ -106,7 +106,7 @@ static tn_vk_range resolve(const tn_vk_range *range, tn_vk_outer outer, const tn
 static tn_status write_set(tn_vk_device *device, const tn_vk_bound *bound, const tn_vk_buffer *in, const tn_vk_buffer *out, tn_vk_list *list,
                            const tn_vk_dispatch *d, VkDescriptorSet set)
 {
-    const tn_vk_range whole_arena = {bound->arena, 0, list->arena_words * 4};
+    const tn_vk_range whole_arena = {bound->arena, 0, bound->arena->base.size_bytes}; // of a list without values too: never empty
     const tn_vk_range storage[N_STORAGE] = {{bound->step, 0, bound->args_offset},
                                             resolve(&d->from, d->from_outer, in, out, &whole_arena),
                                             d->weights,
