@@ -41,7 +41,14 @@ inline Result same_rows(const std::string &what, const std::vector<float> &got, 
 struct Case {
     const char *name;
     Result (*run)(const Target &);
+    bool (*applies)(const Target &) = nullptr; // NULL: to every target
 };
+inline bool is_cpu(const Target &target) { return std::string(target.backend->name) == "cpu"; }
+inline bool is_vulkan(const Target &target) { return std::string(target.backend->name) == "vulkan"; }
+// The shapes of a case on this target: all, or some of each kind.
+using Shapes = std::vector<uint32_t>;
+inline Shapes shapes_for(const Target &target, const Shapes &all, const Shapes &some) { return target.is_thorough ? all : some; }
+
 // For GoogleTest's messages.
 inline void PrintTo(const Target &target, std::ostream *os) { *os << target.name; }
 inline void PrintTo(const Case &test, std::ostream *os) { *os << test.name; }
@@ -56,16 +63,16 @@ std::vector<Case> interface_cases();
 constexpr uint32_t kVocabulary = 61, kHeads = 4, kKvHeads = 2, kHeadDim = 24, kContext = 384, kLayers = 2;
 
 struct Model {
-    explicit Model(uint64_t seed, int32_t poison_token = -1) : net(seed)
+    explicit Model(uint64_t seed, int32_t poison_token = -1, uint32_t n_vocab = kVocabulary) : net(seed)
     {
         net.graph->n_layers = kLayers;
         net.graph->n_kv_heads = kKvHeads;
         net.graph->head_dim = kHeadDim;
         const uint32_t table = net.table_weight(kContext, kHeadDim), width = kHeads * kHeadDim;
-        std::vector<float> rows(size_t(kVocabulary) * width);
+        std::vector<float> rows(size_t(n_vocab) * width);
         for (float &x : rows) x = net.random.value(1.0f);
         if (poison_token >= 0) rows[size_t(poison_token) * width + 5] = 0x1p100f; // its square is infinite: NaN follows
-        uint32_t x = net.embed(net.dense_weight_of(TN_DTYPE_F32, kVocabulary, width, rows));
+        uint32_t x = net.embed(net.dense_weight_of(TN_DTYPE_F32, n_vocab, width, rows));
         for (int32_t l = 0; l < static_cast<int32_t>(kLayers); l++) {
             net.layer = l;
             cuts.push_back({net.graph->n_nodes, x});
@@ -73,7 +80,7 @@ struct Model {
         }
         net.layer = TN_LAYER_HEAD;
         cuts.push_back({net.graph->n_nodes, x});
-        logits = net.dense(net.norm(net.copy(x)), kVocabulary, TN_DTYPE_Q8_0);
+        logits = net.dense(net.norm(net.copy(x)), n_vocab, TN_DTYPE_Q8_0);
         MUST(tn_graph_check(net.graph));
     }
     uint32_t add_layer(uint32_t x, uint32_t table, tn_glu_kind glu)
@@ -97,7 +104,7 @@ struct Model {
 };
 
 // Two sequences of unlike lengths, their tokens mixed.
-inline std::vector<Token> mixed_tokens(Random *random, uint32_t n_first, uint32_t n_second)
+inline std::vector<Token> mixed_tokens(Random *random, uint32_t n_first, uint32_t n_second, uint32_t n_vocab = kVocabulary)
 {
     std::vector<Token> tokens;
     uint32_t n[2] = {0, 0};
@@ -105,7 +112,7 @@ inline std::vector<Token> mixed_tokens(Random *random, uint32_t n_first, uint32_
     while (n[0] < end[0] || n[1] < end[1]) {
         uint32_t seq = random->below(2);
         if (n[seq] == end[seq]) seq = 1 - seq;
-        tokens.push_back({static_cast<int32_t>(random->below(kVocabulary)), seq, n[seq]++});
+        tokens.push_back({static_cast<int32_t>(random->below(n_vocab)), seq, n[seq]++});
     }
     return tokens;
 }

@@ -3,12 +3,40 @@
 #include "conformance/expectations.h"
 #include "support/isa_levels.hpp"
 
+#include <fstream>
 #include <gtest/gtest.h>
 
 namespace conformance
 {
 namespace
 {
+
+// A device with a driver in each form of its kernels. Where it is a software device the short set is the default, since compiling the
+// shaders takes most of the time there; TN_CONFORMANCE=long asks for all shapes in all forms.
+void add_driver_targets(const tn_device_desc &desc, const tn_backend *backend, uint32_t index, std::vector<Target> *targets)
+{
+    Target target = {desc.name, backend, index, 0, "", "", "", "", {}, true};
+    if (std::string(backend->name) != "vulkan") {
+        targets->push_back(target);
+        return;
+    }
+    if (desc.unusable[0]) return; // ternion devices says why
+    const char *set = std::getenv("TN_CONFORMANCE");
+    target.is_thorough = !desc.is_software || (set && std::string(set) == "long");
+    for (const char *kernels : {"dot", "mul", "mul_texel"}) {
+        if (std::string(kernels) == "dot" && std::string(desc.integer_dot) == "none") continue;
+        target.kernels = kernels;
+        target.name = std::string(desc.name) + "_" + kernels;
+        targets->push_back(target);
+        if (!target.is_thorough) continue;
+        for (uint32_t n_row_threads : {16u, 64u}) {
+            Target other = target;
+            other.vulkan.n_row_threads = n_row_threads;
+            other.name += "_rows_" + std::to_string(n_row_threads);
+            targets->push_back(other);
+        }
+    }
+}
 
 // Every device of every registered backend; CPU devices at each level that this machine has and at several numbers of threads.
 std::vector<Target> all_targets()
@@ -29,18 +57,19 @@ std::vector<Target> all_targets()
             tn_device_desc best;
             if (backends[b]->device_describe(&host, d, &best) != TN_OK) continue;
             if (!best.isa[0]) {
-                targets.push_back({best.name, backends[b], d, 0, "", "", ""});
+                add_driver_targets(best, backends[b], d, &targets);
                 continue;
             }
             for (const std::string &isa : tn_test::isa_levels()) {
                 host.cpu_isa_max = isa.c_str();
                 tn_device_desc desc;
                 if (backends[b]->device_describe(&host, d, &desc) != TN_OK || desc.isa != isa) continue;
-                targets.push_back({std::string(desc.name) + "_" + isa + "_1", backends[b], d, 1, isa, "t2_16", "off"});
-                targets.push_back({std::string(desc.name) + "_" + isa + "_3_dense_skipping", backends[b], d, 3, isa, "t5_16", "on"});
+                targets.push_back({std::string(desc.name) + "_" + isa + "_1", backends[b], d, 1, isa, "t2_16", "off", "", {}, true});
+                targets.push_back(
+                    {std::string(desc.name) + "_" + isa + "_3_dense_skipping", backends[b], d, 3, isa, "t5_16", "on", "", {}, true});
             }
-            targets.push_back({std::string(best.name) + "_best_3", backends[b], d, 3, "", "t2_16", "off"});
-            targets.push_back({std::string(best.name) + "_best_8", backends[b], d, 8, "", "", ""});
+            targets.push_back({std::string(best.name) + "_best_3", backends[b], d, 3, "", "t2_16", "off", "", {}, true});
+            targets.push_back({std::string(best.name) + "_best_8", backends[b], d, 8, "", "", "", "", {}, true});
             host.cpu_isa_max = nullptr;
         }
     }
@@ -53,6 +82,18 @@ std::vector<Case> all_cases()
     for (const std::vector<Case> &part : {interface_cases(), op_cases(), model_cases()})
         cases.insert(cases.end(), part.begin(), part.end());
     return cases;
+}
+
+std::vector<std::tuple<Target, Case>> all_pairs()
+{
+    std::vector<std::tuple<Target, Case>> pairs;
+    const std::vector<Case> cases = all_cases();
+    for (const Target &target : all_targets()) {
+        for (const Case &test : cases) {
+            if (!test.applies || test.applies(target)) pairs.emplace_back(target, test);
+        }
+    }
+    return pairs;
 }
 
 class Conformance : public testing::TestWithParam<std::tuple<Target, Case>>
@@ -77,7 +118,34 @@ TEST_P(Conformance, Passes)
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Backends, Conformance, testing::Combine(testing::ValuesIn(all_targets()), testing::ValuesIn(all_cases())),
+#ifdef TN_TEST_VULKAN
+TEST(Vulkan, HasADeviceHere)
+{
+    for (const auto &[target, test] : all_pairs()) {
+        if (is_vulkan(target)) return;
+    }
+    GTEST_SKIP() << "no Vulkan device can be used here: ternion devices says why";
+}
+
+// What validation.sh runs would be silent without the layer too.
+TEST(Vulkan, RunsUnderTheLayerThatWasAskedFor)
+{
+    const char *layers = std::getenv("VK_INSTANCE_LAYERS");
+    if (!layers) return;
+    std::vector<std::tuple<Target, Case>> pairs = all_pairs();
+    for (const auto &[target, test] : pairs) {
+        if (!is_vulkan(target)) continue;
+        const Device device(target);
+        std::ifstream maps("/proc/self/maps");
+        std::stringstream text;
+        text << maps.rdbuf();
+        EXPECT_NE(text.str().find("libVkLayer_khronos_validation"), std::string::npos) << "VK_INSTANCE_LAYERS is " << layers;
+        return;
+    }
+}
+#endif
+
+INSTANTIATE_TEST_SUITE_P(Backends, Conformance, testing::ValuesIn(all_pairs()),
                          [](const testing::TestParamInfo<std::tuple<Target, Case>> &test) {
                              return std::get<0>(test.param).name + "_" + std::get<1>(test.param).name;
                          });

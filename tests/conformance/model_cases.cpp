@@ -73,23 +73,97 @@ Result wanted_rows_only(const Target &target)
     return "";
 }
 
-Result split(const Target &target, const std::vector<size_t> &cuts)
+// A device that binds little at a time: table and head are more than it binds, so are the logits of many rows, and the cache of two layers.
+Result small_bindings(const Target &target)
+{
+    Target small = target;
+    small.vulkan.range_bytes_max = 256 << 10;
+    small.name += "_small_bindings";
+    Device device(small);
+    const uint32_t n_vocab = 1000, n_tokens = 96;
+    Model model(25, -1, n_vocab);
+    Random random(26);
+    std::vector<Token> tokens = mixed_tokens(&random, 128, 2 * n_tokens - 128, n_vocab);
+    tokens[0].id = n_vocab - 1;
+    const std::vector<std::vector<float>> want = reference_logits(model, tokens);
+    Bounds bounds = two_sequences(n_tokens);
+    Packed packed(device, model.net);
+    for (uint32_t i : {model.net.graph->nodes[0].weight, model.net.graph->nodes[model.net.graph->n_nodes - 1].weight}) {
+        if (packed.weights[i].layout.size_bytes <= small.vulkan.range_bytes_max) return "a weight fits: a test without a point";
+    }
+    Program program(device, model.net, packed, bounds, 0, model.net.graph->n_nodes, TN_NONE, model.logits);
+    for (size_t begin = 0; begin < tokens.size(); begin += n_tokens) {
+        Step step = step_of(tokens, begin, begin + n_tokens, bounds, {1, 2, 0, 3, 4, 0});
+        if (begin) { // what both have so far lies on other pages from here on
+            step.copies = {1, 5, 3, 0};
+            step.page_table = {5, 2, 1, 0, 4, 3};
+        }
+        CHECK_RESULT(same_rows("bindings of 256 KiB, tokens from " + std::to_string(begin), program.run(step),
+                               {want.begin() + static_cast<long>(begin), want.begin() + static_cast<long>(begin + n_tokens)}));
+    }
+    Step one = step_of({{static_cast<int32_t>(n_vocab - 1), 0, 0}}, 0, 1, bounds, {0, 0, 0, 0, 0, 0});
+    return same_rows("bindings of 256 KiB, one token", program.run(one),
+                     reference_logits(model, {{static_cast<int32_t>(n_vocab - 1), 0, 0}}));
+}
+
+// Thousands of positions, written in steps of 128 tokens over shuffled pages; then single tokens and few.
+Result long_context(const Target &target)
 {
     Device device(target);
+    const uint32_t n_heads = 2, head_dim = 16, width = n_heads * head_dim, n_prompt = target.is_thorough ? 2700 : 900;
+    Net net(27);
+    net.graph->n_layers = 1;
+    net.graph->n_kv_heads = 1;
+    net.graph->head_dim = head_dim;
+    const uint32_t x = net.embed(50, width);
+    net.layer = 0;
+    const uint32_t table = net.table_weight(4096, head_dim);
+    net.kv_append(net.rope(net.dense(x, head_dim, TN_DTYPE_F32), table, TN_ROPE_HALVES), net.dense(x, head_dim, TN_DTYPE_F32), n_heads);
+    const uint32_t out = net.sum(x, net.attention(net.rope(x, table, TN_ROPE_HALVES), n_heads));
+    MUST(tn_graph_check(net.graph));
+    Bounds bounds;
+    bounds.n_tokens_max = bounds.n_logits_max = 128;
+    bounds.n_seq_pages_max = 32;
+    Packed packed(device, net);
+    Program program(device, net, packed, bounds, 0, net.graph->n_nodes, TN_NONE, out);
+    RefNet reference(net);
+    Random random(28);
+    const std::vector<uint32_t> pages = shuffled_pages(bounds, &random);
+    uint32_t position = 0;
+    for (uint32_t n : {n_prompt, 1u, 1u, 5u, 1u, 9u}) {
+        for (const uint32_t end = position + n; position < end;) {
+            std::vector<Token> tokens;
+            std::vector<std::vector<float>> want;
+            while (position < end && tokens.size() < 128) {
+                tokens.push_back({static_cast<int32_t>(random.below(50)), 0, position++});
+                want.push_back(reference.run(tokens.back()).f32.at(out));
+            }
+            CHECK_RESULT(same_rows(std::to_string(tokens.size()) + " tokens before position " + std::to_string(position),
+                                   program.run(make_step(tokens, bounds, pages)), want));
+        }
+    }
+    return "";
+}
+
+// Programs on `target` and on `other` in turn, `target` first.
+Result split(const Target &target, const Target &other, const std::vector<size_t> &cuts)
+{
+    const Device device(target), second(other);
     Model model(7);
     Random random(8);
     const std::vector<Token> tokens = mixed_tokens(&random, 15, 15);
     const std::vector<std::vector<float>> want = reference_logits(model, tokens);
     const Bounds bounds = two_sequences(10);
     const std::vector<uint32_t> pages = shuffled_pages(bounds, &random);
-    Packed packed(device, model.net);
+    const Packed packed(device, model.net), packed_second(second, model.net);
     std::vector<std::unique_ptr<Program>> programs;
     uint32_t node = 0, value = TN_NONE;
     for (size_t i = 0; i <= cuts.size(); i++) {
         const bool last = i == cuts.size();
         const uint32_t end = last ? model.net.graph->n_nodes : model.cuts[cuts[i]].node;
         const uint32_t out = last ? model.logits : model.cuts[cuts[i]].value;
-        programs.push_back(std::make_unique<Program>(device, model.net, packed, bounds, node, end - node, value, out));
+        programs.push_back(std::make_unique<Program>(i % 2 ? second : device, model.net, i % 2 ? packed_second : packed, bounds, node,
+                                                     end - node, value, out));
         node = end;
         value = out;
     }
@@ -104,12 +178,28 @@ Result split(const Target &target, const std::vector<size_t> &cuts)
     return "";
 }
 
-Result every_split(const Target &target)
+Result every_split_between(const Target &first, const Target &second)
 {
-    for (size_t cut = 0; cut <= kLayers; cut++) CHECK_RESULT(split(target, {cut}));
-    CHECK_RESULT(split(target, {0, 1}));
-    CHECK_RESULT(split(target, {1, 2}));
-    return split(target, {0, 1, 2});
+    for (size_t cut = 0; cut <= kLayers; cut++) CHECK_RESULT(split(first, second, {cut}));
+    CHECK_RESULT(split(first, second, {0, 1}));
+    CHECK_RESULT(split(first, second, {1, 2}));
+    return split(first, second, {0, 1, 2});
+}
+
+Result every_split(const Target &target) { return every_split_between(target, target); }
+
+Result every_split_with_the_cpu(const Target &target)
+{
+    uint32_t n_backends;
+    const tn_backend *const *backends = tn_backend_list(&n_backends);
+    for (uint32_t b = 0; b < n_backends; b++) {
+        if (std::string(backends[b]->name) != "cpu") continue;
+        const Target cpu = {"cpu0", backends[b], 0, 2, "", "", "", "", {}, true};
+        CHECK_RESULT(every_split_between(target, cpu));
+        CHECK_RESULT(every_split_between(cpu, target));
+        return "";
+    }
+    return "there is no CPU backend";
 }
 
 Result taps(const Target &target)
@@ -320,6 +410,9 @@ std::vector<Case> model_cases()
         {"SequencesHaveTheSameLogitsAloneAndTogether", sequences_alone_and_together},
         {"OnlyWantedLogitsAreComputed", wanted_rows_only},
         {"ASplitAtAnyLayerHasTheSameLogits", every_split},
+        {"ASplitBetweenTheDeviceAndTheCpuHasTheSameLogits", every_split_with_the_cpu, [](const Target &target) { return !is_cpu(target); }},
+        {"WeightsLargerThanABindingHaveTheSameLogits", small_bindings, is_vulkan},
+        {"PositionsFarFromTheFirstHaveTheSameBits", long_context},
         {"TapsShowEveryValue", taps},
         {"CopiedPagesHoldTheSameBits", copied_pages},
         {"CopiesComeBeforeAllElseInTheirStep", copies_come_first},

@@ -8,7 +8,22 @@ namespace
 
 using Build = std::function<uint32_t(Net &net, uint32_t x)>;
 
-Result check_op(const Target &target, const std::string &what, uint32_t width, uint32_t n_tokens, const Build &build, float range = 4.0f)
+// Signs of a few kinds of rows: all alike, alternating, changing in every second place, by chance.
+float sign_at(uint32_t row, uint32_t column)
+{
+    switch (row % 5) {
+    case 0: return 1.0f;
+    case 1: return -1.0f;
+    case 2: return column % 2 ? -1.0f : 1.0f;
+    case 3: return column % 4 < 2 ? -1.0f : 1.0f;
+    default: return ((row * 2654435761u) ^ (column * 2246822519u)) >> 31 ? -1.0f : 1.0f;
+    }
+}
+
+constexpr float kExtremes = 3.0f; // in place of a range: the inputs are this value, with the signs of sign_at
+
+Result check_op(const Target &target, const std::string &what, uint32_t width, uint32_t n_tokens, const Build &build, float range = 4.0f,
+                float extreme = 0)
 {
     Device device(target);
     Net net(width * 1000 + n_tokens);
@@ -31,7 +46,7 @@ Result check_op(const Target &target, const std::string &what, uint32_t width, u
     for (uint32_t i = 0; i < n_tokens; i++) {
         tokens.push_back({0, 0, i});
         std::vector<float> row(width);
-        for (float &value : row) value = net.random.value(range);
+        for (uint32_t k = 0; k < width; k++) row[k] = extreme != 0 ? extreme * sign_at(i, k) : net.random.value(range);
         in.insert(in.end(), row.begin(), row.end());
         RefRow expected = reference.run(tokens[i], row);
         if (expected.poison) return what + ": the test's own values are out of range";
@@ -51,8 +66,9 @@ Result check_op(const Target &target, const std::string &what, uint32_t width, u
     return "";
 }
 
-const uint32_t kTokens[] = {1, 7, 70}; // 70: more than one block of tokens
-const uint32_t kWidths[] = {2, 64, 100, 256, 300, 515};
+// One token, a few, the border of what backends take for few, more than one block of tokens.
+Shapes tokens_for(const Target &target) { return shapes_for(target, {1, 7, 8, 9, 70}, {1, 8, 19}); }
+Shapes widths_for(const Target &target) { return shapes_for(target, {2, 64, 100, 256, 300, 515}, {2, 256, 515}); }
 
 Result embed_of(const Target &target, tn_dtype dtype, uint32_t width)
 {
@@ -91,7 +107,7 @@ Result embed_every_type(const Target &target)
 
 Result norm(const Target &target)
 {
-    for (uint32_t width : kWidths) {
+    for (uint32_t width : widths_for(target)) {
         for (tn_dtype gains : {TN_DTYPE_F32, TN_DTYPE_F16, TN_DTYPE_BF16})
             CHECK_RESULT(check_op(target, "norm", width, 7, [=](Net &net, uint32_t x) { return net.norm(x, gains); }));
     }
@@ -100,15 +116,58 @@ Result norm(const Target &target)
 
 Result quantised_ternary(const Target &target)
 {
-    for (uint32_t width : kWidths) {
-        for (uint32_t n_tokens : kTokens) {
-            for (uint32_t n : {1u, 16u, 50u}) {
-                const tn_scale_kind scales = n == 50 ? TN_SCALE_ROW : TN_SCALE_TENSOR;
+    for (uint32_t width : shapes_for(target, {2, 64, 100, 256, 300, 515}, {100, 515})) {
+        for (uint32_t n_tokens : tokens_for(target)) {
+            for (uint32_t n : shapes_for(target, {1, 16, 50, 131}, {1, 50})) {
+                const tn_scale_kind scales = n % 16 != 0 && n != 1 ? TN_SCALE_ROW : TN_SCALE_TENSOR;
                 CHECK_RESULT(check_op(target, "norm_quant, matmul_ternary", width, n_tokens,
                                       [=](Net &net, uint32_t x) { return net.ternary(net.norm_quant(x), n, scales); }));
                 CHECK_RESULT(check_op(target, "quant, matmul_ternary", width, n_tokens,
                                       [=](Net &net, uint32_t x) { return net.ternary(net.quant(x), n, scales); }));
             }
+        }
+    }
+    return "";
+}
+
+// Sums as far from zero as they can be: every code of the activations is 127 or -127, every weight 1 or -1, in signs that add up, that
+// cancel, and that add up in every other place alone.
+Result extreme_ternary(const Target &target)
+{
+    for (uint32_t width : shapes_for(target, {64, 300, 4096 + 36}, {4096 + 36})) {
+        for (uint32_t n_tokens : {1u, 9u}) {
+            CHECK_RESULT(check_op(
+                target, "matmul_ternary of extremes", width, n_tokens,
+                [=](Net &net, uint32_t x) {
+                    const uint32_t y = net.ternary(net.quant(x), 40);
+                    Weight &w = net.weights[net.graph->nodes[net.graph->n_nodes - 1].weight];
+                    for (uint32_t r = 0; r < 40; r++) {
+                        for (uint32_t c = 0; c < width; c++)
+                            w.file[size_t{r} * width + c] = static_cast<uint8_t>(sign_at(r, c) > 0 ? 1 : -1);
+                    }
+                    return y;
+                },
+                0, kExtremes));
+        }
+    }
+    return "";
+}
+
+Result extreme_dense(const Target &target)
+{
+    for (tn_dtype dtype : {TN_DTYPE_Q8_0, TN_DTYPE_Q6_K, TN_DTYPE_Q4_0}) {
+        const uint32_t width = 2048;
+        for (uint32_t n_tokens : {1u, 9u}) {
+            CHECK_RESULT(check_op(
+                target, std::string("matmul_dense of extremes in ") + tn_dtype_get(dtype)->name, width, n_tokens,
+                [=](Net &net, uint32_t x) {
+                    std::vector<float> values;
+                    for (uint32_t r = 0; r < 18; r++) {
+                        for (uint32_t c = 0; c < width; c++) values.push_back(sign_at(r, c) * 2.0f);
+                    }
+                    return net.dense_of(x, dtype, values);
+                },
+                0, kExtremes));
         }
     }
     return "";
@@ -127,8 +186,9 @@ Result dense(const Target &target)
         const uint32_t block = tn_dtype_get(dtype)->block_elements;
         for (uint32_t width : {5u, 96u, 256u, 301u, 512u, 800u}) {
             if (width % block != 0) continue;
-            for (uint32_t n_tokens : kTokens) {
-                for (uint32_t n : {1u, 16u, 37u})
+            if (!target.is_thorough && width != 256 && width != 301) continue;
+            for (uint32_t n_tokens : shapes_for(target, {1, 7, 8, 9, 70}, {1, 9})) {
+                for (uint32_t n : shapes_for(target, {1, 16, 37}, {37}))
                     CHECK_RESULT(check_op(target, std::string("matmul_dense ") + tn_dtype_get(dtype)->name, width, n_tokens,
                                           [=](Net &net, uint32_t x) { return net.dense(x, n, dtype); }));
             }
@@ -165,7 +225,7 @@ Result rope(const Target &target)
 
 Result elementwise(const Target &target)
 {
-    for (uint32_t width : kWidths) {
+    for (uint32_t width : widths_for(target)) {
         for (tn_glu_kind kind : {TN_GLU_RELU2, TN_GLU_SILU})
             CHECK_RESULT(check_op(target, "glu", width, 7, [=](Net &net, uint32_t x) { return net.glu(x, net.norm(x), kind); }));
         CHECK_RESULT(check_op(target, "add", width, 7, [=](Net &net, uint32_t x) { return net.sum(net.norm(x), x); }));
@@ -199,6 +259,7 @@ Result attention(const Target &target)
 {
     for (const AttentionShape &s : {AttentionShape{1, 1, 2, 5}, AttentionShape{4, 2, 24, 130}, AttentionShape{5, 1, 64, 40},
                                     AttentionShape{6, 2, 80, 129}, AttentionShape{4, 4, 128, 20}, AttentionShape{2, 1, 64, 390}}) {
+        if (!target.is_thorough && s.head_dim != 24 && s.head_dim != 80) continue;
         std::ostringstream what;
         what << "attention " << s.n_heads << "/" << s.n_kv_heads << " heads of " << s.head_dim;
         CHECK_RESULT(check_op(target, what.str(), 32, s.n_tokens, [=](Net &net, uint32_t x) {
@@ -272,8 +333,10 @@ std::vector<Case> op_cases()
         {"EmbedEqualsTheReferenceForEveryType", embed_every_type},
         {"NormEqualsTheReference", norm},
         {"TernaryMatmulOfQuantisedRowsEqualsTheReference", quantised_ternary},
+        {"TernaryMatmulOfExtremesEqualsTheReference", extreme_ternary},
         {"RowsBelowTheQuantisersFloorEqualTheReference", tiny_inputs},
         {"DenseMatmulEqualsTheReferenceForEveryType", dense},
+        {"DenseMatmulOfExtremesEqualsTheReference", extreme_dense},
         {"WeightsBelowTheFloorAreZeros", tiny_dense_weights},
         {"RopeEqualsTheReference", rope},
         {"ElementwiseOpsEqualTheReference", elementwise},

@@ -3,8 +3,10 @@
 #define TN_TESTS_CONFORMANCE_RIG_H
 
 #include "conformance/ref_net.h"
+#include "conformance/vulkan_hooks.h"
 #include "support/step_block.hpp"
 
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <stdexcept>
@@ -44,38 +46,76 @@ struct Target {
     const tn_backend *backend;
     uint32_t index;
     uint32_t n_threads;
-    std::string isa;     // "": no limit
-    std::string packing; // of a CPU's ternary weights; "": as it chooses
-    std::string skip;    // of a CPU, what squared ReLU makes 0: "on", "off"; "": as it chooses
+    std::string isa;         // "": no limit
+    std::string packing;     // of a CPU's ternary weights; "": as it chooses
+    std::string skip;        // of a CPU, what squared ReLU makes 0: "on", "off"; "": as it chooses
+    std::string kernels;     // form of a Vulkan device's kernels; "": as it chooses
+    VulkanHooks vulkan;      // what is made of a Vulkan device
+    bool is_thorough = true; // runs every shape of every case; else some of each kind
 };
 
+// A device that is open, and all that was said of its host.
+class OpenDevice
+{
+  public:
+    explicit OpenDevice(Target target) : target_(std::move(target))
+    {
+        share_.n_threads = target_.n_threads;
+        host_.n_cpu_shares = 1;
+        host_.cpu_shares = &share_;
+        host_.cpu_isa_max = or_null(target_.isa);
+        host_.cpu_packing = or_null(target_.packing);
+        host_.cpu_skip = or_null(target_.skip);
+        host_.vulkan_kernels = or_null(target_.kernels);
+        host_.vulkan_hooks = vulkan_hooks_of(target_.vulkan);
+        host_.cache_folder = or_null(cache_folder_);
+        host_.keep = shared_keep(target_.backend);
+        MUST(target_.backend->device_open(&host_, target_.index, &device_));
+    }
+    ~OpenDevice() { target_.backend->device_close(device_); }
+    OpenDevice(const OpenDevice &) = delete;
+    OpenDevice &operator=(const OpenDevice &) = delete;
+    tn_device *get() const { return device_; }
+
+  private:
+    static const char *or_null(const std::string &text) { return text.empty() ? nullptr : text.c_str(); }
+    // Compiled shaders are kept from program to program where the tests have a folder for such things.
+    static std::string cache_folder()
+    {
+        const char *folder = std::getenv("XDG_CACHE_HOME");
+        return folder && *folder ? std::string(folder) + "/conformance" : "";
+    }
+    const Target target_;
+    const std::string cache_folder_ = cache_folder();
+    tn_cpu_share share_ = {};
+    tn_backend_host host_ = {};
+    tn_device *device_ = nullptr;
+};
+
+// The device of a case. Those with a driver stay open until the program ends, so that each shader is compiled once for all cases.
 class Device
 {
   public:
     explicit Device(const Target &target)
     {
-        share_.n_threads = target.n_threads;
-        isa_ = target.isa;
-        packing_ = target.packing;
-        skip_ = target.skip;
-        host_.n_cpu_shares = 1;
-        host_.cpu_shares = &share_;
-        host_.cpu_isa_max = isa_.empty() ? nullptr : isa_.c_str();
-        host_.cpu_packing = packing_.empty() ? nullptr : packing_.c_str();
-        host_.cpu_skip = skip_.empty() ? nullptr : skip_.c_str();
-        host_.keep = shared_keep(target.backend);
-        MUST(target.backend->device_open(&host_, target.index, &device_));
+        if (!target.backend->loads_driver) {
+            own_ = std::make_unique<OpenDevice>(target);
+            device_ = own_->get();
+            return;
+        }
+        shared_keep(target.backend); // made before the devices, and so gone after them
+        static std::map<std::string, std::unique_ptr<OpenDevice>> open;
+        std::unique_ptr<OpenDevice> &shared = open[target.name];
+        if (!shared) shared = std::make_unique<OpenDevice>(target);
+        device_ = shared->get();
     }
-    ~Device() { device_->backend->device_close(device_); }
     Device(const Device &) = delete;
     Device &operator=(const Device &) = delete;
     tn_device *get() const { return device_; }
     const tn_backend &api() const { return *device_->backend; }
 
   private:
-    tn_cpu_share share_ = {};
-    std::string isa_, packing_, skip_;
-    tn_backend_host host_ = {};
+    std::unique_ptr<OpenDevice> own_;
     tn_device *device_ = nullptr;
 };
 
