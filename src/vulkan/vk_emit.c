@@ -13,6 +13,8 @@ enum {
     GPU_ROW_INVOCATIONS = 64, // of shaders in which a lane computes a whole row
     COLS_FEW = 4,
     COLS_MANY = 8,
+    GEMM_COLS = 64,  // tokens, and
+    GEMM_GROUPS = 4, // row groups of a workgroup where there are many tokens
 };
 
 static bool by_texels(const tn_vk_compiler *c) { return c->device->traits.use_texels; }
@@ -192,14 +194,25 @@ static tn_status emit_row(tn_vk_compiler *c, const tn_vk_group *group)
 
 typedef struct ternary_form {
     const char *shader;
-    uint32_t invocations, groups; // groups: row groups of a lane, of the form "mul"
-    uint32_t rows_block;          // rows of a workgroup
+    uint32_t invocations, cols;
+    uint32_t groups;     // row groups of a lane, of the form "mul"; of a workgroup, of "gemm"
+    uint32_t rows_block; // rows of a workgroup: output rows
 } ternary_form;
 
-static ternary_form ternary_form_of(const tn_vk_compiler *c)
+// Tiles of the form "gemm": a power of two of invocations, each with some 4 x 4 results.
+static ternary_form gemm_form_of(const tn_vk_compiler *c, bool is_glu)
 {
-    if (c->device->traits.use_dot) return (ternary_form){"matmul_ternary_dot", tn_vk_invocations(c) < 16 ? 16 : tn_vk_invocations(c), 0, 16};
-    ternary_form form = {c->device->traits.use_texels ? "matmul_ternary_mul_texel" : "matmul_ternary_mul", row_invocations(c), 1, 0};
+    uint32_t invocations = GPU_INVOCATIONS;
+    while (invocations > c->device->limits.n_invocations) invocations /= 2;
+    return (ternary_form){"matmul_ternary_gemm_dot", invocations, GEMM_COLS, GEMM_GROUPS, (is_glu ? 8u : 16u) * GEMM_GROUPS};
+}
+
+static ternary_form ternary_form_of(const tn_vk_compiler *c, tn_rows rows, bool is_glu)
+{
+    if (c->device->traits.use_dot && tn_vk_rows_max(c->list, rows) > COLS_MANY) return gemm_form_of(c, is_glu);
+    if (c->device->traits.use_dot)
+        return (ternary_form){"matmul_ternary_dot", tn_vk_invocations(c) < 16 ? 16 : tn_vk_invocations(c), cols_of(c), 0, 16};
+    ternary_form form = {c->device->traits.use_texels ? "matmul_ternary_mul_texel" : "matmul_ternary_mul", row_invocations(c), cols_of(c), 1, 0};
     if (by_texels(c)) form.groups = TEXEL_GROUPS;
     form.rows_block = 16 * form.groups * (form.invocations < 16 ? 1 : form.invocations / 16);
     return form;
@@ -227,7 +240,7 @@ static tn_status emit_ternary(tn_vk_compiler *c, const tn_vk_group *group)
     const tn_node *behind = node_of(c, group->behind), *first = node_of(c, group->nodes[0]);
     const tn_vk_value *x = &c->values[first->in[0]];
     const bool is_glu = behind && behind->op == TN_OP_GLU;
-    const ternary_form form = ternary_form_of(c);
+    const ternary_form form = ternary_form_of(c, rows_of(c, first->in[0]), is_glu);
     uint32_t n_rows[3] = {0}, at[3] = {0}, scales[3] = {0}, y[3] = {0}, n_blocks = 0, per_row = 0;
     uint64_t begin = UINT64_MAX, end = 0, codes_end = 0;
     weight w[3];
@@ -287,11 +300,11 @@ static tn_status emit_ternary(tn_vk_compiler *c, const tn_vk_group *group)
         p.add_stride = other->stride;
         p.add_node = poison_of(group->behind);
     }
-    const uint32_t constants[] = {form.invocations, cols_of(c), epilogue, form.groups};
+    const uint32_t constants[] = {form.invocations, form.cols, epilogue, form.groups};
     d.n_constants = 4;
     memcpy(d.constants, constants, sizeof constants);
     if (group->row != TN_NONE) TN_TRY(fuse_row(c, group->row, &p, &d));
-    d.grid = grid_of(tn_vk_fixed(n_blocks), tn_vk_per_row(rows_of(c, first->in[0]), cols_of(c)), tn_vk_fixed(1));
+    d.grid = grid_of(tn_vk_fixed(n_blocks), tn_vk_per_row(rows_of(c, first->in[0]), form.cols), tn_vk_fixed(1));
     TN_TRY(bind_weight(c, &w[0], begin - w[0].packed->offset_bytes, end - begin, &d.weights));
     bind_texels(&d);
     if (d.weights_texels.n_bytes > codes_end - begin) d.weights_texels.n_bytes = codes_end - begin;

@@ -1,10 +1,9 @@
 // The ternary matmul in all its forms against src/ref, bit by bit.
 #include "vulkan/shader_rig.hpp"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cstdlib>
+#include <gtest/gtest.h>
 #include <random>
 
 extern "C" {
@@ -17,15 +16,24 @@ namespace vulkan_test
 namespace
 {
 
-struct Form {
-    const char *shader;
-    bool is_dot;
-    std::vector<uint32_t> invocations;
+// How a workgroup is cut: its invocations, its input rows, and of forms that have them its row groups.
+struct Tile {
+    uint32_t invocations, cols, groups;
 };
 
-const Form kForms[] = {{"matmul_ternary_dot", true, {16, 64, 256}},
-                       {"matmul_ternary_mul", false, {8, 16, 64}},
-                       {"matmul_ternary_mul_texel", false, {8, 32}}};
+struct Form {
+    const char *shader;
+    bool is_dot, is_gemm;
+    std::vector<Tile> tiles;
+    std::vector<uint32_t> n_input; // rows of the input
+};
+
+const Form kForms[] = {
+    {"matmul_ternary_dot", true, false, {{16, 1, 1}, {64, 4, 1}, {256, 1, 1}, {16, 4, 1}, {256, 2, 1}}, {1, 5}},
+    {"matmul_ternary_mul", false, false, {{8, 1, 1}, {16, 4, 4}, {64, 1, 2}, {8, 4, 3}, {64, 2, 2}}, {1, 5}},
+    {"matmul_ternary_mul_texel", false, false, {{8, 1, 4}, {32, 4, 2}, {8, 4, 1}, {32, 1, 3}, {32, 2, 2}}, {1, 5}},
+    {"matmul_ternary_gemm_dot", true, true, {{64, 16, 2}, {16, 2, 2}, {128, 64, 4}, {32, 8, 6}, {256, 64, 4}}, {1, 5, 63, 64, 65, 130}},
+};
 
 // A matrix in canonical form.
 struct Matrix {
@@ -108,14 +116,18 @@ void place_input(const Input &in, bool is_dot, Bindings *b, tn_vk_ternary_params
     }
 }
 
-std::vector<uint32_t> constants(const Form &form, uint32_t invocations, uint32_t cols, uint32_t epilogue, uint32_t groups)
+std::vector<uint32_t> constants(const Form &form, const Tile &tile, uint32_t epilogue)
 {
-    return form.is_dot ? std::vector<uint32_t>{invocations, cols, epilogue} : std::vector<uint32_t>{invocations, cols, epilogue, groups};
+    std::vector<uint32_t> list = {tile.invocations, tile.cols, epilogue};
+    if (!form.is_dot || form.is_gemm) list.push_back(tile.groups);
+    return list;
 }
 
-uint32_t rows_of_workgroup(const Form &form, uint32_t invocations, uint32_t groups)
+// Of gate and up together where a workgroup computes both.
+uint32_t rows_of_workgroup(const Form &form, const Tile &tile, uint32_t epilogue)
 {
-    return form.is_dot ? 16 : 16 * groups * std::max(1u, invocations / 16);
+    if (form.is_gemm) return 16 * tile.groups / (epilogue < 2 ? 1 : 2);
+    return form.is_dot ? 16 : 16 * tile.groups * std::max(1u, tile.invocations / 16);
 }
 
 uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
@@ -138,19 +150,21 @@ class TernaryForms : public testing::TestWithParam<Form>
     ShaderRig rig_;
 };
 
-// Three matrices over one input, as q, k and v; one of them alone; with every number of columns of a workgroup.
+// Three matrices over one input, as q, k and v, each shape with two of the tiles in turn.
 TEST_P(TernaryForms, MatricesSideBySide)
 {
     std::mt19937 random(7);
     const Form &form = GetParam();
+    size_t n_runs = 0;
     for (uint32_t n_cols : {2u, 64u, 100u, 515u, 1300u}) {
-        for (uint32_t n_input : {1u, 5u}) {
-            for (uint32_t cols : {1u, 4u}) {
+        for (uint32_t n_input : form.n_input) {
+            for (uint32_t with = 0; with < 2; with++) {
+                const Tile &tile = form.tiles[n_runs++ % form.tiles.size()];
                 const bool is_extreme = n_cols == 1300;
-                const Matrix m[3] = {random_matrix(50, n_cols, false, is_extreme, &random), random_matrix(1, n_cols, true, is_extreme, &random),
+                const Matrix m[3] = {random_matrix(50, n_cols, false, is_extreme, &random),
+                                     random_matrix(1, n_cols, true, is_extreme, &random),
                                      random_matrix(n_cols == 100 ? 33 : 16, n_cols, true, is_extreme, &random)};
                 const Input in = random_input(n_input, n_cols, is_extreme, &random);
-                const uint32_t invocations = form.invocations[random() % form.invocations.size()], groups = 1 + random() % 4;
                 Bindings b;
                 tn_vk_ternary_params p = {};
                 place_input(in, form.is_dot, &b, &p);
@@ -167,14 +181,14 @@ TEST_P(TernaryForms, MatricesSideBySide)
                 b.state.assign(n_input, 0xffffffff);
                 b.out.assign(p.y_2 + strides[2] * n_input, 0xdddddddd);
                 uint32_t blocks = 0;
-                for (const Matrix &each : m) blocks += ceil_div(each.n_rows, rows_of_workgroup(form, invocations, groups));
-                rig_.run(form.shader, constants(form, invocations, cols, 0, groups), p, blocks, ceil_div(n_input, cols), 1, &b);
+                for (const Matrix &each : m) blocks += ceil_div(each.n_rows, rows_of_workgroup(form, tile, 0));
+                rig_.run(form.shader, constants(form, tile, 0), p, blocks, ceil_div(n_input, tile.cols), 1, &b);
                 for (uint32_t r = 0; r < n_input; r++) {
                     for (uint32_t i = 0; i < 3; i++) {
                         const std::vector<float> want = reference(m[i], in, r);
                         ASSERT_EQ(memcmp(&b.out[at[i] + r * strides[i]], want.data(), want.size() * sizeof(float)), 0)
-                            << n_cols << " columns, matrix " << i << ", row " << r << ", " << invocations << " invocations, " << cols
-                            << " columns a workgroup";
+                            << n_cols << " columns, matrix " << i << ", row " << r << " of " << n_input << ", tile " << tile.invocations
+                            << ", " << tile.cols << ", " << tile.groups;
                         if (want.size() < strides[i]) {
                             EXPECT_EQ(b.out[at[i] + r * strides[i] + want.size()], 0xdddddddd) << "past the row";
                         }
@@ -191,7 +205,8 @@ TEST_P(TernaryForms, FusedOps)
 {
     std::mt19937 random(8);
     const Form &form = GetParam();
-    const uint32_t n_cols = 200, n_rows = 70, n_input = 3, invocations = form.invocations.back(), groups = 2;
+    const Tile &tile = form.tiles.back();
+    const uint32_t n_cols = 200, n_rows = 70, n_input = form.n_input.back() == 5 ? 3 : 67;
     for (uint32_t epilogue : {1u, 2u, 3u}) {
         const Matrix m[2] = {random_matrix(n_rows, n_cols, true, false, &random), random_matrix(n_rows, n_cols, false, false, &random)};
         Input in = random_input(n_input, n_cols, false, &random);
@@ -214,14 +229,16 @@ TEST_P(TernaryForms, FusedOps)
         b.step = {n_input, 0};
         b.state.assign(n_input, 0xffffffff);
         b.out.assign(n_rows * n_input, 0);
-        rig_.run(form.shader, constants(form, invocations, 2, epilogue, groups), p,
-                 ceil_div(n_rows, rows_of_workgroup(form, invocations, groups)), 2, 1, &b);
+        rig_.run(form.shader, constants(form, tile, epilogue), p, ceil_div(n_rows, rows_of_workgroup(form, tile, epilogue)),
+                 ceil_div(n_input, tile.cols), 1, &b);
         for (uint32_t r = 0; r < n_input; r++) {
             if (r == 1) continue;
             const std::vector<float> a = reference(m[0], in, r), u = reference(m[1], in, r);
             std::vector<float> want(n_rows);
-            if (epilogue == 1) tn_ref_add(&residual[r * n_rows], a.data(), n_rows, want.data());
-            else tn_ref_glu(epilogue == 2 ? TN_GLU_RELU2 : TN_GLU_SILU, a.data(), u.data(), n_rows, want.data());
+            if (epilogue == 1)
+                tn_ref_add(&residual[r * n_rows], a.data(), n_rows, want.data());
+            else
+                tn_ref_glu(epilogue == 2 ? TN_GLU_RELU2 : TN_GLU_SILU, a.data(), u.data(), n_rows, want.data());
             EXPECT_EQ(memcmp(&b.out[r * n_rows], want.data(), n_rows * sizeof(float)), 0) << "epilogue " << epilogue << ", row " << r;
         }
         EXPECT_EQ(b.state[0], 0xffffffff);

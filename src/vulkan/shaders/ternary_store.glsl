@@ -1,12 +1,15 @@
-// What both forms of the ternary matmul do with their sums: scales, the fused ops behind it, poison.
+// What all forms of the ternary matmul do with their sums: scales, the fused ops behind it, poison. TN_NO_ROW_OP: without the
+// quantisation of the output, which forms for many rows do not need.
 #ifndef TN_TERNARY_STORE_GLSL
 #define TN_TERNARY_STORE_GLSL
 
 layout(constant_id = 1) const uint COLS = 1;     // input rows of a workgroup
 layout(constant_id = 2) const uint EPILOGUE = 0; // 0 stores, 1 adds the residual, 2 multiplies gate and up (glu, squared ReLU), 3 the same with SiLU
+#ifndef TN_NO_ROW_OP
 layout(constant_id = 4) const uint ROW_OP = 0;   // the output's only row is quantised by the last workgroup: 0 is not, 1 norm_quant, 2 quant
 layout(constant_id = 5) const float ROW_EPS = 0;
 layout(constant_id = 6) const float ROW_RECIP_N = 0;
+#endif
 layout(push_constant) uniform Push { tn_vk_ternary_params p; };
 
 uint n_input_rows() { return step_words[p.logit_rows != 0u ? 1u : 0u]; } // of a step: word 0 tokens, 1 rows of logits
@@ -62,6 +65,7 @@ void store_glu(uint row, uint input_row, int gate_sum, int up_sum)
     store_checked(p.y_0 + input_row * p.y_stride + row, fl(a * u), token, p.glu_node);
 }
 
+#ifndef TN_NO_ROW_OP
 #define TN_GAINS_AT_KV
 #ifdef TN_DOT
 const uint CODE_FORM = 0u;
@@ -105,4 +109,5 @@ void quantise_row()
         row_quant(r, 0u);
 }
 
+#endif
 #endif
