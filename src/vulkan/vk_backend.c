@@ -32,6 +32,62 @@ static tn_status device_kernels(tn_device *base, void (*line)(void *user, const 
     return TN_OK;
 }
 
+// ---- functions that reach the driver ----
+
+static tn_status buffer_create(tn_device *device, uint64_t size_bytes, tn_buffer **out_buffer)
+{
+    *out_buffer = NULL;
+    TN_TRY(tn_vk_enter(tn_vk_device_of(device)));
+    return tn_vk_leave(tn_vk_device_of(device), tn_vk_buffer_create(device, size_bytes, out_buffer));
+}
+
+static tn_status buffer_write(tn_buffer *buffer, uint64_t offset_bytes, const void *src, uint64_t n_bytes)
+{
+    tn_vk_device *device = tn_vk_device_of(buffer->device);
+    TN_TRY(tn_vk_enter(device));
+    return tn_vk_leave(device, tn_vk_buffer_write(buffer, offset_bytes, src, n_bytes));
+}
+
+static tn_status buffer_read(tn_buffer *buffer, uint64_t offset_bytes, void *dst, uint64_t n_bytes)
+{
+    tn_vk_device *device = tn_vk_device_of(buffer->device);
+    TN_TRY(tn_vk_enter(device));
+    return tn_vk_leave(device, tn_vk_buffer_read(buffer, offset_bytes, dst, n_bytes));
+}
+
+static tn_status buffer_map(tn_device *device, const void *bytes, uint64_t size_bytes, tn_buffer **out_buffer)
+{
+    *out_buffer = NULL;
+    TN_TRY(tn_vk_enter(tn_vk_device_of(device)));
+    return tn_vk_leave(tn_vk_device_of(device), tn_vk_buffer_map(device, bytes, size_bytes, out_buffer));
+}
+
+static tn_status weight_pack(tn_device *device, const tn_weight_source *source, tn_buffer *buffer, uint64_t offset_bytes)
+{
+    TN_TRY(tn_vk_enter(tn_vk_device_of(device)));
+    return tn_vk_leave(tn_vk_device_of(device), tn_vk_weight_pack(device, source, buffer, offset_bytes));
+}
+
+static tn_status program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
+{
+    *out_program = NULL;
+    TN_TRY(tn_vk_enter(tn_vk_device_of(device)));
+    return tn_vk_leave(tn_vk_device_of(device), tn_vk_program_create(device, desc, out_program));
+}
+
+static tn_status program_submit(tn_program *program, const tn_submit *submit, tn_fence *out_fence)
+{
+    out_fence->value = 0;
+    TN_TRY(tn_vk_enter(tn_vk_device_of(program->device)));
+    return tn_vk_leave(tn_vk_device_of(program->device), tn_vk_program_submit(program, submit, out_fence));
+}
+
+// Of a lost device too: its programs leave the flight.
+static tn_status fence_wait(tn_device *device, tn_fence fence)
+{
+    return tn_vk_leave(tn_vk_device_of(device), tn_vk_fence_wait(device, fence));
+}
+
 // There is one layout of each type.
 static bool packing_assume(tn_device *device, uint32_t index)
 {
@@ -50,19 +106,19 @@ const tn_backend tn_vulkan_backend_table = {
     .device_open = tn_vk_device_open,
     .device_close = tn_vk_device_close,
     .device_kernels = device_kernels,
-    .buffer_create = tn_vk_buffer_create,
+    .buffer_create = buffer_create,
     .buffer_destroy = tn_vk_buffer_destroy,
-    .buffer_write = tn_vk_buffer_write,
-    .buffer_read = tn_vk_buffer_read,
-    .buffer_map = tn_vk_buffer_map,
+    .buffer_write = buffer_write,
+    .buffer_read = buffer_read,
+    .buffer_map = buffer_map,
     .packing_assume = packing_assume,
     .weight_layout = tn_vk_weight_layout,
-    .weight_pack = tn_vk_weight_pack,
+    .weight_pack = weight_pack,
     .op_supported = tn_vk_op_supported,
-    .program_create = tn_vk_program_create,
+    .program_create = program_create,
     .program_destroy = tn_vk_program_destroy,
     .program_scratch_bytes = tn_vk_program_scratch_bytes,
-    .program_submit = tn_vk_program_submit,
-    .fence_wait = tn_vk_fence_wait,
+    .program_submit = program_submit,
+    .fence_wait = fence_wait,
     .device_measure = tn_vk_device_measure,
 };

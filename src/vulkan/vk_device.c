@@ -41,7 +41,7 @@ tn_status tn_vk_device_describe(const tn_backend_host *host, uint32_t index, tn_
     TN_TRY(tn_vk_instance_acquire(host, &instance));
     tn_status status = facts_of(instance, index, &facts);
     tn_vk_instance_release(instance);
-    TN_TRY(status);
+    if (status != TN_OK) return tn_error_last()->native_code < 0 ? tn_fail_prefix("vulkan%u: ", (unsigned)index) : status;
     if (!facts.unusable[0]) status = tn_vk_form_choose(host->vulkan_kernels, &facts.traits);
     tn_vk_facts_describe(&facts, index, out_desc);
     if (status != TN_OK) // the device is there all the same, and so are its neighbours
@@ -187,7 +187,7 @@ tn_status tn_vk_device_open(const tn_backend_host *host, uint32_t index, tn_devi
     TN_TRY(tn_alloc_zero(1, sizeof *device, &device));
     device->base.backend = &tn_vulkan_backend_table;
     snprintf(device->name, sizeof device->name, "vulkan%u", (unsigned)index);
-    const tn_status status = set_up(device, host, index);
+    const tn_status status = tn_vk_leave(device, set_up(device, host, index));
     if (status == TN_OK)
         *out_device = &device->base;
     else
@@ -238,6 +238,7 @@ tn_status tn_vk_submit(tn_vk_device *device, const VkCommandBuffer *commands, ui
 
 tn_status tn_vk_wait(tn_vk_device *device, uint64_t value)
 {
+    TN_TRY(tn_vk_enter(device));
     const VkSemaphoreWaitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
         .semaphoreCount = 1,
@@ -245,11 +246,21 @@ tn_status tn_vk_wait(tn_vk_device *device, uint64_t value)
         .pValues = &value,
     };
     const VkResult result = device->vk.vkWaitSemaphores(device->handle, &info, wait_ns_max);
-    if (result == VK_TIMEOUT)
-        return tn_fail_native(TN_DEVICE_LOST, result, "%s did not finish a step in ten minutes: use shorter steps, or another device",
-                              device->name);
+    if (result == VK_SUCCESS) return TN_OK;
+    device->may_be_busy = true;
+    if (result == VK_TIMEOUT) { // it may be at work still: nothing more is asked of it
+        device->lost = result;
+        return tn_fail_native(TN_DEVICE_LOST, result,
+                              "%s did not finish a step in ten minutes (VK_TIMEOUT): use shorter steps, or another device", device->name);
+    }
     const tn_status status = TN_VK_CHECK(result, "vkWaitSemaphores");
-    // What the caller does next may be to destroy what the device works on. A lost device ends its work at once.
-    if (status != TN_OK) (void)device->vk.vkDeviceWaitIdle(device->handle);
+    tn_vk_settle(device); // the caller may change next what the device works on
     return status;
+}
+
+void tn_vk_settle(tn_vk_device *device)
+{
+    if (!device->may_be_busy) return;
+    const VkResult result = device->vk.vkDeviceWaitIdle(device->handle); // a lost device ends its work at once
+    device->may_be_busy = result != VK_SUCCESS && result != VK_ERROR_DEVICE_LOST;
 }

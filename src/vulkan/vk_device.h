@@ -60,6 +60,8 @@ typedef struct tn_vk_device {
     VkSemaphore timeline;            // every submit signals the next value
     uint64_t n_submits;              // value of the last one
     struct tn_vk_program *in_flight; // programs whose fence was not waited for
+    VkResult lost;                   // why the device is lost, from then on; VK_SUCCESS: it is not
+    bool may_be_busy;                // it was not seen to have ended what it was given (tn_vk_settle)
 } tn_vk_device;
 
 static inline tn_vk_device *tn_vk_device_of(tn_device *device) { return (tn_vk_device *)device; }
@@ -71,9 +73,17 @@ tn_status tn_vk_check_at(const char *file, int line, VkResult result, const char
 // "VK_ERROR_DEVICE_LOST"; static text.
 const char *tn_vk_result_name(VkResult result);
 
+// Around each function of the backend's table that reaches the driver. A device that is lost stays lost, whatever its driver says later:
+// what it was given is half done.  Errors: DEVICE_LOST, at once.
+tn_status tn_vk_enter(const tn_vk_device *device);
+// Returns `status`; of failures of the driver the record names the device, and DEVICE_LOST is remembered.
+tn_status tn_vk_leave(tn_vk_device *device, tn_status status);
+
 // Submits recorded command buffers, one after another, and gives the timeline's value that the end of all signals.
 tn_status tn_vk_submit(tn_vk_device *device, const VkCommandBuffer *commands, uint32_t n_commands, uint64_t *out_value);
-// Waits until the timeline reaches `value`.  Errors: DEVICE_LOST (also where it takes longer than ten minutes).
+// Waits until the timeline reaches `value`.  Errors: DEVICE_LOST (also where it takes longer than ten minutes), OUT_OF_MEMORY.
 tn_status tn_vk_wait(tn_vk_device *device, uint64_t value);
+// Before something is destroyed: where a wait failed or was given up, waits until the device works on nothing any more.
+void tn_vk_settle(tn_vk_device *device);
 
 #endif

@@ -126,7 +126,8 @@ fail:
 void tn_vk_memory_destroy(tn_vk_buffer *buffer)
 {
     if (!buffer) return;
-    const tn_vk_device *device = tn_vk_device_of(buffer->base.device);
+    tn_vk_device *device = tn_vk_device_of(buffer->base.device);
+    tn_vk_settle(device);
     if (buffer->mapped) device->vk.vkUnmapMemory(device->handle, buffer->memory);
     device->vk.vkDestroyBuffer(device->handle, buffer->handle, NULL);
     device->vk.vkFreeMemory(device->handle, buffer->memory, NULL);

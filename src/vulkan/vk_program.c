@@ -207,7 +207,8 @@ tn_status tn_vk_program_create(tn_device *device, const tn_program_desc *desc, t
     program->base.device = device;
     program->device = tn_vk_device_of(device);
     program->stats = desc->stats;
-    const VkCommandPoolCreateInfo pool = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
+    VkCommandPool pool;
+    const VkCommandPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
                                           .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
                                           .queueFamilyIndex = program->device->queue_family};
     TN_TRY_GOTO(tn_step_layout_of(&desc->limits, &program->step_layout));
@@ -216,7 +217,8 @@ tn_status tn_vk_program_create(tn_device *device, const tn_program_desc *desc, t
     TN_TRY_GOTO(compile_lists(program, desc));
     TN_TRY_GOTO(create_buffers(program, desc));
     TN_TRY_GOTO(clear_buffers(program));
-    TN_TRY_GOTO(TN_VK_CHECK(program->device->vk.vkCreateCommandPool(program->device->handle, &pool, NULL, &program->pool), "vkCreateCommandPool"));
+    TN_TRY_GOTO(TN_VK_CHECK(program->device->vk.vkCreateCommandPool(program->device->handle, &info, NULL, &pool), "vkCreateCommandPool"));
+    program->pool = pool;
     TN_TRY_GOTO(record_frame(program));
     *out_program = &program->base;
     return TN_OK;
@@ -245,6 +247,7 @@ void tn_vk_program_destroy(tn_program *base)
         (void)tn_vk_wait(device, program->fence); // a device that is lost runs nothing any more
         leave_flight(program);
     }
+    tn_vk_settle(device);
     for (uint32_t i = 0; i < N_LISTS; i++) tn_vk_list_deinit(device, &program->lists[i]);
     tn_vk_list_deinit(device, &program->copies_list);
     if (program->pool) device->vk.vkDestroyCommandPool(device->handle, program->pool, NULL);

@@ -72,7 +72,10 @@ static tn_status create_descriptors(tn_vk_device *device, tn_vk_list *list)
                                           {VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, N_TEXELS * list->n_dispatches}};
     const VkDescriptorPoolCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO, .maxSets = list->n_dispatches, .poolSizeCount = 2, .pPoolSizes = sizes};
-    return TN_VK_CHECK(device->vk.vkCreateDescriptorPool(device->handle, &info, NULL, &list->descriptors), "vkCreateDescriptorPool");
+    VkDescriptorPool descriptors;
+    TN_TRY(TN_VK_CHECK(device->vk.vkCreateDescriptorPool(device->handle, &info, NULL, &descriptors), "vkCreateDescriptorPool"));
+    list->descriptors = descriptors;
+    return TN_OK;
 }
 
 static void destroy_views(tn_vk_device *device, tn_vk_list *list)
@@ -213,7 +216,11 @@ tn_status tn_vk_record(tn_vk_device *device, VkCommandPool pool, const tn_vk_bou
     if (list->times) device->vk.vkCmdResetQueryPool(list->commands, list->times, 0, list->n_dispatches + 1);
     write_time(device, list, 0);
     for (uint32_t i = 0; i < list->n_dispatches; i++) {
-        TN_TRY(record_dispatch(device, bound, in, out, list, i));
+        const tn_status status = record_dispatch(device, bound, in, out, list, i);
+        if (status != TN_OK) {
+            (void)device->vk.vkEndCommandBuffer(list->commands); // what is being recorded cannot be begun again
+            return status;
+        }
         write_time(device, list, i + 1);
     }
     tn_vk_barrier(device, list->commands);

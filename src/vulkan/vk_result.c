@@ -1,6 +1,9 @@
 // VkResult as ternion's statuses.
 #include "vulkan/vk_device.h"
 
+#include <stdio.h>
+#include <string.h>
+
 const char *tn_vk_result_name(VkResult result)
 {
 #define NAMED(name)                                                                                                                        \
@@ -73,7 +76,35 @@ tn_status tn_vk_check_at(const char *file, int line, VkResult result, const char
 {
     if (result == VK_SUCCESS) return TN_OK;
     const tn_status status = status_of(result);
-    tn_fail_at(file, line, status, (int)result, "Vulkan: %s failed with %s (%d): %s", what, tn_vk_result_name(result), (int)result,
+    tn_fail_at(file, line, status, (int)result, "%s failed with %s (%d): %s", what, tn_vk_result_name(result), (int)result,
                advice_of(status));
     return status;
+}
+
+static void name_device(const tn_vk_device *device)
+{
+    tn_error error = *tn_error_last();
+    snprintf(error.device, sizeof error.device, "%s", device->name);
+    tn_error_set(&error);
+}
+
+tn_status tn_vk_enter(const tn_vk_device *device)
+{
+    if (device->lost == VK_SUCCESS) return TN_OK;
+    const tn_status status = tn_fail_native(TN_DEVICE_LOST, (int)device->lost, "%s was lost before (%s): %s", device->name,
+                                            tn_vk_result_name(device->lost), advice_of(TN_DEVICE_LOST));
+    name_device(device);
+    return status;
+}
+
+tn_status tn_vk_leave(tn_vk_device *device, tn_status status)
+{
+    const tn_error *error = tn_error_last();
+    if (status == TN_OK || (error->native_code >= 0 && status != TN_DEVICE_LOST)) return status; // an errno is the host's, and positive
+    if (status == TN_DEVICE_LOST && device->lost == VK_SUCCESS) {
+        device->lost = (VkResult)error->native_code;
+        device->may_be_busy = true;
+    }
+    name_device(device);
+    return strncmp(error->message, device->name, strlen(device->name)) == 0 ? status : tn_fail_prefix("%s: ", device->name);
 }

@@ -42,15 +42,15 @@ inline tn_backend_keep *shared_keep(const tn_backend *backend)
 
 // One device, as a host with this many threads and this ISA would have it.
 struct Target {
-    std::string name; // "cpu0_avx2_3_threads"
-    const tn_backend *backend;
-    uint32_t index;
-    uint32_t n_threads;
-    std::string isa;         // "": no limit
-    std::string packing;     // of a CPU's ternary weights; "": as it chooses
-    std::string skip;        // of a CPU, what squared ReLU makes 0: "on", "off"; "": as it chooses
-    std::string kernels;     // form of a Vulkan device's kernels; "": as it chooses
-    VulkanHooks vulkan;      // what is made of a Vulkan device
+    std::string name = {}; // "cpu0_avx2_3_threads"
+    const tn_backend *backend = nullptr;
+    uint32_t index = 0;
+    uint32_t n_threads = 0;
+    std::string isa = {};         // "": no limit
+    std::string packing = {};     // of a CPU's ternary weights; "": as it chooses
+    std::string skip = {};        // of a CPU, what squared ReLU makes 0: "on", "off"; "": as it chooses
+    std::string kernels = {};     // form of a Vulkan device's kernels; "": as it chooses
+    VulkanHooks vulkan = {}; // what is made of a Vulkan device
     bool is_thorough = true; // runs every shape of every case; else some of each kind
 };
 

@@ -3,7 +3,9 @@
 
 #include <cstring>
 #include <mutex>
+#include <set>
 #include <stdexcept>
+#include <tuple>
 #include <type_traits>
 
 namespace vulkan_test
@@ -13,7 +15,8 @@ struct FaultLayer::State {
     FaultLayer *layer = nullptr;
     std::mutex mutex;
     std::map<std::string, uint32_t> calls;
-    std::map<std::string, int64_t> alive;
+    std::map<std::string, std::multiset<const void *>> alive; // handles, by the function that made them
+    std::vector<std::string> strays;
     std::string fail_function;
     uint32_t fail_nth = 0;
     VkResult fail_result = VK_SUCCESS;
@@ -26,13 +29,18 @@ namespace
 FaultLayer::State *current = nullptr;
 
 // Whether this call is the one that fails.
-bool count_call(const char *name)
+bool is_to_fail(const char *name)
 {
     const std::lock_guard<std::mutex> lock(current->mutex);
-    current->calls[name]++;
     if (current->fail_nth == 0 || current->fail_function != name || --current->fail_nth > 0) return false;
     current->failed = true;
     return true;
+}
+
+void count_call(const char *name)
+{
+    const std::lock_guard<std::mutex> lock(current->mutex);
+    current->calls[name]++;
 }
 
 // What is made by one function and destroyed by another.
@@ -53,34 +61,68 @@ const std::map<std::string, std::string> destroyed_by = {
     {"vkDestroySemaphore", "vkCreateSemaphore"},
 };
 
-void note_made(const char *name)
+bool is_maker(const std::string &name)
 {
-    const std::lock_guard<std::mutex> lock(current->mutex);
     for (const auto &pair : destroyed_by) {
-        if (pair.second == name) current->alive[name]++;
+        if (pair.second == name) return true;
     }
+    return false;
 }
 
-// `object`: the handle, of which destroying the null one means nothing.
-void note_destroyed(const char *name, bool is_null)
+void note_made(const char *name, const void *handle)
+{
+    const std::lock_guard<std::mutex> lock(current->mutex);
+    if (is_maker(name)) current->alive[name].insert(handle);
+}
+
+// Whether it is there to be destroyed: what a failed call left in a handle is not, and the driver is not asked to.
+bool note_destroyed(const char *name, const void *handle)
 {
     const std::lock_guard<std::mutex> lock(current->mutex);
     const auto found = destroyed_by.find(name);
-    if (found != destroyed_by.end() && !is_null) current->alive[found->second]--;
+    if (found == destroyed_by.end() || !handle) return true;
+    std::multiset<const void *> &alive = current->alive[found->second];
+    const auto object = alive.find(handle);
+    if (object == alive.end()) current->strays.push_back(std::string(name) + " of what is not there");
+    if (object == alive.end()) return false;
+    alive.erase(object);
+    return true;
 }
 
-// The argument that a destroying function destroys: the only one for instances and devices, else the second.
-template <typename First, typename Second, typename... Rest> bool destroys_null(First first, Second second, Rest...)
+// What a destroying function destroys: the only argument for instances and devices (but the callbacks), else the second.
+template <typename... Arguments> const void *destroyed(Arguments... arguments)
 {
-    if constexpr (std::is_same_v<Second, const VkAllocationCallbacks *>) {
-        return first == nullptr;
-    } else if constexpr (std::is_pointer_v<Second>) {
-        return second == nullptr;
-    } else {
-        return false;
-    }
+    const auto all = std::make_tuple(arguments...);
+    using Second = std::tuple_element_t<sizeof...(Arguments) == 1 ? 0 : 1, decltype(all)>;
+    if constexpr (std::is_same_v<Second, const VkAllocationCallbacks *const> || !std::is_pointer_v<Second>)
+        return std::get<0>(all);
+    else
+        return std::get<1>(all);
 }
-template <typename Only> bool destroys_null(Only) { return false; }
+
+// Where a making function leaves its handle: behind its last argument; nullptr: that is no handle.
+template <typename... Arguments> void **made(Arguments... arguments)
+{
+    const auto all = std::make_tuple(arguments...);
+    const auto last = std::get<sizeof...(Arguments) - 1>(all);
+    if constexpr (std::is_pointer_v<decltype(last)>) {
+        if constexpr (std::is_pointer_v<std::remove_pointer_t<decltype(last)>>) return (void **)last;
+    }
+    return nullptr;
+}
+
+// What a mapping makes is known by its memory.
+template <typename... Arguments> const void *key_of(const char *name, Arguments... arguments)
+{
+    if constexpr (sizeof...(Arguments) > 1) {
+        if (strcmp(name, "vkMapMemory") == 0) return destroyed(arguments...);
+    }
+    return *made(arguments...);
+}
+
+// Calls that reach the driver all the same: those whose failure leaves the object in a state that it is not in otherwise, and those that
+// half succeed.
+bool reaches_driver(const char *name) { return strcmp(name, "vkEndCommandBuffer") == 0 || current->fail_result == VK_INCOMPLETE; }
 
 template <auto Member, typename Function> struct Wrapper;
 template <auto Member, typename Result, typename... Arguments> struct Wrapper<Member, Result(VKAPI_PTR *)(Arguments...)> {
@@ -88,14 +130,20 @@ template <auto Member, typename Result, typename... Arguments> struct Wrapper<Me
     static inline const char *name = nullptr;
     static Result VKAPI_PTR call(Arguments... arguments)
     {
+        count_call(name);
         if constexpr (std::is_same_v<Result, VkResult>) {
-            if (count_call(name)) return current->fail_result;
+            if (is_to_fail(name)) {
+                // Undefined, says the specification, but for functions that allocate from pools and for pipelines.
+                void **handle = is_maker(name) ? made(arguments...) : nullptr;
+                if (handle) *handle = strcmp(name, "vkCreateComputePipelines") == 0 ? nullptr : reinterpret_cast<void *>(0xdddddd00);
+                if (reaches_driver(name)) (void)driver(arguments...);
+                return current->fail_result;
+            }
             const VkResult result = driver(arguments...);
-            if (result == VK_SUCCESS) note_made(name);
+            if (result == VK_SUCCESS && is_maker(name)) note_made(name, key_of(name, arguments...));
             return result;
         } else {
-            note_destroyed(name, destroys_null(arguments...));
-            return driver(arguments...);
+            if (note_destroyed(name, destroyed(arguments...))) driver(arguments...);
         }
     }
 };
@@ -123,6 +171,13 @@ VkResult VKAPI_PTR instance_version(uint32_t *version)
 {
     const VkResult result = DRIVER(vkEnumerateInstanceVersion)(version);
     if (current->layer->change_version) current->layer->change_version(version);
+    return result;
+}
+
+VkResult VKAPI_PTR physical_devices(VkInstance instance, uint32_t *n, VkPhysicalDevice *out)
+{
+    const VkResult result = DRIVER(vkEnumeratePhysicalDevices)(instance, n, out);
+    if (result == VK_SUCCESS && current->layer->no_devices) *n = 0;
     return result;
 }
 
@@ -181,6 +236,7 @@ void VKAPI_PTR buffer_requirements(VkDevice device, VkBuffer buffer, VkMemoryReq
 {
     DRIVER(vkGetBufferMemoryRequirements)(device, buffer, out);
     if (current->layer->fake_memory_types) out->memoryTypeBits = 0xffffffff;
+    if (current->layer->no_memory_type_fits) out->memoryTypeBits = 0;
 }
 
 VkResult VKAPI_PTR allocate_memory(VkDevice device, const VkMemoryAllocateInfo *info, const VkAllocationCallbacks *callbacks,
@@ -238,6 +294,7 @@ void wrap(void *, tn_vk_level level, tn_vk_api *api)
     switch (level) {
     case TN_VK_LEVEL_GLOBAL: api->vkEnumerateInstanceVersion = instance_version; break;
     case TN_VK_LEVEL_INSTANCE:
+        api->vkEnumeratePhysicalDevices = physical_devices;
         api->vkGetPhysicalDeviceProperties = properties;
         api->vkGetPhysicalDeviceProperties2 = properties2;
         api->vkGetPhysicalDeviceFeatures2 = features2;
@@ -288,8 +345,9 @@ std::vector<std::string> FaultLayer::alive() const
 {
     std::vector<std::string> list;
     for (const auto &entry : state_->alive) {
-        if (entry.second != 0) list.push_back(entry.first + " " + std::to_string(entry.second));
+        if (!entry.second.empty()) list.push_back(entry.first + " " + std::to_string(entry.second.size()));
     }
+    list.insert(list.end(), state_->strays.begin(), state_->strays.end());
     return list;
 }
 

@@ -28,13 +28,14 @@ class FaultLayer
     // For tn_backend_host.vulkan_hooks; other fields may be set before it is used.
     tn_vk_hooks hooks = {};
 
-    // The nth call of the function from now on (1: the next) answers with `result` and does not reach the driver.
+    // The nth call of the function from now on (1: the next) answers with `result`, does not reach the driver and leaves rubbish where it
+    // would have left a handle. (vkEndCommandBuffer, and VK_INCOMPLETE of any, answer so after the driver did its work.)
     void fail(const std::string &function, uint32_t nth, VkResult result);
     bool has_failed() const;
-    // How often each function that answers with a VkResult was called.
+    // How often each function was called.
     const std::map<std::string, uint32_t> &calls() const;
     void forget_calls();
-    // "vkCreateBuffer 2" for each kind of which more were made than destroyed.
+    // "vkCreateBuffer 2" for each kind of which more were made than destroyed; "vkDestroyBuffer of what is not there".
     std::vector<std::string> alive() const;
 
     // In the driver's place, after it has answered; empty: nothing is changed.
@@ -53,6 +54,8 @@ class FaultLayer
     std::function<void(const VkDeviceCreateInfo &)> on_create_device;
     // With change_memory, types that the driver does not have are given memory of its type 0.
     bool fake_memory_types = false;
+    bool no_devices = false;          // the driver finds none
+    bool no_memory_type_fits = false; // no type is allowed for any buffer
 
     struct State;
 

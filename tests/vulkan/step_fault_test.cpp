@@ -1,0 +1,339 @@
+// Every Vulkan function that ternion calls fails, at every kind of its calls, with every result that it may have: a status with the
+// result's name comes back, nothing leaks or crashes, and the device is of use afterwards or says that it is lost.
+// TN_VK_FAULTS=all: every call of every function instead of a sample.
+#include "support/fail_alloc.hpp"
+#include "vulkan/fault_walk.hpp"
+
+#include <cstdlib>
+#include <filesystem>
+#include <gtest/gtest.h>
+#include <set>
+#include <unistd.h>
+
+namespace vulkan_test
+{
+namespace
+{
+
+const Form kMapped = {"mapped", false, true, "auto"}, kStaged = {"staged", true, false, "mul_texel"};
+
+const Lesson &lesson()
+{
+    static const Lesson made;
+    return made;
+}
+
+bool tries_all() { return getenv("TN_VK_FAULTS") && strcmp(getenv("TN_VK_FAULTS"), "all") == 0; }
+
+// A folder for compiled shaders, removed at the end.
+class Folder
+{
+  public:
+    Folder() : path(testing::TempDir() + "tn_vk_faults_" + std::to_string(getpid())) { std::filesystem::create_directories(path); }
+    ~Folder()
+    {
+        std::error_code ignored;
+        std::filesystem::remove_all(path, ignored);
+    }
+    Folder(const Folder &) = delete;
+    Folder &operator=(const Folder &) = delete;
+    const std::string path;
+};
+
+const std::string &cache_folder()
+{
+    static const Folder folder;
+    return folder.path;
+}
+
+// ---- what may fail, and how ----
+
+const std::vector<std::string> &all_functions()
+{
+    static const std::vector<std::string> names = {
+#define TN_VK_GLOBAL(name)   #name,
+#define TN_VK_INSTANCE(name) #name,
+#define TN_VK_DEVICE(name)   #name,
+#include "vulkan/vk_calls.inc"
+    };
+    return names;
+}
+
+template <typename Result, typename... Arguments> Result returned(Result(VKAPI_PTR *)(Arguments...));
+
+// Functions that answer with a VkResult.
+const std::vector<std::string> &fallible_functions()
+{
+    static const std::vector<std::string> names = [] {
+        std::vector<std::string> list;
+        const auto add = [&](const char *name, bool answers) {
+            if (answers) list.emplace_back(name);
+        };
+#define ANSWERS(name)  add(#name, std::is_same_v<decltype(returned(static_cast<PFN_##name>(nullptr))), VkResult>);
+#define TN_VK_GLOBAL   ANSWERS
+#define TN_VK_INSTANCE ANSWERS
+#define TN_VK_DEVICE   ANSWERS
+#include "vulkan/vk_calls.inc"
+#undef ANSWERS
+        return list;
+    }();
+    return names;
+}
+
+std::vector<VkResult> results_of(const std::string &function)
+{
+    static const std::multimap<std::string, VkResult> more = {
+        {"vkCreateInstance", VK_ERROR_INCOMPATIBLE_DRIVER},
+        {"vkCreateInstance", VK_ERROR_INITIALIZATION_FAILED},
+        {"vkCreateInstance", VK_ERROR_LAYER_NOT_PRESENT},
+        {"vkEnumerateInstanceExtensionProperties", VK_INCOMPLETE},
+        {"vkEnumeratePhysicalDevices", VK_ERROR_INITIALIZATION_FAILED},
+        {"vkEnumeratePhysicalDevices", VK_INCOMPLETE},
+        {"vkEnumerateDeviceExtensionProperties", VK_INCOMPLETE},
+        {"vkCreateDevice", VK_ERROR_INITIALIZATION_FAILED},
+        {"vkCreateDevice", VK_ERROR_INCOMPATIBLE_DRIVER},
+        {"vkCreateDevice", VK_ERROR_FEATURE_NOT_PRESENT},
+        {"vkCreateDevice", VK_ERROR_TOO_MANY_OBJECTS},
+        {"vkCreateDevice", VK_ERROR_DEVICE_LOST},
+        {"vkAllocateMemory", VK_ERROR_TOO_MANY_OBJECTS},
+        {"vkMapMemory", VK_ERROR_MEMORY_MAP_FAILED},
+        {"vkGetPipelineCacheData", VK_INCOMPLETE},
+        {"vkCreateDescriptorPool", VK_ERROR_FRAGMENTATION},
+        {"vkAllocateDescriptorSets", VK_ERROR_OUT_OF_POOL_MEMORY},
+        {"vkAllocateDescriptorSets", VK_ERROR_FRAGMENTED_POOL},
+        {"vkQueueSubmit", VK_ERROR_DEVICE_LOST},
+        {"vkWaitSemaphores", VK_ERROR_DEVICE_LOST},
+        {"vkWaitSemaphores", VK_TIMEOUT},
+        {"vkDeviceWaitIdle", VK_ERROR_DEVICE_LOST},
+    };
+    std::vector<VkResult> list = {VK_ERROR_OUT_OF_HOST_MEMORY, VK_ERROR_OUT_OF_DEVICE_MEMORY,
+                                  VK_ERROR_UNKNOWN}; // the last: any driver's bug
+    const auto range = more.equal_range(function);
+    for (auto at = range.first; at != range.second; ++at) list.push_back(at->second);
+    return list;
+}
+
+tn_status status_of(VkResult result)
+{
+    switch (result) {
+    case VK_ERROR_OUT_OF_HOST_MEMORY:
+    case VK_ERROR_OUT_OF_DEVICE_MEMORY:
+    case VK_ERROR_OUT_OF_POOL_MEMORY:
+    case VK_ERROR_FRAGMENTED_POOL:
+    case VK_ERROR_FRAGMENTATION:
+    case VK_ERROR_MEMORY_MAP_FAILED:
+    case VK_ERROR_TOO_MANY_OBJECTS: return TN_OUT_OF_MEMORY;
+    case VK_ERROR_DEVICE_LOST:
+    case VK_TIMEOUT: return TN_DEVICE_LOST;
+    case VK_ERROR_INITIALIZATION_FAILED:
+    case VK_ERROR_INCOMPATIBLE_DRIVER:
+    case VK_ERROR_LAYER_NOT_PRESENT:
+    case VK_ERROR_FEATURE_NOT_PRESENT: return TN_UNAVAILABLE;
+    default: return TN_INTERNAL;
+    }
+}
+
+// Functions that look for the driver: whatever they answer, there is no Vulkan on this host.
+bool finds_driver(const std::string &function)
+{
+    return function == "vkCreateInstance" || function == "vkEnumerateInstanceVersion" || function == "vkEnumeratePhysicalDevices";
+}
+
+// Where the work is done all the same.
+bool is_harmless(const std::string &function, VkResult result, uint32_t nth)
+{
+    // An extension that is not asked for; what is kept in a file, and what was; the last look before everything goes.
+    if (function == "vkEnumerateInstanceExtensionProperties" || function == "vkGetPipelineCacheData" || function == "vkDeviceWaitIdle")
+        return true;
+    if (function == "vkCreatePipelineCache") return nth == 1; // made without the file's bytes
+    // A list that is a little short when it is filled in.
+    return result == VK_INCOMPLETE && nth % 2 == 0;
+}
+
+// What the message must have in it.
+std::string sign_of(const std::string &function, VkResult result)
+{
+    if (function == "vkCreateInstance" && result == VK_ERROR_INCOMPATIBLE_DRIVER) return "no Vulkan driver is installed";
+    if (function == "vkEnumeratePhysicalDevices" && result == VK_ERROR_INITIALIZATION_FAILED) return "no driver found a device";
+    return tn_vk_result_name(result);
+}
+
+void check_failure(const Failure &failure, const std::string &function, VkResult result)
+{
+    EXPECT_EQ(failure.status, finds_driver(function) ? TN_UNAVAILABLE : status_of(result)) << failure.message;
+    EXPECT_NE(failure.message.find(sign_of(function, result)), std::string::npos) << failure.message;
+    EXPECT_EQ(failure.message.find('\n'), std::string::npos);
+    if (finds_driver(function)) return;
+    EXPECT_EQ(failure.message.find("vulkan0"), 0u) << failure.message;
+    EXPECT_EQ(failure.message.find("vulkan0", 1), std::string::npos) << failure.message;
+}
+
+// What the driver never answers: that a list is too short where it was asked for the length alone.
+bool is_possible(VkResult result, uint32_t nth) { return result != VK_INCOMPLETE || nth % 2 == 0; }
+
+void check_end(const FaultLayer &layer, const Walk &walk, const std::string &function, uint32_t nth, VkResult result)
+{
+    EXPECT_TRUE(layer.has_failed());
+    if (walk.failure())
+        check_failure(*walk.failure(), function, result);
+    else
+        EXPECT_TRUE(is_harmless(function, result, nth)) << "nobody was told";
+}
+
+// ---- campaigns ----
+
+enum class Extent { open, whole };
+
+// A walk with a device of its own.
+void walk_once(FaultLayer *layer, Walk *walk, Extent extent)
+{
+    if (extent == Extent::whole) return walk->run();
+    walk->open();
+    walk->close();
+    EXPECT_EQ(layer->alive(), std::vector<std::string>());
+}
+
+std::map<std::string, uint32_t> calls_of(const Form &form, Extent extent)
+{
+    FaultLayer layer;
+    Walk walk(lesson(), form, &layer, cache_folder());
+    walk_once(&layer, &walk, extent);
+    EXPECT_FALSE(walk.failure()) << walk.failure()->message;
+    return layer.calls();
+}
+
+void fail_alone(const Form &form, Extent extent, const std::string &function, uint32_t nth, VkResult result)
+{
+    FaultLayer layer;
+    layer.fail(function, nth, result);
+    Walk walk(lesson(), form, &layer, cache_folder());
+    walk_once(&layer, &walk, extent);
+    check_end(layer, walk, function, nth, result);
+}
+
+// One device whose pipelines are made, used again and again until a fault loses it.
+class UsedDevice
+{
+  public:
+    explicit UsedDevice(const Form &form) : walk_(lesson(), form, &layer_, cache_folder()) { start(); }
+    const std::map<std::string, uint32_t> &calls() const { return calls_; }
+    void fail(const std::string &function, uint32_t nth, VkResult result)
+    {
+        layer_.fail(function, nth, result);
+        walk_.use();
+        check_end(layer_, walk_, function, nth, result);
+        EXPECT_EQ(layer_.alive(), alive_);
+        EXPECT_EQ(walk_.is_lost(), status_of(result) == TN_DEVICE_LOST);
+        walk_.forget_failure();
+        if (walk_.is_lost()) start();
+    }
+
+  private:
+    void start()
+    {
+        walk_.close();
+        EXPECT_EQ(layer_.alive(), std::vector<std::string>());
+        walk_.open();
+        for (int round = 0; round < 2; round++) { // the first makes pipelines
+            layer_.forget_calls();
+            walk_.use();
+        }
+        EXPECT_FALSE(walk_.failure()) << walk_.failure()->message;
+        calls_ = layer_.calls();
+        alive_ = layer_.alive();
+    }
+    FaultLayer layer_;
+    Walk walk_;
+    std::map<std::string, uint32_t> calls_;
+    std::vector<std::string> alive_; // what the open device has for itself
+};
+
+// The first three calls and the last; or all.
+std::vector<uint32_t> calls_to_try(uint32_t n)
+{
+    std::vector<uint32_t> chosen;
+    for (uint32_t nth = 1; nth <= n; nth++) {
+        if (tries_all() || nth <= 3 || nth == n) chosen.push_back(nth);
+    }
+    return chosen;
+}
+
+using FailFunction = std::function<void(const std::string &function, uint32_t nth, VkResult result)>;
+
+// A sample has every result once, and one of them at each other call.
+void fail_each(const std::string &what, const std::string &function, uint32_t n_calls, const FailFunction &fail)
+{
+    const std::vector<VkResult> results = results_of(function);
+    size_t turn = 0;
+    for (uint32_t nth : calls_to_try(n_calls)) {
+        for (size_t r = 0; r < results.size(); r++) {
+            const bool in_sample = nth == 1 || results[r] == VK_INCOMPLETE || r == turn % results.size();
+            if (!is_possible(results[r], nth) || (!tries_all() && !in_sample)) continue;
+            SCOPED_TRACE(what + ", call " + std::to_string(nth) + " of " + function + ": " + tn_vk_result_name(results[r]));
+            fail(function, nth, results[r]);
+            if (testing::Test::HasFailure()) return;
+        }
+        turn++;
+    }
+}
+
+void fail_while_used(const Form &form, const std::vector<std::string> &functions)
+{
+    UsedDevice device(form);
+    const std::map<std::string, uint32_t> calls = device.calls();
+    for (const std::string &function : functions) {
+        const auto found = calls.find(function);
+        if (found == calls.end()) continue;
+        fail_each(std::string(form.name) + ", used", function, found->second,
+                  [&](const std::string &name, uint32_t nth, VkResult result) { device.fail(name, nth, result); });
+        if (testing::Test::HasFailure()) return;
+    }
+}
+
+// Calls of the extent, and in a sample only functions of which a smaller one has none.
+void fail_alone_each(const Form &form, Extent extent, const std::map<std::string, uint32_t> &smaller)
+{
+    const std::map<std::string, uint32_t> calls = calls_of(form, extent);
+    for (const std::string &function : fallible_functions()) {
+        const auto found = calls.find(function);
+        if (found == calls.end() || (!tries_all() && smaller.count(function))) continue;
+        fail_each(std::string(form.name) + (extent == Extent::open ? ", opened" : ", opened and used"), function, found->second,
+                  [&](const std::string &name, uint32_t nth, VkResult result) { fail_alone(form, extent, name, nth, result); });
+        if (testing::Test::HasFailure()) return;
+    }
+}
+
+TEST(VulkanFaults, EveryFunctionIsCalledAndWrapped)
+{
+    const std::map<std::string, uint32_t> calls = calls_of(kStaged, Extent::whole);
+    for (const std::string &name : all_functions()) {
+        const bool may_be_idle = name == "vkCmdDispatch"; // for grids that no step changes, which few programs have
+        EXPECT_TRUE(calls.count(name) || may_be_idle) << name << " is never called";
+    }
+}
+
+TEST(VulkanFaults, WhileADeviceIsOpened) { fail_alone_each(kStaged, Extent::open, {}); }
+
+// Here everything is called: mapped memory is flushed, bytes go through staging, weights are read as texels.
+TEST(VulkanFaults, WhileADeviceIsUsed) { fail_while_used(kStaged, fallible_functions()); }
+
+// As on most machines here; of the sample only what differs, which is how memory is had and filled.
+TEST(VulkanFaults, WhileMappedMemoryIsUsed)
+{
+    const std::vector<std::string> of_memory = {"vkCreateBuffer", "vkAllocateMemory", "vkBindBufferMemory", "vkMapMemory", "vkQueueSubmit"};
+    fail_while_used(kMapped, tries_all() ? fallible_functions() : of_memory);
+}
+
+// What a new device makes once, when it is first used: pipelines, staging.
+TEST(VulkanFaults, WhileANewDeviceIsUsed)
+{
+    std::map<std::string, uint32_t> elsewhere = calls_of(kStaged, Extent::open);
+    {
+        const UsedDevice used(kStaged);
+        elsewhere.insert(used.calls().begin(), used.calls().end());
+    }
+    fail_alone_each(kStaged, Extent::whole, elsewhere);
+}
+
+} // namespace
+} // namespace vulkan_test
