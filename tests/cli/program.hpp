@@ -93,7 +93,8 @@ inline void become_program(const Run &run)
     std::vector<std::string> arguments = run.arguments;
     for (std::string &argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
-    for (const char *name : {"TERNION_MODEL", "TERNION_CACHE", "TERNION_CACHE_MAX", "TN_CPU_MASK", "TN_CPU_DEVICES", "NO_COLOR"})
+    for (const char *name :
+         {"TERNION_MODEL", "TERNION_CACHE", "TERNION_CACHE_MAX", "TN_CPU_MASK", "TN_CPU_DEVICES", "TN_VULKAN", "NO_COLOR"})
         unsetenv(name);
     setenv("TERM", "xterm", 1);
     for (const auto &[name, value] : run.environment) setenv(name.c_str(), value.c_str(), 1);

@@ -22,14 +22,34 @@ static void find_device(void *user, const tn_layout_info *layout)
     s->found = s->found || strcmp(layout->device, s->device) == 0;
 }
 
+// The device and whether it takes part.
+static int look_up(const tn_cli_bench_job *job, uint32_t index, tn_device_info *info, bool *out_takes_part)
+{
+    if (tn_host_device_info(job->engine.host, index, info) != TN_OK) return tn_cli_fail_status(NULL);
+    search s = {info->name, false};
+    if (tn_placement_layouts(job->engine.placement, find_device, &s) != TN_OK) return tn_cli_fail_status(NULL);
+    *out_takes_part = s.found;
+    return 0;
+}
+
+int tn_cli_bench_has_other_devices(const tn_cli_bench_job *job, bool *out_has)
+{
+    tn_device_info info;
+    *out_has = false;
+    for (uint32_t i = 0; i < tn_host_devices_listed(job->engine.host) && !*out_has; i++) {
+        bool takes_part = false;
+        const int rc = look_up(job, i, &info, &takes_part);
+        if (rc) return rc;
+        *out_has = takes_part && strcmp(info.backend, "cpu") != 0;
+    }
+    return 0;
+}
+
 // Level and kernels of a device that takes part; the others are not even opened.
 static int describe_kernels(tn_cli_bench_job *job, uint32_t index, const tn_device_info *info)
 {
     tn_cli_bench_result *r = &job->result;
-    search s = {info->name, false};
     const size_t used = strlen(r->isa);
-    if (tn_placement_layouts(job->engine.placement, find_device, &s) != TN_OK) return tn_cli_fail_status(NULL);
-    if (!s.found) return 0;
     const char *level = info->isa[0] ? info->isa : info->kernels;
     if (level[0] && !strstr(r->isa, level)) snprintf(r->isa + used, sizeof r->isa - used, "%s%s", used ? "," : "", level);
     return tn_host_device_kernels(job->engine.host, index, note_kernel, r->kernels) == TN_OK ? 0 : tn_cli_fail_status(NULL);
@@ -46,7 +66,9 @@ int tn_cli_bench_describe_devices(tn_cli_bench_job *job)
     json_decref(r->kernels);
     r->kernels = json_array();
     for (uint32_t i = 0; i < tn_host_devices_listed(job->engine.host); i++) {
-        if (tn_host_device_info(job->engine.host, i, &info) != TN_OK) return tn_cli_fail_status(NULL);
+        bool takes_part = false;
+        int rc = look_up(job, i, &info, &takes_part);
+        if (rc) return rc;
         bool cpu = strcmp(info.backend, "cpu") == 0;
         const char *backend = cpu                                   ? "CPU"
                               : strcmp(info.backend, "cuda") == 0   ? "CUDA"
@@ -54,10 +76,11 @@ int tn_cli_bench_describe_devices(tn_cli_bench_job *job)
                                                                     : info.backend;
         char *name = cpu ? r->cpu_info : r->gpu_info;
         if (!name[0]) snprintf(name, 128, "%s", info.description);
+        if (!takes_part) continue;
         size_t used = strlen(r->backends);
         if (!strstr(r->backends, backend)) snprintf(r->backends + used, sizeof r->backends - used, "%s%s", used ? "," : "", backend);
         n_threads += info.n_threads;
-        const int rc = describe_kernels(job, i, &info);
+        rc = describe_kernels(job, i, &info);
         if (rc) return rc;
     }
     r->costs = (tn_session_costs)TN_SESSION_COSTS_INIT;

@@ -62,6 +62,8 @@ bool tn_cli_bench_batched_asked(const tn_cli_options *options);
 
 // What the placement uses: CPU and GPU names, backends in capitals as llama-bench writes them, and the thread count in use.
 int tn_cli_bench_describe_devices(tn_cli_bench_job *job);
+// Whether a device takes part whose limits nobody measures: one that is no CPU.
+int tn_cli_bench_has_other_devices(const tn_cli_bench_job *job, bool *out_has);
 
 // Refuses what they do not go together with, and what belongs to them where they are not asked for; before a model is opened.
 int tn_cli_bench_batched_check(const tn_cli_bench_job *job);

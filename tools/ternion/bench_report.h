@@ -23,7 +23,8 @@ typedef struct tn_cli_bench_result {
 
 // Which columns the table shows beside those that are always there.
 typedef struct tn_cli_bench_columns {
-    bool batch, ubatch, gpu_layers, devices, limits, roofline, two_stage;
+    bool batch, ubatch, gpu_layers, devices, two_stage;
+    bool reads, limits, roofline; // bytes a second; their shares of the CPU's limits
 } tn_cli_bench_columns;
 
 typedef struct tn_cli_bench_statistics {

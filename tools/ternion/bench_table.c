@@ -29,7 +29,8 @@ static void print_header_row(FILE *out, const tn_cli_bench_columns *c)
     if (c->ubatch) fprintf(out, " %8s |", "n_ubatch");
     if (c->devices) fprintf(out, " %-12s |", "dev");
     fprintf(out, " %15s | %20s |", "test", "t/s");
-    if (c->limits) fprintf(out, " %6s | %6s | %6s |", "GB/s", "% mem", "% int8");
+    if (c->reads) fprintf(out, " %6s |", "GB/s");
+    if (c->limits) fprintf(out, " %6s | %6s |", "% mem", "% int8");
     if (c->roofline) fprintf(out, " %6s |", "% roof");
     if (c->two_stage) fprintf(out, " %9s |", "2 stages");
     fprintf(out, "\n| %.30s | %.9s: | %.9s: | %.10s |", "------------------------------", "---------", "---------", "----------");
@@ -39,7 +40,8 @@ static void print_header_row(FILE *out, const tn_cli_bench_columns *c)
     if (c->ubatch) fprintf(out, " -------: |");
     if (c->devices) fprintf(out, " ------------ |");
     fprintf(out, " %.14s: | %.19s: |", "--------------", "-------------------");
-    if (c->limits) fprintf(out, " -----: | -----: | -----: |");
+    if (c->reads) fprintf(out, " -----: |");
+    if (c->limits) fprintf(out, " -----: | -----: |");
     if (c->roofline) fprintf(out, " -----: |");
     if (c->two_stage) fprintf(out, " --------: |");
     fprintf(out, "\n");
@@ -77,13 +79,17 @@ static void print_row(FILE *out, const tn_cli_bench_report *report, const tn_cli
     snprintf(layers, sizeof layers, "%lld", (long long)r->n_gpu_layers);
     fprintf(out, "| %-30s | %10s | %10s | %-10s |", type, size, params, r->backends);
     if (c->gpu_layers) fprintf(out, " %3s |", r->n_gpu_layers == -2 ? "all" : layers);
-    fprintf(out, " %7u |", r->test.n_threads);
+    if (r->test.n_threads) {
+        fprintf(out, " %7u |", r->test.n_threads);
+    } else { // of no CPU
+        fprintf(out, " %7s |", "-");
+    }
     if (c->batch) fprintf(out, " %7u |", r->test.n_batch);
     if (c->ubatch) fprintf(out, " %8u |", r->test.n_ubatch);
     if (c->devices) fprintf(out, " %-12s |", r->devices);
     fprintf(out, " %15s | %21s |", test, speed); // the sign takes two bytes and one column
+    if (c->reads) fprintf(out, " %6.2f |", m->median_ns > 0 ? m->work.read_bytes / m->median_ns : 0);
     if (c->limits) {
-        fprintf(out, " %6.2f |", m->median_ns > 0 ? m->work.read_bytes / m->median_ns : 0);
         print_share(out, m->shares.memory);
         print_share(out, m->shares.int8);
     }
@@ -99,7 +105,10 @@ static bool keep_profile(tn_cli_bench_report *report, const tn_cli_bench_result 
     if (!report->profiles) report->profiles = open_memstream(&report->profiles_text, &report->profiles_size);
     if (!report->profiles) return false;
     test_name(&r->test, test, sizeof test);
-    snprintf(title, sizeof title, "%s on %u thread%s", test, r->test.n_threads, r->test.n_threads == 1 ? "" : "s");
+    if (r->test.n_threads == 0)
+        snprintf(title, sizeof title, "%s on %.24s", test, r->devices);
+    else
+        snprintf(title, sizeof title, "%s on %u thread%s", test, r->test.n_threads, r->test.n_threads == 1 ? "" : "s");
     tn_cli_profile_print(r->profile, title, m->work.n_tokens * (double)r->n_samples, report->layers, report->profiles);
     return true;
 }

@@ -171,7 +171,14 @@ static uint32_t most_threads(const tn_cli_bench_job *job)
 // Once, while the memory that the model will take is still free.
 static int measure_limits(tn_cli_bench_job *job)
 {
+    bool has_others = false;
     if (!job->report.columns.limits || job->limits.measured) return 0;
+    const int rc = tn_cli_bench_has_other_devices(job, &has_others);
+    if (rc) return rc;
+    if (has_others) { // the CPU's limits say nothing of them
+        job->report.columns.limits = job->report.columns.roofline = false;
+        return 0;
+    }
     tn_cli_interrupt_install();
     if (tn_cli_given(&job->cli->options, TN_OPT_BENCH_PROGRESS)) fprintf(stderr, "ternion bench: measuring the machine\n");
     return tn_cli_limits_measure(job->cli, most_threads(job), tn_cli_bench_list(job, TN_OPT_BENCH_THREADS), &job->limits);
@@ -227,7 +234,7 @@ static void choose_columns(tn_cli_bench_job *job)
 {
     const tn_cli_options *options = &job->cli->options;
     tn_cli_bench_columns *columns = &job->report.columns;
-    columns->limits = !job->is_batched && !tn_cli_given(options, TN_OPT_BENCH_NO_LIMITS);
+    columns->reads = columns->limits = !job->is_batched && !tn_cli_given(options, TN_OPT_BENCH_NO_LIMITS);
     columns->roofline = columns->limits && job->n_pl_max > 1;
     columns->batch = tn_cli_bench_list(job, TN_OPT_BENCH_BATCH)->n > 1;
     columns->ubatch = tn_cli_bench_list(job, TN_OPT_BENCH_UBATCH)->n > 1;

@@ -32,6 +32,7 @@ typedef struct show_job {
     bool metadata, tensors, summary; // parts to print
     bool runnable;                   // the file opens as a whole
     char reason[1024];               // why not
+    char plan[1024];                 // where it would run, "": nobody asked
     totals sums;
 } show_job;
 
@@ -111,8 +112,9 @@ static void print_summary(const show_job *job)
         print_field("runs here", reason);
         return;
     }
-    printf("runs here     yes\nactivation    %s\nlayers        %u\nwidth         %u, feed-forward %u\n", m->activation, m->n_layers,
-           m->n_embd, m->n_ff);
+    print_field("runs here", "yes");
+    if (job->plan[0]) print_field("plan", job->plan);
+    printf("activation    %s\nlayers        %u\nwidth         %u, feed-forward %u\n", m->activation, m->n_layers, m->n_embd, m->n_ff);
     printf("heads         %u of %u, key and value heads %u\nvocabulary    %u\ncontext       %u\nrope theta    %g, norm epsilon %g\n",
            m->n_heads, m->head_dim, m->n_kv_heads, m->n_vocab, m->n_ctx_train, (double)m->rope_theta, (double)m->norm_eps);
     printf("output head   %s\n", m->head_tied ? "the embedding" : "of its own");
@@ -176,6 +178,7 @@ static json_t *json_summary(const show_job *job)
         json_object_set_new(model, "reason", tn_cli_json_text(job->reason, strlen(job->reason)));
         return model;
     }
+    if (job->plan[0]) json_object_set_new(model, "plan", json_string(job->plan));
     json_object_update_new(model, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:b}", "activation", m->activation,
                                             "n_layers", (json_int_t)m->n_layers, "n_embd", (json_int_t)m->n_embd, "n_ff",
                                             (json_int_t)m->n_ff, "n_heads", (json_int_t)m->n_heads, "n_kv_heads", (json_int_t)m->n_kv_heads,
@@ -274,14 +277,22 @@ static int show_two_stage(const show_job *job, json_t *root)
     return 0;
 }
 
-// What a session here would pack the weights into.
-static int show_layouts(show_job *job)
+// Where the model runs here, by the flags.
+static int place(show_job *job)
 {
     if (!job->runnable) return tn_cli_fail("ternion show", "the file does not run here: %s", job->reason);
     int rc = tn_cli_engine_open_host(job->cli, &job->engine, 0);
-    if (rc == 0 && tn_placement_create(job->engine.model, job->engine.host, NULL, &job->engine.placement) != TN_OK)
-        rc = tn_cli_fail_status(NULL);
-    if (rc) return rc;
+    if (rc == 0) rc = tn_cli_engine_place(job->cli, &job->engine);
+    if (rc == 0) tn_placement_print(job->engine.placement, job->plan, sizeof job->plan);
+    return rc;
+}
+
+// What a session here would pack the weights into.
+static int show_layouts(show_job *job)
+{
+    const int placed = place(job);
+    if (placed) return placed;
+    int rc = 0;
     json_t *list = job->cli->json ? json_array() : NULL;
     if (!job->cli->json)
         printf("%-8s %-10s %-8s %8s %11s %12s %9s\n", "device", "layout", "weights", "number", "elements", "size", "bits each");
@@ -327,6 +338,8 @@ static int work(show_job *job)
     job->tensors = job->summary || only_tensors;
     int rc = open_file(job);
     if (rc == 0 && tn_cli_given(&job->cli->options, TN_OPT_SHOW_LAYOUTS)) return show_layouts(job);
+    const bool is_placed = tn_cli_given(&job->cli->options, TN_OPT_DEVICE) || tn_cli_given(&job->cli->options, TN_OPT_GPU_LAYERS);
+    if (rc == 0 && is_placed && job->runnable) rc = place(job);
     if (rc == 0) rc = sum_tensors(job);
     if (rc) return rc;
     if (job->cli->json) return print_json(job);
