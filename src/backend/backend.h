@@ -14,6 +14,7 @@
 typedef struct tn_backend tn_backend;
 typedef struct tn_device {
     const tn_backend *backend;
+    uint64_t buffer_bytes_max; // of one buffer; 0: as large as memory
 } tn_device;
 typedef struct tn_buffer {
     tn_device *device;

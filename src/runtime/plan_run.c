@@ -3,24 +3,9 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
-#include "base/log.h"
+#include "runtime/plan_weights.h"
 
 #include <stdio.h>
-
-// Weights that lie in one buffer.
-typedef struct weight_area {
-    tn_buffer *buffer;
-    uint64_t size_bytes;
-    bool is_mapped; // from a file: nothing to pack
-} weight_area;
-
-// The weights of one device: those that may be kept in a file, and the others.
-enum { AREA_PLAIN, AREA_KEPT, N_AREAS };
-typedef struct device_weights {
-    tn_packed_weight *packed; // [graph->n_weights]; NULL: no segment is on this device
-    weight_area areas[N_AREAS];
-    tn_file_map map; // of AREA_KEPT where it is mapped
-} device_weights;
 
 // A traced value of a stage.
 typedef struct stage_tap {
@@ -40,7 +25,7 @@ typedef struct stage {
 
 struct tn_plan_run {
     tn_plan_run_params params;
-    device_weights *weights; // [n_devices]
+    tn_plan_weights *weights; // [n_devices]
     stage *stages;           // [plan->n_segments]
     uint32_t n_stages;
     float *hop;             // host memory for the widest hop or traced row set
@@ -70,66 +55,20 @@ static tn_status check_ops(const tn_plan_run *run, const tn_segment *segment, tn
     return TN_OK;
 }
 
-static weight_area *area_of(const tn_plan_run *run, device_weights *weights, uint32_t index)
-{
-    const bool kept = run->params.cache && tn_plan_cache_keeps(&run->params.graph->weights[index]);
-    return &weights->areas[kept ? AREA_KEPT : AREA_PLAIN];
-}
+// The device's nodes.
+typedef struct node_filter {
+    const tn_plan *plan;
+    uint32_t device;
+} node_filter;
 
-// Places every weight that the device's segments use, one after another, in the buffers to be.
-static tn_status lay_out_weights(tn_plan_run *run, uint32_t device_index, const tn_segment *segment)
+static bool is_on_device(const void *ctx, uint32_t node)
 {
-    const tn_graph *graph = run->params.graph;
-    tn_device *device = run->params.devices[device_index];
-    device_weights *weights = &run->weights[device_index];
-    if (!weights->packed) TN_TRY(tn_alloc_zero(graph->n_weights, sizeof *weights->packed, &weights->packed));
-    for (uint32_t i = 0; i < segment->n_nodes; i++) {
-        uint32_t index = graph->nodes[segment->first_node + i].weight;
-        if (index == TN_NONE || weights->packed[index].layout.size_bytes) continue;
-        tn_packed_weight *packed = &weights->packed[index];
-        weight_area *area = area_of(run, weights, index);
-        uint64_t at, end;
-        TN_TRY(device->backend->weight_layout(device, &graph->weights[index], &packed->layout));
-        if (!tn_ckd_round_up(area->size_bytes, packed->layout.alignment_bytes, &at) || !tn_ckd_add(at, packed->layout.size_bytes, &end))
-            return tn_fail(TN_BAD_FILE, "the model's weights are larger than any memory");
-        packed->offset_bytes = at;
-        area->size_bytes = end;
+    const node_filter *filter = ctx;
+    for (uint32_t i = 0; i < filter->plan->n_segments; i++) {
+        const tn_segment *segment = &filter->plan->segments[i];
+        if (node - segment->first_node < segment->n_nodes) return segment->device == filter->device;
     }
-    return TN_OK;
-}
-
-// Places all weights of the device anew.
-static tn_status lay_out_device(tn_plan_run *run, uint32_t index)
-{
-    const tn_plan *plan = run->params.plan;
-    device_weights *weights = &run->weights[index];
-    tn_free(weights->packed);
-    *weights = (device_weights){0};
-    for (uint32_t i = 0; i < plan->n_segments; i++) {
-        if (plan->segments[i].device == index) TN_TRY(lay_out_weights(run, index, &plan->segments[i]));
-    }
-    return TN_OK;
-}
-
-static tn_status kept_key(const tn_plan_run *run, uint32_t index, tn_pack_key *out_key)
-{
-    const device_weights *weights = &run->weights[index];
-    return tn_plan_cache_key(run->params.cache, run->params.devices[index], run->params.graph, weights->packed,
-                             weights->areas[AREA_KEPT].size_bytes, out_key);
-}
-
-// Maps the device's weights that are kept in a file where the file is there.
-static tn_status map_kept(tn_plan_run *run, uint32_t index)
-{
-    device_weights *weights = &run->weights[index];
-    weight_area *kept = &weights->areas[AREA_KEPT];
-    tn_pack_key key;
-    if (kept->size_bytes == 0) return TN_OK;
-    TN_TRY(kept_key(run, index, &key));
-    tn_plan_cache_map(run->params.cache, run->params.devices[index], &key, &weights->map, &kept->buffer);
-    kept->is_mapped = kept->buffer != NULL;
-    tn_pack_key_deinit(&key);
-    return TN_OK;
+    return false;
 }
 
 static bool takes_part(const tn_plan *plan, uint32_t device)
@@ -140,77 +79,21 @@ static bool takes_part(const tn_plan *plan, uint32_t device)
     return false;
 }
 
-// Decides where the device's weights lie. A file that an earlier session wrote is looked for in each form that the device might choose, so
-// that it need not measure which one that is, and does not pack again where it would measure differently today.
 static tn_status place_weights(tn_plan_run *run, uint32_t index)
 {
-    tn_device *device = run->params.devices[index];
-    uint32_t n_looked = 0;
-    while (run->params.cache && device->backend->packing_assume(device, n_looked)) {
-        TN_TRY(lay_out_device(run, index));
-        TN_TRY(map_kept(run, index));
-        if (run->weights[index].areas[AREA_KEPT].is_mapped) return TN_OK;
-        n_looked++;
-    }
-    TN_TRY(lay_out_device(run, index));
-    return run->params.cache && n_looked == 0 ? map_kept(run, index) : TN_OK;
-}
-
-typedef struct pack_progress {
-    uint64_t done, total;
-} pack_progress;
-
-// Packs the weights of the areas that were not mapped.
-static tn_status pack_device(tn_plan_run *run, uint32_t index, pack_progress *progress)
-{
-    device_weights *weights = &run->weights[index];
-    tn_device *device = run->params.devices[index];
-    for (uint32_t a = 0; a < N_AREAS; a++) {
-        weight_area *area = &weights->areas[a];
-        if (area->size_bytes && !area->buffer) TN_TRY(device->backend->buffer_create(device, area->size_bytes, &area->buffer));
-    }
-    for (uint32_t i = 0; i < run->params.graph->n_weights; i++) {
-        tn_packed_weight *packed = &weights->packed[i];
-        const weight_area *area = area_of(run, weights, i);
-        if (!packed->layout.size_bytes) continue;
-        packed->buffer = area->buffer;
-        if (area->is_mapped) continue;
-        TN_TRY(device->backend->weight_pack(device, &run->params.graph->weights[i], area->buffer, packed->offset_bytes));
-        progress->done += packed->layout.size_bytes;
-        const uint64_t done = progress->done < progress->total ? progress->done : progress->total;
-        TN_TRY(tn_progress_report(run->params.progress, "packing weights", done, progress->total));
-    }
-    return TN_OK;
-}
-
-// The same, and writes the part that is kept in a file where it was packed.
-static tn_status pack_device_cached(tn_plan_run *run, uint32_t index, pack_progress *progress)
-{
-    const weight_area *kept = &run->weights[index].areas[AREA_KEPT];
-    tn_pack_key key;
-    if (kept->is_mapped) progress->total -= kept->size_bytes;
-    TN_TRY(pack_device(run, index, progress));
-    if (kept->is_mapped) return TN_OK;
-    TN_TRY(kept_key(run, index, &key));
-    tn_status status = tn_plan_cache_keep(run->params.cache, &key, kept->buffer, run->params.progress);
-    tn_pack_key_deinit(&key);
-    return status;
-}
-
-static uint64_t weights_bytes(const device_weights *weights)
-{
-    return weights->areas[AREA_PLAIN].size_bytes + weights->areas[AREA_KEPT].size_bytes;
+    tn_plan_weights *weights = &run->weights[index];
+    const node_filter filter = {run->params.plan, index};
+    weights->device = run->params.devices[index];
+    weights->graph = run->params.graph;
+    weights->cache = run->params.cache;
+    return takes_part(run->params.plan, index) ? tn_plan_weights_place(weights, is_on_device, &filter) : TN_OK;
 }
 
 static tn_status pack_weights(tn_plan_run *run)
 {
-    pack_progress progress = {0};
-    for (uint32_t d = 0; d < run->params.n_devices; d++) progress.total += weights_bytes(&run->weights[d]);
-    for (uint32_t d = 0; d < run->params.n_devices; d++) {
-        if (weights_bytes(&run->weights[d]) == 0) continue;
-        const bool cached = run->weights[d].areas[AREA_KEPT].size_bytes != 0;
-        TN_TRY(cached ? pack_device_cached(run, d, &progress) : pack_device(run, d, &progress));
-    }
+    tn_pack_progress progress = {.progress = run->params.progress};
+    for (uint32_t d = 0; d < run->params.n_devices; d++) progress.total += tn_plan_weights_to_pack(&run->weights[d]);
+    for (uint32_t d = 0; d < run->params.n_devices; d++) TN_TRY(tn_plan_weights_pack(&run->weights[d], &progress));
     return TN_OK;
 }
 
@@ -314,9 +197,7 @@ tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out
         tn_device *device = params->devices[segment->device];
         TN_TRY_GOTO(check_ops(run, segment, device));
     }
-    for (uint32_t d = 0; d < params->n_devices; d++) {
-        if (takes_part(params->plan, d)) TN_TRY_GOTO(place_weights(run, d));
-    }
+    for (uint32_t d = 0; d < params->n_devices; d++) TN_TRY_GOTO(place_weights(run, d));
     TN_TRY_GOTO(pack_weights(run));
     for (uint32_t i = 0; i < params->plan->n_segments; i++) {
         stage *s = &run->stages[run->n_stages++];
@@ -349,11 +230,7 @@ void tn_plan_run_destroy(tn_plan_run *run)
         for (uint32_t t = 0; t < s->n_taps; t++) destroy_buffer(s->taps[t].tap.buffer);
         tn_free(s->taps);
     }
-    for (uint32_t d = 0; run->weights && d < run->params.n_devices; d++) {
-        for (uint32_t a = 0; a < N_AREAS; a++) destroy_buffer(run->weights[d].areas[a].buffer);
-        tn_file_map_close(&run->weights[d].map);
-        tn_free(run->weights[d].packed);
-    }
+    for (uint32_t d = 0; run->weights && d < run->params.n_devices; d++) tn_plan_weights_deinit(&run->weights[d]);
     tn_free(run->weights);
     tn_free(run->stages);
     tn_free(run->hop);
@@ -421,8 +298,7 @@ tn_status tn_plan_run_step(tn_plan_run *run, const tn_step *step, float *logits,
 
 tn_status tn_plan_run_check_intact(const tn_plan_run *run)
 {
-    for (uint32_t d = 0; run->params.cache && d < run->params.n_devices; d++)
-        TN_TRY(tn_file_map_check(&run->weights[d].map, run->params.cache->folder));
+    for (uint32_t d = 0; d < run->params.n_devices; d++) TN_TRY(tn_plan_weights_check_intact(&run->weights[d]));
     return TN_OK;
 }
 
@@ -431,7 +307,7 @@ tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run)
     tn_plan_run_memory memory = {.kv_bytes = run->kv_bytes};
     for (uint32_t d = 0; d < run->params.n_devices; d++) {
         const tn_packed_weight *packed = run->weights[d].packed;
-        memory.weights_bytes += weights_bytes(&run->weights[d]);
+        memory.weights_bytes += tn_plan_weights_bytes(&run->weights[d]);
         for (uint32_t i = 0; packed && i < run->params.graph->n_weights; i++) memory.screen_bytes += packed[i].layout.screen_bytes;
     }
     for (uint32_t i = 0; i < run->n_stages; i++) {

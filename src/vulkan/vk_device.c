@@ -151,6 +151,7 @@ static void apply_hooks(const tn_vk_hooks *hooks, tn_vk_device *device)
     device->fills_scratch = hooks->fills_scratch;
     if (hooks->n_row_threads) device->traits.n_row_threads = hooks->n_row_threads;
     if (hooks->range_bytes_max) device->limits.range_bytes = at_most(device->limits.range_bytes, hooks->range_bytes_max);
+    if (hooks->allocation_bytes_max) device->limits.allocation_bytes = at_most(device->limits.allocation_bytes, hooks->allocation_bytes_max);
 }
 
 static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint32_t index)
@@ -172,6 +173,7 @@ static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint3
     // What is bound as a storage buffer is bound as texels too.
     if (device->traits.use_texels) device->limits.range_bytes = at_most(device->limits.range_bytes, device->limits.texel_elements * 16);
     apply_hooks(host->vulkan_hooks, device);
+    device->base.buffer_bytes_max = device->limits.allocation_bytes;
     device->cache_folder = host->cache_folder;
     set_cache_key(device, &facts.core);
     TN_TRY(create_device(device, &facts));

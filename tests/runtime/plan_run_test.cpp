@@ -4,6 +4,7 @@
 #include "support/step_block.hpp"
 
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 extern "C" {
@@ -233,4 +234,46 @@ TEST_F(PlanRun, KeptWeightsAreFoundInEachFormThatTheDeviceKnows)
     EXPECT_EQ(kept.use, TN_PACK_CACHE_MAPPED) << text;
     EXPECT_EQ(text.find("damaged"), std::string::npos) << text;
     EXPECT_EQ(state.packing, 2u);
+}
+
+// A device may allow no buffer that holds all weights: then there are several, each with a file of its own.
+TEST_F(PlanRun, WeightsLieInAsManyBuffersAsTheDeviceNeeds)
+{
+    const TempFolder folder;
+    tn_plan_cache kept = {};
+    tn_log log = tn_null_log(&state);
+    kept.folder = folder.path().c_str();
+    kept.bytes_min = 1;
+    kept.model_path = "model.gguf";
+    kept.is_settled = true;
+    kept.log = &log;
+    cache = &kept;
+    const tn_weight_source output = small_weight("output", small_vocab, small_width);
+    uint32_t weight;
+    ASSERT_EQ(tn_graph_add_weight(graph, &output, &weight), TN_OK);
+    graph->nodes[graph->n_nodes - 1].weight = weight;
+    const auto begin = [&](uint64_t buffer_bytes_max) {
+        devices[0]->buffer_bytes_max = buffer_bytes_max;
+        tn_null_clear(&state);
+        EXPECT_EQ(start({0, 0, 0, 0, 0, 0}), TN_OK) << tn_error_last()->message;
+        const uint64_t weights_bytes = tn_plan_run_get_memory(run).weights_bytes;
+        tn_plan_run_destroy(run);
+        run = nullptr;
+        EXPECT_EQ(weights_bytes, 3u * 64);
+        return std::string(tn_null_text(&state));
+    };
+    std::string text = begin(64); // what one weight of this backend takes
+    EXPECT_EQ(folder.names().size(), 2u) << text;
+    text = begin(64);
+    EXPECT_EQ(text.find("pack token_embd"), std::string::npos) << text;
+    EXPECT_EQ(text.find("pack output "), std::string::npos) << text;
+    // One file of two is gone: the other is still used.
+    ASSERT_EQ(unlink((folder.path() + "/" + folder.names()[0]).c_str()), 0);
+    text = begin(64);
+    EXPECT_NE(text.find("pack token_embd") == std::string::npos, text.find("pack output ") == std::string::npos) << text;
+    EXPECT_EQ(folder.names().size(), 2u) << text;
+    // Without a limit both lie in one, which is another file.
+    text = begin(0);
+    EXPECT_EQ(folder.names().size(), 3u) << text;
+    EXPECT_NE(text.find("pack token_embd"), std::string::npos) << text;
 }
