@@ -7,6 +7,7 @@
 #include "vulkan/vk_compile.h"
 #include "vulkan/vk_record.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 enum { LIST_ONE, LIST_FEW, LIST_MANY, N_LISTS, FEW_TOKENS = 8 };
@@ -385,17 +386,16 @@ static tn_status give_results(tn_vk_program *program)
     return TN_OK;
 }
 
+// Ends one submit: others have fences of their own, and each is told by its own.
 tn_status tn_vk_fence_wait(tn_device *base, tn_fence fence)
 {
     tn_vk_device *device = tn_vk_device_of(base);
-    tn_status status = tn_vk_wait(device, fence.value);
-    for (tn_vk_program *program = device->in_flight; program;) {
-        tn_vk_program *next = program->next;
-        if (program->fence <= fence.value) {
-            leave_flight(program);
-            if (status == TN_OK) status = give_results(program);
-        }
-        program = next;
-    }
-    return status;
+    if (fence.value == 0 || fence.value > device->n_submits)
+        return tn_fail(TN_INVALID_ARGUMENT, "%s has no fence %" PRIu64, device->name, fence.value);
+    const tn_status status = tn_vk_wait(device, fence.value);
+    tn_vk_program *program = device->in_flight;
+    while (program && program->fence != fence.value) program = program->next;
+    if (!program) return status;
+    leave_flight(program);
+    return status == TN_OK ? give_results(program) : status;
 }

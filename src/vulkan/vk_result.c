@@ -46,7 +46,7 @@ static const char *advice_of(tn_status status)
 {
     switch (status) {
     case TN_OUT_OF_MEMORY: return "free memory of the device, or ask for a shorter context, fewer sequences or fewer layers on it";
-    case TN_DEVICE_LOST: return "close the device and open it again; if it happens again, update its driver or use the CPU";
+    case TN_DEVICE_LOST: return "start the program again; if it happens again, update the driver or use the CPU";
     case TN_UNAVAILABLE: return "update the driver, or use another device";
     default: return "please report it with the name and version of the driver (ternion devices)";
     }

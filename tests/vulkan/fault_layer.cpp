@@ -2,6 +2,7 @@
 #include "vulkan/fault_layer.hpp"
 
 #include <cstring>
+#include <dlfcn.h>
 #include <mutex>
 #include <set>
 #include <stdexcept>
@@ -315,8 +316,26 @@ void wrap(void *, tn_vk_level level, tn_vk_api *api)
 
 } // namespace
 
+namespace
+{
+
+// An instance that stays: without one the loader unloads the driver with every host, and what the driver's libraries keep for the life of
+// the process looks like leaks.
+void keep_driver_loaded()
+{
+    static VkInstance kept = VK_NULL_HANDLE;
+    void *library = kept ? nullptr : dlopen("libvulkan.so.1", RTLD_NOW);
+    const auto create = library ? reinterpret_cast<PFN_vkCreateInstance>(dlsym(library, "vkCreateInstance")) : nullptr;
+    VkInstanceCreateInfo info = {};
+    info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
+    if (create && create(&info, nullptr, &kept) != VK_SUCCESS) kept = VK_NULL_HANDLE;
+}
+
+} // namespace
+
 FaultLayer::FaultLayer() : state_(new State)
 {
+    keep_driver_loaded();
     if (current) throw std::logic_error("two fault layers at a time");
     state_->layer = this;
     current = state_;

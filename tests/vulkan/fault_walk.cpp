@@ -30,6 +30,7 @@ Lesson::Lesson() : model(11)
     conformance::Random random(12);
     tokens = conformance::mixed_tokens(&random, 11, kPrompt + kFew + kAlone - 11);
     want = conformance::reference_logits(model, tokens);
+    embedding = conformance::RefNet(model.net).run(tokens[0]).f32.at(model.cuts[0].value);
 }
 
 Walk::Walk(const Lesson &lesson, const Form &form, FaultLayer *layer, std::string cache_folder, AfterFailure after)
@@ -49,17 +50,17 @@ Walk::Walk(const Lesson &lesson, const Form &form, FaultLayer *layer, std::strin
 
 Walk::~Walk() { close(); }
 
-void Walk::run()
+void Walk::run(Part part)
 {
-    if (open()) use();
+    if (open()) use(part);
     close();
     EXPECT_EQ(layer_->alive(), std::vector<std::string>());
 }
 
-void Walk::use()
+void Walk::use(Part part)
 {
     weights_.assign(lesson_.model.net.graph->n_weights, {});
-    (void)(pack_weights() && use_buffers() && create_program() && decode());
+    (void)(use_buffers() && part != Part::bytes && pack_weights() && (part == Part::embedding ? embed() : decode()));
     destroy_all();
 }
 
@@ -124,16 +125,22 @@ bool Walk::create_buffer(const char *what, uint64_t bytes, tn_buffer **out)
     });
 }
 
+// All in one buffer.
 bool Walk::pack_weights()
 {
     const tn_graph *graph = lesson_.model.net.graph;
+    uint64_t n_bytes = 0;
     for (uint32_t i = 0; i < graph->n_weights; i++) {
-        const tn_weight_source *source = &graph->weights[i];
-        tn_packed_weight *packed = &weights_[i];
-        EXPECT_EQ(vulkan().weight_layout(device_, source, &packed->layout), TN_OK);
-        if (!create_buffer("a weight's buffer", packed->layout.size_bytes, &packed->buffer)) return false;
-        if (!packed->buffer) continue; // of a lost device
-        if (!attempt("weight_pack", [&] { return vulkan().weight_pack(device_, source, packed->buffer, 0); })) return false;
+        tn_weight_layout *layout = &weights_[i].layout;
+        EXPECT_EQ(vulkan().weight_layout(device_, &graph->weights[i], layout), TN_OK);
+        weights_[i].offset_bytes = (n_bytes + layout->alignment_bytes - 1) / layout->alignment_bytes * layout->alignment_bytes;
+        n_bytes = weights_[i].offset_bytes + layout->size_bytes;
+    }
+    if (!create_buffer("the weights' buffer", n_bytes, &packed_)) return false;
+    for (uint32_t i = 0; packed_ && i < graph->n_weights; i++) { // a lost device has none
+        weights_[i].buffer = packed_;
+        const auto pack = [&] { return vulkan().weight_pack(device_, &graph->weights[i], packed_, weights_[i].offset_bytes); };
+        if (!attempt("weight_pack", pack)) return false;
     }
     return true;
 }
@@ -158,7 +165,8 @@ bool Walk::use_buffers()
     const auto &net = lesson_.model.net;
     const uint64_t kv_bytes =
         tn_kv_page_layer_bytes(net.graph->n_kv_heads, net.graph->head_dim) * bounds().n_kv_pages * conformance::kLayers;
-    const uint64_t out_bytes = uint64_t(kPrompt) * net.width(lesson_.model.logits) * sizeof(float);
+    const uint64_t width = std::max(net.width(lesson_.model.logits), net.width(lesson_.model.cuts[0].value));
+    const uint64_t out_bytes = kPrompt * width * sizeof(float);
     if (!create_buffer("the KV cache", kv_bytes, &kv_)) return false;
     for (tn_buffer *&out : outs_) {
         if (!create_buffer("an output", out_bytes, &out)) return false;
@@ -167,78 +175,126 @@ bool Walk::use_buffers()
     return !outs_[1] || attempt("buffer_write", [&] { return vulkan().buffer_write(outs_[1], 4, &mark, sizeof mark); });
 }
 
-bool Walk::create_program()
+bool Walk::create_program(uint32_t n_nodes, uint32_t out_value, tn_program **out)
 {
     const tn_graph *graph = lesson_.model.net.graph;
     tn_program_desc desc = {};
     desc.graph = graph;
-    desc.n_nodes = graph->n_nodes;
+    desc.n_nodes = n_nodes;
     desc.in_value = TN_NONE;
-    desc.out_value = lesson_.model.logits;
+    desc.out_value = out_value;
     desc.weights = weights_.data();
     desc.kv = kv_;
     desc.n_layers = conformance::kLayers;
     desc.limits = bounds().limits();
     return attempt("program_create", [&] {
-        program_ = reinterpret_cast<tn_program *>(this);
-        const tn_status status = vulkan().program_create(device_, &desc, &program_);
-        EXPECT_EQ(program_ == nullptr, status != TN_OK);
+        *out = reinterpret_cast<tn_program *>(this);
+        const tn_status status = vulkan().program_create(device_, &desc, out);
+        EXPECT_EQ(*out == nullptr, status != TN_OK);
         return status;
     });
+}
+
+bool Walk::embed()
+{
+    const auto &cut = lesson_.model.cuts[0];
+    if (!create_program(cut.node, cut.value, &program_) || !program_) return false; // a lost device has none
+    const conformance::Step step = conformance::make_step({lesson_.tokens[0]}, bounds(), {0, 1});
+    return submit("embedding", step, outs_[0]) && read_rows({lesson_.embedding}, outs_[0]);
 }
 
 // A prompt of two sequences; a few tokens behind copies of their pages; single tokens, to one buffer and to another.
 bool Walk::decode()
 {
-    if (!program_) return true; // of a lost device
+    const uint32_t n_nodes = lesson_.model.net.graph->n_nodes, logits = lesson_.model.logits;
+    if (!create_program(n_nodes, logits, &program_) || !program_) return false; // a lost device has none
     if (!step(0, kPrompt, {0, 1}, {}, outs_[0])) return false;
     if (!step(kPrompt, kPrompt + kFew, {4, 5}, {0, 4, 1, 5}, outs_[0])) return false;
     for (size_t i = 0; i < kAlone; i++) {
         const size_t at = kPrompt + kFew + i;
         if (!step(at, at + 1, {4, 5}, {}, outs_[i == 1])) return false;
     }
-    return true;
+    return create_program(n_nodes, logits, &twin_) && twin_ && steps_in_flight();
 }
 
 bool Walk::step(size_t begin, size_t end, std::vector<uint32_t> pages, std::vector<uint32_t> copies, tn_buffer *out)
 {
     conformance::Step arrays = conformance::step_of(lesson_.tokens, begin, end, bounds(), pages);
     arrays.copies = std::move(copies);
+    return submit("step of " + std::to_string(end - begin), arrays, out) && read_rows(logits(begin, end), out);
+}
+
+bool Walk::submit(const std::string &what, const conformance::Step &arrays, tn_buffer *out)
+{
+    const size_t n = arrays.tokens.size();
     conformance::StepBlock block(arrays, bounds().limits());
-    const std::vector<uint32_t> untouched(end - begin, kUntouched);
+    const std::vector<uint32_t> untouched(n, kUntouched);
     std::vector<uint32_t> poison = untouched;
     const tn_submit submit = {block.get(), nullptr, out, poison.data()};
-    const std::string what = "step of " + std::to_string(end - begin);
-    const bool done = attempt(what, [&] {
+    return attempt(what, [&] {
         tn_fence fence = {77};
         tn_status status = vulkan().program_submit(program_, &submit, &fence);
         EXPECT_EQ(fence.value != 0, status == TN_OK);
         if (status == TN_OK) status = vulkan().fence_wait(device_, fence);
-        EXPECT_EQ(poison, status == TN_OK ? std::vector<uint32_t>(end - begin, 0) : untouched) << what;
+        EXPECT_EQ(poison, status == TN_OK ? std::vector<uint32_t>(n, 0) : untouched) << what;
         return status;
     });
-    return done && read_rows(begin, end, out);
 }
 
-bool Walk::read_rows(size_t begin, size_t end, tn_buffer *out)
+// The last token once more, and at the same time the prompt on other pages by another program. The fence of the later submit comes first.
+bool Walk::steps_in_flight()
 {
-    const size_t width = lesson_.model.net.width(lesson_.model.logits);
-    std::vector<float> got((end - begin) * width);
+    const size_t last = lesson_.tokens.size() - 1;
+    const conformance::Step arrays[2] = {conformance::step_of(lesson_.tokens, last, last + 1, bounds(), {4, 5}),
+                                         conformance::step_of(lesson_.tokens, 0, kPrompt, bounds(), {2, 3})};
+    conformance::StepBlock blocks[2] = {{arrays[0], bounds().limits()}, {arrays[1], bounds().limits()}};
+    const std::vector<uint32_t> untouched[2] = {{kUntouched}, std::vector<uint32_t>(kPrompt, kUntouched)};
+    std::vector<uint32_t> poison[2] = {untouched[0], untouched[1]};
+    tn_program *const programs[2] = {program_, twin_};
+    const bool done = attempt("steps in flight", [&] {
+        tn_fence fences[2] = {};
+        tn_status submitted[2], waited[2];
+        tn_error first = {};
+        const auto keep = [&](tn_status status) {
+            if (status != TN_OK && first.status == TN_OK) first = *tn_error_last();
+            return status;
+        };
+        for (int i = 0; i < 2; i++) {
+            const tn_submit submit = {blocks[i].get(), nullptr, outs_[i], poison[i].data()};
+            submitted[i] = keep(vulkan().program_submit(programs[i], &submit, &fences[i]));
+        }
+        for (int i = 1; i >= 0; i--) {
+            waited[i] = submitted[i] == TN_OK ? keep(vulkan().fence_wait(device_, fences[i])) : submitted[i];
+            EXPECT_EQ(poison[i], waited[i] == TN_OK ? std::vector<uint32_t>(poison[i].size(), 0) : untouched[i]) << i;
+            poison[i] = untouched[i];
+        }
+        if (first.status != TN_OK) tn_error_set(&first);
+        return first.status;
+    });
+    return done && read_rows(logits(last, last + 1), outs_[0]) && read_rows(logits(0, kPrompt), outs_[1]);
+}
+
+std::vector<std::vector<float>> Walk::logits(size_t begin, size_t end) const
+{
+    return {lesson_.want.begin() + static_cast<long>(begin), lesson_.want.begin() + static_cast<long>(end)};
+}
+
+bool Walk::read_rows(const std::vector<std::vector<float>> &want, tn_buffer *out)
+{
+    std::vector<float> got(want.size() * want[0].size());
     if (!attempt("buffer_read of rows", [&] { return vulkan().buffer_read(out, 0, got.data(), got.size() * sizeof(float)); })) return false;
-    if (lost_) return true;
-    const auto at = [&](size_t i) { return lesson_.want.begin() + static_cast<long>(i); };
-    EXPECT_EQ(conformance::same_rows("tokens from " + std::to_string(begin), got, {at(begin), at(end)}), "");
+    EXPECT_EQ(lost_ ? "" : conformance::same_rows("rows", got, want), "");
     return true;
 }
 
 void Walk::destroy_all()
 {
     vulkan().program_destroy(program_);
-    for (tn_packed_weight &weight : weights_) vulkan().buffer_destroy(weight.buffer);
-    for (tn_buffer *buffer : {kv_, mapped_, outs_[0], outs_[1]}) vulkan().buffer_destroy(buffer);
-    program_ = nullptr;
+    vulkan().program_destroy(twin_);
+    for (tn_buffer *buffer : {packed_, kv_, mapped_, outs_[0], outs_[1]}) vulkan().buffer_destroy(buffer);
+    program_ = twin_ = nullptr;
     weights_.clear();
-    kv_ = mapped_ = outs_[0] = outs_[1] = nullptr;
+    packed_ = kv_ = mapped_ = outs_[0] = outs_[1] = nullptr;
 }
 
 void Walk::close()

@@ -26,7 +26,8 @@ struct Lesson {
     Lesson();
     conformance::Model model;
     std::vector<conformance::Token> tokens;
-    std::vector<std::vector<float>> want;
+    std::vector<std::vector<float>> want; // logits
+    std::vector<float> embedding;         // of the first token
 };
 
 // What the first call that failed said.
@@ -35,6 +36,9 @@ struct Failure {
     tn_status status;
     std::string message, device;
 };
+
+// How far a walk goes: bytes go through buffers; a program of one op runs; all of it.
+enum class Part { bytes, embedding, whole };
 
 enum class AfterFailure {
     again, // the call is made once more and must succeed, unless the device is lost: then it must be refused
@@ -49,10 +53,10 @@ class Walk
     Walk(const Walk &) = delete;
     Walk &operator=(const Walk &) = delete;
     // From the driver's loading to its end.
-    void run();
+    void run(Part part = Part::whole);
     // The same in parts, of which `use` may be repeated on one device until that is lost.
     bool open();
-    void use();
+    void use(Part part = Part::whole);
     void close();
     bool is_lost() const { return lost_; }
     const std::optional<Failure> &failure() const { return failure_; }
@@ -64,10 +68,14 @@ class Walk
     bool create_buffer(const char *what, uint64_t bytes, tn_buffer **out);
     bool pack_weights();
     bool use_buffers();
-    bool create_program();
+    bool create_program(uint32_t n_nodes, uint32_t out_value, tn_program **out);
+    bool embed();
     bool decode();
     bool step(size_t begin, size_t end, std::vector<uint32_t> pages, std::vector<uint32_t> copies, tn_buffer *out);
-    bool read_rows(size_t begin, size_t end, tn_buffer *out);
+    bool steps_in_flight();
+    bool submit(const std::string &what, const conformance::Step &arrays, tn_buffer *out);
+    bool read_rows(const std::vector<std::vector<float>> &want, tn_buffer *out);
+    std::vector<std::vector<float>> logits(size_t begin, size_t end) const;
     void destroy_all();
 
     const Lesson &lesson_;
@@ -78,8 +86,8 @@ class Walk
     tn_backend_host host_ = {};
     tn_device *device_ = nullptr;
     std::vector<tn_packed_weight> weights_;
-    tn_buffer *kv_ = nullptr, *mapped_ = nullptr, *outs_[2] = {};
-    tn_program *program_ = nullptr;
+    tn_buffer *packed_ = nullptr, *kv_ = nullptr, *mapped_ = nullptr, *outs_[2] = {};
+    tn_program *program_ = nullptr, *twin_ = nullptr;
     bool lost_ = false;
     std::optional<Failure> failure_;
 };
