@@ -4,6 +4,7 @@
 #include "vulkan/vk_describe.h"
 #include "vulkan/vk_memory.h"
 #include "vulkan/vk_pipeline.h"
+#include "vulkan/vk_selftest.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -39,12 +40,16 @@ tn_status tn_vk_device_describe(const tn_backend_host *host, uint32_t index, tn_
     tn_vk_instance *instance;
     tn_vk_facts facts;
     TN_TRY(tn_vk_instance_acquire(host, &instance));
-    tn_status status = facts_of(instance, index, &facts);
+    const tn_status status = facts_of(instance, index, &facts);
+    tn_status form = TN_OK;
+    if (status == TN_OK && !facts.unusable[0]) {
+        form = tn_vk_form_choose(host->vulkan_kernels, &facts.traits);
+        snprintf(facts.unusable, sizeof facts.unusable, "%s", tn_vk_selftest_verdict(instance, index, &facts.traits));
+    }
     tn_vk_instance_release(instance);
     if (status != TN_OK) return tn_error_last()->native_code < 0 ? tn_fail_prefix("vulkan%u: ", (unsigned)index) : status;
-    if (!facts.unusable[0]) status = tn_vk_form_choose(host->vulkan_kernels, &facts.traits);
     tn_vk_facts_describe(&facts, index, out_desc);
-    if (status != TN_OK) // the device is there all the same, and so are its neighbours
+    if (form != TN_OK) // the device is there all the same, and so are its neighbours
         snprintf(out_desc->unusable, sizeof out_desc->unusable, "%.255s", tn_error_last()->message);
     return TN_OK;
 }
@@ -179,7 +184,8 @@ static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint3
     TN_TRY(create_device(device, &facts));
     TN_TRY(create_layouts(device));
     TN_TRY(create_timeline(device));
-    return tn_vk_pipelines_create(device);
+    TN_TRY(tn_vk_pipelines_create(device));
+    return tn_vk_selftest(device, index, facts.driver);
 }
 
 tn_status tn_vk_device_open(const tn_backend_host *host, uint32_t index, tn_device **out_device)

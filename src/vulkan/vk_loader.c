@@ -137,7 +137,7 @@ static tn_status find_devices(tn_vk_instance *instance)
         result = vk->vkEnumeratePhysicalDevices(instance->handle, &n, instance->devices);
     }
     if (result == VK_SUCCESS || result == VK_INCOMPLETE) instance->n_devices = n;
-    if (instance->n_devices > 0) return TN_OK;
+    if (instance->n_devices > 0) return tn_alloc_zero(instance->n_devices, sizeof *instance->tested, &instance->tested);
     if (result == VK_SUCCESS || result == VK_ERROR_INITIALIZATION_FAILED)
         ABSENT(instance, "no driver found a device");
     else
@@ -187,5 +187,6 @@ void tn_vk_instance_release(tn_vk_instance *instance)
     if (!instance || --instance->n_users > 0) return;
     if (instance->handle && instance->vk.vkDestroyInstance) instance->vk.vkDestroyInstance(instance->handle, NULL);
     tn_free(instance->devices);
+    tn_free(instance->tested);
     tn_free(instance);
 }

@@ -7,6 +7,19 @@
 
 typedef enum tn_vk_level { TN_VK_LEVEL_GLOBAL, TN_VK_LEVEL_INSTANCE, TN_VK_LEVEL_DEVICE } tn_vk_level;
 
+// When a device that is opened is tested (vk_selftest.h).
+typedef enum tn_vk_selftest_when {
+    TN_VK_SELFTEST_ONCE, // and not again while the host or its cache folder remembers that it passed
+    TN_VK_SELFTEST_ALWAYS,
+    TN_VK_SELFTEST_NEVER,
+} tn_vk_selftest_when;
+
+// What self-tests of a device found out; forms of kernels as bits.
+typedef struct tn_vk_tested {
+    uint32_t passed_forms, failed_forms;
+    char failed[256]; // the last reason
+} tn_vk_tested;
+
 // How tests stand between ternion and the driver (tn_backend_host.vulkan_hooks).
 typedef struct tn_vk_hooks {
     // Called when the functions of a level have been filled in, which it may replace; NULL: none are.
@@ -19,6 +32,7 @@ typedef struct tn_vk_hooks {
     uint64_t range_bytes_max;                // of a binding, as on a device that binds less than this one; 0: the driver's limit
     uint64_t allocation_bytes_max;           // of a buffer, the same
     uint32_t n_row_threads;                  // of a workgroup on one row, a power of two that the device allows; 0: by the device
+    tn_vk_selftest_when selftest;
 } tn_vk_hooks;
 
 // An instance and the devices that it found; where Vulkan cannot be had, none and the reason.
@@ -30,6 +44,7 @@ typedef struct tn_vk_instance {
     uint32_t api_version; // what was asked for
     uint32_t n_devices;
     VkPhysicalDevice *devices;
+    tn_vk_tested *tested; // [n_devices]
     const tn_vk_hooks *hooks;
     char absent[256]; // why there are no devices; "" where there are some
 } tn_vk_instance;

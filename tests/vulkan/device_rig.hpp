@@ -20,11 +20,12 @@ inline const tn_backend &vulkan() { return tn_vulkan_backend_table; }
 
 inline std::string last_error() { return std::string(tn_status_name(tn_error_last()->status)) + " " + tn_error_last()->message; }
 
-// A host without anything kept, or with one driver for all its calls.
+// A host without anything kept, or with one driver for all its calls. Without hooks its devices are not tested when they are opened.
 struct Host {
     explicit Host(const tn_vk_hooks *hooks = nullptr, bool keeps = true)
     {
-        host.vulkan_hooks = hooks;
+        untested.selftest = TN_VK_SELFTEST_NEVER;
+        host.vulkan_hooks = hooks ? hooks : &untested;
         host.keep = keeps ? &keep : nullptr;
     }
     ~Host()
@@ -33,6 +34,7 @@ struct Host {
     }
     Host(const Host &) = delete;
     Host &operator=(const Host &) = delete;
+    tn_vk_hooks untested = {};
     tn_backend_keep keep = {};
     tn_backend_host host = {};
 };

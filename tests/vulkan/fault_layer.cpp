@@ -340,6 +340,7 @@ FaultLayer::FaultLayer() : state_(new State)
     state_->layer = this;
     current = state_;
     hooks.wrap = wrap;
+    hooks.selftest = TN_VK_SELFTEST_NEVER; // it calls the driver some thousand times
 }
 
 FaultLayer::~FaultLayer()
