@@ -59,6 +59,7 @@ typedef struct tn_vk_device {
     tn_vk_transfer *transfer;
     VkSemaphore timeline;            // every submit signals the next value
     uint64_t n_submits;              // value of the last one
+    uint64_t n_buffers;              // that were ever made: their serial numbers
     struct tn_vk_program *in_flight; // programs whose fence was not waited for
     VkResult lost;                   // why the device is lost, from then on; VK_SUCCESS: it is not
     bool may_be_busy;                // it was not seen to have ended what it was given (tn_vk_settle)

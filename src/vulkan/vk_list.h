@@ -58,8 +58,7 @@ typedef struct tn_vk_list {
     uint32_t n_views;
     uint32_t *grid_slots;     // owned, [n_dispatches]: which set of indirect arguments; TN_NONE: the grid is fixed
     VkQueryPool times; // of programs that keep statistics: a timestamp before the first dispatch and behind each
-    const tn_buffer *in, *out;
-    uint64_t in_bytes, out_bytes;
+    uint64_t in_serial, out_serial; // of those buffers; 0: none
     bool is_recorded;
 } tn_vk_list;
 

@@ -105,6 +105,7 @@ tn_status tn_vk_memory_create(tn_vk_device *device, uint64_t size_bytes, tn_vk_p
     tn_vk_buffer *buffer;
     TN_TRY(tn_alloc_zero(1, sizeof *buffer, &buffer));
     buffer->base = (tn_buffer){.device = &device->base, .size_bytes = size_bytes};
+    buffer->serial = ++device->n_buffers;
     const VkBufferCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
         .size = rounded,

@@ -18,6 +18,7 @@ typedef struct tn_vk_buffer {
     tn_buffer base;
     VkBuffer handle;
     VkDeviceMemory memory;
+    uint64_t serial;       // no other buffer of the device has it, before or after
     uint64_t memory_bytes; // of `memory`; the VkBuffer has size_bytes rounded up to 16, all of it zero where the buffer is new
     uint8_t *mapped;       // NULL: the host does not see it
     bool is_coherent;      // of mapped memory: no flush is needed

@@ -324,16 +324,12 @@ static tn_vk_list *list_for(tn_vk_program *program, uint32_t n_tokens)
 // The list's command buffer for these buffers, recorded where it is not yet.
 static tn_status ready_list(tn_vk_program *program, const tn_submit *submit, tn_vk_list *list)
 {
-    tn_buffer *in = program->in_value == TN_NONE ? NULL : submit->in;
-    if (list->is_recorded && list->in == in && list->out == submit->out && list->in_bytes == (in ? in->size_bytes : 0) &&
-        list->out_bytes == submit->out->size_bytes)
-        return TN_OK;
+    const tn_vk_buffer *in = program->in_value == TN_NONE ? NULL : tn_vk_buffer_of(submit->in), *out = tn_vk_buffer_of(submit->out);
+    if (list->is_recorded && list->in_serial == (in ? in->serial : 0) && list->out_serial == out->serial) return TN_OK;
     const tn_vk_bound bound = {program->step, program->arena, program->state, program->args_offset, program->stats && program->stats->node_ns};
-    TN_TRY(tn_vk_record(program->device, program->pool, &bound, in ? tn_vk_buffer_of(in) : NULL, tn_vk_buffer_of(submit->out), list));
-    list->in = in;
-    list->out = submit->out;
-    list->in_bytes = in ? in->size_bytes : 0;
-    list->out_bytes = submit->out->size_bytes;
+    TN_TRY(tn_vk_record(program->device, program->pool, &bound, in, out, list));
+    list->in_serial = in ? in->serial : 0;
+    list->out_serial = out->serial;
     return TN_OK;
 }
 

@@ -96,12 +96,24 @@ static tn_status create_view(tn_vk_device *device, tn_vk_list *list, const tn_vk
     return TN_OK;
 }
 
+// As much of an outer buffer as there is: it has room for the rows of its steps, which may be fewer than the list's most. Dispatches over
+// rows further on are empty then; what is bound for them is of no matter.
+static tn_vk_range within(const tn_vk_range *range)
+{
+    const uint64_t size = range->buffer->base.size_bytes ? range->buffer->base.size_bytes : 1;
+    tn_vk_range found = *range;
+    if (found.offset_bytes >= size) found.offset_bytes = 0;
+    if (found.n_bytes > size - found.offset_bytes) found.n_bytes = size - found.offset_bytes;
+    return found;
+}
+
 // The range of an outer buffer, or the arena where the dispatch names none.
 static tn_vk_range resolve(const tn_vk_range *range, tn_vk_outer outer, const tn_vk_buffer *in, const tn_vk_buffer *out, const tn_vk_range *arena)
 {
     tn_vk_range found = *range;
     if (outer == TN_VK_OUTER_IN) found.buffer = in;
     if (outer == TN_VK_OUTER_OUT) found.buffer = out;
+    if (outer != TN_VK_NOT_OUTER) return within(&found);
     return found.buffer ? found : *arena;
 }
 

@@ -185,6 +185,35 @@ Result every_op_is_supported(const Target &target)
     return "";
 }
 
+// The output's buffer is the caller's: another one of the same size may lie where the last one lay, and it need not be larger than a step
+// needs.
+Result output_buffers_come_and_go(const Target &target)
+{
+    Device device(target);
+    Model model(18);
+    Packed packed(device, model.net);
+    const Bounds bounds = two_sequences(4);
+    Program program(device, model.net, packed, bounds, 0, model.net.graph->n_nodes, TN_NONE, model.logits);
+    const size_t n = 2 * model.net.width(model.logits);
+    std::vector<float> first;
+    for (int round = 0; round < 6; round++) {
+        Step step = make_step({{5, 0, 0}, {6, 0, 1}}, bounds, {0, 1, 2, 3, 4, 5});
+        step.logit_rows = {0, 1};
+        StepBlock block(step, bounds.limits());
+        std::vector<uint32_t> poison(2);
+        Buffer out(device, n * sizeof(float));
+        Buffer spacer(device, 4096 * static_cast<uint64_t>(round + 1)); // the driver's memory lies elsewhere the next time
+        out.write(std::vector<float>(n, 7.0F));
+        tn_submit submit = {block.get(), nullptr, out.get(), poison.data()};
+        tn_fence fence;
+        MUST(device.api().program_submit(program.get(), &submit, &fence));
+        MUST(device.api().fence_wait(device.get(), fence));
+        if (first.empty()) first = out.read(n);
+        if (out.read(n) != first) return "output of round " + std::to_string(round) + " differs";
+    }
+    return first[0] == 7.0F ? "nothing was written" : "";
+}
+
 } // namespace
 
 std::vector<Case> interface_cases()
@@ -194,6 +223,7 @@ std::vector<Case> interface_cases()
         {"MappedBuffersAreReadOnly", mapped_buffers},
         {"ADeviceDescribesItselfAndItsKernels", describes_itself},
         {"OpsAreSupportedOrRefusedWithAReason", every_op_is_supported},
+        {"OutputBuffersComeAndGo", output_buffers_come_and_go},
         {"BadStepsAreRefused", refuses_bad_steps},
         {"BadProgramsAreRefused", refuses_bad_programs},
     };
