@@ -29,7 +29,8 @@ typedef struct tn_host_params {
     // through textures); NULL: environment TN_VULKAN_KERNELS, else "auto": by the device. Changes no result. TN_VULKAN=off in the
     // environment hides all Vulkan devices.
     const char *vulkan_kernels;
-    // Folder where drivers' compiled shaders are kept for the next start; made where it is missing. NULL: they are not kept.
+    // Folder where drivers' compiled shaders, and that a device passed its self-test, are kept for the next start; made where it is
+    // missing. NULL: they are not kept.
     const char *cache_folder;
 } tn_host_params;
 #define TN_HOST_PARAMS_INIT TN_PARAMS_INIT(tn_host_params)

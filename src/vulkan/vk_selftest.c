@@ -343,6 +343,8 @@ tn_status tn_vk_selftest(tn_vk_device *device, uint32_t index, const char *drive
         if ((tested->passed_forms & form) || has_passed(device)) return TN_OK;
     }
     bool differs;
+    tn_log_write(&device->log, TN_LOG_INFO, "%s: testing its kernels against the reference, once for this driver and version",
+                 device->name);
     const tn_status status = run_all(device, driver, when == TN_VK_SELFTEST_ONCE && device->traits.is_software, &differs);
     if (differs) {
         tested->failed_forms |= form;

@@ -417,6 +417,36 @@ TEST_F(SelfTest, FailuresOfTheDriverAreTheirOwnStatus)
     EXPECT_EQ(faults.alive(), std::vector<std::string>());
 }
 
+// Each function that the self-test calls fails in its middle.
+TEST_F(SelfTest, NothingIsLeftBehindWhereverItEnds)
+{
+    FaultLayer faults;
+    std::map<std::string, uint32_t> without, with;
+    for (bool tests : {false, true}) {
+        faults.hooks.selftest = tests ? TN_VK_SELFTEST_ALWAYS : TN_VK_SELFTEST_NEVER;
+        Host host(&faults.hooks, false);
+        host.host.vulkan_kernels = "dot";
+        if (tests && !has_dot(host)) host.host.vulkan_kernels = "mul";
+        faults.forget_calls();
+        ASSERT_EQ(open_once(host.host), TN_OK) << last_error();
+        (tests ? with : without) = faults.calls();
+    }
+    uint32_t n = 0;
+    for (const auto &entry : with) {
+        const uint32_t before = without[entry.first];
+        if (entry.second == before) continue;
+        Host host(&faults.hooks, false);
+        host.host.vulkan_kernels = "dot";
+        if (!has_dot(host)) host.host.vulkan_kernels = "mul";
+        faults.fail(entry.first, before + (entry.second - before + 1) / 2, VK_ERROR_OUT_OF_DEVICE_MEMORY);
+        EXPECT_EQ(open_once(host.host), TN_OUT_OF_MEMORY) << entry.first << ": " << last_error();
+        EXPECT_TRUE(faults.has_failed()) << entry.first;
+        EXPECT_EQ(faults.alive(), std::vector<std::string>()) << entry.first;
+        n++;
+    }
+    EXPECT_GE(n, 12u) << "functions";
+}
+
 } // namespace
 } // namespace vulkan_test
 
