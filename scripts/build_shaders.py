@@ -5,7 +5,8 @@ usage: build_shaders.py --list FILE --sources FOLDER --include FOLDER --glslang 
 Without --out the modules in the --spirv folder are all that is made.
 
 Every module gets NoContraction on each OpFAdd, OpFSub and OpFMul: glslang leaves it out in called functions and in expressions that are
-stored at once, `precise` or not, and a device may then fuse them, which changes bits. Operations that no decoration makes exact are
+stored at once, `precise` or not, and a device may then fuse them, which changes bits. Buffer variables that share a binding are decorated
+Aliased, which glslang never does: a device may otherwise take a load through one to be independent of a store through the other. Operations that no decoration makes exact are
 refused: fused multiply-add, float division, float remainders, square roots, dot products and matrix products; isnan and isinf too, which
 devices may take for false.
 """
@@ -17,8 +18,8 @@ import subprocess
 import sys
 
 MAGIC = 0x07230203
-OP_EXT_INST, OP_EXT_INST_IMPORT, OP_DECORATE = 12, 11, 71
-NO_CONTRACTION = 42
+OP_EXT_INST, OP_EXT_INST_IMPORT, OP_VARIABLE, OP_DECORATE = 12, 11, 59, 71
+NO_CONTRACTION, ALIASED, BINDING, STORAGE_BUFFER = 42, 20, 33, 12
 EXACT_OPS = {129: "OpFAdd", 131: "OpFSub", 133: "OpFMul"}
 REFUSED_OPS = {136: "OpFDiv", 140: "OpFRem", 141: "OpFMod", 142: "OpVectorTimesScalar", 143: "OpMatrixTimesScalar", 144: "OpVectorTimesMatrix",
                145: "OpMatrixTimesVector", 146: "OpMatrixTimesMatrix", 147: "OpOuterProduct", 148: "OpDot", 156: "OpIsNan", 157: "OpIsInf"}
@@ -38,8 +39,18 @@ def instructions(words):
         at += length
 
 
+def aliases(words):
+    """Buffer variables whose binding another one has too. All are of set 0."""
+    buffers = {i[2] for _, op, i in instructions(words) if op == OP_VARIABLE and i[3] == STORAGE_BUFFER}
+    by_binding = {}
+    for _, op, i in instructions(words):
+        if op == OP_DECORATE and i[2] == BINDING and i[1] in buffers:
+            by_binding.setdefault(i[3], []).append(i[1])
+    return [v for variables in by_binding.values() if len(variables) > 1 for v in variables]
+
+
 def decorated(name, words):
-    """The module with NoContraction on all that could be fused."""
+    """The module with NoContraction on all that could be fused, and Aliased on what shares memory."""
     if words[0] != MAGIC:
         raise ValueError(f"{name}: not SPIR-V")
     have = {i[1] for _, op, i in instructions(words) if op == OP_DECORATE and i[2] == NO_CONTRACTION}
@@ -54,6 +65,7 @@ def decorated(name, words):
         if place is None and op in ANNOTATIONS_END:
             place = at
     extra = [w for result in wanted for w in ((3 << 16) | OP_DECORATE, result, NO_CONTRACTION)]
+    extra += [w for variable in aliases(words) for w in ((3 << 16) | OP_DECORATE, variable, ALIASED)]
     return words[:place] + extra + words[place:]
 
 

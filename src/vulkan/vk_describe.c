@@ -11,7 +11,7 @@
 enum { STORAGE_BUFFERS_MIN = 8, SHARED_BYTES_MIN = 16 << 10, INVOCATIONS_MIN = 128, PUSH_BYTES = 128 };
 // Invocations of a workgroup for a row: GPUs hide the latency of a row's few loads by many lanes; on software devices lanes are the
 // vector's, and each barrier switches between vectors.
-enum { ROW_THREADS_GPU = 256, ROW_THREADS_SOFTWARE = 8 };
+enum { ROW_THREADS_GPU = 256 };
 enum { ALIGNMENT_MIN = 16 };
 
 typedef struct extensions {
@@ -144,7 +144,7 @@ static tn_vk_traits traits_of(const answers *a, const tn_vk_limits *limits)
     };
     traits.use_dot = traits.has_fast_dot && !traits.is_software;
     traits.use_texels = traits.is_software;
-    traits.n_row_threads = traits.is_software ? ROW_THREADS_SOFTWARE : ROW_THREADS_GPU;
+    traits.n_row_threads = ROW_THREADS_GPU;
     while (traits.n_row_threads > limits->n_invocations) traits.n_row_threads /= 2;
     return traits;
 }

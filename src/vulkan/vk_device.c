@@ -155,9 +155,14 @@ static void apply_hooks(const tn_vk_hooks *hooks, tn_vk_device *device)
     if (!hooks) return;
     device->fills_scratch = hooks->fills_scratch;
     if (hooks->n_row_threads) device->traits.n_row_threads = hooks->n_row_threads;
+    if (hooks->job_work) device->job_work = hooks->job_work;
     if (hooks->range_bytes_max) device->limits.range_bytes = at_most(device->limits.range_bytes, hooks->range_bytes_max);
     if (hooks->allocation_bytes_max) device->limits.allocation_bytes = at_most(device->limits.allocation_bytes, hooks->allocation_bytes_max);
 }
+
+// Of software devices: a workgroup is one subgroup there, since meeting costs more than it gains.
+enum { TEXEL_ROW_THREADS = 8 };
+static const uint64_t JOB_WORK = (uint64_t)1 << 34; // a GPU that is reset after two seconds does a tenth of that in a second
 
 static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint32_t index)
 {
@@ -175,7 +180,9 @@ static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint3
     device->limits = facts.limits;
     device->traits = facts.traits;
     device->log = host->log;
+    device->job_work = JOB_WORK;
     // What is bound as a storage buffer is bound as texels too.
+    if (device->traits.use_texels) device->traits.n_row_threads = TEXEL_ROW_THREADS;
     if (device->traits.use_texels) device->limits.range_bytes = at_most(device->limits.range_bytes, device->limits.texel_elements * 16);
     apply_hooks(host->vulkan_hooks, device);
     device->base.buffer_bytes_max = device->limits.allocation_bytes;
@@ -221,7 +228,7 @@ void tn_vk_device_close(tn_device *base)
     tn_free(device);
 }
 
-tn_status tn_vk_submit(tn_vk_device *device, const VkCommandBuffer *commands, uint32_t n_commands, uint64_t *out_value)
+tn_status tn_vk_submit_jobs(tn_vk_device *device, const tn_vk_job *jobs, uint32_t n_jobs, uint64_t *out_value)
 {
     *out_value = 0;
     const uint64_t value = device->n_submits + 1;
@@ -230,18 +237,24 @@ tn_status tn_vk_submit(tn_vk_device *device, const VkCommandBuffer *commands, ui
         .signalSemaphoreValueCount = 1,
         .pSignalSemaphoreValues = &value,
     };
-    const VkSubmitInfo info = {
-        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO,
-        .pNext = &timeline,
-        .commandBufferCount = n_commands,
-        .pCommandBuffers = commands,
-        .signalSemaphoreCount = 1,
-        .pSignalSemaphores = &device->timeline,
-    };
-    TN_TRY(TN_VK_CHECK(device->vk.vkQueueSubmit(device->queue, 1, &info, VK_NULL_HANDLE), "vkQueueSubmit"));
+    VkSubmitInfo infos[TN_VK_JOBS_MAX];
+    for (uint32_t i = 0; i < n_jobs; i++) {
+        infos[i] = (VkSubmitInfo){
+            .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .commandBufferCount = jobs[i].n_commands, .pCommandBuffers = jobs[i].commands};
+    }
+    infos[n_jobs - 1].pNext = &timeline;
+    infos[n_jobs - 1].signalSemaphoreCount = 1;
+    infos[n_jobs - 1].pSignalSemaphores = &device->timeline;
+    TN_TRY(TN_VK_CHECK(device->vk.vkQueueSubmit(device->queue, n_jobs, infos, VK_NULL_HANDLE), "vkQueueSubmit"));
     device->n_submits = value;
     *out_value = value;
     return TN_OK;
+}
+
+tn_status tn_vk_submit(tn_vk_device *device, const VkCommandBuffer *commands, uint32_t n_commands, uint64_t *out_value)
+{
+    const tn_vk_job job = {commands, n_commands};
+    return tn_vk_submit_jobs(device, &job, 1, out_value);
 }
 
 tn_status tn_vk_wait(tn_vk_device *device, uint64_t value)

@@ -27,7 +27,7 @@ typedef struct tn_vk_traits {
     bool has_rte, has_preserve; // rounding mode and signed zeros can be declared for f32
     bool use_dot;               // shaders of the form "dot": else "mul"
     bool use_texels;            // "mul" shaders read weights and codes as texels
-    uint32_t n_row_threads;     // invocations of a workgroup that works on one row (norms, attention)
+    uint32_t n_row_threads;     // invocations of a workgroup, a power of two; shaders that want fewer take fewer
 } tn_vk_traits;
 
 typedef struct tn_vk_pipelines tn_vk_pipelines; // vk_pipeline.h
@@ -48,6 +48,7 @@ typedef struct tn_vk_device {
     uint32_t queue_family;
     tn_vk_limits limits;
     tn_vk_traits traits;
+    uint64_t job_work; // products that a job has at most, as far as its dispatches can be parted
     tn_log log;
     bool maps_memory;                 // device memory that the host sees is mapped; false only in tests
     bool fills_scratch;               // programs' memory begins as NaN; true only in tests
@@ -80,7 +81,16 @@ tn_status tn_vk_enter(const tn_vk_device *device);
 // Returns `status`; of failures of the driver the record names the device, and DEVICE_LOST is remembered.
 tn_status tn_vk_leave(tn_vk_device *device, tn_status status);
 
-// Submits recorded command buffers, one after another, and gives the timeline's value that the end of all signals.
+// Command buffers that the driver gets as one piece of work. Systems reset a GPU that takes seconds for one.
+typedef struct tn_vk_job {
+    const VkCommandBuffer *commands;
+    uint32_t n_commands;
+} tn_vk_job;
+enum { TN_VK_JOBS_MAX = 64 };
+
+// Submits up to TN_VK_JOBS_MAX jobs, one after another, in one call, and gives the timeline's value that the end of all signals.
+tn_status tn_vk_submit_jobs(tn_vk_device *device, const tn_vk_job *jobs, uint32_t n_jobs, uint64_t *out_value);
+// The same for one job.
 tn_status tn_vk_submit(tn_vk_device *device, const VkCommandBuffer *commands, uint32_t n_commands, uint64_t *out_value);
 // Waits until the timeline reaches `value`.  Errors: DEVICE_LOST (also where it takes longer than ten minutes), OUT_OF_MEMORY.
 tn_status tn_vk_wait(tn_vk_device *device, uint64_t value);

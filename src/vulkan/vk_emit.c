@@ -4,13 +4,11 @@
 
 #include <string.h>
 
-// How shaders are cut to a device. Of the form with texels, which is that of software devices, a workgroup is one subgroup: meeting costs
-// more there than it gains.
+// How shaders are cut to a device.
 enum {
-    TEXEL_INVOCATIONS = 8,
-    TEXEL_GROUPS = 4, // row groups of a lane: enough rows for the activations that it loads
-    GPU_INVOCATIONS = 256,
-    GPU_ROW_INVOCATIONS = 64, // of shaders in which a lane computes a whole row
+    TEXEL_GROUPS = 4,     // row groups of a lane: enough rows for the activations that it loads
+    LANE_INVOCATIONS = 64, // of shaders in which a lane computes a whole row
+    ATTENTION_INVOCATIONS = 128,
     COLS_FEW = 4,
     COLS_MANY = 8,
     GEMM_COLS = 64,  // tokens, and
@@ -19,13 +17,10 @@ enum {
 
 static bool by_texels(const tn_vk_compiler *c) { return c->device->traits.use_texels; }
 
-uint32_t tn_vk_invocations(const tn_vk_compiler *c)
-{
-    const uint32_t wanted = by_texels(c) ? TEXEL_INVOCATIONS : GPU_INVOCATIONS;
-    return wanted < c->device->limits.n_invocations ? wanted : c->device->limits.n_invocations;
-}
+uint32_t tn_vk_invocations(const tn_vk_compiler *c) { return c->device->traits.n_row_threads; }
 
-static uint32_t row_invocations(const tn_vk_compiler *c) { return by_texels(c) ? TEXEL_INVOCATIONS : GPU_ROW_INVOCATIONS; }
+static uint32_t at_most(uint32_t a, uint32_t b) { return a < b ? a : b; }
+static uint32_t row_invocations(const tn_vk_compiler *c) { return at_most(tn_vk_invocations(c), LANE_INVOCATIONS); }
 
 static uint32_t cols_of(const tn_vk_compiler *c)
 {
@@ -192,6 +187,12 @@ static tn_status emit_row(tn_vk_compiler *c, const tn_vk_group *group)
 
 // ---- ternary ----
 
+// Products of `n_rows` outputs over every row of an input.
+static uint64_t work_of(const tn_vk_compiler *c, uint32_t input, uint32_t n_rows)
+{
+    return (uint64_t)n_rows * c->graph->values[input].width * tn_vk_rows_max(c->list, rows_of(c, input));
+}
+
 typedef struct ternary_form {
     const char *shader;
     uint32_t invocations, cols;
@@ -202,9 +203,7 @@ typedef struct ternary_form {
 // Tiles of the form "gemm": a power of two of invocations, each with some 4 x 4 results.
 static ternary_form gemm_form_of(const tn_vk_compiler *c, bool is_glu)
 {
-    uint32_t invocations = GPU_INVOCATIONS;
-    while (invocations > c->device->limits.n_invocations) invocations /= 2;
-    return (ternary_form){"matmul_ternary_gemm_dot", invocations, GEMM_COLS, GEMM_GROUPS, (is_glu ? 8u : 16u) * GEMM_GROUPS};
+    return (ternary_form){"matmul_ternary_gemm_dot", tn_vk_invocations(c) < 64 ? 64 : tn_vk_invocations(c), GEMM_COLS, GEMM_GROUPS, (is_glu ? 8u : 16u) * GEMM_GROUPS};
 }
 
 static ternary_form ternary_form_of(const tn_vk_compiler *c, tn_rows rows, bool is_glu)
@@ -305,6 +304,7 @@ static tn_status emit_ternary(tn_vk_compiler *c, const tn_vk_group *group)
     memcpy(d.constants, constants, sizeof constants);
     if (group->row != TN_NONE) TN_TRY(fuse_row(c, group->row, &p, &d));
     d.grid = grid_of(tn_vk_fixed(n_blocks), tn_vk_per_row(rows_of(c, first->in[0]), form.cols), tn_vk_fixed(1));
+    for (uint32_t i = 0; i < n; i++) d.work += work_of(c, first->in[0], n_rows[i]);
     TN_TRY(bind_weight(c, &w[0], begin - w[0].packed->offset_bytes, end - begin, &d.weights));
     bind_texels(&d);
     if (d.weights_texels.n_bytes > codes_end - begin) d.weights_texels.n_bytes = codes_end - begin;
@@ -425,6 +425,7 @@ static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_vk_group *group, c
     tokens.first = slice->first_token;
     tokens.n_max = slice->n_tokens;
     d.grid = grid_of(tn_vk_fixed((slice->n_rows + block - 1) / block), tokens, tn_vk_fixed(1));
+    d.work = (uint64_t)slice->n_rows * w->shape.n_cols * slice->n_tokens;
     TN_TRY(bind_rows(c, w, slice->first_row, slice->n_rows, &p.w, &d));
     bind_texels(&d);
     if (is_outside) {
@@ -558,12 +559,13 @@ static tn_status emit_attention(tn_vk_compiler *c, const tn_vk_group *group, uin
                                        .node = poison_of(group->nodes[0])};
     static const char *const names[2][2] = {{"attention_walk", "attention_walk_texel"}, {"attention_split", "attention_split_texel"}};
     tn_vk_dispatch d = {.shader = names[is_split][texels],
-                        .constants = {by_texels(c) ? TEXEL_INVOCATIONS : 128, head_dim, p.n_heads / n_kv_heads, by_units},
+                        .constants = {at_most(tn_vk_invocations(c), ATTENTION_INVOCATIONS), head_dim, p.n_heads / n_kv_heads, by_units},
                         .n_constants = 4,
                         .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
     const tn_vk_axis chunks = {.by = TN_VK_PER_CHUNKS, .divisor = 1, .n_max = UINT32_MAX};
     d.grid = grid_of(is_split ? chunks : tn_vk_fixed(1), tn_vk_fixed(n_kv_heads), tn_vk_per_row(TN_ROWS_TOKENS, 1));
     if (is_split && c->list->n_counters < c->list->n_tokens_max * n_kv_heads) c->list->n_counters = c->list->n_tokens_max * n_kv_heads;
+    d.work = 2 * work_of(c, node->in[0], c->desc->limits.n_seq_pages * TN_KV_PAGE_POSITIONS);
     TN_TRY(bind_kv(c, node->layer, &d.kv));
     d.weights_texels = d.kv;
     bind_out(c, node->out, &d);

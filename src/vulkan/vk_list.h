@@ -34,6 +34,7 @@ typedef struct tn_vk_dispatch {
     uint32_t constants[TN_VK_CONSTANTS_MAX], n_constants;
     uint32_t params[32], n_params; // words of push constants
     tn_vk_grid grid;
+    uint64_t work; // products of the largest step of the list
     // Whose time it is: nodes of the graph and how they share it; TN_NONE: nobody's.
     uint32_t nodes[3], parts[3];
     tn_vk_range weights, kv;
@@ -52,7 +53,8 @@ typedef struct tn_vk_list {
     uint32_t n_counters; // words of the state behind the poison
 
     // Recorded, when first submitted and when the submit's buffers are others than the last time.
-    VkCommandBuffer commands;
+    VkCommandBuffer parts[TN_VK_JOBS_MAX]; // in the order of the dispatches
+    uint32_t n_parts;
     VkDescriptorPool descriptors;
     VkBufferView *views; // owned
     uint32_t n_views;

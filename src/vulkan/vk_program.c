@@ -112,7 +112,7 @@ static tn_status compile_copies(tn_vk_program *program, const tn_program_desc *d
         const uint64_t n = desc->n_layers - first < n_bound ? desc->n_layers - first : n_bound;
         TN_TRY(tn_grow(&list->dispatches, &list->capacity, (size_t)list->n_dispatches + 1, sizeof *list->dispatches));
         tn_vk_dispatch *d = &list->dispatches[list->n_dispatches++];
-        *d = (tn_vk_dispatch){.shader = "copy_pages", .constants = {program->device->traits.use_texels ? 8 : 64}, .n_constants = 1, .nodes = {TN_NONE, TN_NONE, TN_NONE}};
+        *d = (tn_vk_dispatch){.shader = "copy_pages", .constants = {program->device->traits.n_row_threads}, .n_constants = 1, .nodes = {TN_NONE, TN_NONE, TN_NONE}};
         d->n_params = sizeof p / 4;
         memcpy(d->params, &p, sizeof p);
         d->kv = (tn_vk_range){tn_vk_buffer_of(desc->kv), first * layer, n * layer};
@@ -134,6 +134,20 @@ static tn_status compile_lists(tn_vk_program *program, const tn_program_desc *de
     }
     TN_TRY(compile_copies(program, desc));
     return tn_vk_collect_grids(&program->copies_list, &program->grids);
+}
+
+// Compiles the shaders of all lists before the first step, so that no step waits for the driver's compiler. A software device's takes so
+// long, and is needed for so few lists, that it is left for the first step of each.
+static tn_status make_pipelines(tn_vk_program *program)
+{
+    for (uint32_t i = 0; !program->device->traits.is_software && i < N_LISTS; i++) {
+        for (uint32_t d = 0; d < program->lists[i].n_dispatches; d++) {
+            const tn_vk_dispatch *dispatch = &program->lists[i].dispatches[d];
+            VkPipeline pipeline;
+            TN_TRY(tn_vk_pipeline_get(program->device, dispatch->shader, dispatch->constants, dispatch->n_constants, &pipeline));
+        }
+    }
+    return TN_OK;
 }
 
 static uint64_t round_256(uint64_t n) { return (n + 255) & ~(uint64_t)255; }
@@ -216,6 +230,7 @@ tn_status tn_vk_program_create(tn_device *device, const tn_program_desc *desc, t
     TN_TRY_GOTO(fill_checker(program, desc));
     fill_borders(program, desc);
     TN_TRY_GOTO(compile_lists(program, desc));
+    TN_TRY_GOTO(make_pipelines(program));
     TN_TRY_GOTO(create_buffers(program, desc));
     TN_TRY_GOTO(clear_buffers(program));
     TN_TRY_GOTO(TN_VK_CHECK(program->device->vk.vkCreateCommandPool(program->device->handle, &info, NULL, &pool), "vkCreateCommandPool"));
@@ -339,26 +354,36 @@ static tn_status ready_copies(tn_vk_program *program)
     return program->copies_list.is_recorded ? TN_OK : tn_vk_record(program->device, program->pool, &bound, NULL, NULL, &program->copies_list);
 }
 
+// Gives the device what the step needs: the list's parts, each a job of its own, with what comes before the first and behind the last.
+static tn_status submit_step(tn_vk_program *program, const tn_vk_list *list, bool has_copies)
+{
+    VkCommandBuffer commands[TN_VK_JOBS_MAX + 3] = {program->begin};
+    tn_vk_job jobs[TN_VK_JOBS_MAX];
+    uint32_t n = 1, first = 0;
+    if (has_copies) commands[n++] = program->copies_list.parts[0];
+    for (uint32_t i = 0; i < list->n_parts; i++) {
+        commands[n++] = list->parts[i];
+        if (i + 1 == list->n_parts) commands[n++] = program->end;
+        jobs[i] = (tn_vk_job){commands + first, n - first};
+        first = n;
+    }
+    return tn_vk_submit_jobs(program->device, jobs, list->n_parts, &program->fence);
+}
+
 tn_status tn_vk_program_submit(tn_program *base, const tn_submit *submit, tn_fence *out_fence)
 {
     out_fence->value = 0;
     tn_vk_program *program = program_of(base);
     const tn_step_view step = tn_step_view_of(submit->step, &program->step_layout);
-    VkCommandBuffer commands[4] = {program->begin};
-    uint32_t n = 1;
     if (program->is_in_flight) return check_submit(program, submit);
     TN_TRY(tn_step_check(&program->checker, &step));
     TN_TRY(check_submit(program, submit));
     tn_vk_list *list = list_for(program, step.n_tokens);
+    const bool has_copies = step.n_copies && program->copies_list.n_dispatches;
     TN_TRY(ready_list(program, submit, list));
-    if (step.n_copies && program->copies_list.n_dispatches) {
-        TN_TRY(ready_copies(program));
-        commands[n++] = program->copies_list.commands;
-    }
-    commands[n++] = list->commands;
-    commands[n++] = program->end;
+    if (has_copies) TN_TRY(ready_copies(program));
     TN_TRY(write_step(program, submit->step));
-    TN_TRY(tn_vk_submit(program->device, commands, n, &program->fence));
+    TN_TRY(submit_step(program, list, has_copies));
     program->n_tokens = step.n_tokens;
     program->poison = submit->poison;
     program->list = list;

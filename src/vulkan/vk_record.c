@@ -65,6 +65,9 @@ tn_status tn_vk_end(tn_vk_device *device, VkCommandBuffer commands)
     return TN_VK_CHECK(device->vk.vkEndCommandBuffer(commands), "vkEndCommandBuffer");
 }
 
+// The part that is being recorded.
+static VkCommandBuffer commands_of(const tn_vk_list *list) { return list->parts[list->n_parts - 1]; }
+
 static tn_status create_descriptors(tn_vk_device *device, tn_vk_list *list)
 {
     if (list->descriptors) return TN_VK_CHECK(device->vk.vkResetDescriptorPool(device->handle, list->descriptors, 0), "vkResetDescriptorPool");
@@ -169,14 +172,14 @@ static tn_status record_dispatch(tn_vk_device *device, const tn_vk_bound *bound,
     TN_TRY(tn_vk_pipeline_get(device, d->shader, d->constants, d->n_constants, &pipeline));
     TN_TRY(TN_VK_CHECK(device->vk.vkAllocateDescriptorSets(device->handle, &allocate, &set), "vkAllocateDescriptorSets"));
     TN_TRY(write_set(device, bound, in, out, list, d, set));
-    tn_vk_barrier(device, list->commands);
-    device->vk.vkCmdBindPipeline(list->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
-    device->vk.vkCmdBindDescriptorSets(list->commands, VK_PIPELINE_BIND_POINT_COMPUTE, device->pipeline_layout, 0, 1, &set, 0, NULL);
-    device->vk.vkCmdPushConstants(list->commands, device->pipeline_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, d->n_params * 4, d->params);
+    tn_vk_barrier(device, commands_of(list));
+    device->vk.vkCmdBindPipeline(commands_of(list), VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+    device->vk.vkCmdBindDescriptorSets(commands_of(list), VK_PIPELINE_BIND_POINT_COMPUTE, device->pipeline_layout, 0, 1, &set, 0, NULL);
+    device->vk.vkCmdPushConstants(commands_of(list), device->pipeline_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, d->n_params * 4, d->params);
     if (list->grid_slots[index] == TN_NONE) {
-        device->vk.vkCmdDispatch(list->commands, d->grid.axes[0].n, d->grid.axes[1].n, d->grid.axes[2].n);
+        device->vk.vkCmdDispatch(commands_of(list), d->grid.axes[0].n, d->grid.axes[1].n, d->grid.axes[2].n);
     } else {
-        device->vk.vkCmdDispatchIndirect(list->commands, bound->step->handle, bound->args_offset + (uint64_t)list->grid_slots[index] * 12);
+        device->vk.vkCmdDispatchIndirect(commands_of(list), bound->step->handle, bound->args_offset + (uint64_t)list->grid_slots[index] * 12);
     }
     return TN_OK;
 }
@@ -191,7 +194,7 @@ static tn_status create_times(tn_vk_device *device, tn_vk_list *list)
 
 static void write_time(tn_vk_device *device, const tn_vk_list *list, uint32_t index)
 {
-    if (list->times) device->vk.vkCmdWriteTimestamp(list->commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, list->times, index);
+    if (list->times) device->vk.vkCmdWriteTimestamp(commands_of(list), VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, list->times, index);
 }
 
 tn_status tn_vk_add_times(tn_vk_device *device, const tn_vk_list *list, uint64_t *node_ns)
@@ -216,6 +219,24 @@ fail:
     return status;
 }
 
+// Products of a part, but for dispatches that alone have more. Two neighbouring parts have more than that together, so that there are fewer
+// parts than TN_VK_JOBS_MAX.
+static uint64_t work_of_part(const tn_vk_device *device, const tn_vk_list *list)
+{
+    uint64_t all = 0;
+    for (uint32_t i = 0; i < list->n_dispatches; i++) all += list->dispatches[i].work;
+    const uint64_t least = all / (TN_VK_JOBS_MAX / 2 - 1) + 1;
+    return device->job_work > least ? device->job_work : least;
+}
+
+static tn_status begin_part(tn_vk_device *device, VkCommandPool pool, tn_vk_list *list)
+{
+    if (list->n_parts) TN_TRY(tn_vk_end(device, commands_of(list)));
+    TN_TRY(tn_vk_begin(device, pool, &list->parts[list->n_parts]));
+    list->n_parts++;
+    return TN_OK;
+}
+
 tn_status tn_vk_record(tn_vk_device *device, VkCommandPool pool, const tn_vk_bound *bound, const tn_vk_buffer *in, const tn_vk_buffer *out,
                        tn_vk_list *list)
 {
@@ -224,19 +245,24 @@ tn_status tn_vk_record(tn_vk_device *device, VkCommandPool pool, const tn_vk_bou
     if (!list->views) TN_TRY(tn_alloc_zero((size_t)list->n_dispatches * N_TEXELS, sizeof(VkBufferView), &list->views));
     TN_TRY(create_descriptors(device, list));
     if (bound->is_timed && device->limits.timestamp_mask) TN_TRY(create_times(device, list));
-    TN_TRY(tn_vk_begin(device, pool, &list->commands));
-    if (list->times) device->vk.vkCmdResetQueryPool(list->commands, list->times, 0, list->n_dispatches + 1);
-    write_time(device, list, 0);
+    const uint64_t work_max = work_of_part(device, list);
+    uint64_t work = 0;
+    list->n_parts = 0;
     for (uint32_t i = 0; i < list->n_dispatches; i++) {
+        const bool begins = i == 0 || work + list->dispatches[i].work > work_max;
+        if (begins) TN_TRY(begin_part(device, pool, list));
+        if (i == 0 && list->times) device->vk.vkCmdResetQueryPool(commands_of(list), list->times, 0, list->n_dispatches + 1);
+        if (i == 0) write_time(device, list, 0);
+        work = (begins ? 0 : work) + list->dispatches[i].work;
         const tn_status status = record_dispatch(device, bound, in, out, list, i);
         if (status != TN_OK) {
-            (void)device->vk.vkEndCommandBuffer(list->commands); // what is being recorded cannot be begun again
+            (void)device->vk.vkEndCommandBuffer(commands_of(list)); // what is being recorded cannot be begun again
             return status;
         }
         write_time(device, list, i + 1);
     }
-    tn_vk_barrier(device, list->commands);
-    TN_TRY(tn_vk_end(device, list->commands));
+    tn_vk_barrier(device, commands_of(list));
+    TN_TRY(tn_vk_end(device, commands_of(list)));
     list->is_recorded = true;
     return TN_OK;
 }

@@ -298,7 +298,7 @@ TEST(Limits, AreTheDriversAndNoLooserThanVulkans)
     };
     facts = facts_of(&layer);
     EXPECT_EQ(facts.limits.offset_alignment, 16u);
-    EXPECT_EQ(facts.traits.n_row_threads, 8u);
+    EXPECT_EQ(facts.traits.n_row_threads, 256u);
     EXPECT_EQ(facts.limits.range_bytes, facts.core.limits.maxStorageBufferRange);
 }
 

@@ -48,6 +48,20 @@ class Modules(unittest.TestCase):
             total += len(wanted)
         self.assertGreater(total, 100)
 
+    def test_buffers_that_share_a_binding_are_declared_to(self):
+        total = 0
+        for path in modules():
+            text = disassembled(path)
+            buffers = set(re.findall(r"^\s*(%\d+) = OpVariable %\d+ StorageBuffer", text, re.MULTILINE))
+            bindings = {}
+            for variable, binding in re.findall(r"OpDecorate (%\d+) Binding (\d+)", text):
+                if variable in buffers:
+                    bindings.setdefault(binding, []).append(variable)
+            wanted = [v for variables in bindings.values() if len(variables) > 1 for v in variables]
+            self.assertEqual(sorted(wanted), sorted(re.findall(r"OpDecorate (%\d+) Aliased", text)), path)
+            total += len(wanted)
+        self.assertGreater(total, 10)
+
     def test_nothing_in_them_is_inexact(self):
         for path in modules():
             text = disassembled(path)

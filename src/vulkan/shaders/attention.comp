@@ -6,9 +6,9 @@
 #include "vulkan/shaders/attention.glsl"
 
 #ifdef TN_SPLIT
+#include "vulkan/shaders/last_workgroup.glsl"
 // A chunk's share of a head: o [head_dim], m, l, and two words that are not used.
 const uint PARTIAL_WORDS = HEAD_DIM + 4;
-shared uint n_arrived;
 
 uint partial_at(uint row, uint part, uint i, uint c)
 {
@@ -63,22 +63,8 @@ void load_partials(uint row, uint part, uint c)
     }
 }
 
-// Whether this workgroup is the last of its row and KV head: then it sees the partials of all. The counter is 0 again afterwards.
-bool arrives_last(uint row, uint n_chunks)
-{
-    memoryBarrierBuffer();
-    barrier();
-    const uint counter = p.counters + row * p.n_kv_heads + gl_WorkGroupID.y;
-    if (gl_LocalInvocationIndex == 0u) {
-        memoryBarrierBuffer();
-        n_arrived = atomicAdd(state[counter], 1u) + 1u;
-        memoryBarrierBuffer();
-        if (n_arrived == n_chunks) state[counter] = 0u;
-    }
-    barrier();
-    memoryBarrierBuffer();
-    return n_arrived == n_chunks;
-}
+// Whether all chunks of the row and KV head are there.
+bool arrives_last(uint row, uint n_chunks) { return is_last_workgroup(p.counters + row * p.n_kv_heads + gl_WorkGroupID.y, n_chunks); }
 #endif
 
 void main()

@@ -15,11 +15,11 @@ layout(set = 0, binding = 2) readonly buffer Weights { uint weights[]; };
 layout(set = 0, binding = 2) readonly buffer Weights4 { uvec4 weights4[]; };
 layout(set = 0, binding = 3) buffer Kv { uint kv[]; }; // one layer's pages; of matmuls the scales of quantised rows, or gains
 layout(set = 0, binding = 3) readonly buffer Kv4 { uvec4 kv4[]; };
-layout(set = 0, binding = 4) buffer State { uint state[]; }; // poison [n_tokens], all ones where there is none; then counters
+layout(set = 0, binding = 4) coherent buffer State { uint state[]; }; // poison [n_tokens], all ones where there is none; then counters
 // What the op stores as f32: the arena, or the program's output.
 #ifdef TN_READS_OUT // the last workgroup to finish reads what all have stored
 layout(set = 0, binding = 5) coherent buffer Out { uint outb[]; };
-layout(set = 0, binding = 5) coherent readonly buffer Out4 { uvec4 out4[]; };
+layout(set = 0, binding = 5) coherent buffer Out4 { uvec4 out4[]; };
 #else
 layout(set = 0, binding = 5) writeonly buffer Out { uint outb[]; };
 #endif

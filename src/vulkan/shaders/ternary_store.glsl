@@ -72,23 +72,16 @@ const uint CODE_FORM = 0u;
 #else
 const uint CODE_FORM = 1u;
 #endif
+#include "vulkan/shaders/last_workgroup.glsl"
 #include "vulkan/shaders/row_quant.glsl"
 
 vec4 row_x4(tn_vk_row_params of, uint row, uint unit) { return uintBitsToFloat(out4[(of.in_at >> 2) + unit]); }
-
-shared uint n_before; // workgroups that had finished
 
 // Called by all invocations of every workgroup after its stores: whichever workgroup is the last to come goes on with the whole row.
 void quantise_row()
 {
     if (ROW_OP == 0u) return;
-    memoryBarrierBuffer();
-    barrier();
-    if (gl_LocalInvocationIndex == 0u) n_before = atomicAdd(state[p.counter], 1u);
-    barrier();
-    if (n_before + 1u != gl_NumWorkGroups.x) return;
-    memoryBarrierBuffer();
-    if (gl_LocalInvocationIndex == 0u) state[p.counter] = 0u;
+    if (!is_last_workgroup(p.counter, gl_NumWorkGroups.x)) return;
     tn_vk_row_params r;
     r.n = p.n_rows_0;
     r.in_at = p.y_0;
