@@ -66,8 +66,8 @@ Result check_op(const Target &target, const std::string &what, uint32_t width, u
     return "";
 }
 
-// One token, a few, the border of what backends take for few, more than one block of tokens.
-Shapes tokens_for(const Target &target) { return shapes_for(target, {1, 7, 8, 9, 70}, {1, 8, 19}); }
+// One token, a few, more than one block of tokens; the border of what Vulkan takes for few.
+Shapes tokens_for(const Target &target) { return is_cpu(target) ? Shapes{1, 7, 70} : shapes_for(target, {1, 7, 8, 9, 70}, {1, 8, 19}); }
 Shapes widths_for(const Target &target) { return shapes_for(target, {2, 64, 100, 256, 300, 515}, {2, 256, 515}); }
 
 Result embed_of(const Target &target, tn_dtype dtype, uint32_t width)
@@ -187,7 +187,7 @@ Result dense(const Target &target)
         for (uint32_t width : {5u, 96u, 256u, 301u, 512u, 800u}) {
             if (width % block != 0) continue;
             if (!target.is_thorough && width != 256 && width != 301) continue;
-            for (uint32_t n_tokens : shapes_for(target, {1, 7, 8, 9, 70}, {1, 9})) {
+            for (uint32_t n_tokens : shapes_for(target, tokens_for(target), {1, 9})) {
                 for (uint32_t n : shapes_for(target, {1, 16, 37}, {37}))
                     CHECK_RESULT(check_op(target, std::string("matmul_dense ") + tn_dtype_get(dtype)->name, width, n_tokens,
                                           [=](Net &net, uint32_t x) { return net.dense(x, n, dtype); }));
