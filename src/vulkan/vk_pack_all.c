@@ -6,9 +6,9 @@
 #include "vulkan/vk_pack.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <unistd.h>
 
 #define BAND_BYTES ((uint64_t)1 << 20) // giving pages back interrupts other threads: not too often
 enum { N_THREADS_MAX = 64, SCRATCH_ALIGNMENT = 64 };
@@ -106,9 +106,10 @@ static void run_threads(pack_job *job, uint32_t n_threads)
 
 static uint32_t n_threads_for(const pack_job *job, uint32_t wanted)
 {
-    const long n_processors = wanted ? (long)wanted : sysconf(_SC_NPROCESSORS_ONLN);
-    uint32_t n = n_processors > 0 && n_processors < N_THREADS_MAX ? (uint32_t)n_processors : N_THREADS_MAX;
-    if (n_processors <= 0) n = 1;
+    cpu_set_t allowed; // of this process: fewer than the machine has in a container
+    uint32_t n = wanted;
+    if (n == 0) n = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? (uint32_t)CPU_COUNT(&allowed) : 1;
+    if (n > N_THREADS_MAX) n = N_THREADS_MAX;
     return n < job->n_bands ? n : job->n_bands;
 }
 

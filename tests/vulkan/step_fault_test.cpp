@@ -294,12 +294,13 @@ class UsedDevice
     std::vector<std::string> alive_; // what the open device has for itself
 };
 
-// The first three calls and the last; or all.
-std::vector<uint32_t> calls_to_try(uint32_t n)
+// All calls; or the first three, three on the way and the last; or, where each costs a device, the first and the last.
+std::vector<uint32_t> calls_to_try(uint32_t n, bool costs_device)
 {
     std::vector<uint32_t> chosen;
     for (uint32_t nth = 1; nth <= n; nth++) {
-        if (tries_all() || nth <= 3 || nth == n) chosen.push_back(nth);
+        const bool is_between = nth <= 3 || nth == n / 4 || nth == n / 2 || nth == n / 4 * 3;
+        if (tries_all() || nth == 1 || nth == n || (is_between && !costs_device)) chosen.push_back(nth);
     }
     return chosen;
 }
@@ -323,7 +324,7 @@ void fail_each(const std::string &what, const std::string &function, Loses loses
 {
     const std::vector<VkResult> results = results_of(function, loses);
     size_t turn = 0;
-    for (uint32_t nth : calls_to_try(n_calls)) {
+    for (uint32_t nth : calls_to_try(n_calls, loses == Loses::yes)) {
         for (size_t r = 0; r < results.size(); r++) {
             const bool in_sample = nth == 1 || results[r] == VK_INCOMPLETE || r == turn % results.size();
             if (!is_possible(results[r], nth) || (!tries_all() && !in_sample)) continue;
@@ -375,20 +376,26 @@ TEST(VulkanFaults, WhileADeviceIsOpened) { fail_alone_each(kStaged, {}, {}); }
 // Here everything is called: mapped memory is flushed, bytes go through staging, weights are read as texels.
 TEST(VulkanFaults, WhileADeviceIsUsed) { fail_while_used(kStaged, fallible_functions()); }
 
-// From the first bytes that are copied to the last step in flight.
+// While bytes are copied, and at each kind of step: with mapped memory nothing else is submitted.
 TEST(VulkanFaults, WhileADeviceIsUsedItIsLost)
 {
-    const std::map<std::string, uint32_t> calls = calls_of(kStaged, Part::whole);
-    for (const std::string function : {"vkQueueSubmit", "vkWaitSemaphores"}) {
-        fail_each("lost", function, Loses::yes, calls.at(function),
-                  [](const std::string &name, uint32_t nth, VkResult result) { fail_alone(kStaged, Part::whole, name, nth, result); });
+    const std::pair<Form, Part> walks[] = {{kStaged, tries_all() ? Part::whole : Part::bytes}, {kMapped, Part::whole}};
+    for (const auto &[form, part] : walks) {
+        const std::map<std::string, uint32_t> calls = calls_of(form, part);
+        for (const std::string function : {"vkQueueSubmit", "vkWaitSemaphores"}) {
+            fail_each(std::string(form.name) + ", lost", function, Loses::yes, calls.at(function),
+                      [&, form = form, part = part](const std::string &name, uint32_t nth, VkResult result) {
+                          fail_alone(form, part, name, nth, result);
+                      });
+        }
     }
 }
 
 // As on most machines here; of the sample only what differs, which is how memory is had and filled.
 TEST(VulkanFaults, WhileMappedMemoryIsUsed)
 {
-    const std::vector<std::string> of_memory = {"vkCreateBuffer", "vkAllocateMemory", "vkBindBufferMemory", "vkMapMemory", "vkQueueSubmit"};
+    const std::vector<std::string> of_memory = {"vkCreateBuffer", "vkAllocateMemory", "vkBindBufferMemory",
+                                                "vkMapMemory",    "vkQueueSubmit",    "vkWaitSemaphores"};
     fail_while_used(kMapped, tries_all() ? fallible_functions() : of_memory);
 }
 
