@@ -35,7 +35,7 @@ def cases():
     for form, lanes, rows, widest in (("dot", 64, 1, 8), ("mul", 64, 1, 8), ("mul_texel", 8, 4, 4)):
         for cols in (1, widest):
             yield Case(f"q6_k {form.replace('_', ' ')}, {cols} token{'s' * (cols > 1)}", "matmul_dense_q6_k_" + form, [lanes, rows, cols], rows,
-                       cols, 64)
+                       cols, 256)  # a block
 
 
 KINDS = ("dot", "multiply", "add", "bits", "float", "load_buffer", "load_shared", "store_shared", "other")

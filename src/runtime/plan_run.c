@@ -26,7 +26,7 @@ typedef struct stage {
 struct tn_plan_run {
     tn_plan_run_params params;
     tn_plan_weights *weights; // [n_devices]
-    stage *stages;           // [plan->n_segments]
+    stage *stages;            // [plan->n_segments]
     uint32_t n_stages;
     float *hop;             // host memory for the widest hop or traced row set
     uint32_t *stage_poison; // [limits.n_tokens]

@@ -29,7 +29,8 @@ void tn_plan_weights_deinit(tn_plan_weights *weights)
 // Where the weight begins in an area, and where it ends.
 static tn_status fit(const tn_weight_area *area, const tn_weight_layout *layout, uint64_t *out_at, uint64_t *out_end)
 {
-    if (tn_ckd_round_up(area->size_bytes, layout->alignment_bytes, out_at) && tn_ckd_add(*out_at, layout->size_bytes, out_end)) return TN_OK;
+    if (tn_ckd_round_up(area->size_bytes, layout->alignment_bytes, out_at) && tn_ckd_add(*out_at, layout->size_bytes, out_end))
+        return TN_OK;
     return tn_fail(TN_BAD_FILE, "the model's weights are larger than any memory");
 }
 

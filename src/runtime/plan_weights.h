@@ -9,8 +9,8 @@
 typedef struct tn_weight_area {
     tn_buffer *buffer;
     uint64_t size_bytes;
-    bool is_kept;     // may be kept in a file
-    bool is_mapped;   // from a file: nothing to pack
+    bool is_kept;   // may be kept in a file
+    bool is_mapped; // from a file: nothing to pack
     tn_file_map map;
 } tn_weight_area;
 

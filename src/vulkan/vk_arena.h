@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 typedef struct tn_vk_span {
-    uint64_t n_words, at; // `at` once placed, a multiple of 64
+    uint64_t n_words, at;  // `at` once placed, a multiple of 64
     uint32_t birth, death; // groups, both of them included
 } tn_vk_span;
 

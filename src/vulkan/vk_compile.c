@@ -1,9 +1,9 @@
 // Compiles groups of nodes to dispatches: where each value lies, which shader runs with which constants over which grid.
 #include "vulkan/vk_compile.h"
-#include "vulkan/vk_program.h"
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "vulkan/vk_program.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -79,7 +79,9 @@ static tn_status touch_node(tn_vk_compiler *c, const tn_vk_group *group, uint32_
     for (uint32_t k = 0; k < 2; k++) {
         // What passes from node to node inside a group has no place.
         bool is_inner = false;
-        for (uint32_t i = 0; i < 3; i++) is_inner = is_inner || (group->nodes[i] != TN_NONE && group->nodes[i] != node && n->in[k] != TN_NONE && c->graph->nodes[group->nodes[i]].out == n->in[k]);
+        for (uint32_t i = 0; i < 3; i++)
+            is_inner = is_inner || (group->nodes[i] != TN_NONE && group->nodes[i] != node && n->in[k] != TN_NONE &&
+                                    c->graph->nodes[group->nodes[i]].out == n->in[k]);
         if (!is_inner && !(node == group->row)) TN_TRY(touch_input(c, n->in[k], time));
     }
     return TN_OK;
@@ -97,7 +99,8 @@ static tn_status place_group(tn_vk_compiler *c, const tn_vk_group *group, uint32
         if (group->nodes[0] != TN_NONE) TN_TRY(give_place(c, nodes[group->nodes[0]].out, true, time));
     } else {
         for (uint32_t i = 0; i < 3; i++) {
-            if (group->nodes[i] != TN_NONE) TN_TRY(give_place(c, nodes[group->nodes[i]].out, group->nodes[1] == TN_NONE && group->row == TN_NONE, time));
+            if (group->nodes[i] != TN_NONE)
+                TN_TRY(give_place(c, nodes[group->nodes[i]].out, group->nodes[1] == TN_NONE && group->row == TN_NONE, time));
         }
     }
     if (group->row != TN_NONE) TN_TRY(give_span(c, nodes[group->row].out, time));
@@ -122,7 +125,8 @@ static tn_status place_values(tn_vk_compiler *c)
     if (!tn_vk_arena_place(&c->arena, &words)) return tn_vk_bad_desc("its values do not fit into memory");
     if (words > c->device->limits.range_bytes / 4)
         return tn_fail(TN_UNSUPPORTED,
-                       "%s: steps of %u tokens need %" PRIu64 " MiB for their values; the device binds %" PRIu64 " MiB at most: use a smaller batch (-ub)",
+                       "%s: steps of %u tokens need %" PRIu64 " MiB for their values; the device binds %" PRIu64
+                       " MiB at most: use a smaller batch (-ub)",
                        c->device->name, (unsigned)c->list->n_tokens_max, words >> 18, c->device->limits.range_bytes >> 20);
     c->list->arena_words = words;
     for (uint32_t v = 0; v < c->graph->n_values; v++) {
@@ -173,11 +177,14 @@ static tn_status emit_copy(tn_vk_compiler *c, uint32_t value, bool is_in, tn_vk_
     d.grid.axes[2] = tn_vk_fixed(1);
     tn_vk_range *range = is_in ? &d.from : &d.to;
     *range = (tn_vk_range){.buffer = tap, .n_bytes = n_bytes};
-    if (is_in) d.from_outer = outer;
-    else d.to_outer = outer;
+    if (is_in)
+        d.from_outer = outer;
+    else
+        d.to_outer = outer;
     if (n_bytes > c->device->limits.range_bytes)
-        return tn_fail(TN_UNSUPPORTED, "%s: %u rows of %u values are more than the device binds at once (%" PRIu64 " MiB): use a smaller batch (-ub)",
-                       c->device->name, (unsigned)tn_vk_rows_max(c->list, shape->rows), (unsigned)shape->width, c->device->limits.range_bytes >> 20);
+        return tn_fail(
+            TN_UNSUPPORTED, "%s: %u rows of %u values are more than the device binds at once (%" PRIu64 " MiB): use a smaller batch (-ub)",
+            c->device->name, (unsigned)tn_vk_rows_max(c->list, shape->rows), (unsigned)shape->width, c->device->limits.range_bytes >> 20);
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
@@ -188,7 +195,8 @@ static tn_status emit_taps(tn_vk_compiler *c, uint32_t value)
         if (tap->value != value) continue;
         const tn_value *shape = &c->graph->values[value];
         if (shape->type != TN_VALUE_F32) return tn_vk_bad_desc("only f32 values can be tapped");
-        TN_TRY(tn_vk_buffer_check(&c->device->base, tap->buffer, 0, (uint64_t)tn_vk_rows_max(c->list, shape->rows) * shape->width * 4, "tap"));
+        TN_TRY(
+            tn_vk_buffer_check(&c->device->base, tap->buffer, 0, (uint64_t)tn_vk_rows_max(c->list, shape->rows) * shape->width * 4, "tap"));
         TN_TRY(emit_copy(c, value, false, TN_VK_NOT_OUTER, tn_vk_buffer_of(tap->buffer)));
     }
     return TN_OK;
@@ -219,7 +227,8 @@ static tn_status check_rows(const tn_vk_compiler *c)
         const tn_node *node = &c->graph->nodes[c->desc->first_node + i];
         TN_TRY(tn_vk_op_supported(&c->device->base, c->graph, node));
         for (uint32_t k = 0; k < 2; k++) {
-            if (node->in[k] != TN_NONE && node->in[k] >= c->graph->n_values) return tn_vk_bad_desc("a node reads a value that does not exist");
+            if (node->in[k] != TN_NONE && node->in[k] >= c->graph->n_values)
+                return tn_vk_bad_desc("a node reads a value that does not exist");
         }
         const bool reads_positions = node->op == TN_OP_ROPE || node->op == TN_OP_KV_APPEND || node->op == TN_OP_ATTENTION;
         if (reads_positions && c->graph->values[node->in[0]].rows == TN_ROWS_LOGITS)

@@ -156,13 +156,15 @@ static void apply_hooks(const tn_vk_hooks *hooks, tn_vk_device *device)
     device->fills_scratch = hooks->fills_scratch;
     if (hooks->n_row_threads) device->traits.n_row_threads = hooks->n_row_threads;
     if (hooks->job_work) device->job_work = hooks->job_work;
+    if (hooks->compiles_early) device->compiles_early = true;
     if (hooks->range_bytes_max) device->limits.range_bytes = at_most(device->limits.range_bytes, hooks->range_bytes_max);
-    if (hooks->allocation_bytes_max) device->limits.allocation_bytes = at_most(device->limits.allocation_bytes, hooks->allocation_bytes_max);
+    if (hooks->allocation_bytes_max)
+        device->limits.allocation_bytes = at_most(device->limits.allocation_bytes, hooks->allocation_bytes_max);
 }
 
 // Of software devices: a workgroup is one subgroup there, since meeting costs more than it gains.
 enum { TEXEL_ROW_THREADS = 8 };
-static const uint64_t JOB_WORK = (uint64_t)1 << 34; // a GPU that is reset after two seconds does a tenth of that in a second
+static const uint64_t JOB_WORK = (uint64_t)1 << 34; // a third of a second of a GPU that does 50 G products in one
 
 static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint32_t index)
 {
@@ -181,6 +183,7 @@ static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint3
     device->traits = facts.traits;
     device->log = host->log;
     device->job_work = JOB_WORK;
+    device->compiles_early = !device->traits.is_software;
     // What is bound as a storage buffer is bound as texels too.
     if (device->traits.use_texels) device->traits.n_row_threads = TEXEL_ROW_THREADS;
     if (device->traits.use_texels) device->limits.range_bytes = at_most(device->limits.range_bytes, device->limits.texel_elements * 16);

@@ -15,7 +15,7 @@ typedef struct tn_vk_limits {
     uint32_t n_groups;         // of a dispatch, in each dimension
     uint32_t shared_bytes;
     uint32_t subgroup_size;
-    uint32_t atom_bytes; // granularity of flushes of mapped memory
+    uint32_t atom_bytes;     // granularity of flushes of mapped memory
     uint64_t timestamp_mask; // valid bits of the queue's timestamps; 0: it has none
     float timestamp_ns;      // of one tick
 } tn_vk_limits;
@@ -48,7 +48,8 @@ typedef struct tn_vk_device {
     uint32_t queue_family;
     tn_vk_limits limits;
     tn_vk_traits traits;
-    uint64_t job_work; // products that a job has at most, as far as its dispatches can be parted
+    bool compiles_early; // shaders of all steps when a program is made
+    uint64_t job_work;   // products that a job has at most, as far as its dispatches can be parted
     tn_log log;
     bool maps_memory;                 // device memory that the host sees is mapped; false only in tests
     bool fills_scratch;               // programs' memory begins as NaN; true only in tests
@@ -86,7 +87,7 @@ typedef struct tn_vk_job {
     const VkCommandBuffer *commands;
     uint32_t n_commands;
 } tn_vk_job;
-enum { TN_VK_JOBS_MAX = 64 };
+enum { TN_VK_JOBS_MAX = 256 };
 
 // Submits up to TN_VK_JOBS_MAX jobs, one after another, in one call, and gives the timeline's value that the end of all signals.
 tn_status tn_vk_submit_jobs(tn_vk_device *device, const tn_vk_job *jobs, uint32_t n_jobs, uint64_t *out_value);

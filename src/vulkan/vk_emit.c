@@ -6,7 +6,7 @@
 
 // How shaders are cut to a device.
 enum {
-    TEXEL_GROUPS = 4,     // row groups of a lane: enough rows for the activations that it loads
+    TEXEL_GROUPS = 4,      // row groups of a lane: enough rows for the activations that it loads
     LANE_INVOCATIONS = 64, // of shaders in which a lane computes a whole row
     ATTENTION_INVOCATIONS = 128,
     COLS_FEW = 4,
@@ -36,7 +36,7 @@ static struct tn_vk_row_of row_of(const tn_vk_compiler *c, uint32_t value)
 }
 static struct tn_vk_step_at step_at(const tn_vk_compiler *c)
 {
-    return (struct tn_vk_step_at){c->step.copies, c->step.logit_rows, c->step.tokens, c->step.positions,
+    return (struct tn_vk_step_at){c->step.copies, c->step.logit_rows, c->step.tokens,     c->step.positions,
                                   c->step.seqs,   c->step.page_table, c->step.n_seq_pages};
 }
 // Nodes are numbered from 1 in the poison.
@@ -65,7 +65,8 @@ static tn_status find_weight(const tn_vk_compiler *c, uint32_t index, weight *ou
     const tn_weight_source *source = &c->graph->weights[index];
     out->packed = &c->desc->weights[index];
     TN_TRY(tn_vk_weight_shape_of(source, &out->shape));
-    return tn_vk_buffer_check(&c->device->base, out->packed->buffer, out->packed->offset_bytes, out->packed->layout.size_bytes, source->name);
+    return tn_vk_buffer_check(&c->device->base, out->packed->buffer, out->packed->offset_bytes, out->packed->layout.size_bytes,
+                              source->name);
 }
 
 // Binds `n_bytes` from byte `begin` of the weight on.
@@ -87,13 +88,13 @@ static void bind_texels(tn_vk_dispatch *d)
 
 // ---- embed ----
 
-static const char *const embed_shaders[] = {[TN_VK_LAYOUT_F32] = "embed_f32",   [TN_VK_LAYOUT_F16] = "embed_f16",   [TN_VK_LAYOUT_BF16] = "embed_bf16",
-                                            [TN_VK_LAYOUT_Q8_0] = "embed_q8_0", [TN_VK_LAYOUT_Q4_0] = "embed_q4_0", [TN_VK_LAYOUT_Q6_K] = "embed_q6_k"};
+static const char *const embed_shaders[] = {
+    [TN_VK_LAYOUT_F32] = "embed_f32",   [TN_VK_LAYOUT_F16] = "embed_f16",   [TN_VK_LAYOUT_BF16] = "embed_bf16",
+    [TN_VK_LAYOUT_Q8_0] = "embed_q8_0", [TN_VK_LAYOUT_Q4_0] = "embed_q4_0", [TN_VK_LAYOUT_Q6_K] = "embed_q6_k"};
 
 static struct tn_vk_dense_at dense_at(const tn_vk_weight_shape *shape)
 {
-    return (struct tn_vk_dense_at){
-        .n_units = shape->n_units, .interleave = shape->interleave, .n_blocks = shape->n_blocks};
+    return (struct tn_vk_dense_at){.n_units = shape->n_units, .interleave = shape->interleave, .n_blocks = shape->n_blocks};
 }
 
 // Rows that one binding holds, in whole row groups.
@@ -101,14 +102,16 @@ static tn_status rows_bound(const tn_vk_compiler *c, const tn_vk_weight_shape *s
 {
     const uint64_t groups = c->device->limits.range_bytes / (shape->group_words * 4);
     if (groups == 0)
-        return tn_fail(TN_UNSUPPORTED, "%s: rows of %u weights are more than the device binds at once", c->device->name, (unsigned)shape->n_cols);
+        return tn_fail(TN_UNSUPPORTED, "%s: rows of %u weights are more than the device binds at once", c->device->name,
+                       (unsigned)shape->n_cols);
     const uint64_t rows = groups * shape->interleave;
     *out_rows = rows < shape->n_rows ? (uint32_t)rows : shape->n_rows;
     return TN_OK;
 }
 
 // Binds rows [first, first + n) of a dense weight and, where they have some of their own, their scales: from the aligned place before them.
-static tn_status bind_rows(const tn_vk_compiler *c, const weight *w, uint32_t first, uint32_t n, struct tn_vk_dense_at *at, tn_vk_dispatch *d)
+static tn_status bind_rows(const tn_vk_compiler *c, const weight *w, uint32_t first, uint32_t n, struct tn_vk_dense_at *at,
+                           tn_vk_dispatch *d)
 {
     const uint64_t group = first / w->shape.interleave, n_groups = (n + w->shape.interleave - 1) / w->shape.interleave;
     TN_TRY(bind_weight(c, w, group * w->shape.group_words * 4, n_groups * w->shape.group_words * 4, &d->weights));
@@ -137,7 +140,11 @@ static tn_status emit_embed(tn_vk_compiler *c, const tn_vk_group *group)
                                        .node = poison_of(group->nodes[0]),
                                        .first_row = first,
                                        .n_rows = n};
-        tn_vk_dispatch d = {.shader = embed_shaders[w.shape.layout], .constants = {tn_vk_invocations(c)}, .n_constants = 1, .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
+        tn_vk_dispatch d = {.shader = embed_shaders[w.shape.layout],
+                            .constants = {tn_vk_invocations(c)},
+                            .n_constants = 1,
+                            .nodes = {group->nodes[0], TN_NONE, TN_NONE},
+                            .parts = {1}};
         d.grid = grid_of(tn_vk_per_row(TN_ROWS_TOKENS, 1), tn_vk_fixed(1), tn_vk_fixed(1));
         TN_TRY(bind_rows(c, &w, first, n, &p.w, &d));
         bind_out(c, node->out, &d);
@@ -148,7 +155,8 @@ static tn_status emit_embed(tn_vk_compiler *c, const tn_vk_group *group)
 
 // ---- rows ----
 
-static tn_status fill_row_params(const tn_vk_compiler *c, uint32_t index, struct tn_vk_row_params *out, uint32_t *out_op, tn_vk_range *gains)
+static tn_status fill_row_params(const tn_vk_compiler *c, uint32_t index, struct tn_vk_row_params *out, uint32_t *out_op,
+                                 tn_vk_range *gains)
 {
     const tn_node *node = node_of(c, index);
     const tn_vk_value *x = &c->values[node->in[0]], *y = &c->values[node->out];
@@ -175,7 +183,10 @@ static tn_status emit_row(tn_vk_compiler *c, const tn_vk_group *group)
 {
     const tn_node *node = node_of(c, group->nodes[0]);
     struct tn_vk_row_params p;
-    tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "row_quant_texel" : "row_quant", .n_constants = 3, .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
+    tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "row_quant_texel" : "row_quant",
+                        .n_constants = 3,
+                        .nodes = {group->nodes[0], TN_NONE, TN_NONE},
+                        .parts = {1}};
     TN_TRY(fill_row_params(c, group->nodes[0], &p, &d.constants[1], &d.weights));
     bind_texels(&d);
     d.constants[0] = tn_vk_invocations(c);
@@ -203,7 +214,8 @@ typedef struct ternary_form {
 // Tiles of the form "gemm": a power of two of invocations, each with some 4 x 4 results.
 static ternary_form gemm_form_of(const tn_vk_compiler *c, bool is_glu)
 {
-    return (ternary_form){"matmul_ternary_gemm_dot", tn_vk_invocations(c) < 64 ? 64 : tn_vk_invocations(c), GEMM_COLS, GEMM_GROUPS, (is_glu ? 8u : 16u) * GEMM_GROUPS};
+    return (ternary_form){"matmul_ternary_gemm_dot", tn_vk_invocations(c) < 64 ? 64 : tn_vk_invocations(c), GEMM_COLS, GEMM_GROUPS,
+                          (is_glu ? 8u : 16u) * GEMM_GROUPS};
 }
 
 static ternary_form ternary_form_of(const tn_vk_compiler *c, tn_rows rows, bool is_glu)
@@ -211,7 +223,8 @@ static ternary_form ternary_form_of(const tn_vk_compiler *c, tn_rows rows, bool 
     if (c->device->traits.use_dot && tn_vk_rows_max(c->list, rows) > COLS_MANY) return gemm_form_of(c, is_glu);
     if (c->device->traits.use_dot)
         return (ternary_form){"matmul_ternary_dot", tn_vk_invocations(c) < 16 ? 16 : tn_vk_invocations(c), cols_of(c), 0, 16};
-    ternary_form form = {c->device->traits.use_texels ? "matmul_ternary_mul_texel" : "matmul_ternary_mul", row_invocations(c), cols_of(c), 1, 0};
+    ternary_form form = {c->device->traits.use_texels ? "matmul_ternary_mul_texel" : "matmul_ternary_mul", row_invocations(c), cols_of(c),
+                         1, 0};
     if (by_texels(c)) form.groups = TEXEL_GROUPS;
     form.rows_block = 16 * form.groups * (form.invocations < 16 ? 1 : form.invocations / 16);
     return form;
@@ -419,7 +432,11 @@ static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_vk_group *group, c
                                    .node = poison_of(group->nodes[0]),
                                    .is_logits = rows_of(c, node->in[0]) == TN_ROWS_LOGITS,
                                    .logit_rows = c->step.logit_rows};
-    tn_vk_dispatch d = {.shader = dense_shaders[w->shape.layout][form], .constants = {row_invocations(c), rows, cols}, .n_constants = 3, .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
+    tn_vk_dispatch d = {.shader = dense_shaders[w->shape.layout][form],
+                        .constants = {row_invocations(c), rows, cols},
+                        .n_constants = 3,
+                        .nodes = {group->nodes[0], TN_NONE, TN_NONE},
+                        .parts = {1}};
     const uint32_t block = row_invocations(c) * rows;
     tn_vk_axis tokens = tn_vk_per_row(rows_of(c, node->in[0]), cols);
     tokens.first = slice->first_token;
@@ -447,12 +464,13 @@ static tn_status emit_dense(tn_vk_compiler *c, const tn_vk_group *group, uint32_
     if (g.n_words) TN_TRY(emit_quant_group(c, node, &g, (uint32_t)c->arena.spans[c->scratch[time]].at));
     const uint32_t n_tokens = tn_vk_rows_max(c->list, rows_of(c, node->out)), n_tokens_bound = out_rows_bound(c, node->out);
     if (n_tokens_bound == 0 && n_tokens > 0)
-        return tn_fail(TN_UNSUPPORTED, "%s: a row of %u outputs is more than the device binds at once", c->device->name, (unsigned)w.shape.n_rows);
+        return tn_fail(TN_UNSUPPORTED, "%s: a row of %u outputs is more than the device binds at once", c->device->name,
+                       (unsigned)w.shape.n_rows);
     // Offsets of bindings are multiples of the device's alignment: whole 64 rows of tokens are, whatever the width.
     const uint32_t step = n_tokens_bound < n_tokens ? n_tokens_bound / 64 * 64 : n_tokens;
     if (step == 0 && n_tokens > 0)
-        return tn_fail(TN_UNSUPPORTED, "%s: 64 rows of %u outputs are more than the device binds at once: ask for fewer rows of logits", c->device->name,
-                       (unsigned)w.shape.n_rows);
+        return tn_fail(TN_UNSUPPORTED, "%s: 64 rows of %u outputs are more than the device binds at once: ask for fewer rows of logits",
+                       c->device->name, (unsigned)w.shape.n_rows);
     for (uint32_t token = 0; token < n_tokens; token += step) {
         for (uint32_t row = 0; row < w.shape.n_rows; row += n_bound) {
             const dense_slice slice = {.first_row = row,
@@ -473,7 +491,9 @@ static tn_status bind_kv(const tn_vk_compiler *c, int32_t layer, tn_vk_range *ou
     const uint64_t page = tn_kv_page_layer_bytes(c->graph->n_kv_heads, c->graph->head_dim);
     const uint64_t n_bytes = page * c->desc->limits.n_kv_pages;
     if (n_bytes > c->device->limits.range_bytes)
-        return tn_fail(TN_UNSUPPORTED, "%s: a layer's KV cache of %llu MiB has to be bound whole; the device binds %llu MiB at most: use a shorter context or fewer sequences",
+        return tn_fail(TN_UNSUPPORTED,
+                       "%s: a layer's KV cache of %llu MiB has to be bound whole; the device binds %llu MiB at most: use a shorter context "
+                       "or fewer sequences",
                        c->device->name, (unsigned long long)(n_bytes >> 20), (unsigned long long)(c->device->limits.range_bytes >> 20));
     *out = (tn_vk_range){tn_vk_buffer_of(c->desc->kv), (uint64_t)(uint32_t)(layer - c->desc->first_layer) * n_bytes, n_bytes};
     return TN_OK;
@@ -488,7 +508,11 @@ static tn_status emit_rope(tn_vk_compiler *c, const tn_vk_group *group)
     tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "rope_append_texel" : "rope_append",
                         .constants = {row_invocations(c), head_dim % 8 == 0},
                         .n_constants = 2,
-                         .nodes = {q ? group->nodes[0] : k ? group->nodes[1] : group->nodes[2], TN_NONE, TN_NONE}, .parts = {1}};
+                        .nodes = {q   ? group->nodes[0]
+                                  : k ? group->nodes[1]
+                                      : group->nodes[2],
+                                  TN_NONE, TN_NONE},
+                        .parts = {1}};
     p.a_qk = (uint32_t)tn_kv_a_qk(head_dim);
     p.recip_a_qk = (float)(1.0 / p.a_qk);
     if (turned) {
@@ -561,7 +585,8 @@ static tn_status emit_attention(tn_vk_compiler *c, const tn_vk_group *group, uin
     tn_vk_dispatch d = {.shader = names[is_split][texels],
                         .constants = {at_most(tn_vk_invocations(c), ATTENTION_INVOCATIONS), head_dim, p.n_heads / n_kv_heads, by_units},
                         .n_constants = 4,
-                        .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
+                        .nodes = {group->nodes[0], TN_NONE, TN_NONE},
+                        .parts = {1}};
     const tn_vk_axis chunks = {.by = TN_VK_PER_CHUNKS, .divisor = 1, .n_max = UINT32_MAX};
     d.grid = grid_of(is_split ? chunks : tn_vk_fixed(1), tn_vk_fixed(n_kv_heads), tn_vk_per_row(TN_ROWS_TOKENS, 1));
     if (is_split && c->list->n_counters < c->list->n_tokens_max * n_kv_heads) c->list->n_counters = c->list->n_tokens_max * n_kv_heads;
@@ -589,7 +614,11 @@ static tn_status emit_element(tn_vk_compiler *c, const tn_vk_group *group)
                                      .node = poison_of(group->nodes[0]),
                                      .row = row_of(c, node->in[0])};
     const uint32_t op = node->op == TN_OP_ADD ? 0 : node->p.glu.kind == TN_GLU_RELU2 ? 1 : 2;
-    tn_vk_dispatch d = {.shader = "elementwise", .constants = {invocations, op}, .n_constants = 2, .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
+    tn_vk_dispatch d = {.shader = "elementwise",
+                        .constants = {invocations, op},
+                        .n_constants = 2,
+                        .nodes = {group->nodes[0], TN_NONE, TN_NONE},
+                        .parts = {1}};
     d.grid = grid_of(tn_vk_fixed((n + invocations - 1) / invocations), tn_vk_per_row(rows_of(c, node->out), 1), tn_vk_fixed(1));
     bind_out(c, node->out, &d);
     return tn_vk_emit(c, &d, &p, sizeof p);
@@ -606,8 +635,13 @@ static tn_status emit_copy(tn_vk_compiler *c, const tn_vk_group *group)
                                   .y_stride = y->stride,
                                   .by_logits = rows_of(c, node->in[0]) == TN_ROWS_TOKENS && rows_of(c, node->out) == TN_ROWS_LOGITS,
                                   .logit_rows = c->step.logit_rows};
-    tn_vk_dispatch d = {.shader = "copy_rows", .constants = {tn_vk_invocations(c)}, .n_constants = 1, .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
-    d.grid = grid_of(tn_vk_fixed((p.n + tn_vk_invocations(c) - 1) / tn_vk_invocations(c)), tn_vk_per_row(rows_of(c, node->out), 1), tn_vk_fixed(1));
+    tn_vk_dispatch d = {.shader = "copy_rows",
+                        .constants = {tn_vk_invocations(c)},
+                        .n_constants = 1,
+                        .nodes = {group->nodes[0], TN_NONE, TN_NONE},
+                        .parts = {1}};
+    d.grid = grid_of(tn_vk_fixed((p.n + tn_vk_invocations(c) - 1) / tn_vk_invocations(c)), tn_vk_per_row(rows_of(c, node->out), 1),
+                     tn_vk_fixed(1));
     bind_out(c, node->out, &d);
     return tn_vk_emit(c, &d, &p, sizeof p);
 }

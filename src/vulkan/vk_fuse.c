@@ -97,8 +97,10 @@ static void add_siblings(const fuser *f, uint32_t node, tn_vk_group *group)
     for (uint32_t i = node + 1; i < f->end && i <= node + LOOK_AHEAD && n < 3; i++) {
         if (!is_ternary_of(f, i, f->nodes[node].in[0], f->nodes[node].layer)) continue;
         group->nodes[n] = i;
-        if (can_bind(f, group->nodes, n + 1)) n++;
-        else group->nodes[n] = TN_NONE;
+        if (can_bind(f, group->nodes, n + 1))
+            n++;
+        else
+            group->nodes[n] = TN_NONE;
     }
 }
 
@@ -132,10 +134,18 @@ static bool add_append(const fuser *f, uint32_t node, tn_vk_group *group)
 static tn_vk_group group_of(const fuser *f, uint32_t node)
 {
     static const tn_vk_group_kind kinds[TN_OP_COUNT_] = {
-        [TN_OP_EMBED] = TN_VK_GROUP_EMBED,         [TN_OP_NORM_QUANT] = TN_VK_GROUP_ROW,          [TN_OP_QUANT] = TN_VK_GROUP_ROW,
-        [TN_OP_NORM] = TN_VK_GROUP_ROW,            [TN_OP_MATMUL_TERNARY] = TN_VK_GROUP_TERNARY,  [TN_OP_MATMUL_DENSE] = TN_VK_GROUP_DENSE,
-        [TN_OP_ROPE] = TN_VK_GROUP_ROPE,           [TN_OP_KV_APPEND] = TN_VK_GROUP_ROPE,          [TN_OP_ATTENTION] = TN_VK_GROUP_ATTENTION,
-        [TN_OP_GLU] = TN_VK_GROUP_ELEMENT,         [TN_OP_ADD] = TN_VK_GROUP_ELEMENT,             [TN_OP_COPY] = TN_VK_GROUP_COPY,
+        [TN_OP_EMBED] = TN_VK_GROUP_EMBED,
+        [TN_OP_NORM_QUANT] = TN_VK_GROUP_ROW,
+        [TN_OP_QUANT] = TN_VK_GROUP_ROW,
+        [TN_OP_NORM] = TN_VK_GROUP_ROW,
+        [TN_OP_MATMUL_TERNARY] = TN_VK_GROUP_TERNARY,
+        [TN_OP_MATMUL_DENSE] = TN_VK_GROUP_DENSE,
+        [TN_OP_ROPE] = TN_VK_GROUP_ROPE,
+        [TN_OP_KV_APPEND] = TN_VK_GROUP_ROPE,
+        [TN_OP_ATTENTION] = TN_VK_GROUP_ATTENTION,
+        [TN_OP_GLU] = TN_VK_GROUP_ELEMENT,
+        [TN_OP_ADD] = TN_VK_GROUP_ELEMENT,
+        [TN_OP_COPY] = TN_VK_GROUP_COPY,
     };
     tn_vk_group group = {.kind = kinds[f->nodes[node].op], .nodes = {node, TN_NONE, TN_NONE}, .behind = TN_NONE, .row = TN_NONE};
     switch (f->nodes[node].op) {

@@ -11,8 +11,8 @@
 typedef enum tn_vk_count { TN_VK_FIXED, TN_VK_PER_TOKENS, TN_VK_PER_LOGITS, TN_VK_PER_CHUNKS, TN_VK_PER_COPIES } tn_vk_count;
 typedef struct tn_vk_axis {
     tn_vk_count by;
-    uint32_t n;              // FIXED: the number
-    uint32_t divisor;        // else: workgroups = ceil((what the step has of it, from `first` on, at most `n_max`) / divisor)
+    uint32_t n;       // FIXED: the number
+    uint32_t divisor; // else: workgroups = ceil((what the step has of it, from `first` on, at most `n_max`) / divisor)
     uint32_t first, n_max;
 } tn_vk_axis;
 
@@ -38,9 +38,9 @@ typedef struct tn_vk_dispatch {
     // Whose time it is: nodes of the graph and how they share it; TN_NONE: nobody's.
     uint32_t nodes[3], parts[3];
     tn_vk_range weights, kv;
-    tn_vk_range weights_texels; // what the first texel binding holds: of attention the KV pages
-    tn_vk_range from; // bound in place of the arena for reading: copies from outside
-    tn_vk_range to;   // bound for what the op stores; NULL: the arena
+    tn_vk_range weights_texels;       // what the first texel binding holds: of attention the KV pages
+    tn_vk_range from;                 // bound in place of the arena for reading: copies from outside
+    tn_vk_range to;                   // bound for what the op stores; NULL: the arena
     tn_vk_outer from_outer, to_outer; // the submit's buffers; `offset_bytes` and `n_bytes` of the range count
 } tn_vk_dispatch;
 
@@ -54,12 +54,13 @@ typedef struct tn_vk_list {
 
     // Recorded, when first submitted and when the submit's buffers are others than the last time.
     VkCommandBuffer parts[TN_VK_JOBS_MAX]; // in the order of the dispatches
+    uint64_t parts_work[TN_VK_JOBS_MAX];   // products of each in a step of n_tokens_max tokens
     uint32_t n_parts;
     VkDescriptorPool descriptors;
     VkBufferView *views; // owned
     uint32_t n_views;
-    uint32_t *grid_slots;     // owned, [n_dispatches]: which set of indirect arguments; TN_NONE: the grid is fixed
-    VkQueryPool times; // of programs that keep statistics: a timestamp before the first dispatch and behind each
+    uint32_t *grid_slots;           // owned, [n_dispatches]: which set of indirect arguments; TN_NONE: the grid is fixed
+    VkQueryPool times;              // of programs that keep statistics: a timestamp before the first dispatch and behind each
     uint64_t in_serial, out_serial; // of those buffers; 0: none
     bool is_recorded;
 } tn_vk_list;

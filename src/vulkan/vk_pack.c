@@ -16,7 +16,8 @@ static tn_vk_layout layout_of(const tn_weight_source *source)
 {
     if (source->kind == TN_WEIGHT_TERNARY) return TN_VK_LAYOUT_TERNARY;
     if (source->kind == TN_WEIGHT_TABLE) return TN_VK_LAYOUT_TABLE;
-    if (source->n_rows == 1 && tn_dtype_get(source->dtype)->block_elements == 1) return TN_VK_LAYOUT_F32; // gains, which shaders read as f32
+    if (source->n_rows == 1 && tn_dtype_get(source->dtype)->block_elements == 1)
+        return TN_VK_LAYOUT_F32; // gains, which shaders read as f32
     switch (source->dtype) {
     case TN_DTYPE_F16: return TN_VK_LAYOUT_F16;
     case TN_DTYPE_BF16: return TN_VK_LAYOUT_BF16;

@@ -112,7 +112,10 @@ static tn_status compile_copies(tn_vk_program *program, const tn_program_desc *d
         const uint64_t n = desc->n_layers - first < n_bound ? desc->n_layers - first : n_bound;
         TN_TRY(tn_grow(&list->dispatches, &list->capacity, (size_t)list->n_dispatches + 1, sizeof *list->dispatches));
         tn_vk_dispatch *d = &list->dispatches[list->n_dispatches++];
-        *d = (tn_vk_dispatch){.shader = "copy_pages", .constants = {program->device->traits.n_row_threads}, .n_constants = 1, .nodes = {TN_NONE, TN_NONE, TN_NONE}};
+        *d = (tn_vk_dispatch){.shader = "copy_pages",
+                              .constants = {program->device->traits.n_row_threads},
+                              .n_constants = 1,
+                              .nodes = {TN_NONE, TN_NONE, TN_NONE}};
         d->n_params = sizeof p / 4;
         memcpy(d->params, &p, sizeof p);
         d->kv = (tn_vk_range){tn_vk_buffer_of(desc->kv), first * layer, n * layer};
@@ -140,7 +143,7 @@ static tn_status compile_lists(tn_vk_program *program, const tn_program_desc *de
 // long, and is needed for so few lists, that it is left for the first step of each.
 static tn_status make_pipelines(tn_vk_program *program)
 {
-    for (uint32_t i = 0; !program->device->traits.is_software && i < N_LISTS; i++) {
+    for (uint32_t i = 0; program->device->compiles_early && i < N_LISTS; i++) {
         for (uint32_t d = 0; d < program->lists[i].n_dispatches; d++) {
             const tn_vk_dispatch *dispatch = &program->lists[i].dispatches[d];
             VkPipeline pipeline;
@@ -280,7 +283,8 @@ void tn_vk_program_destroy(tn_program *base)
 uint64_t tn_vk_program_scratch_bytes(const tn_program *base)
 {
     const tn_vk_program *program = (const tn_vk_program *)base;
-    return program->arena->base.size_bytes + program->step->base.size_bytes + program->state->base.size_bytes + program->poison_host->base.size_bytes;
+    return program->arena->base.size_bytes + program->step->base.size_bytes + program->state->base.size_bytes +
+           program->poison_host->base.size_bytes;
 }
 
 // ---- submits ----
@@ -306,13 +310,15 @@ static tn_status write_step(tn_vk_program *program, const tn_step *step)
     memcpy(host, step, (size_t)tn_step_n_words(step, &program->step_layout) * 4);
     for (uint32_t i = 0; i < program->grids.n_grids; i++) {
         const tn_vk_axis *axes = program->grids.grids[i].axes;
-        const indirect_args args = {workgroups(program, &axes[0], step), workgroups(program, &axes[1], step), workgroups(program, &axes[2], step)};
+        const indirect_args args = {workgroups(program, &axes[0], step), workgroups(program, &axes[1], step),
+                                    workgroups(program, &axes[2], step)};
         memcpy(host + program->args_offset + i * sizeof args, &args, sizeof args);
     }
     return tn_vk_memory_flush(program->step_host);
 }
 
-static tn_status check_border(const tn_vk_program *program, const tn_buffer *buffer, tn_rows rows, uint64_t row_bytes, const tn_step *step, const char *what)
+static tn_status check_border(const tn_vk_program *program, const tn_buffer *buffer, tn_rows rows, uint64_t row_bytes, const tn_step *step,
+                              const char *what)
 {
     const uint64_t n = rows == TN_ROWS_LOGITS ? step->n_logits : step->n_tokens;
     return tn_vk_buffer_check(&program->device->base, buffer, 0, n * row_bytes, what);
@@ -320,7 +326,8 @@ static tn_status check_border(const tn_vk_program *program, const tn_buffer *buf
 
 static tn_status check_submit(tn_vk_program *program, const tn_submit *submit)
 {
-    if (program->is_in_flight) return tn_fail(TN_INVALID_ARGUMENT, "the program's last submit is still in flight: wait for its fence first");
+    if (program->is_in_flight)
+        return tn_fail(TN_INVALID_ARGUMENT, "the program's last submit is still in flight: wait for its fence first");
     if (!submit->poison) return tn_fail(TN_INVALID_ARGUMENT, "submit: there is no place for the poison of its tokens");
     if (program->in_value != TN_NONE) {
         if (submit->in == submit->out) return tn_fail(TN_INVALID_ARGUMENT, "submit: input and output are the same buffer");
@@ -341,7 +348,8 @@ static tn_status ready_list(tn_vk_program *program, const tn_submit *submit, tn_
 {
     const tn_vk_buffer *in = program->in_value == TN_NONE ? NULL : tn_vk_buffer_of(submit->in), *out = tn_vk_buffer_of(submit->out);
     if (list->is_recorded && list->in_serial == (in ? in->serial : 0) && list->out_serial == out->serial) return TN_OK;
-    const tn_vk_bound bound = {program->step, program->arena, program->state, program->args_offset, program->stats && program->stats->node_ns};
+    const tn_vk_bound bound = {program->step, program->arena, program->state, program->args_offset,
+                               program->stats && program->stats->node_ns};
     TN_TRY(tn_vk_record(program->device, program->pool, &bound, in, out, list));
     list->in_serial = in ? in->serial : 0;
     list->out_serial = out->serial;
@@ -351,23 +359,36 @@ static tn_status ready_list(tn_vk_program *program, const tn_submit *submit, tn_
 static tn_status ready_copies(tn_vk_program *program)
 {
     const tn_vk_bound bound = {program->step, program->arena, program->state, program->args_offset, false};
-    return program->copies_list.is_recorded ? TN_OK : tn_vk_record(program->device, program->pool, &bound, NULL, NULL, &program->copies_list);
+    return program->copies_list.is_recorded ? TN_OK
+                                            : tn_vk_record(program->device, program->pool, &bound, NULL, NULL, &program->copies_list);
 }
 
-// Gives the device what the step needs: the list's parts, each a job of its own, with what comes before the first and behind the last.
-static tn_status submit_step(tn_vk_program *program, const tn_vk_list *list, bool has_copies)
+// Products of a part in a step of that many tokens.
+static uint64_t work_of_part(const tn_vk_list *list, uint32_t part, uint32_t n_tokens)
+{
+    return list->parts_work[part] / list->n_tokens_max * n_tokens;
+}
+
+// Gives the device what the step needs: the list's parts, as many to a job as the step's tokens allow, with what comes before the first and
+// behind the last.
+static tn_status submit_step(tn_vk_program *program, const tn_vk_list *list, uint32_t n_tokens, bool has_copies)
 {
     VkCommandBuffer commands[TN_VK_JOBS_MAX + 3] = {program->begin};
     tn_vk_job jobs[TN_VK_JOBS_MAX];
-    uint32_t n = 1, first = 0;
+    uint32_t n = 1, first = 0, n_jobs = 0;
+    uint64_t work = 0;
     if (has_copies) commands[n++] = program->copies_list.parts[0];
     for (uint32_t i = 0; i < list->n_parts; i++) {
+        const bool is_last = i + 1 == list->n_parts;
         commands[n++] = list->parts[i];
-        if (i + 1 == list->n_parts) commands[n++] = program->end;
-        jobs[i] = (tn_vk_job){commands + first, n - first};
+        work += work_of_part(list, i, n_tokens);
+        if (is_last) commands[n++] = program->end;
+        if (!is_last && work + work_of_part(list, i + 1, n_tokens) <= program->device->job_work) continue;
+        jobs[n_jobs++] = (tn_vk_job){commands + first, n - first};
         first = n;
+        work = 0;
     }
-    return tn_vk_submit_jobs(program->device, jobs, list->n_parts, &program->fence);
+    return tn_vk_submit_jobs(program->device, jobs, n_jobs, &program->fence);
 }
 
 tn_status tn_vk_program_submit(tn_program *base, const tn_submit *submit, tn_fence *out_fence)
@@ -383,7 +404,7 @@ tn_status tn_vk_program_submit(tn_program *base, const tn_submit *submit, tn_fen
     TN_TRY(ready_list(program, submit, list));
     if (has_copies) TN_TRY(ready_copies(program));
     TN_TRY(write_step(program, submit->step));
-    TN_TRY(submit_step(program, list, has_copies));
+    TN_TRY(submit_step(program, list, step.n_tokens, has_copies));
     program->n_tokens = step.n_tokens;
     program->poison = submit->poison;
     program->list = list;

@@ -5,7 +5,10 @@
 
 #include <string.h>
 
-enum { N_STORAGE = 6, N_TEXELS = 2 }; // bindings of shaders/common.glsl: texels of the weights (attention: of the KV pages), then of the arena
+enum {
+    N_STORAGE = 6,
+    N_TEXELS = 2
+}; // bindings of shaders/common.glsl: texels of the weights (attention: of the KV pages), then of the arena
 
 static bool same_axis(const tn_vk_axis *a, const tn_vk_axis *b)
 {
@@ -45,8 +48,8 @@ void tn_vk_barrier(tn_vk_device *device, VkCommandBuffer commands)
                                      .dstAccessMask = written | VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT |
                                                       VK_ACCESS_INDIRECT_COMMAND_READ_BIT | VK_ACCESS_HOST_READ_BIT};
     const VkPipelineStageFlags work = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
-    device->vk.vkCmdPipelineBarrier(commands, work, work | VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier, 0,
-                                    NULL, 0, NULL);
+    device->vk.vkCmdPipelineBarrier(commands, work, work | VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT | VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier,
+                                    0, NULL, 0, NULL);
 }
 
 tn_status tn_vk_begin(tn_vk_device *device, VkCommandPool pool, VkCommandBuffer *commands)
@@ -55,7 +58,8 @@ tn_status tn_vk_begin(tn_vk_device *device, VkCommandPool pool, VkCommandBuffer 
                                                   .commandPool = pool,
                                                   .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
                                                   .commandBufferCount = 1};
-    if (!*commands) TN_TRY(TN_VK_CHECK(device->vk.vkAllocateCommandBuffers(device->handle, &allocate, commands), "vkAllocateCommandBuffers"));
+    if (!*commands)
+        TN_TRY(TN_VK_CHECK(device->vk.vkAllocateCommandBuffers(device->handle, &allocate, commands), "vkAllocateCommandBuffers"));
     const VkCommandBufferBeginInfo begin = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
     return TN_VK_CHECK(device->vk.vkBeginCommandBuffer(*commands, &begin), "vkBeginCommandBuffer");
 }
@@ -70,7 +74,8 @@ static VkCommandBuffer commands_of(const tn_vk_list *list) { return list->parts[
 
 static tn_status create_descriptors(tn_vk_device *device, tn_vk_list *list)
 {
-    if (list->descriptors) return TN_VK_CHECK(device->vk.vkResetDescriptorPool(device->handle, list->descriptors, 0), "vkResetDescriptorPool");
+    if (list->descriptors)
+        return TN_VK_CHECK(device->vk.vkResetDescriptorPool(device->handle, list->descriptors, 0), "vkResetDescriptorPool");
     const VkDescriptorPoolSize sizes[] = {{VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, N_STORAGE * list->n_dispatches},
                                           {VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, N_TEXELS * list->n_dispatches}};
     const VkDescriptorPoolCreateInfo info = {
@@ -111,7 +116,8 @@ static tn_vk_range within(const tn_vk_range *range)
 }
 
 // The range of an outer buffer, or the arena where the dispatch names none.
-static tn_vk_range resolve(const tn_vk_range *range, tn_vk_outer outer, const tn_vk_buffer *in, const tn_vk_buffer *out, const tn_vk_range *arena)
+static tn_vk_range resolve(const tn_vk_range *range, tn_vk_outer outer, const tn_vk_buffer *in, const tn_vk_buffer *out,
+                           const tn_vk_range *arena)
 {
     tn_vk_range found = *range;
     if (outer == TN_VK_OUTER_IN) found.buffer = in;
@@ -121,8 +127,8 @@ static tn_vk_range resolve(const tn_vk_range *range, tn_vk_outer outer, const tn
 }
 
 // Every binding is bound: to the arena where the dispatch has nothing for it and its shader does not look.
-static tn_status write_set(tn_vk_device *device, const tn_vk_bound *bound, const tn_vk_buffer *in, const tn_vk_buffer *out, tn_vk_list *list,
-                           const tn_vk_dispatch *d, VkDescriptorSet set)
+static tn_status write_set(tn_vk_device *device, const tn_vk_bound *bound, const tn_vk_buffer *in, const tn_vk_buffer *out,
+                           tn_vk_list *list, const tn_vk_dispatch *d, VkDescriptorSet set)
 {
     const tn_vk_range whole_arena = {bound->arena, 0, bound->arena->base.size_bytes}; // of a list without values too: never empty
     const tn_vk_range storage[N_STORAGE] = {{bound->step, 0, bound->args_offset},
@@ -159,8 +165,8 @@ static tn_status write_set(tn_vk_device *device, const tn_vk_bound *bound, const
     return TN_OK;
 }
 
-static tn_status record_dispatch(tn_vk_device *device, const tn_vk_bound *bound, const tn_vk_buffer *in, const tn_vk_buffer *out, tn_vk_list *list,
-                                 uint32_t index)
+static tn_status record_dispatch(tn_vk_device *device, const tn_vk_bound *bound, const tn_vk_buffer *in, const tn_vk_buffer *out,
+                                 tn_vk_list *list, uint32_t index)
 {
     const tn_vk_dispatch *d = &list->dispatches[index];
     const VkDescriptorSetAllocateInfo allocate = {.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO,
@@ -179,7 +185,8 @@ static tn_status record_dispatch(tn_vk_device *device, const tn_vk_bound *bound,
     if (list->grid_slots[index] == TN_NONE) {
         device->vk.vkCmdDispatch(commands_of(list), d->grid.axes[0].n, d->grid.axes[1].n, d->grid.axes[2].n);
     } else {
-        device->vk.vkCmdDispatchIndirect(commands_of(list), bound->step->handle, bound->args_offset + (uint64_t)list->grid_slots[index] * 12);
+        device->vk.vkCmdDispatchIndirect(commands_of(list), bound->step->handle,
+                                         bound->args_offset + (uint64_t)list->grid_slots[index] * 12);
     }
     return TN_OK;
 }
@@ -188,8 +195,11 @@ static tn_status create_times(tn_vk_device *device, tn_vk_list *list)
 {
     const VkQueryPoolCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO, .queryType = VK_QUERY_TYPE_TIMESTAMP, .queryCount = list->n_dispatches + 1};
+    VkQueryPool times; // what a failed call leaves in it is not said anywhere
     if (list->times) return TN_OK;
-    return TN_VK_CHECK(device->vk.vkCreateQueryPool(device->handle, &info, NULL, &list->times), "vkCreateQueryPool");
+    TN_TRY(TN_VK_CHECK(device->vk.vkCreateQueryPool(device->handle, &info, NULL, &times), "vkCreateQueryPool"));
+    list->times = times;
+    return TN_OK;
 }
 
 static void write_time(tn_vk_device *device, const tn_vk_list *list, uint32_t index)
@@ -254,6 +264,7 @@ tn_status tn_vk_record(tn_vk_device *device, VkCommandPool pool, const tn_vk_bou
         if (i == 0 && list->times) device->vk.vkCmdResetQueryPool(commands_of(list), list->times, 0, list->n_dispatches + 1);
         if (i == 0) write_time(device, list, 0);
         work = (begins ? 0 : work) + list->dispatches[i].work;
+        list->parts_work[list->n_parts - 1] = work;
         const tn_status status = record_dispatch(device, bound, in, out, list, i);
         if (status != TN_OK) {
             (void)device->vk.vkEndCommandBuffer(commands_of(list)); // what is being recorded cannot be begun again

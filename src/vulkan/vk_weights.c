@@ -38,8 +38,8 @@ tn_status tn_vk_weight_pack(tn_device *device, const tn_weight_source *source, t
     pack_target target = {buffer, offset_bytes};
     TN_TRY(tn_vk_weight_shape_of(source, &shape));
     if (offset_bytes % ALIGNMENT != 0)
-        return tn_fail(TN_INVALID_ARGUMENT, "%s: packed at byte %llu, which is no multiple of %d", source->name, (unsigned long long)offset_bytes,
-                       ALIGNMENT);
+        return tn_fail(TN_INVALID_ARGUMENT, "%s: packed at byte %llu, which is no multiple of %d", source->name,
+                       (unsigned long long)offset_bytes, ALIGNMENT);
     TN_TRY(tn_vk_buffer_check(device, buffer, offset_bytes, shape.n_words * 4, source->name));
     return tn_vk_pack_all(&shape, source, 0, write_words, &target);
 }

@@ -219,12 +219,9 @@ Result output_buffers_come_and_go(const Target &target)
 std::vector<Case> interface_cases()
 {
     return {
-        {"BuffersAreZeroKeepBytesAndCheckRanges", buffers},
-        {"MappedBuffersAreReadOnly", mapped_buffers},
-        {"ADeviceDescribesItselfAndItsKernels", describes_itself},
-        {"OpsAreSupportedOrRefusedWithAReason", every_op_is_supported},
-        {"OutputBuffersComeAndGo", output_buffers_come_and_go},
-        {"BadStepsAreRefused", refuses_bad_steps},
+        {"BuffersAreZeroKeepBytesAndCheckRanges", buffers},        {"MappedBuffersAreReadOnly", mapped_buffers},
+        {"ADeviceDescribesItselfAndItsKernels", describes_itself}, {"OpsAreSupportedOrRefusedWithAReason", every_op_is_supported},
+        {"OutputBuffersComeAndGo", output_buffers_come_and_go},    {"BadStepsAreRefused", refuses_bad_steps},
         {"BadProgramsAreRefused", refuses_bad_programs},
     };
 }

@@ -46,12 +46,12 @@ struct Target {
     const tn_backend *backend = nullptr;
     uint32_t index = 0;
     uint32_t n_threads = 0;
-    std::string isa = {};         // "": no limit
-    std::string packing = {};     // of a CPU's ternary weights; "": as it chooses
-    std::string skip = {};        // of a CPU, what squared ReLU makes 0: "on", "off"; "": as it chooses
-    std::string kernels = {};     // form of a Vulkan device's kernels; "": as it chooses
-    VulkanHooks vulkan = {}; // what is made of a Vulkan device
-    bool is_thorough = true; // runs every shape of every case; else some of each kind
+    std::string isa = {};     // "": no limit
+    std::string packing = {}; // of a CPU's ternary weights; "": as it chooses
+    std::string skip = {};    // of a CPU, what squared ReLU makes 0: "on", "off"; "": as it chooses
+    std::string kernels = {}; // form of a Vulkan device's kernels; "": as it chooses
+    VulkanHooks vulkan = {};  // what is made of a Vulkan device
+    bool is_thorough = true;  // runs every shape of every case; else some of each kind
 };
 
 // A device that is open, and all that was said of its host.

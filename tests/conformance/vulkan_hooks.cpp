@@ -21,6 +21,8 @@ const tn_vk_hooks *vulkan_hooks_of(const VulkanHooks &hooks)
     made.range_bytes_max = hooks.range_bytes_max;
     made.n_row_threads = hooks.n_row_threads;
     made.force_staging = hooks.force_staging;
+    made.job_work = hooks.job_work;
+    made.compiles_early = hooks.compiles_early;
     kept.push_back(made);
     return &kept.back();
 }

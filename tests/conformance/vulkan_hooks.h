@@ -15,6 +15,8 @@ struct VulkanHooks {
     uint64_t range_bytes_max = 0; // 0: the driver's
     uint32_t n_row_threads = 0;   // 0: by the device
     bool force_staging = false;
+    uint64_t job_work = 0; // 0: as usual
+    bool compiles_early = false;
 };
 
 // Lives until the program ends. NULL in builds without Vulkan.

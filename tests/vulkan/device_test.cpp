@@ -311,14 +311,12 @@ TEST(Waiting, ThatTakesTooLongIsALostDevice)
     const OpenDevice device(host);
     layer.fail("vkWaitSemaphores", 1, VK_TIMEOUT);
     EXPECT_EQ(tn_vk_wait(device.vk(), 0), TN_DEVICE_LOST);
-    EXPECT_EQ(last_error(), "DEVICE_LOST vulkan0 did not finish a step in ten minutes: use shorter steps, or another device");
+    EXPECT_EQ(last_error(), "DEVICE_LOST vulkan0 did not finish a step in ten minutes (VK_TIMEOUT): use shorter steps, or another device");
     EXPECT_EQ(tn_error_last()->native_code, VK_TIMEOUT);
-    EXPECT_EQ(tn_vk_wait(device.vk(), 0), TN_OK);
-    layer.fail("vkWaitSemaphores", 1, VK_ERROR_DEVICE_LOST);
-    EXPECT_EQ(tn_vk_wait(device.vk(), 0), TN_DEVICE_LOST);
+    EXPECT_EQ(tn_vk_wait(device.vk(), 0), TN_DEVICE_LOST) << "what is lost stays lost";
     EXPECT_EQ(last_error(),
-              "DEVICE_LOST Vulkan: vkWaitSemaphores failed with VK_ERROR_DEVICE_LOST (-4): close the device and open it again; "
-              "if it happens again, update its driver or use the CPU");
+              "DEVICE_LOST vulkan0 was lost before (VK_TIMEOUT): start the program again; if it happens again, update the driver "
+              "or use the CPU");
 }
 
 TEST(Results, BecomeStatusesWithTheirNames)

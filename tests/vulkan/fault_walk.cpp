@@ -187,6 +187,10 @@ bool Walk::create_program(uint32_t n_nodes, uint32_t out_value, tn_program **out
     desc.kv = kv_;
     desc.n_layers = conformance::kLayers;
     desc.limits = bounds().limits();
+    node_ns_.assign(graph->n_nodes, 0);
+    stats_ = {};
+    stats_.node_ns = node_ns_.data();
+    desc.stats = &stats_; // timestamps too
     return attempt("program_create", [&] {
         *out = reinterpret_cast<tn_program *>(this);
         const tn_status status = vulkan().program_create(device_, &desc, out);

@@ -77,6 +77,8 @@ class Walk
     bool read_rows(const std::vector<std::vector<float>> &want, tn_buffer *out);
     std::vector<std::vector<float>> logits(size_t begin, size_t end) const;
     void destroy_all();
+    tn_program_stats stats_ = {};
+    std::vector<uint64_t> node_ns_;
 
     const Lesson &lesson_;
     FaultLayer *layer_;

