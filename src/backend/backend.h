@@ -15,6 +15,7 @@ typedef struct tn_backend tn_backend;
 typedef struct tn_device {
     const tn_backend *backend;
     uint64_t buffer_bytes_max; // of one buffer; 0: as large as memory
+    bool copies_maps;          // buffer_map makes a copy: the caller's memory is not needed afterwards
 } tn_device;
 typedef struct tn_buffer {
     tn_device *device;

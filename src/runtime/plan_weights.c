@@ -97,6 +97,17 @@ static tn_status area_key(const tn_plan_weights *weights, uint32_t area, tn_pack
     return status;
 }
 
+// The device has its own copy: with the file too the weights would be in memory twice. A file that was cut short meanwhile is as none.
+static void close_copied(const tn_plan_weights *weights, tn_weight_area *area)
+{
+    if (tn_file_map_check(&area->map, weights->cache->folder) != TN_OK) {
+        area->buffer->device->backend->buffer_destroy(area->buffer);
+        area->buffer = NULL;
+        area->is_mapped = false;
+    }
+    tn_file_map_close(&area->map);
+}
+
 // Maps the areas whose files are there; whether that is all that may be kept.
 static tn_status map_kept(tn_plan_weights *weights, bool *out_all)
 {
@@ -108,6 +119,7 @@ static tn_status map_kept(tn_plan_weights *weights, bool *out_all)
         TN_TRY(area_key(weights, a, &key));
         tn_plan_cache_map(weights->cache, weights->device, &key, &area->map, &area->buffer);
         area->is_mapped = area->buffer != NULL;
+        if (area->is_mapped && weights->device->copies_maps) close_copied(weights, area);
         tn_pack_key_deinit(&key);
         n_kept++;
         n_mapped += area->is_mapped;

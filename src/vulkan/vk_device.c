@@ -189,6 +189,7 @@ static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint3
     if (device->traits.use_texels) device->limits.range_bytes = at_most(device->limits.range_bytes, device->limits.texel_elements * 16);
     apply_hooks(host->vulkan_hooks, device);
     device->base.buffer_bytes_max = device->limits.allocation_bytes;
+    device->base.copies_maps = true;
     device->cache_folder = host->cache_folder;
     set_cache_key(device, &facts.core);
     TN_TRY(create_device(device, &facts));
