@@ -7,6 +7,7 @@
 // How shaders are cut to a device.
 enum {
     TEXEL_GROUPS = 4,      // row groups of a lane: enough rows for the activations that it loads
+    TEXEL_GROUPS_ONE = 8,  // the same for one token, whose activations serve nothing else
     LANE_INVOCATIONS = 64, // of shaders in which a lane computes a whole row
     ATTENTION_INVOCATIONS = 128,
     COLS_FEW = 4,
@@ -225,7 +226,7 @@ static ternary_form ternary_form_of(const tn_vk_compiler *c, tn_rows rows, bool 
         return (ternary_form){"matmul_ternary_dot", tn_vk_invocations(c) < 16 ? 16 : tn_vk_invocations(c), cols_of(c), 0, 16};
     ternary_form form = {c->device->traits.use_texels ? "matmul_ternary_mul_texel" : "matmul_ternary_mul", row_invocations(c), cols_of(c),
                          1, 0};
-    if (by_texels(c)) form.groups = TEXEL_GROUPS;
+    if (by_texels(c)) form.groups = cols_of(c) == 1 ? TEXEL_GROUPS_ONE : TEXEL_GROUPS;
     form.rows_block = 16 * form.groups * (form.invocations < 16 ? 1 : form.invocations / 16);
     return form;
 }
