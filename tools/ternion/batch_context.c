@@ -5,10 +5,12 @@
 #include "prompt.h"
 #include "report.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // OpenAI's, but for those that its API does not have.
 static tn_sampler_params default_sampler(void)
@@ -179,13 +181,15 @@ static void add_contents(uint64_t *hash, const char *path)
 {
     enum { N_BLOCKS = 64 };
     char block[4096];
-    FILE *file = fopen(path, "rb");
-    off_t size = 0;
-    if (!file) return;
-    if (fseeko(file, 0, SEEK_END) == 0) size = ftello(file);
-    for (int i = 0; i < N_BLOCKS && fseeko(file, size / N_BLOCKS * i, SEEK_SET) == 0; i++)
-        add_bytes(hash, block, fread(block, 1, sizeof block, file));
-    fclose(file);
+    // Without stdio, which may lack the memory for it: that must not make other fingerprints.
+    const int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return;
+    const off_t size = lseek(file, 0, SEEK_END);
+    for (int i = 0; i < N_BLOCKS && size > 0; i++) {
+        const ssize_t n = pread(file, block, sizeof block, size / N_BLOCKS * i);
+        if (n > 0) add_bytes(hash, block, (size_t)n);
+    }
+    close(file);
 }
 
 // What the file says of itself, which its copies say too: metadata, and the list of its tensors.
