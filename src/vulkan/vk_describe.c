@@ -9,8 +9,7 @@
 
 // What the shaders need: common.glsl has 6 storage buffers, the largest workgroup's arrays fill 16 KiB, and attention has 128 lanes.
 enum { STORAGE_BUFFERS_MIN = 8, SHARED_BYTES_MIN = 16 << 10, INVOCATIONS_MIN = 128, PUSH_BYTES = 128 };
-// Invocations of a workgroup for a row: GPUs hide the latency of a row's few loads by many lanes; on software devices lanes are the
-// vector's, and each barrier switches between vectors.
+// Invocations of a workgroup: GPUs hide the latency of a few loads by many lanes.
 enum { ROW_THREADS_GPU = 256 };
 enum { ALIGNMENT_MIN = 16 };
 
