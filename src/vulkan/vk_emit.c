@@ -242,7 +242,6 @@ static tn_status fuse_row(tn_vk_compiler *c, uint32_t row, struct tn_vk_ternary_
     p->row_codes = r.y_at;
     p->row_scale = r.scales;
     p->row_sum = r.sums;
-    p->row_node = r.node;
     p->counter = c->desc->limits.n_tokens;
     if (c->list->n_counters == 0) c->list->n_counters = 1;
     return TN_OK;

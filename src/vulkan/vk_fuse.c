@@ -162,7 +162,8 @@ static tn_vk_group group_of(const fuser *f, uint32_t node)
     return group;
 }
 
-uint32_t tn_vk_group_out(const tn_graph *graph, const tn_vk_group *group)
+// The value that a group leaves behind it for others (of the residual or GLU where there is one); TN_NONE: several, or none.
+static uint32_t out_of(const tn_graph *graph, const tn_vk_group *group)
 {
     if (group->behind != TN_NONE) return graph->nodes[group->behind].out;
     if (group->kind == TN_VK_GROUP_ROPE || (group->kind == TN_VK_GROUP_TERNARY && group->nodes[1] != TN_NONE)) return TN_NONE;
@@ -173,7 +174,7 @@ uint32_t tn_vk_group_out(const tn_graph *graph, const tn_vk_group *group)
 static uint32_t row_behind(const fuser *f, const tn_vk_group *group)
 {
     if (group->kind != TN_VK_GROUP_TERNARY) return TN_NONE;
-    const uint32_t out = tn_vk_group_out(f->graph, group);
+    const uint32_t out = out_of(f->graph, group);
     if (out == TN_NONE || out == f->params->desc->out_value) return TN_NONE;
     for (uint32_t i = f->producer[out] + 1; i < f->end && i <= f->producer[out] + LOOK_AHEAD; i++) {
         const tn_node *n = &f->nodes[i];

@@ -32,7 +32,5 @@ typedef struct tn_vk_fuse_params {
 
 // Writes at most desc->n_nodes groups, in an order in which every input is computed before it is read.  Errors: OUT_OF_MEMORY.
 tn_status tn_vk_fuse(const tn_vk_fuse_params *params, tn_vk_group *groups, uint32_t *out_n_groups);
-// The value that a group leaves behind it for others (of the residual or GLU where there is one); TN_NONE: several, or none.
-uint32_t tn_vk_group_out(const tn_graph *graph, const tn_vk_group *group);
 
 #endif

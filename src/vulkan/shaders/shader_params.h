@@ -71,7 +71,7 @@ struct tn_vk_group_params {
     TN_UINT sums, sums_stride;     // int32 [n_padded / sum_group] a row
 };
 
-// matmul_ternary: up to three matrices over one quantised input; see the shaders for the grid. 32 words, which is all there are.
+// matmul_ternary: up to three matrices over one quantised input; see the shaders for the grid. 31 words of the 32 that there are.
 struct tn_vk_ternary_params {
     TN_UINT n_chunks;                     // of 64 columns
     TN_UINT codes, codes_stride;          // arena: words a row
@@ -88,7 +88,6 @@ struct tn_vk_ternary_params {
     TN_UINT logit_rows;                   // word of the step where the input's rows are wanted rows of logits; 0: they are tokens
     // ROW_OP: quantisation of the output's only row by the last workgroup. Gains are at the KV binding.
     TN_UINT row_codes, row_scale, row_sum; // arena
-    TN_UINT row_node;
     TN_UINT counter; // word of the state, 0 between dispatches
 };
 
