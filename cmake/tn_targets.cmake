@@ -52,6 +52,17 @@ function(tn_hash_files out)
   set(${out} ${hash} PARENT_SCOPE)
 endfunction()
 
+# tn_keep_drivers(<target>): a program that may load a Vulkan driver; under AddressSanitizer it never unloads it (keep_drivers.c says why).
+function(tn_keep_drivers target)
+  if(TN_ENABLE_VULKAN AND TN_SANITIZE MATCHES "address")
+    if(NOT TARGET tn_kept_drivers)
+      add_library(tn_kept_drivers OBJECT ${PROJECT_SOURCE_DIR}/tests/support/keep_drivers.c)
+    endif()
+    target_link_libraries(${target} PRIVATE tn_kept_drivers)
+    target_link_options(${target} PRIVATE LINKER:--export-dynamic-symbol=dlclose)
+  endif()
+endfunction()
+
 # tn_add_test(<name> LABELS <labels> SOURCES <files> [LIBS <libs>] [TIMEOUT <s>] [ARGS <arguments>]): a GoogleTest program over the library's
 # insides.
 function(tn_add_test name)
@@ -69,23 +80,13 @@ function(tn_add_test name)
   if(CMAKE_CROSSCOMPILING) # an emulator runs it
     math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * 6")
   endif()
+  tn_keep_drivers(${name}) # whatever lists devices may load one
   add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
   # Nothing that a test runs writes to the user's cache.
   set_tests_properties(${name} PROPERTIES ENVIRONMENT_MODIFICATION "XDG_CACHE_HOME=set:${PROJECT_BINARY_DIR}/test-cache")
   if(CMAKE_CROSSCOMPILING) # death tests execute the program once more, and without its emulator
     set_tests_properties(${name} PROPERTIES ENVIRONMENT "GTEST_FILTER=-*DeathTest.*")
-  endif()
-endfunction()
-
-# tn_keep_drivers(<target>): a program that may load a Vulkan driver; under AddressSanitizer it never unloads it (keep_drivers.c says why).
-function(tn_keep_drivers target)
-  if(TN_ENABLE_VULKAN AND TN_SANITIZE MATCHES "address")
-    if(NOT TARGET tn_kept_drivers)
-      add_library(tn_kept_drivers OBJECT ${PROJECT_SOURCE_DIR}/tests/support/keep_drivers.c)
-    endif()
-    target_link_libraries(${target} PRIVATE tn_kept_drivers)
-    target_link_options(${target} PRIVATE LINKER:--export-dynamic-symbol=dlclose)
   endif()
 endfunction()
 
