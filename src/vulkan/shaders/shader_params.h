@@ -88,7 +88,7 @@ struct tn_vk_ternary_params {
     TN_UINT logit_rows;                   // word of the step where the input's rows are wanted rows of logits; 0: they are tokens
     // ROW_OP: quantisation of the output's only row by the last workgroup. Gains are at the KV binding.
     TN_UINT row_codes, row_scale, row_sum; // arena
-    TN_UINT counter; // word of the state, 0 between dispatches
+    TN_UINT counter;                       // word of the state, 0 between dispatches
 };
 
 // rope_append: one workgroup a (slot, row): slots are the heads of q, then of k, then of v, as far as their counts go. Spec constant
