@@ -41,7 +41,7 @@ static tn_status give_span(tn_vk_compiler *c, uint32_t index, uint32_t time)
     uint64_t words;
     if (!value_words(c, &c->graph->values[index], v, &words)) return tn_vk_bad_desc("its values do not fit into memory");
     v->place = TN_VK_IN_ARENA;
-    return tn_vk_arena_add(&c->arena, words, time, &v->span);
+    return tn_arena_add(&c->arena, words, time, &v->span);
 }
 
 static bool is_read_inside(const tn_vk_compiler *c, uint32_t value)
@@ -68,11 +68,11 @@ static tn_status touch_input(tn_vk_compiler *c, uint32_t value, uint32_t time)
 {
     if (value == TN_NONE) return TN_OK;
     if (c->values[value].place != TN_VK_IN_ARENA) return tn_vk_bad_desc("a node reads a value that the program neither takes nor computes");
-    tn_vk_arena_extend(&c->arena, c->values[value].span, time);
+    tn_arena_extend(&c->arena, c->values[value].span, time);
     return TN_OK;
 }
 
-static tn_status touch_node(tn_vk_compiler *c, const tn_vk_group *group, uint32_t node, uint32_t time)
+static tn_status touch_node(tn_vk_compiler *c, const tn_group *group, uint32_t node, uint32_t time)
 {
     if (node == TN_NONE) return TN_OK;
     const tn_node *n = &c->graph->nodes[node];
@@ -88,14 +88,14 @@ static tn_status touch_node(tn_vk_compiler *c, const tn_vk_group *group, uint32_
 }
 
 // Values that the group computes, and what it needs for itself.
-static tn_status place_group(tn_vk_compiler *c, const tn_vk_group *group, uint32_t time)
+static tn_status place_group(tn_vk_compiler *c, const tn_group *group, uint32_t time)
 {
     const tn_node *nodes = c->graph->nodes;
     for (uint32_t i = 0; i < 3; i++) TN_TRY(touch_node(c, group, group->nodes[i], time));
     TN_TRY(touch_node(c, group, group->behind, time));
     if (group->behind != TN_NONE) {
         TN_TRY(give_place(c, nodes[group->behind].out, group->row == TN_NONE, time));
-    } else if (group->kind == TN_VK_GROUP_ROPE) {
+    } else if (group->kind == TN_GROUP_ROPE) {
         if (group->nodes[0] != TN_NONE) TN_TRY(give_place(c, nodes[group->nodes[0]].out, true, time));
     } else {
         for (uint32_t i = 0; i < 3; i++) {
@@ -106,7 +106,7 @@ static tn_status place_group(tn_vk_compiler *c, const tn_vk_group *group, uint32
     if (group->row != TN_NONE) TN_TRY(give_span(c, nodes[group->row].out, time));
     uint64_t words;
     TN_TRY(tn_vk_group_scratch(c, group, &words));
-    return words ? tn_vk_arena_add(&c->arena, words, time, &c->scratch[time]) : TN_OK;
+    return words ? tn_arena_add(&c->arena, words, time, &c->scratch[time]) : TN_OK;
 }
 
 static tn_status place_values(tn_vk_compiler *c)
@@ -116,13 +116,13 @@ static tn_status place_values(tn_vk_compiler *c)
     for (uint32_t g = 0; g < c->n_groups; g++) TN_TRY(place_group(c, &c->groups[g], g + 1));
     const uint32_t end = c->n_groups + 1;
     if (c->values[desc->out_value].place == TN_VK_NOWHERE) return tn_vk_bad_desc("its output is not computed by it");
-    if (c->values[desc->out_value].place == TN_VK_IN_ARENA) tn_vk_arena_extend(&c->arena, c->values[desc->out_value].span, end);
+    if (c->values[desc->out_value].place == TN_VK_IN_ARENA) tn_arena_extend(&c->arena, c->values[desc->out_value].span, end);
     for (uint32_t t = 0; t < desc->n_taps; t++) {
         if (desc->taps[t].value >= c->graph->n_values || c->values[desc->taps[t].value].place != TN_VK_IN_ARENA)
             return tn_vk_bad_desc("it taps a value that it does not compute");
     }
     uint64_t words;
-    if (!tn_vk_arena_place(&c->arena, &words)) return tn_vk_bad_desc("its values do not fit into memory");
+    if (!tn_arena_place(&c->arena, &words)) return tn_vk_bad_desc("its values do not fit into memory");
     if (words > c->device->limits.range_bytes / 4)
         return tn_fail(TN_UNSUPPORTED,
                        "%s: steps of %u tokens need %" PRIu64 " MiB for their values; the device binds %" PRIu64
@@ -210,7 +210,7 @@ static tn_status emit_all(tn_vk_compiler *c)
         TN_TRY(emit_taps(c, desc->in_value));
     }
     for (uint32_t g = 0; g < c->n_groups; g++) {
-        const tn_vk_group *group = &c->groups[g];
+        const tn_group *group = &c->groups[g];
         TN_TRY(tn_vk_emit_group(c, group, g + 1));
         for (uint32_t i = 0; i < 3; i++) {
             if (group->nodes[i] != TN_NONE) TN_TRY(emit_taps(c, c->graph->nodes[group->nodes[i]].out));
@@ -252,12 +252,14 @@ tn_status tn_vk_compile(const tn_vk_compile_params *params, tn_vk_list *list)
     TN_TRY_GOTO(tn_alloc_zero(desc->graph->n_values, sizeof *c.values, &c.values));
     TN_TRY_GOTO(tn_alloc_zero((size_t)desc->n_nodes + 2, sizeof *c.scratch, &c.scratch));
     TN_TRY_GOTO(check_rows(&c));
-    tn_vk_fuse_params fuse = {.desc = desc, .range_bytes = params->device->limits.range_bytes, .fuses_rows = params->n_tokens_max == 1};
-    TN_TRY_GOTO(tn_vk_fuse(&fuse, c.groups, &c.n_groups));
+    tn_fuse_params fuse = {.desc = desc,
+                           .range_bytes = params->device->limits.range_bytes,
+                           .rows = params->n_tokens_max == 1 ? TN_FUSE_ROWS_BEHIND : TN_FUSE_ROWS_NONE};
+    TN_TRY_GOTO(tn_fuse(&fuse, c.groups, &c.n_groups));
     TN_TRY_GOTO(place_values(&c));
     TN_TRY_GOTO(emit_all(&c));
 fail:
-    tn_vk_arena_deinit(&c.arena);
+    tn_arena_deinit(&c.arena);
     tn_free(c.groups);
     tn_free(c.values);
     tn_free(c.scratch);

@@ -2,7 +2,7 @@
 #ifndef TN_VULKAN_VK_COMPILE_H
 #define TN_VULKAN_VK_COMPILE_H
 
-#include "vulkan/vk_arena.h"
+#include "backend/arena.h"
 #include "vulkan/vk_list.h"
 #include "vulkan/vk_pack.h"
 
@@ -21,10 +21,10 @@ typedef struct tn_vk_compiler {
     const tn_graph *graph;
     tn_step_layout step;
     tn_vk_list *list;
-    tn_vk_group *groups;
+    tn_group *groups;
     uint32_t n_groups;
     tn_vk_value *values; // [graph->n_values]
-    tn_vk_arena arena;
+    tn_arena arena;
     uint32_t *scratch; // [n_groups + 2]: span that a group has for itself
 } tn_vk_compiler;
 
@@ -37,8 +37,8 @@ tn_status tn_vk_emit(tn_vk_compiler *c, const tn_vk_dispatch *dispatch, const vo
 uint32_t tn_vk_invocations(const tn_vk_compiler *c);
 
 // Arena words that a group needs for itself: codes of a quantised head, partial results of attention.
-tn_status tn_vk_group_scratch(const tn_vk_compiler *c, const tn_vk_group *group, uint64_t *out_words);
+tn_status tn_vk_group_scratch(const tn_vk_compiler *c, const tn_group *group, uint64_t *out_words);
 // Appends the group's dispatches. `time`: its index in `scratch`.
-tn_status tn_vk_emit_group(tn_vk_compiler *c, const tn_vk_group *group, uint32_t time);
+tn_status tn_vk_emit_group(tn_vk_compiler *c, const tn_group *group, uint32_t time);
 
 #endif

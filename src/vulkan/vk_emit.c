@@ -123,7 +123,7 @@ static tn_status bind_rows(const tn_vk_compiler *c, const weight *w, uint32_t fi
 }
 
 // A dispatch for each part of the table that one binding holds; each looks up the tokens that are in its part.
-static tn_status emit_embed(tn_vk_compiler *c, const tn_vk_group *group)
+static tn_status emit_embed(tn_vk_compiler *c, const tn_group *group)
 {
     const tn_node *node = node_of(c, group->nodes[0]);
     const tn_vk_value *y = &c->values[node->out];
@@ -180,7 +180,7 @@ static tn_status fill_row_params(const tn_vk_compiler *c, uint32_t index, struct
     return bind_weight(c, &w, 0, w.shape.n_words * 4, gains);
 }
 
-static tn_status emit_row(tn_vk_compiler *c, const tn_vk_group *group)
+static tn_status emit_row(tn_vk_compiler *c, const tn_group *group)
 {
     const tn_node *node = node_of(c, group->nodes[0]);
     struct tn_vk_row_params p;
@@ -247,7 +247,7 @@ static tn_status fuse_row(tn_vk_compiler *c, uint32_t row, struct tn_vk_ternary_
     return TN_OK;
 }
 
-static tn_status emit_ternary(tn_vk_compiler *c, const tn_vk_group *group)
+static tn_status emit_ternary(tn_vk_compiler *c, const tn_group *group)
 {
     const tn_node *behind = node_of(c, group->behind), *first = node_of(c, group->nodes[0]);
     const tn_vk_value *x = &c->values[first->in[0]];
@@ -406,7 +406,7 @@ typedef struct dense_slice {
     uint32_t first_token, n_tokens; // rows of input and output
 } dense_slice;
 
-static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_vk_group *group, const weight *w, const group_codes *g, uint32_t time,
+static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_group *group, const weight *w, const group_codes *g, uint32_t time,
                                   const dense_slice *slice)
 {
     const tn_node *node = node_of(c, group->nodes[0]);
@@ -453,7 +453,7 @@ static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_vk_group *group, c
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
-static tn_status emit_dense(tn_vk_compiler *c, const tn_vk_group *group, uint32_t time)
+static tn_status emit_dense(tn_vk_compiler *c, const tn_group *group, uint32_t time)
 {
     const tn_node *node = node_of(c, group->nodes[0]);
     weight w;
@@ -499,7 +499,7 @@ static tn_status bind_kv(const tn_vk_compiler *c, int32_t layer, tn_vk_range *ou
     return TN_OK;
 }
 
-static tn_status emit_rope(tn_vk_compiler *c, const tn_vk_group *group)
+static tn_status emit_rope(tn_vk_compiler *c, const tn_group *group)
 {
     const tn_node *q = node_of(c, group->nodes[0]), *k = node_of(c, group->nodes[1]), *append = node_of(c, group->nodes[2]);
     const tn_node *turned = q ? q : k, *any = turned ? turned : append;
@@ -558,7 +558,7 @@ static uint64_t partial_words(const tn_vk_compiler *c, const tn_node *node)
     return (uint64_t)c->list->n_tokens_max * node->p.attention.n_heads * c->desc->limits.n_seq_pages * (node->p.attention.head_dim + 4);
 }
 
-static tn_status emit_attention(tn_vk_compiler *c, const tn_vk_group *group, uint32_t time)
+static tn_status emit_attention(tn_vk_compiler *c, const tn_group *group, uint32_t time)
 {
     const tn_node *node = node_of(c, group->nodes[0]);
     const tn_vk_value *q = &c->values[node->in[0]], *y = &c->values[node->out];
@@ -599,7 +599,7 @@ static tn_status emit_attention(tn_vk_compiler *c, const tn_vk_group *group, uin
 
 // ---- the rest ----
 
-static tn_status emit_element(tn_vk_compiler *c, const tn_vk_group *group)
+static tn_status emit_element(tn_vk_compiler *c, const tn_group *group)
 {
     const tn_node *node = node_of(c, group->nodes[0]);
     const tn_vk_value *a = &c->values[node->in[0]], *b = &c->values[node->in[1]], *y = &c->values[node->out];
@@ -624,7 +624,7 @@ static tn_status emit_element(tn_vk_compiler *c, const tn_vk_group *group)
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
-static tn_status emit_copy(tn_vk_compiler *c, const tn_vk_group *group)
+static tn_status emit_copy(tn_vk_compiler *c, const tn_group *group)
 {
     const tn_node *node = node_of(c, group->nodes[0]);
     const tn_vk_value *x = &c->values[node->in[0]], *y = &c->values[node->out];
@@ -646,29 +646,29 @@ static tn_status emit_copy(tn_vk_compiler *c, const tn_vk_group *group)
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
-tn_status tn_vk_group_scratch(const tn_vk_compiler *c, const tn_vk_group *group, uint64_t *out_words)
+tn_status tn_vk_group_scratch(const tn_vk_compiler *c, const tn_group *group, uint64_t *out_words)
 {
     *out_words = 0;
     const tn_node *node = node_of(c, group->nodes[0]);
-    if (group->kind == TN_VK_GROUP_ATTENTION && attention_is_split(c)) *out_words = partial_words(c, node);
-    if (group->kind != TN_VK_GROUP_DENSE) return TN_OK;
+    if (group->kind == TN_GROUP_ATTENTION && attention_is_split(c)) *out_words = partial_words(c, node);
+    if (group->kind != TN_GROUP_DENSE) return TN_OK;
     weight w;
     TN_TRY(find_weight(c, node->weight, &w));
     *out_words = group_codes_of(c, node, w.shape.layout).n_words;
     return TN_OK;
 }
 
-tn_status tn_vk_emit_group(tn_vk_compiler *c, const tn_vk_group *group, uint32_t time)
+tn_status tn_vk_emit_group(tn_vk_compiler *c, const tn_group *group, uint32_t time)
 {
     switch (group->kind) {
-    case TN_VK_GROUP_EMBED: return emit_embed(c, group);
-    case TN_VK_GROUP_ROW: return emit_row(c, group);
-    case TN_VK_GROUP_TERNARY: return emit_ternary(c, group);
-    case TN_VK_GROUP_DENSE: return emit_dense(c, group, time);
-    case TN_VK_GROUP_ROPE: return emit_rope(c, group);
-    case TN_VK_GROUP_ATTENTION: return emit_attention(c, group, time);
-    case TN_VK_GROUP_ELEMENT: return emit_element(c, group);
-    case TN_VK_GROUP_COPY: return emit_copy(c, group);
+    case TN_GROUP_EMBED: return emit_embed(c, group);
+    case TN_GROUP_ROW: return emit_row(c, group);
+    case TN_GROUP_TERNARY: return emit_ternary(c, group);
+    case TN_GROUP_DENSE: return emit_dense(c, group, time);
+    case TN_GROUP_ROPE: return emit_rope(c, group);
+    case TN_GROUP_ATTENTION: return emit_attention(c, group, time);
+    case TN_GROUP_ELEMENT: return emit_element(c, group);
+    case TN_GROUP_COPY: return emit_copy(c, group);
     }
     return TN_OK;
 }

@@ -2,8 +2,8 @@
 #ifndef TN_VULKAN_VK_LIST_H
 #define TN_VULKAN_VK_LIST_H
 
+#include "backend/fuse.h"
 #include "vulkan/shaders/shader_params.h"
-#include "vulkan/vk_fuse.h"
 #include "vulkan/vk_memory.h"
 #include "vulkan/vk_pipeline.h"
 

@@ -1,11 +1,13 @@
 // Finds what runs in one dispatch: products over one input, a product with the residual or the gate behind it, RoPE with the append, a
 // product with the quantisation of its output. Bits do not change: every node's own result is computed and rounded as if it stood alone.
-#include "vulkan/vk_fuse.h"
+#include "backend/fuse.h"
 
 #include "base/alloc.h"
 
+#include <string.h>
+
 typedef struct fuser {
-    const tn_vk_fuse_params *params;
+    const tn_fuse_params *params;
     const tn_graph *graph;
     const tn_node *nodes; // of the graph
     uint32_t first, end;
@@ -47,6 +49,7 @@ static bool can_bind(const fuser *f, const uint32_t *nodes, uint32_t n)
 {
     uint64_t begin = UINT64_MAX, end = 0;
     const tn_buffer *buffer = NULL;
+    if (f->params->range_bytes == UINT64_MAX) return true;
     for (uint32_t i = 0; i < n; i++) {
         const tn_packed_weight *w = &f->params->desc->weights[f->nodes[nodes[i]].weight];
         if (!w->buffer || (buffer && w->buffer != buffer)) return false;
@@ -60,7 +63,7 @@ static bool can_bind(const fuser *f, const uint32_t *nodes, uint32_t n)
 static uint32_t n_rows(const fuser *f, uint32_t node) { return f->graph->values[f->nodes[node].out].width; }
 
 // GLU over this product and its twin.
-static bool add_glu(const fuser *f, uint32_t node, tn_vk_group *group)
+static bool add_glu(const fuser *f, uint32_t node, tn_group *group)
 {
     if (!is_private(f, f->nodes[node].out)) return false;
     const uint32_t glu = reader_of(f, f->nodes[node].out);
@@ -79,7 +82,7 @@ static bool add_glu(const fuser *f, uint32_t node, tn_vk_group *group)
 }
 
 // ADD of this product and what is there already.
-static bool add_residual(const fuser *f, uint32_t node, tn_vk_group *group)
+static bool add_residual(const fuser *f, uint32_t node, tn_group *group)
 {
     const uint32_t out = f->nodes[node].out;
     if (!is_private(f, out)) return false;
@@ -91,7 +94,7 @@ static bool add_residual(const fuser *f, uint32_t node, tn_vk_group *group)
     return true;
 }
 
-static void add_siblings(const fuser *f, uint32_t node, tn_vk_group *group)
+static void add_siblings(const fuser *f, uint32_t node, tn_group *group)
 {
     uint32_t n = 1;
     for (uint32_t i = node + 1; i < f->end && i <= node + LOOK_AHEAD && n < 3; i++) {
@@ -112,7 +115,7 @@ static bool is_rope_like(const fuser *f, uint32_t node, uint32_t like)
 }
 
 // RoPE of q and k and the append of k and v, where all three can run now.
-static bool add_append(const fuser *f, uint32_t node, tn_vk_group *group)
+static bool add_append(const fuser *f, uint32_t node, tn_group *group)
 {
     uint32_t append = node + 1;
     while (append < f->end && f->nodes[append].op != TN_OP_KV_APPEND) append++;
@@ -131,23 +134,28 @@ static bool add_append(const fuser *f, uint32_t node, tn_vk_group *group)
     return true;
 }
 
-static tn_vk_group group_of(const fuser *f, uint32_t node)
+static tn_group group_of(const fuser *f, uint32_t node)
 {
-    static const tn_vk_group_kind kinds[TN_OP_COUNT_] = {
-        [TN_OP_EMBED] = TN_VK_GROUP_EMBED,
-        [TN_OP_NORM_QUANT] = TN_VK_GROUP_ROW,
-        [TN_OP_QUANT] = TN_VK_GROUP_ROW,
-        [TN_OP_NORM] = TN_VK_GROUP_ROW,
-        [TN_OP_MATMUL_TERNARY] = TN_VK_GROUP_TERNARY,
-        [TN_OP_MATMUL_DENSE] = TN_VK_GROUP_DENSE,
-        [TN_OP_ROPE] = TN_VK_GROUP_ROPE,
-        [TN_OP_KV_APPEND] = TN_VK_GROUP_ROPE,
-        [TN_OP_ATTENTION] = TN_VK_GROUP_ATTENTION,
-        [TN_OP_GLU] = TN_VK_GROUP_ELEMENT,
-        [TN_OP_ADD] = TN_VK_GROUP_ELEMENT,
-        [TN_OP_COPY] = TN_VK_GROUP_COPY,
+    static const tn_group_kind kinds[TN_OP_COUNT_] = {
+        [TN_OP_EMBED] = TN_GROUP_EMBED,
+        [TN_OP_NORM_QUANT] = TN_GROUP_ROW,
+        [TN_OP_QUANT] = TN_GROUP_ROW,
+        [TN_OP_NORM] = TN_GROUP_ROW,
+        [TN_OP_MATMUL_TERNARY] = TN_GROUP_TERNARY,
+        [TN_OP_MATMUL_DENSE] = TN_GROUP_DENSE,
+        [TN_OP_ROPE] = TN_GROUP_ROPE,
+        [TN_OP_KV_APPEND] = TN_GROUP_ROPE,
+        [TN_OP_ATTENTION] = TN_GROUP_ATTENTION,
+        [TN_OP_GLU] = TN_GROUP_ELEMENT,
+        [TN_OP_ADD] = TN_GROUP_ELEMENT,
+        [TN_OP_COPY] = TN_GROUP_COPY,
     };
-    tn_vk_group group = {.kind = kinds[f->nodes[node].op], .nodes = {node, TN_NONE, TN_NONE}, .behind = TN_NONE, .row = TN_NONE};
+    tn_group group = {.kind = kinds[f->nodes[node].op],
+                      .nodes = {node, TN_NONE, TN_NONE},
+                      .behind = TN_NONE,
+                      .row = TN_NONE,
+                      .before = TN_NONE,
+                      .rope = {TN_NONE, TN_NONE, TN_NONE}};
     switch (f->nodes[node].op) {
     case TN_OP_MATMUL_TERNARY:
         if (!add_glu(f, node, &group) && !add_residual(f, node, &group)) add_siblings(f, node, &group);
@@ -163,17 +171,17 @@ static tn_vk_group group_of(const fuser *f, uint32_t node)
 }
 
 // The value that a group leaves behind it for others (of the residual or GLU where there is one); TN_NONE: several, or none.
-static uint32_t out_of(const tn_graph *graph, const tn_vk_group *group)
+static uint32_t out_of(const tn_graph *graph, const tn_group *group)
 {
     if (group->behind != TN_NONE) return graph->nodes[group->behind].out;
-    if (group->kind == TN_VK_GROUP_ROPE || (group->kind == TN_VK_GROUP_TERNARY && group->nodes[1] != TN_NONE)) return TN_NONE;
+    if (group->kind == TN_GROUP_ROPE || (group->kind == TN_GROUP_TERNARY && group->nodes[1] != TN_NONE)) return TN_NONE;
     return graph->nodes[group->nodes[0]].out;
 }
 
 // The quantisation of what the group makes, where it is the next thing to read it.
-static uint32_t row_behind(const fuser *f, const tn_vk_group *group)
+static uint32_t row_behind(const fuser *f, const tn_group *group)
 {
-    if (group->kind != TN_VK_GROUP_TERNARY) return TN_NONE;
+    if (group->kind != TN_GROUP_TERNARY) return TN_NONE;
     const uint32_t out = out_of(f->graph, group);
     if (out == TN_NONE || out == f->params->desc->out_value) return TN_NONE;
     for (uint32_t i = f->producer[out] + 1; i < f->end && i <= f->producer[out] + LOOK_AHEAD; i++) {
@@ -188,21 +196,61 @@ static void mark_done(const fuser *f, uint32_t node)
     if (node != TN_NONE) f->done[node - f->first] = true;
 }
 
-static void find_groups(fuser *f, tn_vk_group *groups, uint32_t *out_n_groups)
+static void find_groups(fuser *f, tn_group *groups, uint32_t *out_n_groups)
 {
     uint32_t n = 0;
     for (uint32_t i = f->first; i < f->end; i++) {
         if (is_done(f, i)) continue;
-        tn_vk_group group = group_of(f, i);
+        tn_group group = group_of(f, i);
         for (uint32_t k = 0; k < 3; k++) mark_done(f, group.nodes[k]);
         mark_done(f, group.behind);
-        if (f->params->fuses_rows) {
+        if (f->params->rows == TN_FUSE_ROWS_BEHIND) {
             group.row = row_behind(f, &group);
             mark_done(f, group.row);
         }
         groups[n++] = group;
     }
     *out_n_groups = n;
+}
+
+// The group in front of `group` is taken into it, where nobody else reads what it makes.
+static bool takes_row_before(const fuser *f, const tn_group *front, const tn_group *group)
+{
+    if (group->kind != TN_GROUP_TERNARY || front->kind != TN_GROUP_ROW || f->nodes[front->nodes[0]].op == TN_OP_NORM) return false;
+    const uint32_t codes = f->nodes[front->nodes[0]].out;
+    uint32_t n_reads = 0;
+    for (uint32_t i = 0; i < 3; i++) n_reads += group->nodes[i] != TN_NONE;
+    return f->nodes[group->nodes[0]].in[0] == codes && f->n_reads[codes] == n_reads;
+}
+
+static bool takes_rope(const fuser *f, const tn_group *front, const tn_group *group)
+{
+    if (group->kind != TN_GROUP_ATTENTION || front->kind != TN_GROUP_ROPE) return false;
+    for (uint32_t i = 0; i < 3; i++) {
+        if (front->nodes[i] == TN_NONE) return false;
+    }
+    const tn_node *attention = &f->nodes[group->nodes[0]], *append = &f->nodes[front->nodes[2]], *rope_q = &f->nodes[front->nodes[0]];
+    return attention->in[0] == rope_q->out && is_private(f, rope_q->out) && append->layer == attention->layer &&
+           append->p.attention.n_kv_heads == attention->p.attention.n_kv_heads &&
+           append->p.attention.head_dim == attention->p.attention.head_dim;
+}
+
+static void take_fronts(const fuser *f, tn_group *groups, uint32_t *n_groups)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < *n_groups; i++) {
+        tn_group group = groups[i];
+        const tn_group *front = n > 0 ? &groups[n - 1] : NULL;
+        if (front && f->params->rows == TN_FUSE_ROWS_BEFORE && takes_row_before(f, front, &group)) {
+            group.before = front->nodes[0];
+            n--;
+        } else if (front && f->params->fuses_rope && takes_rope(f, front, &group)) {
+            memcpy(group.rope, front->nodes, sizeof group.rope);
+            n--;
+        }
+        groups[n++] = group;
+    }
+    *n_groups = n;
 }
 
 static void count_reads(const fuser *f)
@@ -219,7 +267,7 @@ static void count_reads(const fuser *f)
     for (uint32_t t = 0; t < desc->n_taps; t++) f->n_reads[desc->taps[t].value] += 2;
 }
 
-tn_status tn_vk_fuse(const tn_vk_fuse_params *params, tn_vk_group *groups, uint32_t *out_n_groups)
+tn_status tn_fuse(const tn_fuse_params *params, tn_group *groups, uint32_t *out_n_groups)
 {
     *out_n_groups = 0;
     const tn_program_desc *desc = params->desc;
@@ -234,6 +282,7 @@ tn_status tn_vk_fuse(const tn_vk_fuse_params *params, tn_vk_group *groups, uint3
     TN_TRY_GOTO(tn_alloc_zero(desc->n_nodes, sizeof *f.done, &f.done));
     count_reads(&f);
     find_groups(&f, groups, out_n_groups);
+    take_fronts(&f, groups, out_n_groups);
     status = TN_OK;
 fail:
     tn_free(f.n_reads);
