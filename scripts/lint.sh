@@ -6,7 +6,7 @@
 # Tables (*.inc) have a layout of their own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-mapfile -t sources < <(git ls-files --cached --others --exclude-standard -- '*.c' '*.h' '*.cpp' '*.hpp')
+mapfile -t sources < <(git ls-files --cached --others --exclude-standard -- '*.c' '*.h' '*.cpp' '*.hpp' '*.cu' '*.cuh')
 if [ "${#sources[@]}" -eq 0 ]; then
     echo "lint: git lists no sources here: run it in a clone of the repository" >&2
     exit 1

@@ -16,6 +16,7 @@ typedef struct tn_device {
     const tn_backend *backend;
     uint64_t buffer_bytes_max; // of one buffer; 0: as large as memory
     bool copies_maps;          // buffer_map makes a copy: the caller's memory is not needed afterwards
+    uint32_t ranking_max;      // candidates a row that its programs rank at most (tn_submit.ranking); 0: they rank none
 } tn_device;
 typedef struct tn_buffer {
     tn_device *device;
@@ -56,6 +57,9 @@ typedef struct tn_backend_host {
     const char *vulkan_kernels;             // "dot", "mul", "mul_texel"; NULL or "auto": by the device
     const char *cache_folder;               // where a driver's compiled shaders are kept; NULL: nowhere
     const struct tn_vk_hooks *vulkan_hooks; // vulkan/vk_loader.h, for tests; NULL: none
+    bool cuda_off;                          // there are no CUDA devices, and no driver is looked for
+    const char *cuda_library;               // of NVIDIA's driver; NULL: libcuda.so.1
+    const struct tn_cuda_hooks *cuda_hooks; // cuda/cuda_loader.h, for tests; NULL: none
 } tn_backend_host;
 
 typedef struct tn_device_desc {
@@ -129,6 +133,15 @@ typedef struct tn_program_desc {
     tn_screen_stats *screen_stats; // the same
 } tn_program_desc;
 
+// The best logits of rows, ranked by the device, so that nobody has to read the rows: of row r counts[r] candidates, best first (logit
+// descending, id ascending). All of it is host memory of the caller, written before the fence.
+typedef struct tn_ranking {
+    uint32_t max;     // candidates a row, at most the device's ranking_max
+    uint32_t *counts; // [n_logits]: what the step's n_top asks for; 0: the row was not ranked, and its logits are in `out`
+    uint32_t *ids;    // [n_logits][max], below n_top_ids
+    float *logits;    // [n_logits][max]
+} tn_ranking;
+
 typedef struct tn_submit {
     const tn_step *step; // as the layout of the program's limits has it; unchanged until the fence
     tn_buffer *in;       // f32 [n_tokens][width]; NULL where the program starts from tokens
@@ -136,6 +149,8 @@ typedef struct tn_submit {
     // Host memory [n_tokens], set by the program before its fence: 1 + index of the first node that stored a value not below 2^56 for that
     // token, else 0. (A row of logits counts for its token.)
     uint32_t *poison;
+    // Of steps with n_top, on devices that rank; NULL: rows are not ranked. `out` is written all the same.
+    const tn_ranking *ranking;
 } tn_submit;
 
 typedef struct tn_fence {

@@ -7,45 +7,52 @@
 #include <stdint.h>
 #include <string.h>
 
+// On a GPU the same functions are device code.
+#ifdef __CUDACC__
+#define TN_EXACT static __device__ __forceinline__
+#else
+#define TN_EXACT static inline
+#endif
+
 static_assert(FLT_EVAL_METHOD == 0, "the exact mode needs f32 arithmetic in f32");
 
-static inline uint32_t tn_bits(float x)
+TN_EXACT uint32_t tn_bits(float x)
 {
     uint32_t u;
     memcpy(&u, &x, sizeof u);
     return u;
 }
-static inline float tn_float(uint32_t u)
+TN_EXACT float tn_float(uint32_t u)
 {
     float x;
     memcpy(&x, &u, sizeof x);
     return x;
 }
-static inline uint32_t tn_abs_bits(float x) { return tn_bits(x) & 0x7fffffffu; }
+TN_EXACT uint32_t tn_abs_bits(float x) { return tn_bits(x) & 0x7fffffffu; }
 
 #define TN_ABS_BITS_2M50  0x26800000u // 2^-50
 #define TN_ABS_BITS_2M100 0x0d800000u // 2^-100
 #define TN_ABS_BITS_2P56  0x5b800000u // 2^56: at or above it (NaN and infinity too) a stored value is poison
 
 // Values below 2^-50 become +0.
-static inline float tn_fl(float z) { return tn_abs_bits(z) < TN_ABS_BITS_2M50 ? 0.0f : z; }
+TN_EXACT float tn_fl(float z) { return tn_abs_bits(z) < TN_ABS_BITS_2M50 ? 0.0f : z; }
 // Values below 2^-100 become +0.
-static inline float tn_f100(float z) { return tn_abs_bits(z) < TN_ABS_BITS_2M100 ? 0.0f : z; }
+TN_EXACT float tn_f100(float z) { return tn_abs_bits(z) < TN_ABS_BITS_2M100 ? 0.0f : z; }
 
 // Nearest integer, ties to even, as f32; |x| <= 2^22 (others: some value, no trap).
-static inline float tn_round_even(float x)
+TN_EXACT float tn_round_even(float x)
 {
     const float magic = 12582912.0f; // 1.5 * 2^23
     return (x + magic) - magic;
 }
 // The same as int32; |x| <= 2^22, others give some value.
-static inline int32_t tn_round_int(float x) { return (int32_t)(tn_bits(x + 12582912.0f) - 0x4b400000u); }
+TN_EXACT int32_t tn_round_int(float x) { return (int32_t)(tn_bits(x + 12582912.0f) - 0x4b400000u); }
 
 // The same for 0 <= x <= 2^23: codes of p * 2^22 pass 2^22, where the function above has lost the unit place.
-static inline int32_t tn_round_int_u(float x) { return (int32_t)(tn_bits(x + 8388608.0f) - 0x4b000000u); }
+TN_EXACT int32_t tn_round_int_u(float x) { return (int32_t)(tn_bits(x + 8388608.0f) - 0x4b000000u); }
 
 // 1/a to 1.25 ulp; a positive, normal.
-static inline float tn_recip(float a)
+TN_EXACT float tn_recip(float a)
 {
     float r = tn_float(0x7EF311C7u - tn_bits(a));
     for (int i = 0; i < 4; i++) {
@@ -55,7 +62,7 @@ static inline float tn_recip(float a)
     return r;
 }
 // 1/sqrt(a) to 1.22 ulp; a positive, normal.
-static inline float tn_rsqrt(float a)
+TN_EXACT float tn_rsqrt(float a)
 {
     float y = tn_float(0x5F375A86u - (tn_bits(a) >> 1));
     float h = 0.5f * a;
@@ -66,7 +73,7 @@ static inline float tn_rsqrt(float a)
     return y;
 }
 // 2^f for |f| <= 0.5.
-static inline float tn_exp2_poly(float f)
+TN_EXACT float tn_exp2_poly(float f)
 {
     float p = 0x1.444p-13f;
     p = 0x1.5f48cp-10f + (f * p);
@@ -77,16 +84,16 @@ static inline float tn_exp2_poly(float f)
     return 1.0f + (f * p);
 }
 // 2^n, -126 <= n <= 127.
-static inline float tn_pow2(int32_t n) { return tn_float((uint32_t)(n + 127) << 23); }
+TN_EXACT float tn_pow2(int32_t n) { return tn_float((uint32_t)(n + 127) << 23); }
 // x * 2^n for n <= 0; 0 below -60.
-static inline float tn_shift(float x, int32_t n) { return n < -60 ? 0.0f : x * tn_pow2(n); }
+TN_EXACT float tn_shift(float x, int32_t n) { return n < -60 ? 0.0f : x * tn_pow2(n); }
 // 2^t, |t| <= 64.
-static inline float tn_exp2(float t)
+TN_EXACT float tn_exp2(float t)
 {
     float n = tn_round_even(t);
     return tn_exp2_poly(t - n) * tn_pow2(tn_round_int(t));
 }
-static inline float tn_silu(float x)
+TN_EXACT float tn_silu(float x)
 {
     float t = -(x * 1.4426950408889634f);
     t = t < -60.0f ? -60.0f : t > 60.0f ? 60.0f : t;

@@ -1,0 +1,74 @@
+// An opened CUDA device as the backend's other files see it.
+#ifndef TN_CUDA_CUDA_DEVICE_H
+#define TN_CUDA_CUDA_DEVICE_H
+
+#include "backend/backend.h"
+#include "cuda/cuda_loader.h"
+
+// Kernels by number.
+typedef enum tn_cuda_kernel {
+#define TN_CUDA_KERNEL(name, params, threads, form) TN_CUDA_##name,
+#include "cuda/kernels/cuda_kernels.inc"
+#undef TN_CUDA_KERNEL
+    TN_CUDA_N_KERNELS
+} tn_cuda_kernel;
+
+typedef enum tn_cuda_form { TN_CUDA_FORM_ANY, TN_CUDA_FORM_DP4A, TN_CUDA_FORM_MMA } tn_cuda_form;
+typedef struct tn_cuda_kernel_info {
+    const char *name;
+    uint32_t params_bytes, threads;
+    tn_cuda_form form;
+} tn_cuda_kernel_info;
+extern const tn_cuda_kernel_info tn_cuda_kernels[TN_CUDA_N_KERNELS];
+
+// What the device is.
+typedef struct tn_cuda_traits {
+    uint32_t capability; // 90
+    uint32_t n_sms;
+    uint32_t shared_bytes; // of a block, where it asks for more than usual
+    bool has_mma;          // m16n8k32 of bytes
+    bool is_integrated;
+} tn_cuda_traits;
+
+struct tn_cuda_program;
+typedef struct tn_cuda_staging tn_cuda_staging; // cuda_memory.h
+
+typedef struct tn_cuda_device {
+    tn_device base;
+    char name[32];
+    tn_cuda_driver *driver; // shared with the host and its other devices
+    const tn_cuda_api *cu;  // the driver's
+    CUdevice handle;
+    CUcontext context;
+    CUstream stream; // of steps and of transfers
+    CUmodule module;
+    CUfunction functions[TN_CUDA_N_KERNELS]; // NULL: not of this device's form
+    tn_cuda_traits traits;
+    tn_cuda_staging *staging;
+    tn_log log;
+    uint64_t n_submits;                // value of the last fence
+    struct tn_cuda_program *in_flight; // programs whose fence was not waited for
+    CUresult lost;                     // why the device is lost, from then on; CUDA_SUCCESS: it is not
+} tn_cuda_device;
+
+static inline tn_cuda_device *tn_cuda_device_of(tn_device *device) { return (tn_cuda_device *)device; }
+
+// The status of a CUresult: OUT_OF_MEMORY; DEVICE_LOST for what leaves a context unusable (ILLEGAL_ADDRESS, LAUNCH_FAILED, LAUNCH_TIMEOUT,
+// ECC_UNCORRECTABLE, ..); UNAVAILABLE (no device, no binary for it, driver mismatch); else INTERNAL. Records `what` failed with the
+// result's name and number.
+tn_status tn_cuda_check_at(const char *file, int line, const tn_cuda_api *cu, CUresult result, const char *what);
+#define TN_CUDA_CHECK(cu, result, what) tn_cuda_check_at(__FILE__, __LINE__, (cu), (result), (what))
+
+// Around each function of the backend's table that reaches the driver: makes the context the thread's, and the caller's again. A device
+// that is lost stays lost.  Errors: DEVICE_LOST, at once.
+tn_status tn_cuda_enter(tn_cuda_device *device);
+// Returns `status`; failures of the driver name the device, and DEVICE_LOST is remembered.
+tn_status tn_cuda_leave(tn_cuda_device *device, tn_status status);
+
+// The backend table's functions.
+tn_status tn_cuda_device_count(const tn_backend_host *host, uint32_t *out_count);
+tn_status tn_cuda_device_describe(const tn_backend_host *host, uint32_t index, tn_device_desc *out_desc);
+tn_status tn_cuda_device_open(const tn_backend_host *host, uint32_t index, tn_device **out_device);
+void tn_cuda_device_close(tn_device *device);
+
+#endif

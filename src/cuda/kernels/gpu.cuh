@@ -1,0 +1,179 @@
+// The words that kernels are written in, and nothing else of CUDA: by nvcc they are the GPU's own instructions, by a host compiler the
+// emulation of tests/cuda_host, which runs the same bodies with threads as fibers and watches shared memory. A kernel is
+//
+//     TN_KERNEL(name, params_struct, threads) { ... p.field ... }
+//
+// Rules: no threadIdx or __shared__ but by these words; shared memory through TN_SHARED arrays alone, element by element or by the 16-byte
+// accesses below; whatever a thread reads there that another wrote has tn_sync (or, in a warp, tn_sync_warp) between; collectives are met
+// by all 32 lanes of a warp, tn_sync by all threads that have not returned... which is all of them: no thread returns before the last
+// tn_sync of its block. Floats by + - * alone, every one of them rounded (nvcc runs with --fmad=false -ftz=false, and the cubins are looked
+// through for fused ones).
+#ifndef TN_CUDA_GPU_CUH
+#define TN_CUDA_GPU_CUH
+
+#define TN_DEVICE_CODE
+#include "cuda/kernels/kernel_params.h"
+
+// What a host compiler and nvcc share.
+typedef struct tn_u4 {
+    uint32_t x, y, z, w;
+} tn_u4;
+
+#ifdef __CUDACC__
+
+#define TN_FN static __device__ __forceinline__
+
+#define TN_KERNEL(name, params, threads) extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ params p)
+// A kernel whose blocks are to share a multiprocessor: at least n_blocks of them, which bounds the registers.
+#define TN_KERNEL_BLOCKS(name, params, threads, n_blocks)                                                                                  \
+    extern "C" __global__ void __launch_bounds__(threads, n_blocks) name(const __grid_constant__ params p)
+
+// An array in shared memory, of the block; not zero at first. TN_SHARED_PTR is how functions take one.
+#define TN_SHARED(type, name, n)  __shared__ __align__(16) type name[n]
+#define TN_SHARED_ARG(type, name) type *name
+// The array whose size the launch gives (shared_bytes); one a kernel.
+#define TN_SHARED_DYNAMIC(type, name)                                                                                                      \
+    extern __shared__ __align__(16) uint8_t tn_dynamic_[];                                                                                 \
+    type *name = reinterpret_cast<type *>(tn_dynamic_)
+
+TN_FN uint32_t tn_thread() { return threadIdx.x; }
+TN_FN uint32_t tn_n_threads() { return blockDim.x; }
+TN_FN uint32_t tn_lane() { return threadIdx.x & 31u; }
+TN_FN uint32_t tn_warp() { return threadIdx.x >> 5; }
+TN_FN uint32_t tn_block_x() { return blockIdx.x; }
+TN_FN uint32_t tn_block_y() { return blockIdx.y; }
+TN_FN uint32_t tn_block_z() { return blockIdx.z; }
+TN_FN uint32_t tn_grid_x() { return gridDim.x; }
+TN_FN uint32_t tn_grid_y() { return gridDim.y; }
+TN_FN uint32_t tn_grid_z() { return gridDim.z; }
+
+TN_FN void tn_sync() { __syncthreads(); }
+TN_FN void tn_sync_warp() { __syncwarp(); }
+// True for all threads of the block where `value` is for one of them; a tn_sync too.
+TN_FN bool tn_sync_or(bool value) { return __syncthreads_or(value); }
+// What this thread stored in global memory is seen by other blocks before what it stores or adds after.
+TN_FN void tn_fence() { __threadfence(); }
+
+TN_FN uint32_t tn_shfl(uint32_t v, uint32_t lane) { return __shfl_sync(0xffffffffu, v, lane); }
+TN_FN int32_t tn_shfl(int32_t v, uint32_t lane) { return __shfl_sync(0xffffffffu, v, lane); }
+TN_FN float tn_shfl(float v, uint32_t lane) { return __shfl_sync(0xffffffffu, v, lane); }
+TN_FN uint32_t tn_shfl_xor(uint32_t v, uint32_t mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+TN_FN int32_t tn_shfl_xor(int32_t v, uint32_t mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+TN_FN float tn_shfl_xor(float v, uint32_t mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+TN_FN uint32_t tn_ballot(bool v) { return __ballot_sync(0xffffffffu, v); }
+
+// Atomics, relaxed; the old value. In shared memory too (name, index).
+TN_FN uint32_t tn_atomic_add(uint32_t *at, uint32_t v) { return atomicAdd(at, v); }
+TN_FN uint32_t tn_atomic_min(uint32_t *at, uint32_t v) { return atomicMin(at, v); }
+#define tn_shared_add(name, i, v) atomicAdd(&(name)[i], v)
+#define tn_shared_max(name, i, v) atomicMax(&(name)[i], v)
+
+// 16 bytes of global memory, aligned: through the read-only path; the same for what is read once (weights); stored.
+TN_FN tn_u4 tn_load16(const void *at)
+{
+    tn_u4 v;
+    asm("ld.global.nc.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(at));
+    return v;
+}
+TN_FN tn_u4 tn_load16_once(const void *at)
+{
+    tn_u4 v;
+    asm("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(at));
+    return v;
+}
+// What other blocks of the same launch may have stored (after a fence and a counter): never from a stale cache.
+TN_FN tn_u4 tn_load16_fresh(const void *at)
+{
+    tn_u4 v;
+    asm volatile("ld.global.cg.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(at) : "memory");
+    return v;
+}
+TN_FN float tn_load_fresh(const float *at)
+{
+    float v;
+    asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(at) : "memory");
+    return v;
+}
+TN_FN void tn_store16(void *at, tn_u4 v) { *reinterpret_cast<uint4 *>(at) = make_uint4(v.x, v.y, v.z, v.w); }
+// Element i of a shared array, and what follows it to 16 bytes; aligned.
+#define tn_shared_load16(name, i)     tn_shared_load16_at(&(name)[i])
+#define tn_shared_store16(name, i, v) tn_store16(&(name)[i], v)
+TN_FN tn_u4 tn_shared_load16_at(const void *at)
+{
+    const uint4 v = *reinterpret_cast<const uint4 *>(at);
+    return {v.x, v.y, v.z, v.w};
+}
+// Global to shared memory, 16 bytes, in the background: seen by the thread that asked after tn_async_wait, by others after a tn_sync behind
+// it. A commit closes a group; the wait leaves at most n_left groups open. Before sm_80 the copy is made at once.
+#if __CUDA_ARCH__ >= 800
+#define tn_async16(name, i, from)                                                                                                          \
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((uint32_t)__cvta_generic_to_shared(&(name)[i])), "l"(from) : "memory")
+TN_FN void tn_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int n_left> TN_FN void tn_async_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(n_left) : "memory"); }
+#else
+#define tn_async16(name, i, from) tn_store16(&(name)[i], tn_load16(from))
+TN_FN void tn_async_commit() {}
+template <int n_left> TN_FN void tn_async_wait() {}
+#endif
+
+// c + four products of bytes: unsigned codes in a, signed in b; both signed.
+TN_FN int32_t tn_dp4a_us(uint32_t a, uint32_t b, int32_t c)
+{
+    int32_t d;
+    asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+    return d;
+}
+TN_FN int32_t tn_dp4a_ss(uint32_t a, uint32_t b, int32_t c) { return __dp4a((int32_t)a, (int32_t)b, c); }
+// c + a's two signed halves times two signed bytes of b: bytes 0 and 1, or 2 and 3.
+TN_FN int32_t tn_dp2a_lo(uint32_t a, uint32_t b, int32_t c)
+{
+    int32_t d;
+    asm("dp2a.lo.s32.s32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+    return d;
+}
+TN_FN int32_t tn_dp2a_hi(uint32_t a, uint32_t b, int32_t c)
+{
+    int32_t d;
+    asm("dp2a.hi.s32.s32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+    return d;
+}
+TN_FN uint32_t tn_prmt(uint32_t a, uint32_t b, uint32_t selector) { return __byte_perm(a, b, selector); }
+
+// d += A B: A 16 x 32 unsigned bytes, B 32 x 8 signed bytes, d 16 x 8, of a warp. With g = lane / 4, t = lane % 4: a[0] row g, k 4t..4t+3;
+// a[1] row g + 8; a[2] row g, k 16 + 4t..; a[3] row g + 8, k 16 + 4t..; b[0] column g, k 4t..; b[1] column g, k 16 + 4t..; d[0], d[1] row
+// g, columns 2t, 2t + 1; d[2], d[3] row g + 8. (mma_s8: A signed.) Devices from sm_80 on.
+TN_FN void tn_mma_us(int32_t d[4], const uint32_t a[4], const uint32_t b[2])
+{
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+TN_FN void tn_mma_ss(int32_t d[4], const uint32_t a[4], const uint32_t b[2])
+{
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+// f16 bits to f32, subnormals kept.
+TN_FN float tn_half(uint16_t h)
+{
+    float f;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
+    return f;
+}
+
+#define TN_UNROLL _Pragma("unroll")
+
+#else
+#include "cuda_host/gpu_host.hpp" // tests/cuda_host
+#endif
+
+// exact_math.h's functions, in device code.
+#include "base/exact_math.h"
+
+#endif

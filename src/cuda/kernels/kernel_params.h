@@ -1,0 +1,271 @@
+// What each kernel is given, one struct by value, read by device code and by C alike. Pointers are device addresses, 64 bits on every side;
+// "row" is a row of the value (a token of the step, or a wanted row of logits). Sizes of rows count elements unless their name says bytes.
+//
+// Shapes that hold everywhere: f32 rows begin at multiples of 16 bytes (strides are multiples of 4). Code rows (int8, natural order) have a
+// stride that is a multiple of 128 bytes, and zeros from n to there. Grids are as large as the launch's largest step; blocks find out from
+// the step in device memory that they have nothing to do.
+#ifndef TN_CUDA_KERNEL_PARAMS_H
+#define TN_CUDA_KERNEL_PARAMS_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+#define TN_PART(name) name
+#else
+#define TN_PART(name) struct name
+#endif
+// A device address. In C it is a number; device code gets the pointer.
+#ifdef TN_DEVICE_CODE
+#define TN_AT(type) type *
+#else
+#define TN_AT(type) uint64_t
+#endif
+
+// How kernels are cut; grids follow from these.
+enum {
+    TN_CUDA_TILE_ROWS = 16, // of a ternary tile (cuda_pack.h), and
+    TN_CUDA_TILE_COLS = 128,
+    TN_CUDA_FEW_TOKENS = 8,        // of ternary_few and attention_split at most
+    TN_CUDA_MANY_ROWS = 128,       // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
+    TN_CUDA_MANY_TOKENS = 64,      // of the same
+    TN_CUDA_ATTENTION_TOKENS = 16, // of a block of attention_tile
+    TN_CUDA_DENSE_TOKENS = 8,      // of a block of dense_*
+    TN_CUDA_ELEMENTS = 1024,       // of a row, of a block of element and copy_rows
+    TN_CUDA_PAGE_PART = 16384,     // bytes of a page, of a block of copy_pages
+};
+
+// The step in device memory, and where its arrays lie in it, in words (tn_step_layout). Behind its n_words words lie the addresses of the
+// submit's input and output, as two 64-bit numbers at word `addresses`, a multiple of 2.
+struct tn_cuda_step {
+    TN_AT(const uint32_t) words; // begins with tn_step
+    uint32_t copies, logit_rows, n_top, tokens, positions, seqs, page_table, n_seq_pages, addresses;
+};
+
+// Whose poison a row is: the smallest node that stored a value not below 2^56 stays in poison[token], which begins as UINT32_MAX.
+struct tn_cuda_poison {
+    TN_AT(uint32_t) of_tokens; // [n_tokens]
+    uint32_t is_logits;        // rows are wanted rows of logits: row r is token step[logit_rows + r]
+};
+
+// f32 rows. y of outputs: where `at` is 0 the rows are the submit's output, dense (address at step.addresses + 2), and `stride` is its
+// width.
+struct tn_cuda_rows {
+    TN_AT(float) at;
+    uint32_t stride;
+};
+
+// A row's int8 codes with scale and sum.
+struct tn_cuda_codes {
+    TN_AT(int8_t) at;
+    uint32_t stride_bytes; // a multiple of 128; zeros from n to there
+    TN_AT(float) scales;   // [rows]
+    TN_AT(int32_t) sums;   // [rows]
+};
+
+// A dense weight as packed (cuda_pack.h).
+struct tn_cuda_dense {
+    TN_AT(const uint8_t) at;
+    uint32_t n_rows, n_cols;
+    uint32_t n_units;          // of 16 bytes, of a row
+    TN_AT(const float) scales; // Q6_K: f32 scales, [group of 32 rows][block of 256][32]; else 0
+    uint32_t n_blocks;         // Q6_K: of 256 columns, of a row
+};
+
+// begin: takes the step from the host (`host`: pinned memory as the device sees it) and sets the poison. One block.
+struct tn_cuda_begin_params {
+    TN_PART(tn_cuda_step) step;
+    TN_AT(const uint32_t) host; // the same words, the addresses included
+    TN_AT(uint32_t) poison;
+    uint32_t n_poison; // limits.n_tokens
+};
+
+// end: gives the poison of the step's tokens to the host. One block.
+struct tn_cuda_end_params {
+    TN_PART(tn_cuda_step) step;
+    TN_AT(const uint32_t) poison;
+    TN_AT(uint32_t) host;
+};
+
+// embed_*: tokens -> f32 rows. Grid x: rows.
+struct tn_cuda_embed_params {
+    TN_PART(tn_cuda_step) step;
+    TN_PART(tn_cuda_dense) w;
+    TN_PART(tn_cuda_rows) y;
+    TN_PART(tn_cuda_poison) poison;
+    uint32_t node;
+};
+
+// What NORM, NORM_QUANT and QUANT do to a row: of a kernel of their own, of a product's prologue, or of its epilogue.
+enum { TN_CUDA_ROW_NONE = 0, TN_CUDA_ROW_NORM = 1, TN_CUDA_ROW_NORM_QUANT = 2, TN_CUDA_ROW_QUANT = 3 };
+struct tn_cuda_row_op {
+    uint32_t op; // TN_CUDA_ROW_*
+    uint32_t n;
+    TN_AT(const float) gains; // f32 in the order of packed floats (cuda_pack.h); 0 for QUANT
+    float eps, recip_n;       // RN(1/n)
+};
+
+// row: one block a row of x. NORM: y. Else: codes.
+struct tn_cuda_row_params {
+    TN_PART(tn_cuda_step) step;
+    TN_PART(tn_cuda_row_op) row;
+    TN_PART(tn_cuda_rows) x, y;
+    TN_PART(tn_cuda_codes) codes;
+    TN_PART(tn_cuda_poison) poison;
+    uint32_t node;
+};
+
+// quant_group: codes and scales of a row for quantised dense weights. One block a row. Codes, scales and sums are 0 from n to the next
+// multiple of 256 elements.
+struct tn_cuda_group_params {
+    TN_PART(tn_cuda_step) step;
+    TN_PART(tn_cuda_rows) x;
+    uint32_t n, is_logits;
+    uint32_t group;     // 32 or 256 elements a scale
+    uint32_t sum_group; // elements a sum: 32 (for groups of 32) or 16 (for groups of 256)
+    TN_AT(int8_t) codes;
+    TN_AT(float) scales;
+    TN_AT(int32_t) sums;
+    uint32_t codes_stride, scales_stride, sums_stride;
+};
+
+// One of up to three ternary matrices over the same input: tiles at `w`, then what it stores.
+struct tn_cuda_matrix {
+    TN_AT(const uint8_t) w;
+    TN_AT(const float) scales; // 1 or n_rows
+    uint32_t per_row;          // a scale a row
+    uint32_t n_rows;
+    TN_PART(tn_cuda_rows) y; // of the last matrix stored; with ADD or GLU the first matrix's y is theirs
+    uint32_t node;
+};
+
+// What follows a product in the same kernel.
+enum { TN_CUDA_BEHIND_NOTHING = 0, TN_CUDA_BEHIND_ADD = 1, TN_CUDA_BEHIND_RELU2 = 2, TN_CUDA_BEHIND_SILU = 3 };
+
+// ternary_*: y = W q. See each kernel for its grid.
+//   ternary_one      one token: matrix-vector product; `before` may make the codes from x in the prologue, redundantly in each block
+//   ternary_few      up to 8 tokens; the last block to finish does `row` over the outputs
+//   ternary_many     more: tiles of tokens
+struct tn_cuda_ternary_params {
+    TN_PART(tn_cuda_step) step;
+    uint32_t n_cols, n_blocks;    // n_blocks: of 128 columns
+    TN_PART(tn_cuda_codes) codes; // the input; with `before` not used
+    TN_PART(tn_cuda_row_op) before;
+    TN_PART(tn_cuda_rows) x;             // of `before`
+    TN_PART(tn_cuda_matrix) matrices[3]; // n_rows 0: there is none. GLU: [0] gate, [1] up
+    uint32_t n_matrices;
+    uint32_t behind; // TN_CUDA_BEHIND_*
+    uint32_t behind_node;
+    TN_PART(tn_cuda_rows) add; // ADD: the other operand
+    TN_PART(tn_cuda_poison) poison;
+    TN_PART(tn_cuda_row_op) row; // over the output (of the first matrix's y); op NONE: there is none
+    TN_PART(tn_cuda_codes) row_codes;
+    TN_AT(uint32_t) counter; // of blocks that finished, 0 between launches
+};
+
+// Turning a head and quantising it for the KV cache.
+struct tn_cuda_rope {
+    uint32_t head_dim, is_adjacent; // pairs (2i, 2i+1), else halves
+    TN_AT(const float) table;       // [n_ctx][head_dim]; 0: nothing is turned
+    uint32_t n_q, n_kv;             // heads
+    TN_PART(tn_cuda_rows) q, k, v;  // inputs
+    uint32_t q_node, k_node;
+    uint32_t a_qk;    // A of q and k
+    float recip_a_qk; // RN(1/A)
+};
+
+// One layer's KV cache; page p begins at page_bytes * p. In a page, for each KV head: keys [128][head_dim] int16, values as pairs of
+// positions [64][head_dim][2] int16, key scales [128] f32, value scales [128] f32.
+struct tn_cuda_kv {
+    TN_AT(uint8_t) at;
+    uint64_t page_bytes;
+    uint32_t n_pages;
+};
+
+// rope_append: RoPE of q to qy, RoPE of k and append of k and v. Grid x: heads of q, of k, of v, as far as there are any; y: rows.
+struct tn_cuda_rope_params {
+    TN_PART(tn_cuda_step) step;
+    TN_PART(tn_cuda_rope) rope;
+    TN_PART(tn_cuda_rows) qy;
+    TN_PART(tn_cuda_kv) kv;
+    TN_PART(tn_cuda_poison) poison;
+};
+
+// attention_*: y = attention of q over the pages of the token's sequence.
+//   attention_split  up to 8 tokens: grid x: splits, y: KV heads, z: tokens. A split works on chunks split, split + n_splits, ..; the last
+//                    block of a (token, KV head) to finish combines all chunks in their order
+//   attention_one    the same for one token, with RoPE, quantisation and append (`rope`) in front
+//   attention_tile   many tokens: grid x: tiles of tokens, y: KV heads
+struct tn_cuda_attention_params {
+    TN_PART(tn_cuda_step) step;
+    TN_PART(tn_cuda_rope) rope; // of attention_one; of the others head_dim, a_qk and recip_a_qk
+    uint32_t n_heads, n_kv_heads;
+    TN_PART(tn_cuda_rows) q; // turned already; not of attention_one
+    TN_PART(tn_cuda_rows) y;
+    TN_PART(tn_cuda_kv) kv;
+    TN_PART(tn_cuda_poison) poison;
+    uint32_t node;
+    uint32_t n_splits, n_chunks_max; // chunks of a sequence at most: limits.n_seq_pages
+    TN_AT(float) partials;           // [tokens][n_heads][n_chunks_max][head_dim + 4]: o, then l, m (int32), two words unused
+    TN_AT(uint32_t) counters;        // [tokens][n_kv_heads], 0 between launches
+    float recip_a_v, log2e_by_sqrt;  // RN(1/4095), RN(log2 e / sqrt(head_dim))
+};
+
+// dense_*: y = x W^T. See each kernel for its grid.
+struct tn_cuda_dense_params {
+    TN_PART(tn_cuda_step) step;
+    TN_PART(tn_cuda_dense) w;
+    TN_PART(tn_cuda_rows) x;   // types of floats
+    TN_AT(const int8_t) codes; // quantised types: of quant_group
+    TN_AT(const float) scales;
+    TN_AT(const int32_t) sums;
+    uint32_t codes_stride, scales_stride, sums_stride;
+    TN_PART(tn_cuda_rows) y;
+    TN_PART(tn_cuda_poison) poison;
+    uint32_t node;
+};
+
+// element: ADD or GLU. Grid x: groups of elements, y: rows.
+struct tn_cuda_element_params {
+    TN_PART(tn_cuda_step) step;
+    uint32_t n, op; // TN_CUDA_BEHIND_ADD, _RELU2, _SILU
+    TN_PART(tn_cuda_rows) a, b, y;
+    TN_PART(tn_cuda_poison) poison;
+    uint32_t node;
+};
+
+// copy_rows: x -> y. Grid x: groups of elements, y: rows. x.at 0: the submit's input (address at step.addresses), dense rows.
+struct tn_cuda_copy_params {
+    TN_PART(tn_cuda_step) step;
+    uint32_t n;
+    TN_PART(tn_cuda_rows) x, y;
+    uint32_t is_logits; // how many rows there are
+    uint32_t by_logits; // row r is row step[logit_rows + r] of x
+};
+
+// copy_pages: grid x: parts of a page, y: layers. Loops over the step's copies.
+struct tn_cuda_pages_params {
+    TN_PART(tn_cuda_step) step;
+    TN_AT(uint8_t) kv;
+    uint64_t page_bytes, layer_bytes;
+};
+
+// rank: the n_top best logits of each row in order (logit descending, id ascending). One block a row.
+struct tn_cuda_rank_params {
+    TN_PART(tn_cuda_step) step;
+    TN_PART(tn_cuda_rows) x; // logits
+    uint32_t n;              // of a row
+    uint32_t top_max;        // more wanted than this: the row is not ranked, and its count is 0
+    TN_AT(uint32_t) counts;  // host [n_logits]
+    TN_AT(uint32_t) ids;     // host [n_logits][top_max]
+    TN_AT(float) logits;     // host [n_logits][top_max]
+};
+
+// probe_read: reads 16-byte units, for measuring bandwidth. probe_dot: dp4a, or mma, for measuring arithmetic.
+struct tn_cuda_probe_params {
+    TN_AT(const uint8_t) at;
+    uint64_t n_units;
+    uint32_t n_rounds;
+    TN_AT(uint32_t) sink; // written where the sum is of no likely value, so that reads are not removed
+};
+
+#endif

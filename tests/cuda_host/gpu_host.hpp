@@ -1,0 +1,132 @@
+// The words of src/cuda/kernels/gpu.cuh on the host: a block's threads are fibers of one thread, which switch where they wait for others.
+// What it watches: shared memory accesses outside an array, and between two threads without a barrier; warps and blocks whose threads wait
+// at different places; addresses that are not aligned. What it cannot: the memory model of a GPU, and how long anything takes.
+#ifndef TN_TESTS_CUDA_HOST_GPU_HOST_HPP
+#define TN_TESTS_CUDA_HOST_GPU_HOST_HPP
+
+#include "cuda_host/emulation.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#define TN_FN static inline
+#define TN_UNROLL
+
+#define TN_KERNEL(name, params, threads)                                                                                                   \
+    static void tn_body_##name(const params &p);                                                                                           \
+    static void tn_entry_##name(const void *p) { tn_body_##name(*static_cast<const params *>(p)); }                                        \
+    static const cuda_host::Kernel tn_kernel_##name = cuda_host::add_kernel({#name, sizeof(params), threads, tn_entry_##name});            \
+    static void tn_body_##name(const params &p)
+#define TN_KERNEL_BLOCKS(name, params, threads, n_blocks) TN_KERNEL(name, params, threads)
+
+#define TN_SHARED(type, name, n)      const cuda_host::Shared<type> name = cuda_host::shared_array<type>(n, __FILE__, __LINE__)
+#define TN_SHARED_ARG(type, name)     const cuda_host::Shared<type> &name
+#define TN_SHARED_DYNAMIC(type, name) const cuda_host::Shared<type> name = cuda_host::shared_dynamic<type>()
+
+TN_FN uint32_t tn_thread() { return cuda_host::self().thread; }
+TN_FN uint32_t tn_n_threads() { return cuda_host::block().n_threads; }
+TN_FN uint32_t tn_lane() { return cuda_host::self().thread & 31u; }
+TN_FN uint32_t tn_warp() { return cuda_host::self().thread >> 5; }
+TN_FN uint32_t tn_block_x() { return cuda_host::block().at[0]; }
+TN_FN uint32_t tn_block_y() { return cuda_host::block().at[1]; }
+TN_FN uint32_t tn_block_z() { return cuda_host::block().at[2]; }
+TN_FN uint32_t tn_grid_x() { return cuda_host::block().grid[0]; }
+TN_FN uint32_t tn_grid_y() { return cuda_host::block().grid[1]; }
+TN_FN uint32_t tn_grid_z() { return cuda_host::block().grid[2]; }
+
+#define tn_sync()         cuda_host::sync_block(__FILE__, __LINE__)
+#define tn_sync_warp()    cuda_host::sync_warp(__FILE__, __LINE__)
+#define tn_sync_or(value) cuda_host::sync_or((value), __FILE__, __LINE__)
+TN_FN void tn_fence() { cuda_host::fence(); }
+
+template <class T> static inline T tn_exchange(T v, uint32_t from)
+{
+    uint32_t bits;
+    static_assert(sizeof bits == sizeof v, "32-bit values");
+    std::memcpy(&bits, &v, sizeof bits);
+    bits = cuda_host::exchange(bits, from);
+    std::memcpy(&v, &bits, sizeof v);
+    return v;
+}
+template <class T> static inline T tn_shfl(T v, uint32_t lane) { return tn_exchange(v, lane & 31u); }
+template <class T> static inline T tn_shfl_xor(T v, uint32_t mask) { return tn_exchange(v, (tn_lane() ^ mask) & 31u); }
+TN_FN uint32_t tn_ballot(bool v) { return cuda_host::ballot(v); }
+
+TN_FN uint32_t tn_atomic_add(uint32_t *at, uint32_t v) { return cuda_host::atomic_add(at, v); }
+TN_FN uint32_t tn_atomic_min(uint32_t *at, uint32_t v) { return cuda_host::atomic_min(at, v); }
+#define tn_shared_add(name, i, v) (name).atomic_add((i), (v))
+#define tn_shared_max(name, i, v) (name).atomic_max((i), (v))
+
+static inline tn_u4 tn_load16(const void *at)
+{
+    cuda_host::check_aligned(at, 16);
+    tn_u4 v;
+    std::memcpy(&v, at, sizeof v);
+    return v;
+}
+static inline tn_u4 tn_load16_once(const void *at) { return tn_load16(at); }
+static inline tn_u4 tn_load16_fresh(const void *at) { return tn_load16(at); }
+static inline float tn_load_fresh(const float *at) { return *at; }
+static inline void tn_store16(void *at, tn_u4 v)
+{
+    cuda_host::check_aligned(at, 16);
+    std::memcpy(at, &v, sizeof v);
+}
+#define tn_shared_load16(name, i)     (name).template load_wide<tn_u4>(i)
+#define tn_shared_store16(name, i, v) (name).template store_wide<tn_u4>((i), (v))
+#define tn_async16(name, i, from)     (name).template store_async<tn_u4>((i), tn_load16(from))
+TN_FN void tn_async_commit() { cuda_host::async_commit(); }
+template <int n_left> static inline void tn_async_wait() { cuda_host::async_wait(n_left); }
+
+static inline int32_t tn_byte(uint32_t word, int i) { return (int8_t)(word >> (8 * i)); }
+static inline int32_t tn_half_of(uint32_t word, int i) { return (int16_t)(word >> (16 * i)); }
+static inline int32_t tn_wrap(uint32_t c, int32_t product) { return (int32_t)(c + (uint32_t)product); }
+static inline int32_t tn_dp4a_us(uint32_t a, uint32_t b, int32_t c)
+{
+    for (int i = 0; i < 4; i++) c = tn_wrap((uint32_t)c, (int32_t)((a >> (8 * i)) & 0xffu) * tn_byte(b, i));
+    return c;
+}
+static inline int32_t tn_dp4a_ss(uint32_t a, uint32_t b, int32_t c)
+{
+    for (int i = 0; i < 4; i++) c = tn_wrap((uint32_t)c, tn_byte(a, i) * tn_byte(b, i));
+    return c;
+}
+static inline int32_t tn_dp2a_lo(uint32_t a, uint32_t b, int32_t c)
+{
+    for (int i = 0; i < 2; i++) c = tn_wrap((uint32_t)c, tn_half_of(a, i) * tn_byte(b, i));
+    return c;
+}
+static inline int32_t tn_dp2a_hi(uint32_t a, uint32_t b, int32_t c) { return tn_dp2a_lo(a, b >> 16, c); }
+static inline uint32_t tn_prmt(uint32_t a, uint32_t b, uint32_t selector)
+{
+    const uint64_t bytes = ((uint64_t)b << 32) | a;
+    uint32_t d = 0;
+    for (int i = 0; i < 4; i++) {
+        const uint32_t s = (selector >> (4 * i)) & 0xfu;
+        uint32_t byte = (uint32_t)(bytes >> (8 * (s & 7u))) & 0xffu;
+        if (s & 8u) byte = byte & 0x80u ? 0xffu : 0;
+        d |= byte << (8 * i);
+    }
+    return d;
+}
+static inline void tn_mma_us(int32_t d[4], const uint32_t a[4], const uint32_t b[2]) { cuda_host::mma(d, a, b, false); }
+static inline void tn_mma_ss(int32_t d[4], const uint32_t a[4], const uint32_t b[2]) { cuda_host::mma(d, a, b, true); }
+
+static inline float tn_half(uint16_t h)
+{
+    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exponent = (h >> 10) & 0x1fu, fraction = h & 0x3ffu;
+    uint32_t bits;
+    float f;
+    if (exponent == 0) { // zero and subnormals: fraction * 2^-24, exact
+        f = (float)fraction * 0x1p-24f;
+        std::memcpy(&bits, &f, sizeof bits);
+        bits |= sign;
+    } else {
+        bits = sign | ((exponent == 31 ? 255u : exponent + 112u) << 23) | (fraction << 13);
+    }
+    std::memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+#endif
