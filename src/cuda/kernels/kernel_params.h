@@ -29,6 +29,8 @@ enum {
     TN_CUDA_MANY_ROWS = 128,       // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
     TN_CUDA_MANY_TOKENS = 64,      // of the same
     TN_CUDA_ATTENTION_TOKENS = 16, // of a block of attention_tile
+    TN_CUDA_DENSE_FLOAT_ROWS = 8,  // of a block of dense_f32, _f16, _bf16; of the quantised ones a row a thread
+    TN_CUDA_DENSE_GRID_Y = 8,      // blocks of dense_* over tokens at most: they walk on with that stride
     TN_CUDA_DENSE_TOKENS = 8,      // of a block of dense_*
     TN_CUDA_ELEMENTS = 1024,       // of a row, of a block of element and copy_rows
     TN_CUDA_PAGE_PART = 16384,     // bytes of a page, of a block of copy_pages
@@ -162,6 +164,9 @@ struct tn_cuda_ternary_params {
     TN_AT(uint32_t) counter; // of blocks that finished, 0 between launches
 };
 
+// Dynamic shared memory of ternary_one and ternary_one_glu.
+static inline uint32_t tn_cuda_ternary_one_shared_bytes(uint32_t n_cols) { return n_cols; }
+
 // Turning a head and quantising it for the KV cache.
 struct tn_cuda_rope {
     uint32_t head_dim, is_adjacent; // pairs (2i, 2i+1), else halves
@@ -252,7 +257,7 @@ struct tn_cuda_pages_params {
 // rank: the n_top best logits of each row in order (logit descending, id ascending). One block a row.
 struct tn_cuda_rank_params {
     TN_PART(tn_cuda_step) step;
-    TN_PART(tn_cuda_rows) x; // logits
+    TN_PART(tn_cuda_rows) x; // logits; at 0: the submit's output
     uint32_t n;              // of a row
     uint32_t top_max;        // more wanted than this: the row is not ranked, and its count is 0
     TN_AT(uint32_t) counts;  // host [n_logits]

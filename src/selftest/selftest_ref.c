@@ -1,38 +1,38 @@
 // The self-test's net by src/ref: a node after the other, a token after the other.
 #include "ref/ref.h"
-#include "vulkan/vk_selftest_net.h"
+#include "selftest/selftest_net.h"
 
 #include <string.h>
 
-enum { HEAD_DIM = TN_VK_TEST_HEAD_DIM, GROUP = TN_VK_TEST_HEADS / TN_VK_TEST_KV_HEADS };
+enum { HEAD_DIM = TN_SELFTEST_HEAD_DIM, GROUP = TN_SELFTEST_HEADS / TN_SELFTEST_KV_HEADS };
 
-uint32_t tn_vk_test_n_rows(const tn_vk_test_net *net, uint32_t value, const tn_vk_test_step *step)
+uint32_t tn_selftest_n_rows(const tn_selftest_net *net, uint32_t value, const tn_selftest_step *step)
 {
     return net->values[value].rows == TN_ROWS_LOGITS ? step->n_logits : step->n_tokens;
 }
 
-static const float *input(const tn_vk_test_net *net, const tn_node *node, uint32_t which, uint32_t row)
+static const float *input(const tn_selftest_net *net, const tn_node *node, uint32_t which, uint32_t row)
 {
     const uint32_t value = node->in[which];
     return net->rows[value].f32 + (size_t)row * net->values[value].width;
 }
 
-static void append(tn_vk_test_net *net, const tn_node *node, uint32_t row, const tn_vk_test_step *step)
+static void append(tn_selftest_net *net, const tn_node *node, uint32_t row, const tn_selftest_step *step)
 {
     const uint32_t seq = step->seqs[row], at = step->positions[row];
-    for (uint32_t h = 0; h < TN_VK_TEST_KV_HEADS; h++) {
-        tn_vk_test_kv *kv = &net->kv[node->layer][h];
+    for (uint32_t h = 0; h < TN_SELFTEST_KV_HEADS; h++) {
+        tn_selftest_kv *kv = &net->kv[node->layer][h];
         tn_ref_quant_head(input(net, node, 0, row) + h * HEAD_DIM, HEAD_DIM, tn_kv_a_qk(HEAD_DIM), kv->k[seq][at], &kv->k_scale[seq][at]);
         tn_ref_quant_head(input(net, node, 1, row) + h * HEAD_DIM, HEAD_DIM, TN_KV_A_V, kv->v[seq][at], &kv->v_scale[seq][at]);
     }
 }
 
-static uint32_t attention(const tn_vk_test_net *net, const tn_node *node, uint32_t row, const tn_vk_test_step *step, float *y)
+static uint32_t attention(const tn_selftest_net *net, const tn_node *node, uint32_t row, const tn_selftest_step *step, float *y)
 {
     uint32_t largest = 0;
     const uint32_t seq = step->seqs[row];
-    for (uint32_t h = 0; h < TN_VK_TEST_HEADS; h++) {
-        const tn_vk_test_kv *kv = &net->kv[node->layer][h / GROUP];
+    for (uint32_t h = 0; h < TN_SELFTEST_HEADS; h++) {
+        const tn_selftest_kv *kv = &net->kv[node->layer][h / GROUP];
         int16_t q[HEAD_DIM];
         float scale;
         tn_ref_quant_head(input(net, node, 0, row) + h * HEAD_DIM, HEAD_DIM, tn_kv_a_qk(HEAD_DIM), q, &scale);
@@ -43,10 +43,10 @@ static uint32_t attention(const tn_vk_test_net *net, const tn_node *node, uint32
     return largest;
 }
 
-static void quantise(tn_vk_test_net *net, const tn_node *node, uint32_t row)
+static void quantise(tn_selftest_net *net, const tn_node *node, uint32_t row)
 {
     const uint32_t n = net->values[node->in[0]].width;
-    tn_vk_test_rows *y = &net->rows[node->out];
+    tn_selftest_rows *y = &net->rows[node->out];
     int8_t *codes = y->codes + (size_t)row * n;
     if (node->op == TN_OP_QUANT)
         tn_ref_quant(input(net, node, 0, row), n, codes, &y->scales[row], &y->sums[row]);
@@ -55,17 +55,17 @@ static void quantise(tn_vk_test_net *net, const tn_node *node, uint32_t row)
                           &y->sums[row]);
 }
 
-static uint32_t multiply(const tn_vk_test_net *net, const tn_node *node, uint32_t row, float *y)
+static uint32_t multiply(const tn_selftest_net *net, const tn_node *node, uint32_t row, float *y)
 {
     const tn_weight_source *w = &net->weights[node->weight];
-    const tn_vk_test_rows *x = &net->rows[node->in[0]];
+    const tn_selftest_rows *x = &net->rows[node->in[0]];
     if (node->op == TN_OP_MATMUL_DENSE) return tn_ref_matmul_dense(input(net, node, 0, row), w->dtype, w->ctx, w->n_rows, w->n_cols, y);
     return tn_ref_matmul_ternary(x->codes + (size_t)row * w->n_cols, x->scales[row], w->ctx, w->scale_kind, w->scales, w->n_rows, w->n_cols,
                                  y);
 }
 
 // One row of a node's output; gives the largest bits stored as f32.
-static uint32_t run_row(tn_vk_test_net *net, const tn_node *node, uint32_t row, const tn_vk_test_step *step)
+static uint32_t run_row(tn_selftest_net *net, const tn_node *node, uint32_t row, const tn_selftest_step *step)
 {
     const uint32_t n = node->out == TN_NONE ? 0 : net->values[node->out].width;
     float *y = n && net->rows[node->out].f32 ? net->rows[node->out].f32 + (size_t)row * n : NULL;
@@ -90,12 +90,12 @@ static uint32_t run_row(tn_vk_test_net *net, const tn_node *node, uint32_t row, 
     return 0;
 }
 
-void tn_vk_test_reference(tn_vk_test_net *net, const tn_vk_test_part *part, const tn_vk_test_step *step)
+void tn_selftest_reference(tn_selftest_net *net, const tn_selftest_part *part, const tn_selftest_step *step)
 {
     memset(net->poison, 0, sizeof net->poison);
     for (uint32_t i = part->first_node; i < part->first_node + part->n_nodes; i++) {
         const tn_node *node = &net->nodes[i];
-        const uint32_t shown = node->out == TN_NONE ? node->in[0] : node->out, n = tn_vk_test_n_rows(net, shown, step);
+        const uint32_t shown = node->out == TN_NONE ? node->in[0] : node->out, n = tn_selftest_n_rows(net, shown, step);
         for (uint32_t row = 0; row < n; row++) {
             const uint32_t token = net->values[shown].rows == TN_ROWS_LOGITS ? step->logit_rows[row] : row;
             if (run_row(net, node, row, step) >= TN_ABS_BITS_2P56 && net->poison[token] == 0) net->poison[token] = i + 1;

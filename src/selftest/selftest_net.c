@@ -1,5 +1,5 @@
 // The net of the self-test: every op for itself over every type of weight, then two layers as models have them.
-#include "vulkan/vk_selftest_net.h"
+#include "selftest/selftest_net.h"
 
 #include "base/alloc.h"
 
@@ -19,23 +19,23 @@ enum {
 
 // ---- numbers ----
 
-static uint32_t next_random(tn_vk_test_net *net)
+static uint32_t next_random(tn_selftest_net *net)
 {
     net->random = net->random * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)(net->random >> 32);
 }
 
-float tn_vk_test_random(tn_vk_test_net *net, float range) { return ((float)(int32_t)next_random(net) * 0x1p-31f) * range; }
+float tn_selftest_random(tn_selftest_net *net, float range) { return ((float)(int32_t)next_random(net) * 0x1p-31f) * range; }
 
 // Bits of a number of either sign with a random fraction and one of eight exponents from `exponent` on.
-static uint16_t random_bits(tn_vk_test_net *net, uint32_t fraction_bits, uint32_t exponent_bits, uint32_t exponent)
+static uint16_t random_bits(tn_selftest_net *net, uint32_t fraction_bits, uint32_t exponent_bits, uint32_t exponent)
 {
     const uint32_t r = next_random(net), sign = r >> 31 << (fraction_bits + exponent_bits);
     return (uint16_t)(sign | (exponent + (r >> 28 & 7)) << fraction_bits | (r & ((1u << fraction_bits) - 1)));
 }
 
 // Zeroed. The net is always the same, and so is what it takes.
-static void *take(tn_vk_test_net *net, size_t n_bytes)
+static void *take(tn_selftest_net *net, size_t n_bytes)
 {
     uint8_t *at = net->memory + net->used;
     net->used += (n_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -52,16 +52,16 @@ static tn_status read_rows(const tn_weight_source *self, uint32_t row, uint32_t 
     return TN_OK;
 }
 
-static uint32_t add_weight(tn_vk_test_net *net, const tn_weight_source *source)
+static uint32_t add_weight(tn_selftest_net *net, const tn_weight_source *source)
 {
-    assert(net->graph.n_weights < TN_VK_TEST_WEIGHTS);
+    assert(net->graph.n_weights < TN_SELFTEST_WEIGHTS);
     net->weights[net->graph.n_weights] = *source;
     net->weights[net->graph.n_weights].name = "self-test";
     net->weights[net->graph.n_weights].read_rows = read_rows;
     return net->graph.n_weights++;
 }
 
-static uint32_t ternary(tn_vk_test_net *net, uint32_t n_rows, uint32_t n_cols, tn_scale_kind scale_kind)
+static uint32_t ternary(tn_selftest_net *net, uint32_t n_rows, uint32_t n_cols, tn_scale_kind scale_kind)
 {
     int8_t *codes = take(net, (size_t)n_rows * n_cols);
     for (size_t i = 0; i < (size_t)n_rows * n_cols; i++) codes[i] = (int8_t)((int32_t)(next_random(net) % 3) - 1);
@@ -74,13 +74,13 @@ static uint32_t ternary(tn_vk_test_net *net, uint32_t n_rows, uint32_t n_cols, t
 }
 
 // Rows in file form: any codes; scales and numbers of ordinary size.
-static uint32_t dense(tn_vk_test_net *net, tn_dtype dtype, uint32_t n_rows, uint32_t n_cols)
+static uint32_t dense(tn_selftest_net *net, tn_dtype dtype, uint32_t n_rows, uint32_t n_cols)
 {
     const size_t n_bytes = n_rows * tn_dtype_row_bytes(dtype, n_cols), block_bytes = tn_dtype_get(dtype)->block_bytes;
     uint8_t *bytes = take(net, n_bytes);
     for (size_t i = 0; i < n_bytes; i++) bytes[i] = (uint8_t)(next_random(net) >> 24);
     for (size_t at = 0; at + block_bytes <= n_bytes; at += block_bytes) {
-        const float x = tn_vk_test_random(net, 1.0f);
+        const float x = tn_selftest_random(net, 1.0f);
         const uint16_t half = dtype == TN_DTYPE_BF16 ? random_bits(net, 7, 8, 120) : random_bits(net, 10, 5, 6);
         if (dtype == TN_DTYPE_F32)
             memcpy(bytes + at, &x, sizeof x);
@@ -90,35 +90,35 @@ static uint32_t dense(tn_vk_test_net *net, tn_dtype dtype, uint32_t n_rows, uint
     return add_weight(net, &(tn_weight_source){.kind = TN_WEIGHT_DENSE, .dtype = dtype, .n_rows = n_rows, .n_cols = n_cols, .ctx = bytes});
 }
 
-static uint32_t rope_table(tn_vk_test_net *net)
+static uint32_t rope_table(tn_selftest_net *net)
 {
-    const size_t n = (size_t)TN_VK_TEST_POSITIONS * TN_VK_TEST_HEAD_DIM;
+    const size_t n = (size_t)TN_SELFTEST_POSITIONS * TN_SELFTEST_HEAD_DIM;
     float *table = take(net, n * sizeof *table);
-    for (size_t i = 0; i < n; i++) table[i] = tn_vk_test_random(net, 1.0f);
+    for (size_t i = 0; i < n; i++) table[i] = tn_selftest_random(net, 1.0f);
     return add_weight(
         net,
         &(tn_weight_source){
-            .kind = TN_WEIGHT_TABLE, .dtype = TN_DTYPE_F32, .n_rows = TN_VK_TEST_POSITIONS, .n_cols = TN_VK_TEST_HEAD_DIM, .ctx = table});
+            .kind = TN_WEIGHT_TABLE, .dtype = TN_DTYPE_F32, .n_rows = TN_SELFTEST_POSITIONS, .n_cols = TN_SELFTEST_HEAD_DIM, .ctx = table});
 }
 
 // ---- nodes ----
 
-static uint32_t add_value(tn_vk_test_net *net, tn_value_type type, tn_rows rows, uint32_t width)
+static uint32_t add_value(tn_selftest_net *net, tn_value_type type, tn_rows rows, uint32_t width)
 {
-    assert(net->graph.n_values < TN_VK_TEST_VALUES);
+    assert(net->graph.n_values < TN_SELFTEST_VALUES);
     const uint32_t index = net->graph.n_values++;
     net->values[index] = (tn_value){.type = type, .rows = rows, .width = width};
     if (type == TN_VALUE_F32)
-        net->rows[index].f32 = take(net, (size_t)TN_VK_TEST_TOKENS * width * sizeof(float));
+        net->rows[index].f32 = take(net, (size_t)TN_SELFTEST_TOKENS * width * sizeof(float));
     else
-        net->rows[index].codes = take(net, (size_t)TN_VK_TEST_TOKENS * width);
+        net->rows[index].codes = take(net, (size_t)TN_SELFTEST_TOKENS * width);
     return index;
 }
 
 // The node's output, of the first input's rows.
-static uint32_t add_node(tn_vk_test_net *net, tn_node node, uint32_t width)
+static uint32_t add_node(tn_selftest_net *net, tn_node node, uint32_t width)
 {
-    assert(net->graph.n_nodes < TN_VK_TEST_NODES);
+    assert(net->graph.n_nodes < TN_SELFTEST_NODES);
     const bool is_quant = node.op == TN_OP_NORM_QUANT || node.op == TN_OP_QUANT;
     const tn_rows rows = node.op == TN_OP_COPY ? TN_ROWS_LOGITS : node.in[0] == TN_NONE ? TN_ROWS_TOKENS : net->values[node.in[0]].rows;
     node.out = width == 0 ? TN_NONE : add_value(net, is_quant ? TN_VALUE_Q8 : TN_VALUE_F32, rows, width);
@@ -126,45 +126,45 @@ static uint32_t add_node(tn_vk_test_net *net, tn_node node, uint32_t width)
     return node.out;
 }
 
-static uint32_t embed(tn_vk_test_net *net, tn_dtype dtype, uint32_t width)
+static uint32_t embed(tn_selftest_net *net, tn_dtype dtype, uint32_t width)
 {
-    const uint32_t weight = dense(net, dtype, TN_VK_TEST_VOCAB, width);
+    const uint32_t weight = dense(net, dtype, TN_SELFTEST_VOCAB, width);
     return add_node(net, (tn_node){.op = TN_OP_EMBED, .layer = TN_LAYER_EMBED, .in = {TN_NONE, TN_NONE}, .weight = weight}, width);
 }
 
-static uint32_t plain(tn_vk_test_net *net, tn_op op, uint32_t a, uint32_t b, int32_t layer)
+static uint32_t plain(tn_selftest_net *net, tn_op op, uint32_t a, uint32_t b, int32_t layer)
 {
     return add_node(net, (tn_node){.op = op, .layer = layer, .in = {a, b}, .weight = TN_NONE}, net->values[a].width);
 }
 
-static uint32_t glu(tn_vk_test_net *net, tn_glu_kind kind, uint32_t gate, uint32_t up, int32_t layer)
+static uint32_t glu(tn_selftest_net *net, tn_glu_kind kind, uint32_t gate, uint32_t up, int32_t layer)
 {
     return add_node(net, (tn_node){.op = TN_OP_GLU, .layer = layer, .in = {gate, up}, .weight = TN_NONE, .p.glu.kind = kind},
                     net->values[gate].width);
 }
 
-static uint32_t norm(tn_vk_test_net *net, tn_op op, uint32_t x, int32_t layer)
+static uint32_t norm(tn_selftest_net *net, tn_op op, uint32_t x, int32_t layer)
 {
     const uint32_t width = net->values[x].width, gains = dense(net, TN_DTYPE_F32, 1, width);
     return add_node(net, (tn_node){.op = op, .layer = layer, .in = {x, TN_NONE}, .weight = gains, .p.norm.eps = 1e-5f}, width);
 }
 
-static uint32_t product(tn_vk_test_net *net, tn_op op, uint32_t x, uint32_t weight, int32_t layer)
+static uint32_t product(tn_selftest_net *net, tn_op op, uint32_t x, uint32_t weight, int32_t layer)
 {
     return add_node(net, (tn_node){.op = op, .layer = layer, .in = {x, TN_NONE}, .weight = weight}, net->weights[weight].n_rows);
 }
 
-static uint32_t ternary_of(tn_vk_test_net *net, uint32_t x, uint32_t n, tn_scale_kind scale_kind, int32_t layer)
+static uint32_t ternary_of(tn_selftest_net *net, uint32_t x, uint32_t n, tn_scale_kind scale_kind, int32_t layer)
 {
     return product(net, TN_OP_MATMUL_TERNARY, x, ternary(net, n, net->values[x].width, scale_kind), layer);
 }
 
-static uint32_t dense_of(tn_vk_test_net *net, uint32_t x, tn_dtype dtype)
+static uint32_t dense_of(tn_selftest_net *net, uint32_t x, tn_dtype dtype)
 {
     return product(net, TN_OP_MATMUL_DENSE, x, dense(net, dtype, N_OUTPUTS, net->values[x].width), TN_LAYER_EMBED);
 }
 
-static void add_singles(tn_vk_test_net *net)
+static void add_singles(tn_selftest_net *net)
 {
     const uint32_t f32 = embed(net, TN_DTYPE_F32, WIDTH_FLOAT), f16 = embed(net, TN_DTYPE_F16, WIDTH_FLOAT);
     const uint32_t bf16 = embed(net, TN_DTYPE_BF16, WIDTH_FLOAT), q8_0 = embed(net, TN_DTYPE_Q8_0, WIDTH_32);
@@ -179,34 +179,34 @@ static void add_singles(tn_vk_test_net *net)
     dense_of(net, q6_k, TN_DTYPE_Q6_K);
     const uint32_t wanted = plain(net, TN_OP_COPY, f16, TN_NONE, TN_LAYER_EMBED), out = dense_of(net, wanted, TN_DTYPE_F16);
     for (uint32_t i = 0; i < out; i++) net->is_tapped[i] = true;
-    net->singles = (tn_vk_test_part){.n_nodes = net->graph.n_nodes, .in_value = TN_NONE, .out_value = out};
+    net->singles = (tn_selftest_part){.n_nodes = net->graph.n_nodes, .in_value = TN_NONE, .out_value = out};
 }
 
-static uint32_t rope(tn_vk_test_net *net, uint32_t x, uint32_t table, uint32_t n_heads, tn_rope_pairs pairs, int32_t layer)
+static uint32_t rope(tn_selftest_net *net, uint32_t x, uint32_t table, uint32_t n_heads, tn_rope_pairs pairs, int32_t layer)
 {
     const tn_node node = {.op = TN_OP_ROPE,
                           .layer = layer,
                           .in = {x, TN_NONE},
                           .weight = table,
-                          .p.rope = {.n_heads = n_heads, .head_dim = TN_VK_TEST_HEAD_DIM, .pairs = pairs}};
+                          .p.rope = {.n_heads = n_heads, .head_dim = TN_SELFTEST_HEAD_DIM, .pairs = pairs}};
     return add_node(net, node, net->values[x].width);
 }
 
 // What differs between models alternates. Values are tapped where that keeps nodes from no fusion.
-static uint32_t add_layer(tn_vk_test_net *net, uint32_t x, uint32_t table, int32_t layer)
+static uint32_t add_layer(tn_selftest_net *net, uint32_t x, uint32_t table, int32_t layer)
 {
     const bool is_even = layer % 2 == 0;
     const tn_rope_pairs pairs = is_even ? TN_ROPE_HALVES : TN_ROPE_ADJACENT;
-    const uint32_t width_q = TN_VK_TEST_HEADS * TN_VK_TEST_HEAD_DIM, width_kv = TN_VK_TEST_KV_HEADS * TN_VK_TEST_HEAD_DIM;
+    const uint32_t width_q = TN_SELFTEST_HEADS * TN_SELFTEST_HEAD_DIM, width_kv = TN_SELFTEST_KV_HEADS * TN_SELFTEST_HEAD_DIM;
     const uint32_t normed = norm(net, TN_OP_NORM_QUANT, x, layer), q = ternary_of(net, normed, width_q, TN_SCALE_TENSOR, layer);
     const uint32_t k = ternary_of(net, normed, width_kv, TN_SCALE_ROW, layer),
                    v = ternary_of(net, normed, width_kv, TN_SCALE_TENSOR, layer);
-    const uint32_t turned_q = rope(net, q, table, TN_VK_TEST_HEADS, pairs, layer);
-    const uint32_t turned_k = rope(net, k, table, TN_VK_TEST_KV_HEADS, pairs, layer);
+    const uint32_t turned_q = rope(net, q, table, TN_SELFTEST_HEADS, pairs, layer);
+    const uint32_t turned_k = rope(net, k, table, TN_SELFTEST_KV_HEADS, pairs, layer);
     tn_node node = {.op = TN_OP_KV_APPEND, .layer = layer, .in = {turned_k, v}, .weight = TN_NONE};
-    node.p.attention.n_heads = TN_VK_TEST_HEADS;
-    node.p.attention.n_kv_heads = TN_VK_TEST_KV_HEADS;
-    node.p.attention.head_dim = TN_VK_TEST_HEAD_DIM;
+    node.p.attention.n_heads = TN_SELFTEST_HEADS;
+    node.p.attention.n_kv_heads = TN_SELFTEST_KV_HEADS;
+    node.p.attention.head_dim = TN_SELFTEST_HEAD_DIM;
     add_node(net, node, 0);
     node.op = TN_OP_ATTENTION;
     node.in[0] = turned_q;
@@ -225,42 +225,42 @@ static uint32_t add_layer(tn_vk_test_net *net, uint32_t x, uint32_t table, int32
     return out;
 }
 
-static void add_layers(tn_vk_test_net *net)
+static void add_layers(tn_selftest_net *net)
 {
     const uint32_t first = net->graph.n_nodes, x = add_value(net, TN_VALUE_F32, TN_ROWS_TOKENS, WIDTH), table = rope_table(net);
     uint32_t out = x;
-    for (uint32_t layer = 0; layer < TN_VK_TEST_LAYERS; layer++) {
+    for (uint32_t layer = 0; layer < TN_SELFTEST_LAYERS; layer++) {
         out = add_layer(net, out, table, (int32_t)layer);
-        net->layers[layer] = (tn_vk_test_part){first, net->graph.n_nodes - first, x, out, layer + 1};
+        net->layers[layer] = (tn_selftest_part){first, net->graph.n_nodes - first, x, out, layer + 1};
     }
 }
 
-tn_status tn_vk_test_net_create(tn_vk_test_net **out_net)
+tn_status tn_selftest_net_create(tn_selftest_net **out_net)
 {
     *out_net = NULL;
     tn_status status;
-    tn_vk_test_net *net;
+    tn_selftest_net *net;
     TN_TRY(tn_alloc_zero(1, sizeof *net, &net));
     TN_TRY_GOTO(tn_alloc_aligned(MEMORY_BYTES, ALIGNMENT, &net->memory));
     net->random = 0x7465726e696f6eu;
     net->graph = (tn_graph){.values = net->values,
                             .nodes = net->nodes,
                             .weights = net->weights,
-                            .n_layers = TN_VK_TEST_LAYERS,
-                            .n_vocab = TN_VK_TEST_VOCAB,
-                            .n_ctx = TN_VK_TEST_POSITIONS,
-                            .n_kv_heads = TN_VK_TEST_KV_HEADS,
-                            .head_dim = TN_VK_TEST_HEAD_DIM};
+                            .n_layers = TN_SELFTEST_LAYERS,
+                            .n_vocab = TN_SELFTEST_VOCAB,
+                            .n_ctx = TN_SELFTEST_POSITIONS,
+                            .n_kv_heads = TN_SELFTEST_KV_HEADS,
+                            .head_dim = TN_SELFTEST_HEAD_DIM};
     add_singles(net);
     add_layers(net);
     *out_net = net;
     return TN_OK;
 fail:
-    tn_vk_test_net_destroy(net);
+    tn_selftest_net_destroy(net);
     return status;
 }
 
-void tn_vk_test_net_destroy(tn_vk_test_net *net)
+void tn_selftest_net_destroy(tn_selftest_net *net)
 {
     if (!net) return;
     tn_free(net->memory);

@@ -1,0 +1,15 @@
+// Programs: a run of nodes as CUDA graphs.
+#ifndef TN_CUDA_CUDA_PROGRAM_H
+#define TN_CUDA_CUDA_PROGRAM_H
+
+#include "cuda/cuda_device.h"
+
+// The backend table's functions.
+tn_status tn_cuda_op_supported(tn_device *device, const tn_graph *graph, const tn_node *node);
+tn_status tn_cuda_program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program);
+void tn_cuda_program_destroy(tn_program *program);
+uint64_t tn_cuda_program_scratch_bytes(const tn_program *program);
+tn_status tn_cuda_program_submit(tn_program *program, const tn_submit *submit, tn_fence *out_fence);
+tn_status tn_cuda_fence_wait(tn_device *device, tn_fence fence);
+
+#endif

@@ -1,0 +1,17 @@
+// The self-test of a device, through its backend's table: programs over a small net, in steps of one, a few and many tokens, against
+// src/ref by bits.
+#ifndef TN_SELFTEST_SELFTEST_H
+#define TN_SELFTEST_SELFTEST_H
+
+#include "backend/backend.h"
+
+typedef struct tn_selftest_params {
+    const char *name, *form, *driver; // of the device, its kernels and its driver, for messages
+    bool steps_of_one;                // steps of one token alone
+} tn_selftest_params;
+
+// Errors: INTERNAL with *out_differs (other bits than the reference's: which ops, and that the device is left out); what running programs
+// ends with.
+tn_status tn_selftest_run(tn_device *device, const tn_selftest_params *params, bool *out_differs);
+
+#endif
