@@ -17,7 +17,7 @@ RULES = {
     "base": [],
     "format": ["base"],
     "graph": ["format/dtype.h", "base"],
-    "backend": ["graph/op.h", "format/dtype.h", "base"],
+    "backend": ["graph/op.h", "format/dtype.h", "format/dense.h", "base"],
     "ref": ["graph/op.h", "format", "base"],
     "cpu": ["ref", "backend", "graph/op.h", "format/dtype.h", "base"],
     "selftest": ["ref", "backend", "graph/op.h", "format/dtype.h", "base"],

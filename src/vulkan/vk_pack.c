@@ -1,12 +1,12 @@
 // Canonical weights to the layouts of vk_pack.h: sizes, and groups of rows.
 #include "vulkan/vk_pack.h"
 
+#include "backend/pack_units.h"
 #include "base/checked.h"
 #include "base/exact_math.h"
-#include "format/dense.h"
-#include "vulkan/vk_pack_rows.h"
 
 #include <assert.h>
+#include <string.h>
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files and packed weights are little-endian");
 
@@ -30,16 +30,16 @@ static tn_vk_layout layout_of(const tn_weight_source *source)
 
 static uint32_t n_units_of(tn_vk_layout layout, uint32_t n_cols)
 {
-    const uint64_t blocks = ((uint64_t)n_cols + TN_VK_BLOCK_COLS - 1) / TN_VK_BLOCK_COLS;
+    const uint64_t blocks = ((uint64_t)n_cols + TN_UNIT_BLOCK_COLS - 1) / TN_UNIT_BLOCK_COLS;
     const uint64_t elements = ((uint64_t)n_cols + ROW_ELEMENTS - 1) / ROW_ELEMENTS * ROW_ELEMENTS;
     switch (layout) {
     case TN_VK_LAYOUT_TERNARY: return (uint32_t)(((uint64_t)n_cols + CHUNK_COLS - 1) / CHUNK_COLS);
     case TN_VK_LAYOUT_F32: return (uint32_t)(elements / 4);
     case TN_VK_LAYOUT_F16:
     case TN_VK_LAYOUT_BF16: return (uint32_t)(elements / 8);
-    case TN_VK_LAYOUT_Q8_0: return (uint32_t)(blocks * TN_VK_Q8_0_UNITS);
-    case TN_VK_LAYOUT_Q4_0: return (uint32_t)(blocks * TN_VK_Q4_0_UNITS);
-    case TN_VK_LAYOUT_Q6_K: return (uint32_t)(blocks * TN_VK_Q6_K_UNITS);
+    case TN_VK_LAYOUT_Q8_0: return (uint32_t)(blocks * TN_Q8_0_UNITS);
+    case TN_VK_LAYOUT_Q4_0: return (uint32_t)(blocks * TN_Q4_0_UNITS);
+    case TN_VK_LAYOUT_Q6_K: return (uint32_t)(blocks * TN_Q6_K_UNITS);
     case TN_VK_LAYOUT_TABLE: break;
     }
     return 0;
@@ -88,7 +88,7 @@ tn_status tn_vk_weight_shape_of(const tn_weight_source *source, tn_vk_weight_sha
     s.interleave = alone ? 1 : GROUP_ROWS;
     s.n_groups = (uint32_t)(((uint64_t)s.n_rows + s.interleave - 1) / s.interleave);
     s.n_units = n_units_of(s.layout, s.n_cols);
-    if (s.layout == TN_VK_LAYOUT_Q6_K) s.n_blocks = s.n_cols / TN_VK_BLOCK_COLS;
+    if (s.layout == TN_VK_LAYOUT_Q6_K) s.n_blocks = s.n_cols / TN_UNIT_BLOCK_COLS;
     if (!sizes_of(source, &s)) {
         return tn_fail(TN_BAD_FILE, "the size of %.200s (%u x %u) overflows 64 bits: get another copy of the model", source->name,
                        (unsigned)source->n_rows, (unsigned)source->n_cols);
@@ -119,24 +119,49 @@ tn_status tn_vk_pack_scratch_bytes(const tn_vk_weight_shape *shape, const tn_wei
     return TN_OK;
 }
 
-// f16 needs no FL: its smallest subnormal is 2^-24.
-static void pack_elements(const tn_weight_source *source, const tn_vk_weight_shape *shape, const uint8_t *src, uint8_t *padded,
-                          const tn_vk_unit_row *row)
+static uint32_t load_u32(const void *bytes)
 {
-    const size_t element_bytes = shape->layout == TN_VK_LAYOUT_F32 ? 4 : 2;
-    if (shape->layout == TN_VK_LAYOUT_F32) {
-        float *v = (float *)(void *)padded;
-        tn_dense_to_f32(source->dtype, src, shape->n_cols, v);
-        for (uint32_t i = 0; i < shape->n_cols; i++) v[i] = tn_fl(v[i]);
-    } else {
-        memcpy(padded, src, shape->n_cols * element_bytes);
+    uint32_t v;
+    memcpy(&v, bytes, sizeof v);
+    return v;
+}
+
+// 64 values as codes 0, 1, 2.
+static void pack_chunk(const int8_t values[CHUNK_COLS], uint32_t unit[4])
+{
+    const uint32_t ones = 0x01010101u;
+    for (size_t s = 0; s < 4; s++) {
+        uint32_t word = 0;
+        // -1 is 0xff: of v + 1 without carries between bytes the low two bits are right.
+        for (size_t i = 0; i < 4; i++) word |= (((load_u32(values + 16 * s + 4 * i) & 3 * ones) + ones) & 3 * ones) << (2 * i);
+        unit[s] = word;
     }
-    if (shape->layout == TN_VK_LAYOUT_BF16) {
-        uint16_t *v = (uint16_t *)(void *)padded;
-        for (uint32_t i = 0; i < shape->n_cols; i++) v[i] = (v[i] & 0x7fffu) < (TN_ABS_BITS_2M50 >> 16) ? 0 : v[i];
+}
+
+static void pack_ternary(const int8_t *values, uint32_t n_cols, const tn_unit_row *row)
+{
+    const size_t whole = n_cols / CHUNK_COLS, rest = n_cols % CHUNK_COLS;
+    uint32_t unit[4];
+    for (size_t c = 0; c < whole; c++) {
+        pack_chunk(values + c * CHUNK_COLS, unit);
+        tn_unit_store(row, c, unit);
     }
-    memset(padded + shape->n_cols * element_bytes, 0, (size_t)shape->n_units * UNIT_BYTES - shape->n_cols * element_bytes);
-    for (size_t u = 0; u < shape->n_units; u++) tn_vk_unit_store(row, u, padded + u * UNIT_BYTES);
+    if (rest == 0) return;
+    int8_t last[CHUNK_COLS] = {0};
+    memcpy(last, values + whole * CHUNK_COLS, rest);
+    pack_chunk(last, unit);
+    tn_unit_store(row, whole, unit);
+}
+
+static void pack_elements(const tn_weight_source *source, const tn_vk_weight_shape *shape, const uint8_t *src, uint8_t *padded,
+                          const tn_unit_row *row)
+{
+    const tn_dtype to = shape->layout == TN_VK_LAYOUT_F16    ? TN_DTYPE_F16
+                        : shape->layout == TN_VK_LAYOUT_BF16 ? TN_DTYPE_BF16
+                                                             : TN_DTYPE_F32;
+    const uint32_t unit_elements = to == TN_DTYPE_F32 ? 4 : 8;
+    tn_pack_floats(source->dtype, src, to, shape->n_cols, shape->n_units * unit_elements, padded);
+    for (size_t u = 0; u < shape->n_units; u++) tn_unit_store(row, u, padded + u * UNIT_BYTES);
 }
 
 // One group; `scales`: scale_words of them.
@@ -157,12 +182,12 @@ static tn_status pack_group(const tn_vk_weight_shape *shape, const tn_weight_sou
     TN_TRY(source->read_rows(source, row0, rows, scratch));
     for (uint32_t r = 0; r < rows; r++) {
         const uint8_t *src = scratch + r * source_row_bytes(source);
-        const tn_vk_unit_row row = {units + r * UNIT_WORDS, (size_t)shape->interleave * UNIT_WORDS};
+        const tn_unit_row row = {units + r * UNIT_WORDS, (size_t)shape->interleave * UNIT_WORDS};
         switch (shape->layout) {
-        case TN_VK_LAYOUT_TERNARY: tn_vk_pack_ternary((const int8_t *)src, shape->n_cols, &row); break;
-        case TN_VK_LAYOUT_Q8_0: tn_vk_pack_q8_0(src, shape->n_cols, &row); break;
-        case TN_VK_LAYOUT_Q4_0: tn_vk_pack_q4_0(src, shape->n_cols, &row); break;
-        case TN_VK_LAYOUT_Q6_K: tn_vk_pack_q6_k(src, shape->n_cols, &row, scales + r, shape->interleave); break;
+        case TN_VK_LAYOUT_TERNARY: pack_ternary((const int8_t *)src, shape->n_cols, &row); break;
+        case TN_VK_LAYOUT_Q8_0: tn_pack_units_q8_0(src, shape->n_cols, &row); break;
+        case TN_VK_LAYOUT_Q4_0: tn_pack_units_q4_0(src, shape->n_cols, &row); break;
+        case TN_VK_LAYOUT_Q6_K: tn_pack_units_q6_k(src, shape->n_cols, &row, scales + r, shape->interleave); break;
         default: pack_elements(source, shape, src, scratch + rows_bytes, &row); break;
         }
         if (shape->layout == TN_VK_LAYOUT_TERNARY && shape->scale_words) scales[r] = tn_bits(tn_fl(source->scales[row0 + r]));
