@@ -19,6 +19,7 @@ typedef struct tn_cuda_hooks {
     bool is_stand_in;           // get_proc's driver brings its own kernels
     bool no_library;            // as if there were none
     bool skips_selftest;
+    bool fills_scratch;          // what programs do not clear themselves begins as NaN, not as 0
     uint32_t compute_capability; // 75: devices are taken for such ones; 0: what they are
     uint64_t staging_bytes;      // of each of the two staging buffers; 0: as usual
 } tn_cuda_hooks;

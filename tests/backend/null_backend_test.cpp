@@ -115,7 +115,7 @@ TEST_F(NullBackend, LogitsComeThroughAHopAndNameTokenAndPosition)
     tn_buffer *hidden = buffer(3 * 8 * 4), *hop = buffer(3 * 8 * 4), *logits = buffer(2 * 50 * 4);
     tn_test::StepBlock s = step();
     std::vector<uint32_t> poison(3, 77);
-    tn_submit submit = {s.get(), nullptr, hidden, poison.data()};
+    tn_submit submit = {s.get(), nullptr, hidden, poison.data(), nullptr};
     tn_fence fence;
     ASSERT_EQ(kNull.program_submit(first, &submit, &fence), TN_OK);
     std::vector<float> rows(3 * 8, 1.0f);
@@ -125,7 +125,7 @@ TEST_F(NullBackend, LogitsComeThroughAHopAndNameTokenAndPosition)
     EXPECT_EQ(poison, (std::vector<uint32_t>{0, 0, 0}));
     ASSERT_EQ(kNull.buffer_read(hidden, 0, rows.data(), rows.size() * 4), TN_OK);
     ASSERT_EQ(kNull.buffer_write(hop, 0, rows.data(), rows.size() * 4), TN_OK);
-    submit = {s.get(), hop, logits, poison.data()};
+    submit = {s.get(), hop, logits, poison.data(), nullptr};
     ASSERT_EQ(kNull.program_submit(second, &submit, &fence), TN_OK);
     ASSERT_EQ(kNull.fence_wait(device, fence), TN_OK);
     std::vector<float> got(2 * 50);
@@ -146,7 +146,7 @@ TEST_F(NullBackend, RecordsEveryCallAsALine)
     tn_buffer *logits = buffer(2 * 50 * 4);
     tn_test::StepBlock s = step();
     uint32_t poison[3];
-    tn_submit submit = {s.get(), nullptr, logits, poison};
+    tn_submit submit = {s.get(), nullptr, logits, poison, nullptr};
     tn_fence fence;
     ASSERT_EQ(kNull.program_submit(p, &submit, &fence), TN_OK);
     ASSERT_EQ(kNull.fence_wait(device, fence), TN_OK);
@@ -189,7 +189,7 @@ TEST_F(NullBackend, RefusesMisuseOfSubmitsAndFences)
     tn_buffer *logits = buffer(2 * 50 * 4);
     tn_test::StepBlock s = step();
     uint32_t poison[3];
-    tn_submit submit = {s.get(), nullptr, logits, poison};
+    tn_submit submit = {s.get(), nullptr, logits, poison, nullptr};
     tn_fence fence, again;
     ASSERT_EQ(kNull.program_submit(p, &submit, &fence), TN_OK);
     EXPECT_EQ(kNull.program_submit(p, &submit, &again), TN_INVALID_ARGUMENT) << "one in flight";
@@ -216,7 +216,7 @@ TEST_F(NullBackend, PoisonsTheTokensThatItWasToldTo)
     tn_buffer *logits = buffer(2 * 50 * 4);
     tn_test::StepBlock s = step();
     std::vector<uint32_t> poison(3, 5);
-    tn_submit submit = {s.get(), nullptr, logits, poison.data()};
+    tn_submit submit = {s.get(), nullptr, logits, poison.data(), nullptr};
     tn_fence fence;
     ASSERT_EQ(kNull.program_submit(p, &submit, &fence), TN_OK);
     ASSERT_EQ(kNull.fence_wait(device, fence), TN_OK);

@@ -3,6 +3,7 @@
 #include "conformance/expectations.h"
 #include "support/isa_levels.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <gtest/gtest.h>
 
@@ -15,14 +16,18 @@ namespace
 // shaders takes most of the time there; TN_CONFORMANCE=long asks for all shapes in all forms.
 void add_driver_targets(const tn_device_desc &desc, const tn_backend *backend, uint32_t index, std::vector<Target> *targets)
 {
-    Target target = {desc.name, backend, index, 0, "", "", "", "", {}, true};
-    if (std::string(backend->name) != "vulkan") {
-        targets->push_back(target);
-        return;
-    }
+    Target target = {desc.name, backend, index, 0, "", "", "", "", {}, {}, true};
     if (desc.unusable[0]) return; // ternion devices says why
     const char *set = std::getenv("TN_CONFORMANCE");
     target.is_thorough = !desc.is_software || (set && std::string(set) == "long");
+    if (std::string(backend->name) == "cuda") {
+        std::replace(target.name.begin(), target.name.end(), ':', '_'); // the stand-in's, which no name of a test may have
+        targets->push_back(target);
+        target.cuda.compute_capability = 75; // without matrix instructions
+        target.name += "_sm_75";
+        targets->push_back(target);
+        return;
+    }
     for (const char *kernels : {"dot", "mul", "mul_texel"}) {
         if (std::string(kernels) == "dot" && std::string(desc.integer_dot) == "none") continue;
         target.kernels = kernels;
@@ -54,6 +59,7 @@ std::vector<Target> all_targets()
     tn_backend_host host = {};
     host.n_cpu_shares = 1;
     host.cpu_shares = &share;
+    host.cuda_library = std::getenv("TN_CUDA_LIBRARY");
     uint32_t n_backends;
     const tn_backend *const *backends = tn_backend_list(&n_backends);
     for (uint32_t b = 0; b < n_backends; b++) {
@@ -71,12 +77,12 @@ std::vector<Target> all_targets()
                 host.cpu_isa_max = isa.c_str();
                 tn_device_desc desc;
                 if (backends[b]->device_describe(&host, d, &desc) != TN_OK || desc.isa != isa) continue;
-                targets.push_back({std::string(desc.name) + "_" + isa + "_1", backends[b], d, 1, isa, "t2_16", "off", "", {}, true});
+                targets.push_back({std::string(desc.name) + "_" + isa + "_1", backends[b], d, 1, isa, "t2_16", "off", "", {}, {}, true});
                 targets.push_back(
-                    {std::string(desc.name) + "_" + isa + "_3_dense_skipping", backends[b], d, 3, isa, "t5_16", "on", "", {}, true});
+                    {std::string(desc.name) + "_" + isa + "_3_dense_skipping", backends[b], d, 3, isa, "t5_16", "on", "", {}, {}, true});
             }
-            targets.push_back({std::string(best.name) + "_best_3", backends[b], d, 3, "", "t2_16", "off", "", {}, true});
-            targets.push_back({std::string(best.name) + "_best_8", backends[b], d, 8, "", "", "", "", {}, true});
+            targets.push_back({std::string(best.name) + "_best_3", backends[b], d, 3, "", "t2_16", "off", "", {}, {}, true});
+            targets.push_back({std::string(best.name) + "_best_8", backends[b], d, 8, "", "", "", "", {}, {}, true});
             host.cpu_isa_max = nullptr;
         }
     }

@@ -204,7 +204,7 @@ Result output_buffers_come_and_go(const Target &target)
         Buffer out(device, n * sizeof(float));
         Buffer spacer(device, 4096 * static_cast<uint64_t>(round + 1)); // the driver's memory lies elsewhere the next time
         out.write(std::vector<float>(n, 7.0F));
-        tn_submit submit = {block.get(), nullptr, out.get(), poison.data()};
+        tn_submit submit = {block.get(), nullptr, out.get(), poison.data(), nullptr};
         tn_fence fence;
         MUST(device.api().program_submit(program.get(), &submit, &fence));
         MUST(device.api().fence_wait(device.get(), fence));

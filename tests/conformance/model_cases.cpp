@@ -194,7 +194,7 @@ Result every_split_with_the_cpu(const Target &target)
     const tn_backend *const *backends = tn_backend_list(&n_backends);
     for (uint32_t b = 0; b < n_backends; b++) {
         if (std::string(backends[b]->name) != "cpu") continue;
-        const Target cpu = {"cpu0", backends[b], 0, 2, "", "", "", "", {}, true};
+        const Target cpu = {"cpu0", backends[b], 0, 2, "", "", "", "", {}, {}, true};
         CHECK_RESULT(every_split_between(target, cpu));
         CHECK_RESULT(every_split_between(cpu, target));
         return "";

@@ -2,6 +2,7 @@
 #ifndef TN_TESTS_CONFORMANCE_RIG_H
 #define TN_TESTS_CONFORMANCE_RIG_H
 
+#include "conformance/cuda_hooks.h"
 #include "conformance/ref_net.h"
 #include "conformance/vulkan_hooks.h"
 #include "support/step_block.hpp"
@@ -51,6 +52,7 @@ struct Target {
     std::string skip = {};    // of a CPU, what squared ReLU makes 0: "on", "off"; "": as it chooses
     std::string kernels = {}; // form of a Vulkan device's kernels; "": as it chooses
     VulkanHooks vulkan = {};  // what is made of a Vulkan device
+    CudaHooks cuda = {};      // and of a CUDA device
     bool is_thorough = true;  // runs every shape of every case; else some of each kind
 };
 
@@ -68,6 +70,8 @@ class OpenDevice
         host_.cpu_skip = or_null(target_.skip);
         host_.vulkan_kernels = or_null(target_.kernels);
         host_.vulkan_hooks = vulkan_hooks_of(target_.vulkan);
+        host_.cuda_hooks = cuda_hooks_of(target_.cuda);
+        host_.cuda_library = std::getenv("TN_CUDA_LIBRARY");
         host_.cache_folder = or_null(cache_folder_);
         host_.keep = shared_keep(target_.backend);
         MUST(target_.backend->device_open(&host_, target_.index, &device_));
@@ -238,7 +242,7 @@ class Program
     {
         StepBlock block(step, bounds_.limits());
         poison.assign(step.tokens.size(), 0xdddddddd);
-        tn_submit submit = {block.get(), in_ ? in_->get() : nullptr, out_->get(), poison.data()};
+        tn_submit submit = {block.get(), in_ ? in_->get() : nullptr, out_->get(), poison.data(), nullptr};
         tn_fence fence;
         tn_status status = device_.api().program_submit(program_, &submit, &fence);
         return status == TN_OK ? device_.api().fence_wait(device_.get(), fence) : status;

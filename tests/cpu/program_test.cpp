@@ -475,7 +475,7 @@ TEST(CpuProgram, AProgramInFlightMayBeDestroyed)
     uint32_t poison[8];
     for (int i = 0; i < 20; i++) {
         Program program(device, chain.net, packed, bounds, 0, chain.net.graph->n_nodes, TN_NONE, chain.x);
-        tn_submit submit = {block.get(), nullptr, out.get(), poison};
+        tn_submit submit = {block.get(), nullptr, out.get(), poison, nullptr};
         tn_fence fence;
         ASSERT_EQ(device.api().program_submit(program.get(), &submit, &fence), TN_OK);
     }

@@ -234,7 +234,7 @@ bool Walk::submit(const std::string &what, const conformance::Step &arrays, tn_b
     conformance::StepBlock block(arrays, bounds().limits());
     const std::vector<uint32_t> untouched(n, kUntouched);
     std::vector<uint32_t> poison = untouched;
-    const tn_submit submit = {block.get(), nullptr, out, poison.data()};
+    const tn_submit submit = {block.get(), nullptr, out, poison.data(), nullptr};
     return attempt(what, [&] {
         tn_fence fence = {77};
         tn_status status = vulkan().program_submit(program_, &submit, &fence);
@@ -264,7 +264,7 @@ bool Walk::steps_in_flight()
             return status;
         };
         for (int i = 0; i < 2; i++) {
-            const tn_submit submit = {blocks[i].get(), nullptr, outs_[i], poison[i].data()};
+            const tn_submit submit = {blocks[i].get(), nullptr, outs_[i], poison[i].data(), nullptr};
             submitted[i] = keep(vulkan().program_submit(programs[i], &submit, &fences[i]));
         }
         for (int i = 1; i >= 0; i--) {
