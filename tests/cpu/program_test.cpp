@@ -452,7 +452,8 @@ TEST(CpuProgram, TwoProgramsOfADeviceMayBeInFlightTogether)
     for (int i = 0; i < 50; i++) {
         StepBlock blocks[2] = {{steps[0], bounds.limits()}, {steps[1], bounds.limits()}};
         uint32_t poison[2][8];
-        tn_submit submits[2] = {{blocks[0].get(), nullptr, out0.get(), poison[0]}, {blocks[1].get(), nullptr, out1.get(), poison[1]}};
+        tn_submit submits[2] = {{blocks[0].get(), nullptr, out0.get(), poison[0], nullptr},
+                                {blocks[1].get(), nullptr, out1.get(), poison[1], nullptr}};
         tn_fence fences[2];
         ASSERT_EQ(api.program_submit(first.get(), &submits[0], &fences[0]), TN_OK);
         ASSERT_EQ(api.program_submit(second.get(), &submits[1], &fences[1]), TN_OK);
