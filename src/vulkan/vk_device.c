@@ -155,6 +155,7 @@ static void apply_hooks(const tn_vk_hooks *hooks, tn_vk_device *device)
     if (!hooks) return;
     device->fills_scratch = hooks->fills_scratch;
     if (hooks->n_row_threads) device->traits.n_row_threads = hooks->n_row_threads;
+    if (hooks->mirror_bytes_max) device->mirror_bytes_max = hooks->mirror_bytes_max;
     if (hooks->job_work) device->job_work = hooks->job_work;
     if (hooks->compiles_early) device->compiles_early = true;
     if (hooks->range_bytes_max) device->limits.range_bytes = at_most(device->limits.range_bytes, hooks->range_bytes_max);
@@ -164,6 +165,8 @@ static void apply_hooks(const tn_vk_hooks *hooks, tn_vk_device *device)
 
 // Of software devices: a workgroup is one subgroup there, since meeting costs more than it gains.
 enum { TEXEL_ROW_THREADS = 8 };
+// Host memory that the driver pins. More takes the bus some milliseconds, against which a submit is nothing.
+static const uint64_t MIRROR_BYTES_MAX = UINT64_C(64) << 20;
 static const uint64_t JOB_WORK = (uint64_t)1 << 34; // a third of a second of a GPU that does 50 G products in one
 
 static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint32_t index)
@@ -183,6 +186,7 @@ static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint3
     device->traits = facts.traits;
     device->log = host->log;
     device->job_work = JOB_WORK;
+    device->mirror_bytes_max = MIRROR_BYTES_MAX;
     device->compiles_early = !device->traits.is_software;
     // What is bound as a storage buffer is bound as texels too.
     if (device->traits.use_texels) device->traits.n_row_threads = TEXEL_ROW_THREADS;
@@ -271,7 +275,10 @@ tn_status tn_vk_wait(tn_vk_device *device, uint64_t value)
         .pValues = &value,
     };
     const VkResult result = device->vk.vkWaitSemaphores(device->handle, &info, wait_ns_max);
-    if (result == VK_SUCCESS) return TN_OK;
+    if (result == VK_SUCCESS) {
+        if (value > device->n_ended) device->n_ended = value;
+        return TN_OK;
+    }
     device->may_be_busy = true;
     if (result == VK_TIMEOUT) { // it may be at work still: nothing more is asked of it
         device->lost = result;

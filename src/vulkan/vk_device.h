@@ -51,6 +51,7 @@ typedef struct tn_vk_device {
     bool compiles_early; // shaders of all steps when a program is made
     uint64_t job_work;   // products that a job has at most, as far as its dispatches can be parted
     tn_log log;
+    uint64_t mirror_bytes_max;        // of host memory beside a buffer (vk_mirror.h)
     bool maps_memory;                 // device memory that the host sees is mapped; false only in tests
     bool fills_scratch;               // programs' memory begins as NaN; true only in tests
     const char *cache_folder;         // borrowed from the host; NULL: compiled shaders are not kept
@@ -61,6 +62,7 @@ typedef struct tn_vk_device {
     tn_vk_transfer *transfer;
     VkSemaphore timeline;            // every submit signals the next value
     uint64_t n_submits;              // value of the last one
+    uint64_t n_ended;                // value of the latest that was seen to be over
     uint64_t n_buffers;              // that were ever made: their serial numbers
     struct tn_vk_program *in_flight; // programs whose fence was not waited for
     VkResult lost;                   // why the device is lost, from then on; VK_SUCCESS: it is not

@@ -31,6 +31,7 @@ typedef struct tn_vk_hooks {
     bool fills_scratch;                      // what programs do not clear themselves begins as NaN, not as what the driver left there
     uint64_t range_bytes_max;                // of a binding, as on a device that binds less than this one; 0: the driver's limit
     uint64_t allocation_bytes_max;           // of a buffer, the same
+    uint64_t mirror_bytes_max;               // of what steps take in and give out by themselves; 0: as usual
     uint64_t job_work;                       // products a job; 0: as usual
     bool compiles_early;                     // on software devices too
     uint32_t n_row_threads;                  // of a workgroup on one row, a power of two that the device allows; 0: by the device

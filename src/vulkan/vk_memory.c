@@ -129,6 +129,8 @@ void tn_vk_memory_destroy(tn_vk_buffer *buffer)
     if (!buffer) return;
     tn_vk_device *device = tn_vk_device_of(buffer->base.device);
     tn_vk_settle(device);
+    tn_vk_memory_destroy(buffer->up.host);
+    tn_vk_memory_destroy(buffer->down.host);
     if (buffer->mapped) device->vk.vkUnmapMemory(device->handle, buffer->memory);
     device->vk.vkDestroyBuffer(device->handle, buffer->handle, NULL);
     device->vk.vkFreeMemory(device->handle, buffer->memory, NULL);

@@ -13,6 +13,13 @@ typedef enum tn_vk_place {
     TN_VK_PLACE_READBACK, // mapped: the device writes, the host reads
 } tn_vk_place;
 
+// Host memory beside a buffer, byte for byte (vk_mirror.h).
+typedef struct tn_vk_mirror {
+    struct tn_vk_buffer *host; // mapped; NULL: no step needed it yet
+    uint64_t begin, end;       // up: bytes that the device has still to get; down: bytes that are the device's. Empty: both 0
+    uint64_t fence;            // of the last submit that copies from or to it
+} tn_vk_mirror;
+
 // Storage, indirect arguments, texels, copies: every buffer may be used for all.
 typedef struct tn_vk_buffer {
     tn_buffer base;
@@ -24,6 +31,7 @@ typedef struct tn_vk_buffer {
     bool is_coherent;      // of mapped memory: no flush is needed
     bool is_cached;        // of mapped memory: the host reads it fast
     bool is_read_only;
+    tn_vk_mirror up, down; // what steps take in and give out
 } tn_vk_buffer;
 
 static inline tn_vk_buffer *tn_vk_buffer_of(tn_buffer *buffer) { return (tn_vk_buffer *)buffer; }
@@ -43,6 +51,8 @@ tn_status tn_vk_buffer_check(const tn_device *device, const tn_buffer *buffer, u
 
 // Staging for buffers that the host does not see; made when first needed.
 void tn_vk_transfer_destroy(tn_vk_transfer *transfer);
+// Copies between two buffers, in a submit of its own that is over when it returns.
+tn_status tn_vk_transfer_copy(const tn_vk_buffer *from, uint64_t from_at, const tn_vk_buffer *to, uint64_t to_at, uint64_t n_bytes);
 
 // The backend table's functions.
 tn_status tn_vk_buffer_create(tn_device *device, uint64_t size_bytes, tn_buffer **out_buffer);

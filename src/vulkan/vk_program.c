@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "vulkan/vk_compile.h"
+#include "vulkan/vk_mirror.h"
 #include "vulkan/vk_record.h"
 
 #include <inttypes.h>
@@ -34,6 +35,10 @@ typedef struct tn_vk_program {
     tn_vk_buffer *arena, *state, *poison_host;
     VkCommandPool pool;
     VkCommandBuffer begin, end; // take the step to the device and clear the poison; take the poison to the host
+    tn_vk_carry carry_in, carry_out;
+    tn_vk_buffer **used; // owned: buffers beside the submit's own, which steps read (weights) and write (KV cache, taps)
+    uint32_t n_used;
+    size_t used_capacity;
     tn_program_stats *stats;
 
     // The submit in flight.
@@ -96,6 +101,28 @@ static void fill_borders(tn_vk_program *program, const tn_program_desc *desc)
     if (desc->in_value == TN_NONE) return;
     program->in_rows = values[desc->in_value].rows;
     program->in_row_bytes = (uint64_t)values[desc->in_value].width * sizeof(float);
+}
+
+static tn_status add_used(tn_vk_program *program, tn_buffer *buffer)
+{
+    if (!buffer) return TN_OK;
+    for (uint32_t i = 0; i < program->n_used; i++) {
+        if (program->used[i] == tn_vk_buffer_of(buffer)) return TN_OK;
+    }
+    TN_TRY(tn_grow(&program->used, &program->used_capacity, (size_t)program->n_used + 1, sizeof(tn_vk_buffer *)));
+    program->used[program->n_used++] = tn_vk_buffer_of(buffer);
+    return TN_OK;
+}
+
+static tn_status fill_used(tn_vk_program *program, const tn_program_desc *desc)
+{
+    TN_TRY(add_used(program, desc->kv));
+    for (uint32_t t = 0; t < desc->n_taps; t++) TN_TRY(add_used(program, desc->taps[t].buffer));
+    for (uint32_t i = 0; i < desc->n_nodes; i++) {
+        const uint32_t weight = desc->graph->nodes[desc->first_node + i].weight;
+        if (weight != TN_NONE) TN_TRY(add_used(program, desc->weights[weight].buffer));
+    }
+    return TN_OK;
 }
 
 // The copies of pages that a step may begin with: a dispatch for each run of layers that one binding reaches.
@@ -233,6 +260,7 @@ tn_status tn_vk_program_create(tn_device *device, const tn_program_desc *desc, t
     TN_TRY_GOTO(fill_checker(program, desc));
     fill_borders(program, desc);
     TN_TRY_GOTO(compile_lists(program, desc));
+    TN_TRY_GOTO(fill_used(program, desc));
     TN_TRY_GOTO(make_pipelines(program));
     TN_TRY_GOTO(create_buffers(program, desc));
     TN_TRY_GOTO(clear_buffers(program));
@@ -276,6 +304,7 @@ void tn_vk_program_destroy(tn_program *base)
     tn_vk_memory_destroy(program->state);
     tn_vk_memory_destroy(program->poison_host);
     tn_free(program->grids.grids);
+    tn_free(program->used);
     tn_step_checker_deinit(&program->checker);
     tn_free(program);
 }
@@ -288,6 +317,12 @@ uint64_t tn_vk_program_scratch_bytes(const tn_program *base)
 }
 
 // ---- submits ----
+
+// Copies between the submit's buffers and their mirrors; VK_NULL_HANDLE: none are needed.
+typedef struct step_carries {
+    VkCommandBuffer in, out;
+    uint64_t out_bytes;
+} step_carries;
 
 static uint32_t workgroups(const tn_vk_program *program, const tn_vk_axis *axis, const tn_step *step)
 {
@@ -363,6 +398,17 @@ static tn_status ready_copies(tn_vk_program *program)
                                             : tn_vk_record(program->device, program->pool, &bound, NULL, NULL, &program->copies_list);
 }
 
+// What the step's submit takes in and gives out beside its lists; no bytes of other buffers are left on the host.
+static tn_status ready_carries(tn_vk_program *program, const tn_submit *submit, step_carries *c)
+{
+    const uint64_t n_rows = program->out_rows == TN_ROWS_LOGITS ? submit->step->n_logits : submit->step->n_tokens;
+    *c = (step_carries){.out_bytes = n_rows * program->out_row_bytes};
+    for (uint32_t i = 0; i < program->n_used; i++) TN_TRY(tn_vk_mirror_settle(program->used[i]));
+    TN_TRY(tn_vk_mirror_ready_out(tn_vk_buffer_of(submit->out), c->out_bytes, program->pool, &program->carry_out, &c->out));
+    if (program->in_value == TN_NONE) return TN_OK;
+    return tn_vk_mirror_ready_in(tn_vk_buffer_of(submit->in), program->pool, &program->carry_in, &c->in);
+}
+
 // Products of a part in a step of that many tokens.
 static uint64_t work_of_part(const tn_vk_list *list, uint32_t part, uint32_t n_tokens)
 {
@@ -371,17 +417,20 @@ static uint64_t work_of_part(const tn_vk_list *list, uint32_t part, uint32_t n_t
 
 // Gives the device what the step needs: the list's parts, as many to a job as the step's tokens allow, with what comes before the first and
 // behind the last.
-static tn_status submit_step(tn_vk_program *program, const tn_vk_list *list, uint32_t n_tokens, bool has_copies)
+static tn_status submit_step(tn_vk_program *program, const tn_vk_list *list, uint32_t n_tokens, bool has_copies,
+                             const step_carries *carries)
 {
-    VkCommandBuffer commands[TN_VK_JOBS_MAX + 3] = {program->begin};
+    VkCommandBuffer commands[TN_VK_JOBS_MAX + 5] = {program->begin};
     tn_vk_job jobs[TN_VK_JOBS_MAX];
     uint32_t n = 1, first = 0, n_jobs = 0;
     uint64_t work = 0;
+    if (carries->in) commands[n++] = carries->in;
     if (has_copies) commands[n++] = program->copies_list.parts[0];
     for (uint32_t i = 0; i < list->n_parts; i++) {
         const bool is_last = i + 1 == list->n_parts;
         commands[n++] = list->parts[i];
         work += work_of_part(list, i, n_tokens);
+        if (is_last && carries->out) commands[n++] = carries->out;
         if (is_last) commands[n++] = program->end;
         if (!is_last && work + work_of_part(list, i + 1, n_tokens) <= program->device->job_work) continue;
         jobs[n_jobs++] = (tn_vk_job){commands + first, n - first};
@@ -399,12 +448,16 @@ tn_status tn_vk_program_submit(tn_program *base, const tn_submit *submit, tn_fen
     if (program->is_in_flight) return check_submit(program, submit);
     TN_TRY(tn_step_check(&program->checker, &step));
     TN_TRY(check_submit(program, submit));
+    step_carries carries;
     tn_vk_list *list = list_for(program, step.n_tokens);
     const bool has_copies = step.n_copies && program->copies_list.n_dispatches;
     TN_TRY(ready_list(program, submit, list));
     if (has_copies) TN_TRY(ready_copies(program));
+    TN_TRY(ready_carries(program, submit, &carries));
     TN_TRY(write_step(program, submit->step));
-    TN_TRY(submit_step(program, list, step.n_tokens, has_copies));
+    TN_TRY(submit_step(program, list, step.n_tokens, has_copies, &carries));
+    if (carries.in) tn_vk_mirror_took_in(tn_vk_buffer_of(submit->in), program->fence);
+    if (carries.out) tn_vk_mirror_gave_out(tn_vk_buffer_of(submit->out), carries.out_bytes, program->fence);
     program->n_tokens = step.n_tokens;
     program->poison = submit->poison;
     program->list = list;

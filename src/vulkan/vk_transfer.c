@@ -1,6 +1,7 @@
 // Reading, writing and zeroing buffers: by the host where it sees their memory, else by the device through a buffer that both see.
 #include "base/alloc.h"
 #include "vulkan/vk_memory.h"
+#include "vulkan/vk_mirror.h"
 
 #include <string.h>
 
@@ -94,11 +95,13 @@ static tn_status finish(const tn_vk_transfer *t)
     return tn_vk_wait(t->device, value);
 }
 
-static tn_status copy(const tn_vk_transfer *t, VkBuffer from, uint64_t from_at, VkBuffer to, uint64_t to_at, uint64_t n)
+tn_status tn_vk_transfer_copy(const tn_vk_buffer *from, uint64_t from_at, const tn_vk_buffer *to, uint64_t to_at, uint64_t n_bytes)
 {
-    const VkBufferCopy region = {.srcOffset = from_at, .dstOffset = to_at, .size = n};
+    const VkBufferCopy region = {.srcOffset = from_at, .dstOffset = to_at, .size = n_bytes};
+    tn_vk_transfer *t;
+    TN_TRY(transfer_of(tn_vk_device_of(to->base.device), false, &t));
     TN_TRY(begin(t));
-    t->device->vk.vkCmdCopyBuffer(t->commands, from, to, 1, &region);
+    t->device->vk.vkCmdCopyBuffer(t->commands, from->handle, to->handle, 1, &region);
     return finish(t);
 }
 
@@ -142,7 +145,7 @@ static tn_status write_staged(tn_vk_buffer *buffer, uint64_t offset, const uint8
         const uint64_t part = n - done < staging_bytes ? n - done : staging_bytes;
         memcpy(t->staging->mapped, src + done, (size_t)part);
         TN_TRY(tn_vk_memory_flush_range(t->staging, 0, part));
-        TN_TRY(copy(t, t->staging->handle, 0, buffer->handle, offset + done, part));
+        TN_TRY(tn_vk_transfer_copy(t->staging, 0, buffer, offset + done, part));
         done += part;
     }
     return TN_OK;
@@ -154,7 +157,7 @@ static tn_status read_staged(tn_vk_buffer *buffer, uint64_t offset, uint8_t *dst
     TN_TRY(transfer_of(tn_vk_device_of(buffer->base.device), true, &t));
     for (uint64_t done = 0; done < n;) {
         const uint64_t part = n - done < staging_bytes ? n - done : staging_bytes;
-        TN_TRY(copy(t, buffer->handle, offset + done, t->staging->handle, 0, part));
+        TN_TRY(tn_vk_transfer_copy(buffer, offset + done, t->staging, 0, part));
         TN_TRY(tn_vk_memory_invalidate_range(t->staging, 0, part));
         memcpy(dst + done, t->staging->mapped, (size_t)part);
         done += part;
@@ -164,7 +167,10 @@ static tn_status read_staged(tn_vk_buffer *buffer, uint64_t offset, uint8_t *dst
 
 static tn_status write_bytes(tn_vk_buffer *buffer, uint64_t offset, const void *src, uint64_t n)
 {
+    bool done;
     if (n == 0) return TN_OK;
+    TN_TRY(tn_vk_mirror_write(buffer, offset, src, n, &done));
+    if (done) return TN_OK;
     if (!buffer->mapped) return write_staged(buffer, offset, src, n);
     TN_TRY(tn_vk_memory_invalidate_range(buffer, offset, n)); // neighbours in a cache line may be the device's
     memcpy(buffer->mapped + offset, src, (size_t)n);
@@ -184,8 +190,11 @@ tn_status tn_vk_buffer_read(tn_buffer *base, uint64_t offset_bytes, void *dst, u
     TN_TRY(tn_vk_buffer_check(base->device, base, offset_bytes, n_bytes, "read from a buffer"));
     tn_vk_buffer *buffer = tn_vk_buffer_of(base);
     if (n_bytes == 0) return TN_OK;
-    if (!buffer->mapped || (!buffer->is_cached && n_bytes > uncached_read_bytes_max))
-        return read_staged(buffer, offset_bytes, dst, n_bytes);
+    if (!buffer->mapped || (!buffer->is_cached && n_bytes > uncached_read_bytes_max)) {
+        bool done;
+        TN_TRY(tn_vk_mirror_read(buffer, offset_bytes, dst, n_bytes, &done));
+        return done ? TN_OK : read_staged(buffer, offset_bytes, dst, n_bytes);
+    }
     TN_TRY(tn_vk_memory_invalidate_range(buffer, offset_bytes, n_bytes));
     memcpy(dst, buffer->mapped + offset_bytes, (size_t)n_bytes);
     return TN_OK;
