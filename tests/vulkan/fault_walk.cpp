@@ -29,7 +29,12 @@ Lesson::Lesson() : model(11)
 {
     conformance::Random random(12);
     tokens = conformance::mixed_tokens(&random, 11, kPrompt + kFew + kAlone - 11);
-    want = conformance::reference_logits(model, tokens);
+    conformance::RefNet reference(model.net);
+    for (const conformance::Token &token : tokens) {
+        auto row = reference.run(token);
+        want.push_back(row.f32.at(model.logits));
+        before_head = row.f32.at(model.cuts[2].value);
+    }
     embedding = conformance::RefNet(model.net).run(tokens[0]).f32.at(model.cuts[0].value);
 }
 
@@ -175,13 +180,14 @@ bool Walk::use_buffers()
     return !outs_[1] || attempt("buffer_write", [&] { return vulkan().buffer_write(outs_[1], 4, &mark, sizeof mark); });
 }
 
-bool Walk::create_program(uint32_t n_nodes, uint32_t out_value, tn_program **out)
+bool Walk::create_program(uint32_t first_node, uint32_t end_node, uint32_t in_value, uint32_t out_value, tn_program **out)
 {
     const tn_graph *graph = lesson_.model.net.graph;
     tn_program_desc desc = {};
     desc.graph = graph;
-    desc.n_nodes = n_nodes;
-    desc.in_value = TN_NONE;
+    desc.first_node = first_node;
+    desc.n_nodes = end_node - first_node;
+    desc.in_value = in_value;
     desc.out_value = out_value;
     desc.weights = weights_.data();
     desc.kv = kv_;
@@ -202,42 +208,42 @@ bool Walk::create_program(uint32_t n_nodes, uint32_t out_value, tn_program **out
 bool Walk::embed()
 {
     const auto &cut = lesson_.model.cuts[0];
-    if (!create_program(cut.node, cut.value, &program_) || !program_) return false; // a lost device has none
+    if (!create_program(0, cut.node, TN_NONE, cut.value, &program_) || !program_) return false; // a lost device has none
     const conformance::Step step = conformance::make_step({lesson_.tokens[0]}, bounds(), {0, 1});
-    return submit("embedding", step, outs_[0]) && read_rows({lesson_.embedding}, outs_[0]);
+    return submit("embedding", program_, step, nullptr, outs_[0]) && read_rows({lesson_.embedding}, outs_[0]);
 }
 
 // A prompt of two sequences; a few tokens behind copies of their pages; single tokens, to one buffer and to another.
 bool Walk::decode()
 {
     const uint32_t n_nodes = lesson_.model.net.graph->n_nodes, logits = lesson_.model.logits;
-    if (!create_program(n_nodes, logits, &program_) || !program_) return false; // a lost device has none
+    if (!create_program(0, n_nodes, TN_NONE, logits, &program_) || !program_) return false; // a lost device has none
     if (!step(0, kPrompt, {0, 1}, {}, outs_[0])) return false;
     if (!step(kPrompt, kPrompt + kFew, {4, 5}, {0, 4, 1, 5}, outs_[0])) return false;
     for (size_t i = 0; i < kAlone; i++) {
         const size_t at = kPrompt + kFew + i;
         if (!step(at, at + 1, {4, 5}, {}, outs_[i == 1])) return false;
     }
-    return create_program(n_nodes, logits, &twin_) && twin_ && steps_in_flight();
+    return create_program(0, n_nodes, TN_NONE, logits, &twin_) && twin_ && steps_in_flight() && hops();
 }
 
 bool Walk::step(size_t begin, size_t end, std::vector<uint32_t> pages, std::vector<uint32_t> copies, tn_buffer *out)
 {
     conformance::Step arrays = conformance::step_of(lesson_.tokens, begin, end, bounds(), pages);
     arrays.copies = std::move(copies);
-    return submit("step of " + std::to_string(end - begin), arrays, out) && read_rows(logits(begin, end), out);
+    return submit("step of " + std::to_string(end - begin), program_, arrays, nullptr, out) && read_rows(logits(begin, end), out);
 }
 
-bool Walk::submit(const std::string &what, const conformance::Step &arrays, tn_buffer *out)
+bool Walk::submit(const std::string &what, tn_program *program, const conformance::Step &arrays, tn_buffer *in, tn_buffer *out)
 {
     const size_t n = arrays.tokens.size();
     conformance::StepBlock block(arrays, bounds().limits());
     const std::vector<uint32_t> untouched(n, kUntouched);
     std::vector<uint32_t> poison = untouched;
-    const tn_submit submit = {block.get(), nullptr, out, poison.data(), nullptr};
+    const tn_submit submit = {block.get(), in, out, poison.data(), nullptr};
     return attempt(what, [&] {
         tn_fence fence = {77};
-        tn_status status = vulkan().program_submit(program_, &submit, &fence);
+        tn_status status = vulkan().program_submit(program, &submit, &fence);
         EXPECT_EQ(fence.value != 0, status == TN_OK);
         if (status == TN_OK) status = vulkan().fence_wait(device_, fence);
         EXPECT_EQ(poison, status == TN_OK ? std::vector<uint32_t>(n, 0) : untouched) << what;
@@ -278,6 +284,23 @@ bool Walk::steps_in_flight()
     return done && read_rows(logits(last, last + 1), outs_[0]) && read_rows(logits(0, kPrompt), outs_[1]);
 }
 
+// The head alone, as behind another device: a row that is written for it, and one that is read back before a step takes it in.
+bool Walk::hops()
+{
+    const auto &model = lesson_.model;
+    const auto &row = lesson_.before_head;
+    const size_t last = lesson_.tokens.size() - 1;
+    const auto write = [&] { return vulkan().buffer_write(outs_[0], 0, row.data(), row.size() * sizeof(float)); };
+    const conformance::Step arrays = conformance::step_of(lesson_.tokens, last, last + 1, bounds(), {4, 5});
+    if (!create_program(model.cuts[2].node, model.net.graph->n_nodes, model.cuts[2].value, model.logits, &head_) || !head_) return false;
+    for (int i = 0; i < 3; i++) {
+        if (!attempt("buffer_write of a row", write)) return false;
+        if (i == 1 && !read_rows({row}, outs_[0])) return false;
+        if (!submit("head", head_, arrays, outs_[0], outs_[1]) || !read_rows(logits(last, last + 1), outs_[1])) return false;
+    }
+    return true;
+}
+
 std::vector<std::vector<float>> Walk::logits(size_t begin, size_t end) const
 {
     return {lesson_.want.begin() + static_cast<long>(begin), lesson_.want.begin() + static_cast<long>(end)};
@@ -295,8 +318,9 @@ void Walk::destroy_all()
 {
     vulkan().program_destroy(program_);
     vulkan().program_destroy(twin_);
+    vulkan().program_destroy(head_);
     for (tn_buffer *buffer : {packed_, kv_, mapped_, outs_[0], outs_[1]}) vulkan().buffer_destroy(buffer);
-    program_ = twin_ = nullptr;
+    program_ = twin_ = head_ = nullptr;
     weights_.clear();
     packed_ = kv_ = mapped_ = outs_[0] = outs_[1] = nullptr;
 }

@@ -28,6 +28,7 @@ struct Lesson {
     std::vector<conformance::Token> tokens;
     std::vector<std::vector<float>> want; // logits
     std::vector<float> embedding;         // of the first token
+    std::vector<float> before_head;       // the last token's row
 };
 
 // What the first call that failed said.
@@ -68,12 +69,13 @@ class Walk
     bool create_buffer(const char *what, uint64_t bytes, tn_buffer **out);
     bool pack_weights();
     bool use_buffers();
-    bool create_program(uint32_t n_nodes, uint32_t out_value, tn_program **out);
+    bool create_program(uint32_t first_node, uint32_t end_node, uint32_t in_value, uint32_t out_value, tn_program **out);
     bool embed();
     bool decode();
     bool step(size_t begin, size_t end, std::vector<uint32_t> pages, std::vector<uint32_t> copies, tn_buffer *out);
     bool steps_in_flight();
-    bool submit(const std::string &what, const conformance::Step &arrays, tn_buffer *out);
+    bool hops();
+    bool submit(const std::string &what, tn_program *program, const conformance::Step &arrays, tn_buffer *in, tn_buffer *out);
     bool read_rows(const std::vector<std::vector<float>> &want, tn_buffer *out);
     std::vector<std::vector<float>> logits(size_t begin, size_t end) const;
     void destroy_all();
@@ -89,7 +91,7 @@ class Walk
     tn_device *device_ = nullptr;
     std::vector<tn_packed_weight> weights_;
     tn_buffer *packed_ = nullptr, *kv_ = nullptr, *mapped_ = nullptr, *outs_[2] = {};
-    tn_program *program_ = nullptr, *twin_ = nullptr;
+    tn_program *program_ = nullptr, *twin_ = nullptr, *head_ = nullptr;
     bool lost_ = false;
     std::optional<Failure> failure_;
 };
