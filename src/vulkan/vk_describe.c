@@ -171,6 +171,23 @@ static tn_status find_queue_family(const tn_vk_api *vk, VkPhysicalDevice physica
     return TN_OK;
 }
 
+// Adds up the heaps that buffers may lie in. The driver's budget of a heap is what this process may have of it, with what it has.
+static void read_memory(const answers *a, bool has_budget, tn_vk_facts *facts)
+{
+    const VkPhysicalDeviceMemoryProperties *memory = &a->memory.memoryProperties;
+    uint64_t largest = 0;
+    facts->memory = *memory;
+    facts->memory_heap = heap_of(memory);
+    for (uint32_t i = 0; i < memory->memoryHeapCount; i++) {
+        const uint64_t size = memory->memoryHeaps[i].size, budget = a->budget.heapBudget[i], used = a->budget.heapUsage[i];
+        if (i != facts->memory_heap && !facts->traits.is_uma) continue;
+        if (size > largest) largest = size;
+        facts->memory_bytes += size;
+        facts->memory_free_bytes += !has_budget ? size : budget > used ? at_most(budget - used, size) : 0;
+    }
+    facts->limits.allocation_bytes = at_most(facts->limits.allocation_bytes, largest);
+}
+
 #define UNUSABLE(facts, ...) snprintf((facts)->unusable, sizeof(facts)->unusable, __VA_ARGS__)
 
 static void judge(const answers *a, tn_vk_facts *facts)
@@ -210,16 +227,11 @@ tn_status tn_vk_facts_read(const tn_vk_instance *instance, VkPhysicalDevice phys
     const bool is_1_3 = out_facts->api_version >= VK_API_VERSION_1_3;
     TN_TRY(read_extensions(vk, physical, &has));
     ask(vk, physical, &has, is_1_3, &a);
-    out_facts->memory = a.memory.memoryProperties;
     out_facts->limits = limits_of(&a);
     out_facts->traits = traits_of(&a, &out_facts->limits);
-    out_facts->memory_heap = heap_of(&out_facts->memory);
+    read_memory(&a, has.memory_budget, out_facts);
     out_facts->enable_dot_extension = !is_1_3 && has.integer_dot && out_facts->traits.has_dot;
     out_facts->enable_portability_subset = has.portability_subset;
-    const uint64_t total = out_facts->memory.memoryHeaps[out_facts->memory_heap].size;
-    out_facts->limits.allocation_bytes = at_most(out_facts->limits.allocation_bytes, total);
-    const uint64_t budget = a.budget.heapBudget[out_facts->memory_heap], used = a.budget.heapUsage[out_facts->memory_heap];
-    out_facts->memory_free_bytes = !has.memory_budget ? total : budget > used ? at_most(budget - used, total) : 0;
     snprintf(out_facts->driver, sizeof out_facts->driver, "%.40s%s%.50s", a.v12.driverName, a.v12.driverInfo[0] ? " " : "",
              a.v12.driverInfo);
     if (has.pci_bus_info)
@@ -249,7 +261,7 @@ void tn_vk_facts_describe(const tn_vk_facts *facts, uint32_t index, tn_device_de
 {
     const tn_vk_traits *traits = &facts->traits;
     *out_desc = (tn_device_desc){
-        .memory_bytes = facts->memory.memoryHeapCount ? facts->memory.memoryHeaps[facts->memory_heap].size : 0,
+        .memory_bytes = facts->memory_bytes,
         .memory_free_bytes = facts->memory_free_bytes,
         .is_software = traits->is_software,
         .subgroup_size = facts->limits.subgroup_size,

@@ -12,8 +12,9 @@ typedef struct tn_vk_facts {
     tn_vk_traits traits;  // those that say what there is, and what is used by itself
     uint32_t api_version; // that may be used: the instance's or the device's, the lower one
     uint32_t queue_family;
-    uint32_t memory_heap; // where buffers of the device lie
-    uint64_t memory_free_bytes;
+    uint32_t memory_heap; // where buffers of the device lie, as long as there is room
+    // Of that heap; where host and device share their memory, of all heaps.
+    uint64_t memory_bytes, memory_free_bytes;
     char driver[96]; // name and version
     char bus_id[16]; // "0000:01:00.0", or ""
     // Extensions that are enabled where the device is opened.

@@ -182,6 +182,7 @@ static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint3
     device->physical = device->instance->devices[index];
     device->memory = facts.memory;
     device->memory_heap = facts.memory_heap;
+    device->memory_bytes = facts.memory_bytes;
     device->limits = facts.limits;
     device->traits = facts.traits;
     device->log = host->log;

@@ -42,7 +42,8 @@ typedef struct tn_vk_device {
     struct tn_vk_instance *instance; // shared with the host and its other devices
     VkPhysicalDevice physical;
     VkPhysicalDeviceMemoryProperties memory;
-    uint32_t memory_heap; // of buffers that the device works on
+    uint32_t memory_heap;  // of buffers that the device works on, as long as there is room
+    uint64_t memory_bytes; // of all heaps that they may lie in
     VkDevice handle;
     VkQueue queue;
     uint32_t queue_family;

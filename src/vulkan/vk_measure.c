@@ -43,7 +43,7 @@ static tn_status create_data(read_probe *p)
 {
     tn_vk_device *device = p->device;
     const tn_vk_limits *limits = &device->limits;
-    uint64_t bytes = least(read_bytes_max, device->memory.memoryHeaps[device->memory_heap].size / 4);
+    uint64_t bytes = least(read_bytes_max, device->memory_bytes / 4);
     bytes = least(bytes, least(limits->range_bytes, limits->allocation_bytes)) / ELEMENT_BYTES * ELEMENT_BYTES;
     if (p->reads_texels) bytes = least(bytes, limits->texel_elements * ELEMENT_BYTES);
     p->n_elements = (uint32_t)(bytes / ELEMENT_BYTES);

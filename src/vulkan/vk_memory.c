@@ -22,8 +22,11 @@ static uint32_t suits(const tn_vk_device *device, uint32_t type, tn_vk_place pla
     const bool coherent = flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT, cached = flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
     if (flags & ~known_flags) return 0;
     switch (place) {
-    case TN_VK_PLACE_DEVICE: // the largest heap before a small window of it; there, what the host sees too (UMA, ReBAR)
-        return local ? 1u + 8u * (t->heapIndex == device->memory_heap) + 4u * visible + 2u * coherent + 1u * cached : 0;
+    case TN_VK_PLACE_DEVICE:
+        // The largest heap before a small window of it; there, what the host sees too (UMA, ReBAR). Behind them, where the device reads the
+        // host's memory as fast as its own (UMA), that: firmware often sets aside no more than 512 MiB. Never over a bus.
+        if (!local && !(device->traits.is_uma && visible)) return 0;
+        return 1u + 16u * local + 8u * (t->heapIndex == device->memory_heap) + 4u * visible + 2u * coherent + 1u * cached;
     case TN_VK_PLACE_UPLOAD: // near the device: it reads these bytes in every step
         return visible ? 1u + 4u * local + 8u * coherent : 0;
     case TN_VK_PLACE_READBACK: return visible ? 1u + 8u * cached + 4u * coherent : 0;
@@ -47,14 +50,13 @@ static uint32_t best_type(const tn_vk_device *device, uint32_t allowed, tn_vk_pl
 
 static tn_status out_of_memory(const tn_vk_device *device, uint64_t bytes, VkResult result)
 {
-    const uint64_t heap = device->memory.memoryHeaps[device->memory_heap].size;
     return tn_fail_native(TN_OUT_OF_MEMORY, (int)result,
                           "%s: a buffer of %" PRIu64 " MiB could not be had (%s; the device's memory is %" PRIu64
                           " MiB): ask for a shorter context, fewer sequences or fewer layers on it (-ngl)",
-                          device->name, (bytes + (1 << 20) - 1) >> 20, tn_vk_result_name(result), heap >> 20);
+                          device->name, (bytes + (1 << 20) - 1) >> 20, tn_vk_result_name(result), device->memory_bytes >> 20);
 }
 
-// Tries types in order of how well they suit.
+// Tries types in order of how well they suit; a heap that is smaller than the buffer may not be asked.
 static tn_status allocate(tn_vk_buffer *buffer, tn_vk_place place)
 {
     tn_vk_device *device = tn_vk_device_of(buffer->base.device);
@@ -65,6 +67,8 @@ static tn_status allocate(tn_vk_buffer *buffer, tn_vk_place place)
     for (uint32_t allowed = needs.memoryTypeBits; !buffer->memory;) {
         const uint32_t type = best_type(device, allowed, place);
         if (type == UINT32_MAX) return out_of_memory(device, needs.size, result);
+        allowed &= ~(UINT32_C(1) << type);
+        if (needs.size > device->memory.memoryHeaps[device->memory.memoryTypes[type].heapIndex].size) continue;
         const VkMemoryAllocateInfo info = {
             .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO,
             .allocationSize = needs.size,
@@ -72,7 +76,6 @@ static tn_status allocate(tn_vk_buffer *buffer, tn_vk_place place)
         };
         VkDeviceMemory memory;
         result = vk->vkAllocateMemory(device->handle, &info, NULL, &memory);
-        allowed &= ~(UINT32_C(1) << type);
         if (result != VK_SUCCESS && result != VK_ERROR_OUT_OF_DEVICE_MEMORY && result != VK_ERROR_OUT_OF_HOST_MEMORY)
             return TN_VK_CHECK(result, "vkAllocateMemory");
         if (result != VK_SUCCESS) continue;

@@ -211,6 +211,22 @@ void VKAPI_PTR memory_properties2(VkPhysicalDevice physical, VkPhysicalDeviceMem
 {
     DRIVER(vkGetPhysicalDeviceMemoryProperties2)(physical, out);
     if (current->layer->change_memory) current->layer->change_memory(&out->memoryProperties);
+    auto *budget =
+        in_chain<VkPhysicalDeviceMemoryBudgetPropertiesEXT>(out->pNext, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT);
+    if (budget && current->layer->fill_budget) current->layer->fill_budget(budget);
+}
+
+VkResult VKAPI_PTR device_extensions(VkPhysicalDevice physical, const char *layer, uint32_t *n, VkExtensionProperties *out)
+{
+    if (!current->layer->fill_budget) return DRIVER(vkEnumerateDeviceExtensionProperties)(physical, layer, n, out);
+    uint32_t n_driver = 0;
+    VkResult result = DRIVER(vkEnumerateDeviceExtensionProperties)(physical, layer, &n_driver, nullptr);
+    std::vector<VkExtensionProperties> list(n_driver);
+    if (result == VK_SUCCESS) result = DRIVER(vkEnumerateDeviceExtensionProperties)(physical, layer, &n_driver, list.data());
+    list.push_back({VK_EXT_MEMORY_BUDGET_EXTENSION_NAME, 1});
+    if (out) std::copy_n(list.begin(), std::min<size_t>(*n, list.size()), out);
+    *n = static_cast<uint32_t>(list.size());
+    return result;
 }
 
 void VKAPI_PTR queue_families(VkPhysicalDevice physical, uint32_t *n, VkQueueFamilyProperties *out)
@@ -244,6 +260,7 @@ VkResult VKAPI_PTR allocate_memory(VkDevice device, const VkMemoryAllocateInfo *
                                    VkDeviceMemory *out)
 {
     if (current->layer->on_allocate) current->layer->on_allocate(*info);
+    if (current->layer->is_full && current->layer->is_full(info->memoryTypeIndex)) return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     VkMemoryAllocateInfo real = *info;
     if (current->layer->fake_memory_types) real.memoryTypeIndex = 0;
     return DRIVER(vkAllocateMemory)(device, &real, callbacks, out);
@@ -296,6 +313,7 @@ void wrap(void *, tn_vk_level level, tn_vk_api *api)
     case TN_VK_LEVEL_GLOBAL: api->vkEnumerateInstanceVersion = instance_version; break;
     case TN_VK_LEVEL_INSTANCE:
         api->vkEnumeratePhysicalDevices = physical_devices;
+        api->vkEnumerateDeviceExtensionProperties = device_extensions;
         api->vkGetPhysicalDeviceProperties = properties;
         api->vkGetPhysicalDeviceProperties2 = properties2;
         api->vkGetPhysicalDeviceFeatures2 = features2;

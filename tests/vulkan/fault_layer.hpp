@@ -44,6 +44,8 @@ class FaultLayer
     std::function<void(VkPhysicalDeviceShaderIntegerDotProductFeatures *)> change_dot_features;
     std::function<void(VkPhysicalDeviceShaderIntegerDotProductProperties *)> change_dot_properties;
     std::function<void(VkPhysicalDeviceMemoryProperties *)> change_memory;
+    std::function<void(VkPhysicalDeviceMemoryBudgetPropertiesEXT *)> fill_budget; // the device has VK_EXT_memory_budget then
+    std::function<bool(uint32_t type)> is_full;                                   // allocations of the type find no memory
     std::function<void(std::vector<VkQueueFamilyProperties> *)> change_families;
     std::function<void(uint32_t *)> change_version; // of the loader
     std::function<void(std::vector<uint8_t> *)> change_cache_data;

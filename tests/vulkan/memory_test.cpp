@@ -285,6 +285,95 @@ TEST_F(MemoryTypes, AFullTypeIsFollowedByTheNextOfTheDevicesOwnOnly)
     EXPECT_FALSE(device->vk()->traits.is_uma);
 }
 
+// Firmware has set a little aside for the device, which reads the rest of the machine's memory as fast.
+const FakeMemory kSetAside = {
+    {{16384 * kMiB, false}, {kMiB, true}},
+    {{1, kLocal}, {0, kVisible | kCoherent}, {1, kLocal | kVisible | kCoherent}, {0, kVisible | kCoherent | kCached}, {0, 0}}};
+
+TEST_F(MemoryTypes, WhereMemoryIsSharedAFullHeapIsFollowedByTheRestOfIt)
+{
+    bool mapped;
+    const auto device = open(kSetAside, VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU);
+    EXPECT_EQ(types_of(*device, TN_VK_PLACE_DEVICE, &mapped), std::vector<uint32_t>{2});
+    layer.is_full = [](uint32_t type) { return type == 0 || type == 2; };
+    EXPECT_EQ(types_of(*device, TN_VK_PLACE_DEVICE, &mapped), (std::vector<uint32_t>{2, 0, 3}));
+    EXPECT_TRUE(mapped);
+    BufferPointer buffer = create(device->get(), 5000);
+    const std::vector<uint8_t> bytes = random_bytes(5000, 3);
+    ASSERT_EQ(vulkan().buffer_write(buffer.get(), 0, bytes.data(), bytes.size()), TN_OK);
+    EXPECT_EQ(read(buffer.get(), 0, bytes.size()), bytes);
+    layer.is_full = [](uint32_t) { return true; };
+    tn_buffer *none;
+    EXPECT_EQ(vulkan().buffer_create(device->get(), 3 * kMiB, &none), TN_OUT_OF_MEMORY);
+    EXPECT_NE(last_error().find("(VK_ERROR_OUT_OF_DEVICE_MEMORY; the device's memory is 16385 MiB)"), std::string::npos) << last_error();
+}
+
+TEST_F(MemoryTypes, AHeapThatIsSmallerThanTheBufferIsNotAsked)
+{
+    const auto device = open(kSetAside, VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU);
+    for (const auto &[bytes, type] : {std::pair(kMiB - 256, 2u), std::pair(kMiB + 1, 3u)}) {
+        allocated.clear();
+        const BufferPointer buffer = create(device->get(), bytes);
+        EXPECT_EQ(allocated, std::vector<uint32_t>{type});
+    }
+    EXPECT_GT(device->get()->buffer_bytes_max, kMiB);
+}
+
+TEST_F(MemoryTypes, ADiscreteDeviceNeverHasItsBuffersInTheHostsMemory)
+{
+    for (const FakeMemory &memory : {kDiscrete, kSetAside}) {
+        const auto device = open(memory, VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU);
+        EXPECT_LE(device->get()->buffer_bytes_max, 8192 * kMiB);
+        layer.is_full = [&](uint32_t type) { return (memory.types[type].flags & kLocal) != 0; };
+        tn_buffer *none;
+        allocated.clear();
+        EXPECT_EQ(vulkan().buffer_create(device->get(), 1000, &none), TN_OUT_OF_MEMORY);
+        EXPECT_EQ(tn_error_last()->native_code, VK_ERROR_OUT_OF_DEVICE_MEMORY);
+        EXPECT_FALSE(allocated.empty());
+        for (uint32_t type : allocated) EXPECT_TRUE(memory.types[type].flags & kLocal) << type;
+        layer.is_full = nullptr;
+    }
+}
+
+// Memory, and what of it is free, of a device of that kind.
+void expect_memory(const Host &host, uint64_t bytes, uint64_t free_bytes)
+{
+    tn_device_desc desc;
+    ASSERT_EQ(vulkan().device_describe(&host.host, 0, &desc), TN_OK) << last_error();
+    EXPECT_EQ(desc.memory_bytes, bytes);
+    EXPECT_EQ(desc.memory_free_bytes, free_bytes);
+}
+
+TEST_F(MemoryTypes, MemoryIsOfTheHeapsThatBuffersMayLieIn)
+{
+    const auto shared = open(kSetAside, VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU);
+    expect_memory(*host, 16385 * kMiB, 16385 * kMiB);
+    const auto uma = open(kUma, VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU);
+    expect_memory(*host, 16384 * kMiB, 16384 * kMiB);
+    const auto discrete = open(kDiscrete, VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU);
+    expect_memory(*host, 8192 * kMiB, 8192 * kMiB);
+}
+
+TEST_F(MemoryTypes, WhatIsFreeIsTheDriversBudgetOfEachHeap)
+{
+    uint64_t budgets[3], used[3];
+    layer.fill_budget = [&](VkPhysicalDeviceMemoryBudgetPropertiesEXT *out) {
+        for (int i = 0; i < 3; i++) out->heapBudget[i] = budgets[i], out->heapUsage[i] = used[i];
+    };
+    const auto set = [&](int heap, uint64_t budget, uint64_t in_use) { budgets[heap] = budget * kMiB, used[heap] = in_use * kMiB; };
+    set(0, 12000, 2000), set(1, 1, 0), set(2, 7000, 500);
+    const auto discrete = open(kDiscrete, VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU);
+    expect_memory(*host, 8192 * kMiB, 6500 * kMiB);
+    set(2, 500, 600); // others took it meanwhile
+    expect_memory(*host, 8192 * kMiB, 0);
+    set(2, 9000, 10); // more than there is
+    expect_memory(*host, 8192 * kMiB, 8192 * kMiB);
+    const auto shared = open(kSetAside, VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU);
+    expect_memory(*host, 16385 * kMiB, 10001 * kMiB);
+    set(1, 0, 1);
+    expect_memory(*host, 16385 * kMiB, 10000 * kMiB);
+}
+
 TEST_F(MemoryTypes, MemoryThatIsNotCoherentIsFlushedInWholeAtoms)
 {
     const auto device = open({{{1024 * kMiB, true}}, {{0, kLocal | kVisible | kCached}}}, VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU);
