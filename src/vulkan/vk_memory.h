@@ -1,7 +1,8 @@
 // Buffers: where their memory lies, and how bytes get there.
 //
-// Reading and writing wait for the device. A program leaves what it wrote visible to the host (a barrier to HOST_READ at its end) and to
-// transfers; what the host or a transfer wrote is visible to every later submit.
+// Reading waits for the device, and so does writing, but for bytes that the next step takes in itself (vk_mirror.h). A program leaves what
+// it wrote visible to the host (a barrier to HOST_READ at its end) and to transfers; what the host or a transfer wrote is visible to every
+// later submit that uses the buffer.
 #ifndef TN_VULKAN_VK_MEMORY_H
 #define TN_VULKAN_VK_MEMORY_H
 
