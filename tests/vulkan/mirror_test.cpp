@@ -165,7 +165,7 @@ class Side
     {
         tn_test::StepBlock block(step, bounds().limits());
         poison->assign(step.tokens.size(), 0xdddddddd);
-        const tn_submit submit = {block.get(), buffers[in], buffers[out], poison->data()};
+        const tn_submit submit = {block.get(), buffers[in], buffers[out], poison->data(), nullptr};
         tn_fence fence;
         must(vulkan().program_submit(programs_[program], &submit, &fence));
         return fence;
