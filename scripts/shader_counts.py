@@ -28,6 +28,7 @@ def cases():
     yield Case("ternary dot, 4 tokens", "matmul_ternary_dot", [256, 4, 0], 1, 4, 64)
     yield Case("ternary gemm, 64 x 64", "matmul_ternary_gemm_dot", [256, 64, 0, 4], 4, 4, 64)
     yield Case("ternary gemm, 64 x 64, gate and up", "matmul_ternary_gemm_dot", [256, 64, 2, 4], 4, 4, 64)
+    yield Case("ternary gemm mul, 64 x 32", "matmul_ternary_gemm_mul", [128, 32, 0, 4], 4, 4, 64)
     yield Case("ternary mul, 1 token", "matmul_ternary_mul", [64, 1, 0, 1], 1, 1, 64)
     yield Case("ternary mul, 8 tokens", "matmul_ternary_mul", [64, 8, 0, 1], 1, 8, 64)
     yield Case("ternary mul texel, 1 token", "matmul_ternary_mul_texel", [8, 1, 0, 4], 8, 1, 64)

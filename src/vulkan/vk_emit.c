@@ -14,6 +14,10 @@ enum {
     COLS_MANY = 8,
     GEMM_COLS = 64,  // tokens, and
     GEMM_GROUPS = 4, // row groups of a workgroup where there are many tokens
+    GEMM_INVOCATIONS = 256,
+    GEMM_COLS_MUL = 32, // the same without dot products, whose codes take twice the shared memory
+    GEMM_INVOCATIONS_MUL = 128,
+    GEMM_INVOCATIONS_LEAST = 64,
 };
 
 static bool by_texels(const tn_vk_compiler *c) { return c->device->traits.use_texels; }
@@ -212,16 +216,19 @@ typedef struct ternary_form {
     uint32_t rows_block; // rows of a workgroup: output rows
 } ternary_form;
 
-// Tiles of the form "gemm": a power of two of invocations, each with some 4 x 4 results.
+// Tiles of the form "gemm": a power of two of invocations, each with some 16 results.
 static ternary_form gemm_form_of(const tn_vk_compiler *c, bool is_glu)
 {
-    return (ternary_form){"matmul_ternary_gemm_dot", tn_vk_invocations(c) < 64 ? 64 : tn_vk_invocations(c), GEMM_COLS, GEMM_GROUPS,
-                          (is_glu ? 8u : 16u) * GEMM_GROUPS};
+    const bool is_dot = c->device->traits.use_dot;
+    const uint32_t wanted = at_most(tn_vk_invocations(c), is_dot ? GEMM_INVOCATIONS : GEMM_INVOCATIONS_MUL);
+    return (ternary_form){is_dot ? "matmul_ternary_gemm_dot" : "matmul_ternary_gemm_mul",
+                          wanted < GEMM_INVOCATIONS_LEAST ? GEMM_INVOCATIONS_LEAST : wanted, is_dot ? GEMM_COLS : GEMM_COLS_MUL,
+                          GEMM_GROUPS, (is_glu ? 8u : 16u) * GEMM_GROUPS};
 }
 
 static ternary_form ternary_form_of(const tn_vk_compiler *c, tn_rows rows, bool is_glu)
 {
-    if (c->device->traits.use_dot && tn_vk_rows_max(c->list, rows) > COLS_MANY) return gemm_form_of(c, is_glu);
+    if (!by_texels(c) && tn_vk_rows_max(c->list, rows) > COLS_MANY) return gemm_form_of(c, is_glu);
     if (c->device->traits.use_dot)
         return (ternary_form){"matmul_ternary_dot", tn_vk_invocations(c) < 16 ? 16 : tn_vk_invocations(c), cols_of(c), 0, 16};
     ternary_form form = {c->device->traits.use_texels ? "matmul_ternary_mul_texel" : "matmul_ternary_mul", row_invocations(c), cols_of(c),

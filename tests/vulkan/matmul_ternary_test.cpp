@@ -33,6 +33,7 @@ const Form kForms[] = {
     {"matmul_ternary_mul", false, false, {{8, 1, 1}, {16, 4, 4}, {64, 1, 2}, {8, 4, 3}, {64, 2, 2}}, {1, 5}},
     {"matmul_ternary_mul_texel", false, false, {{8, 1, 4}, {32, 4, 2}, {8, 4, 1}, {32, 1, 3}, {32, 2, 2}}, {1, 5}},
     {"matmul_ternary_gemm_dot", true, true, {{64, 16, 2}, {16, 2, 2}, {128, 64, 4}, {32, 8, 6}, {256, 64, 4}}, {1, 5, 63, 64, 65, 130}},
+    {"matmul_ternary_gemm_mul", false, true, {{64, 8, 2}, {16, 2, 2}, {256, 32, 8}, {32, 8, 6}, {128, 32, 4}}, {1, 5, 31, 32, 33, 65}},
 };
 
 // A matrix in canonical form.
@@ -206,7 +207,7 @@ TEST_P(TernaryForms, FusedOps)
     std::mt19937 random(8);
     const Form &form = GetParam();
     const Tile &tile = form.tiles.back();
-    const uint32_t n_cols = 200, n_rows = 70, n_input = form.n_input.back() == 5 ? 3 : 67;
+    const uint32_t n_cols = 200, n_rows = 70, n_input = form.is_gemm ? 67 : 3;
     for (uint32_t epilogue : {1u, 2u, 3u}) {
         const Matrix m[2] = {random_matrix(n_rows, n_cols, true, false, &random), random_matrix(n_rows, n_cols, false, false, &random)};
         Input in = random_input(n_input, n_cols, false, &random);

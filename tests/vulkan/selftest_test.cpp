@@ -12,6 +12,7 @@
 #include <map>
 #include <set>
 #include <sstream>
+#include <vector>
 
 extern "C" {
 #include "base/alloc.h"
@@ -207,40 +208,32 @@ TEST_F(SelfTest, PassesInEveryFormAndOnBothPathsToMemory)
     EXPECT_EQ(open_once(host.host), TN_OK) << last_error();
 }
 
+// The form that a GPU has.
+class GpuForms : public SelfTest, public testing::WithParamInterface<const char *>
+{
+  protected:
+    const std::string form_ = GetParam();
+};
+
 // Every pipeline that the test has, left out: whatever it should have computed is missing.
-TEST_F(SelfTest, NoticesEachKernelThatDoesNothing)
+TEST_P(GpuForms, NoticesEachKernelThatDoesNothing)
 {
     Saboteur saboteur;
     saboteur.hooks.selftest = TN_VK_SELFTEST_ALWAYS;
     Host host(&saboteur.hooks);
-    if (!has_dot(host)) GTEST_SKIP() << "the device has no integer dot product";
-    host.host.vulkan_kernels = "dot";
+    if (form_ == "dot" && !has_dot(host)) GTEST_SKIP() << "the device has no integer dot product";
+    host.host.vulkan_kernels = form_.c_str();
     ASSERT_EQ(open_once(host.host), TN_OK) << last_error();
     const std::set<std::string> all = saboteur.names();
-    for (const char *shader : {"embed_f32",
-                               "embed_f16",
-                               "embed_bf16",
-                               "embed_q8_0",
-                               "embed_q4_0",
-                               "embed_q6_k",
-                               "row_quant",
-                               "quant_group",
-                               "matmul_dense_f32",
-                               "matmul_dense_f16",
-                               "matmul_dense_bf16",
-                               "matmul_dense_q8_0_dot",
-                               "matmul_dense_q4_0_dot",
-                               "matmul_dense_q6_k_dot",
-                               "matmul_ternary_dot",
-                               "matmul_ternary_gemm_dot",
-                               "rope_append",
-                               "attention_walk",
-                               "attention_split",
-                               "elementwise",
-                               "copy_rows",
-                               "copy_pages"}) {
-        const auto found = all.lower_bound(std::string(shader) + " ");
-        EXPECT_TRUE(found != all.end() && found->rfind(std::string(shader) + " ", 0) == 0) << shader << " is not tested";
+    std::vector<std::string> shaders = {"embed_f32",        "embed_f16",        "embed_bf16",        "embed_q8_0",  "embed_q4_0",
+                                        "embed_q6_k",       "row_quant",        "quant_group",       "rope_append", "attention_walk",
+                                        "matmul_dense_f32", "matmul_dense_f16", "matmul_dense_bf16", "elementwise", "attention_split",
+                                        "copy_rows",        "copy_pages"};
+    for (const char *shader : {"matmul_dense_q8_0_", "matmul_dense_q4_0_", "matmul_dense_q6_k_", "matmul_ternary_", "matmul_ternary_gemm_"})
+        shaders.push_back(shader + form_);
+    for (const std::string &shader : shaders) {
+        const auto found = all.lower_bound(shader + " ");
+        EXPECT_TRUE(found != all.end() && found->rfind(shader + " ", 0) == 0) << shader << " is not tested";
     }
     tn_device_desc desc;
     ASSERT_EQ(vulkan().device_describe(&host.host, 0, &desc), TN_OK);
@@ -256,6 +249,9 @@ TEST_F(SelfTest, NoticesEachKernelThatDoesNothing)
     saboteur.left_out.clear();
     EXPECT_EQ(open_once(host.host), TN_OK) << last_error();
 }
+
+INSTANTIATE_TEST_SUITE_P(Vulkan, GpuForms, testing::Values("dot", "mul"),
+                         [](const testing::TestParamInfo<const char *> &form) { return std::string(form.param); });
 
 // Which of a shader's pipelines: constant `index` has this value.
 struct Constant {
@@ -293,6 +289,9 @@ const Change kChanges[] = {
     {"matmul_ternary_dot", kAny, "matmul_ternary", FIELD(tn_vk_ternary_params, s_1), 1},
     {"matmul_ternary_gemm_dot", kAny, "matmul_ternary", FIELD(tn_vk_ternary_params, sums), 1},
     {"matmul_ternary_gemm_dot", {2, 1}, "gives other poison", FIELD(tn_vk_ternary_params, add_node), 1},
+    {"matmul_ternary_mul", kAny, "matmul_ternary", FIELD(tn_vk_ternary_params, s_1), 1},
+    {"matmul_ternary_gemm_mul", kAny, "matmul_ternary", FIELD(tn_vk_ternary_params, sums), 1},
+    {"matmul_ternary_gemm_mul", {2, 1}, "gives other poison", FIELD(tn_vk_ternary_params, add_node), 1},
     {"rope_append", kAny, "rope", FIELD(tn_vk_rope_params, adjacent), 1},
     {"rope_append", kAny, "rope, kv_append, attention", FIELD(tn_vk_rope_params, a_qk), 1u << 10},
     {"attention_split", kAny, "attention", FIELD(tn_vk_attention_params, recip_a_v), 1},
@@ -310,8 +309,9 @@ TEST_F(SelfTest, NoticesKernelsThatComputeSomethingElse)
     saboteur.hooks.selftest = TN_VK_SELFTEST_ALWAYS;
     Host host(&saboteur.hooks);
     if (!has_dot(host)) GTEST_SKIP() << "the device has no integer dot product";
-    host.host.vulkan_kernels = "dot";
     for (const Change &change : kChanges) {
+        const bool is_mul = std::string(change.shader).find("_mul") != std::string::npos;
+        host.host.vulkan_kernels = is_mul ? "mul" : "dot";
         uint32_t n = 0;
         saboteur.change = [&](const std::string &pipeline, std::vector<uint32_t> *words) {
             if (!is_of(change, pipeline)) return;

@@ -99,7 +99,7 @@ class OfTheBuild(unittest.TestCase):
     def test_it_runs_over_all_forms(self):
         self.assertEqual((self.done.returncode, self.done.stderr), (0, ""))
         self.assertLessEqual({"matmul_ternary_dot", "matmul_ternary_mul", "matmul_ternary_mul_texel", "matmul_ternary_gemm_dot",
-                              "matmul_dense_q6_k_dot", "matmul_dense_q6_k_mul"}, {r["shader"] for r in self.results})
+                              "matmul_ternary_gemm_mul", "matmul_dense_q6_k_dot", "matmul_dense_q6_k_mul"}, {r["shader"] for r in self.results})
 
     def test_forms_with_a_dot_product_have_16_of_them_for_64_weights(self):
         for r in self.results:
@@ -107,7 +107,7 @@ class OfTheBuild(unittest.TestCase):
 
     def test_forms_without_have_a_product_for_two_weights(self):
         for r in self.results:
-            if "ternary_mul" in r["shader"]:
+            if "ternary" in r["shader"] and "_mul" in r["shader"]:
                 # And for a few addresses.
                 self.assertGreaterEqual(r["per_64_weights"]["multiply"], 32, r["name"])
                 self.assertLessEqual(r["per_64_weights"]["multiply"], 34, r["name"])
@@ -118,11 +118,16 @@ class OfTheBuild(unittest.TestCase):
         self.assertEqual(gemm["loop"]["load_shared"], 20)  # 4 units of weights, 4 x 4 of codes
         self.assertEqual(gemm["loop"]["load_buffer"], 2)   # of the next step
         self.assertLess(gemm["per_64_weights"]["all"], dot["per_64_weights"]["all"])
+        gemm, mul = self.of("matmul_ternary_gemm_mul", 4), self.of("matmul_ternary_mul", 8)
+        self.assertEqual(gemm["loop"]["load_shared"], 36)  # 4 units of weights, 4 x 8 of codes
+        self.assertEqual(gemm["loop"]["load_buffer"], 3)   # of the next step
+        self.assertLess(gemm["per_64_weights"]["load_buffer"], mul["per_64_weights"]["load_buffer"] / 10)
 
     def test_shared_memory_is_what_every_device_has(self):
         for r in self.results:
             self.assertLessEqual(r["shared_bytes"], SHARED_BYTES_MAX, r["name"])
         self.assertEqual(self.of("matmul_ternary_gemm_dot", 4)["shared_bytes"], 2 * 16 * (64 + 64 * 5))
+        self.assertEqual(self.of("matmul_ternary_gemm_mul", 4)["shared_bytes"], 2 * 16 * (64 + 32 * 9))
 
     def test_what_goes_wrong_is_one_line(self):
         done = run(os.path.join(BUILD_DIR, "no_such_folder"), "--only", "gemm")

@@ -19,7 +19,7 @@ int dot16(uvec4 x[X_UNITS], uint codes[16], uint g, int sum_x)
 {
     int dot = 0;
 #if defined(TN_DOT)
-    [[unroll]] for (uint q = 0u; q < 4u; q++) dot += dot4(x[g][q], codes[4u * g + q], 0);
+    [[unroll]] for (uint q = 0u; q < 4u; q++) dot += dot4(x[g][q], codes[4u * g + q]);
     return dot - 32 * sum_x;
 #else
     // Eight products of at most 32 * 127 leave the upper half below 2^15.

@@ -29,7 +29,7 @@ int dot32(uvec4 x[X_UNITS], uint codes[8], int sum_x)
 {
     int dot = 0;
 #if defined(TN_DOT)
-    [[unroll]] for (uint q = 0u; q < 8u; q++) dot += dot4(x[q / 4u][q % 4u], codes[q], 0);
+    [[unroll]] for (uint q = 0u; q < 8u; q++) dot += dot4(x[q / 4u][q % 4u], codes[q]);
 #elif defined(TN_DENSE_Q8_0)
     [[unroll]] for (uint q = 0u; q < 8u; q++) {
         dot += upper_half(signed_pair(codes[q]) * x[q / 2u][q % 2u * 2u]);

@@ -1,9 +1,17 @@
-// OpSDot of four signed bytes: glslang 12 has no extension for it, but takes the instruction itself.
+// Products of int8 codes of x with unsigned codes of weights, in either form of the codes (codes.glsl).
 #ifndef TN_DOT_GLSL
 #define TN_DOT_GLSL
+#ifdef TN_DOT
+// OpSDot of four signed bytes: glslang 12 has no extension for it, but takes the instruction itself.
 #extension GL_EXT_spirv_intrinsics : require
 spirv_instruction(extensions = ["SPV_KHR_integer_dot_product"], capabilities = [6019, 6018], id = 4450)
 int signed_dot(uint a, uint b, spirv_literal int format);
 // format 0: packed 4 x 8 bits
 int dot4(uint a, uint b) { return signed_dot(a, b, 0); }
+const uint X_COLS = 16u; // columns of x in 16 bytes
+#else
+const uint X_COLS = 8u;
+// Of the sum of products of words, the part that is wanted: the lower half, less than 2^15 in size, is not.
+int upper_half(uint sum) { return int(sum + 0x8000u) >> 16; }
+#endif
 #endif

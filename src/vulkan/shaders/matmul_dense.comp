@@ -9,9 +9,6 @@
 // CODE_FORM 0 and is multiplied by OpSDot, else has CODE_FORM 1 and is multiplied in halves of words. Each with or without -DTN_TEXEL.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
-#ifdef TN_DOT
-#extension GL_EXT_spirv_intrinsics : require
-#endif
 #include "vulkan/shaders/common.glsl"
 
 layout(constant_id = 1) const uint ROWS = 1; // of W, a lane

@@ -10,6 +10,7 @@
 #extension GL_EXT_control_flow_attributes : require
 #define TN_READS_OUT
 #include "vulkan/shaders/common.glsl"
+#include "vulkan/shaders/dot.glsl"
 #include "vulkan/shaders/ternary_store.glsl"
 
 layout(constant_id = 3) const uint GROUPS = 4; // row groups of a lane
@@ -23,8 +24,6 @@ uint lane() { return gl_LocalInvocationIndex % LANES; }
 uint first_group(uint block) { return block * GROUPS_ALL + gl_LocalInvocationIndex / LANES * GROUPS; }
 uint row_of(uint group, uint i) { return (group + i / OF_GROUP) * 16u + i % OF_GROUP * LANES + lane(); }
 uint input_row_of(uint col) { return gl_WorkGroupID.y * COLS + col; }
-
-int upper_half(uint sum) { return int(sum - uint(bitfieldExtract(int(sum), 0, 16))) >> 16; }
 
 int sums[ROWS * COLS], gate_sums[ROWS * COLS]; // of codes times activations
 
