@@ -209,6 +209,13 @@ static uint64_t work_of(const tn_vk_compiler *c, uint32_t input, uint32_t n_rows
     return (uint64_t)n_rows * c->graph->values[input].width * tn_vk_rows_max(c->list, rows_of(c, input));
 }
 
+// Rows of which a job has room for the products of all: at least one, at most n_rows.
+static uint32_t rows_of_job(const tn_vk_compiler *c, uint64_t work_of_row, uint32_t n_rows)
+{
+    const uint64_t n = c->device->job_work / (work_of_row ? work_of_row : 1);
+    return n >= n_rows ? n_rows : n ? (uint32_t)n : 1;
+}
+
 typedef struct ternary_form {
     const char *shader;
     uint32_t invocations, cols;
@@ -474,8 +481,9 @@ static tn_status emit_dense(tn_vk_compiler *c, const tn_group *group, uint32_t t
         return tn_fail(TN_UNSUPPORTED, "%s: a row of %u outputs is more than the device binds at once", c->device->name,
                        (unsigned)w.shape.n_rows);
     // Offsets of bindings are multiples of the device's alignment: whole 64 rows of tokens are, whatever the width.
-    const uint32_t step = n_tokens_bound < n_tokens ? n_tokens_bound / 64 * 64 : n_tokens;
-    if (step == 0 && n_tokens > 0)
+    const uint32_t n_job = (rows_of_job(c, (uint64_t)w.shape.n_rows * w.shape.n_cols, n_tokens) + 63) / 64 * 64;
+    const uint32_t n_most = n_tokens_bound < n_tokens ? n_tokens_bound / 64 * 64 : n_tokens, step = at_most(n_most, n_job);
+    if (n_most == 0 && n_tokens > 0)
         return tn_fail(TN_UNSUPPORTED, "%s: 64 rows of %u outputs are more than the device binds at once: ask for fewer rows of logits",
                        c->device->name, (unsigned)w.shape.n_rows);
     for (uint32_t token = 0; token < n_tokens; token += step) {
@@ -565,7 +573,14 @@ static uint64_t partial_words(const tn_vk_compiler *c, const tn_node *node)
     return (uint64_t)c->list->n_tokens_max * node->p.attention.n_heads * c->desc->limits.n_seq_pages * (node->p.attention.head_dim + 4);
 }
 
-static tn_status emit_attention(tn_vk_compiler *c, const tn_group *group, uint32_t time)
+// Products of a row at the end of the context, with keys and with values.
+static uint64_t attention_row_work(const tn_vk_compiler *c, const tn_node *node)
+{
+    return (uint64_t)2 * c->graph->values[node->in[0]].width * c->desc->limits.n_seq_pages * TN_KV_PAGE_POSITIONS;
+}
+
+// A dispatch over rows [first, first + n) of the input.
+static tn_status emit_attention_rows(tn_vk_compiler *c, const tn_group *group, uint32_t time, uint32_t first, uint32_t n)
 {
     const tn_node *node = node_of(c, group->nodes[0]);
     const tn_vk_value *q = &c->values[node->in[0]], *y = &c->values[node->out];
@@ -575,7 +590,7 @@ static tn_status emit_attention(tn_vk_compiler *c, const tn_group *group, uint32
     struct tn_vk_attention_params p = {.step = step_at(c),
                                        .n_heads = node->p.attention.n_heads,
                                        .n_kv_heads = n_kv_heads,
-                                       .head_dim = head_dim,
+                                       .first_row = first,
                                        .q_at = q->at,
                                        .q_stride = q->stride,
                                        .y_at = y->at,
@@ -595,13 +610,25 @@ static tn_status emit_attention(tn_vk_compiler *c, const tn_group *group, uint32
                         .nodes = {group->nodes[0], TN_NONE, TN_NONE},
                         .parts = {1}};
     const tn_vk_axis chunks = {.by = TN_VK_PER_CHUNKS, .divisor = 1, .n_max = UINT32_MAX};
-    d.grid = grid_of(is_split ? chunks : tn_vk_fixed(1), tn_vk_fixed(n_kv_heads), tn_vk_per_row(TN_ROWS_TOKENS, 1));
+    tn_vk_axis rows = tn_vk_per_row(TN_ROWS_TOKENS, 1);
+    rows.first = first;
+    rows.n_max = n;
+    d.grid = grid_of(is_split ? chunks : tn_vk_fixed(1), tn_vk_fixed(n_kv_heads), rows);
     if (is_split && c->list->n_counters < c->list->n_tokens_max * n_kv_heads) c->list->n_counters = c->list->n_tokens_max * n_kv_heads;
-    d.work = 2 * work_of(c, node->in[0], c->desc->limits.n_seq_pages * TN_KV_PAGE_POSITIONS);
+    d.work = attention_row_work(c, node) * n;
     TN_TRY(bind_kv(c, node->layer, &d.kv));
     d.weights_texels = d.kv;
     bind_out(c, node->out, &d);
     return tn_vk_emit(c, &d, &p, sizeof p);
+}
+
+// A dispatch for as many rows as a job has room for, in a step at the end of the context: what is one dispatch cannot be parted any more.
+static tn_status emit_attention(tn_vk_compiler *c, const tn_group *group, uint32_t time)
+{
+    const uint32_t n_rows = c->list->n_tokens_max, n_most = rows_of_job(c, attention_row_work(c, node_of(c, group->nodes[0])), n_rows);
+    for (uint32_t first = 0; first < n_rows; first += n_most)
+        TN_TRY(emit_attention_rows(c, group, time, first, at_most(n_most, n_rows - first)));
+    return TN_OK;
 }
 
 // ---- the rest ----

@@ -229,14 +229,29 @@ fail:
     return status;
 }
 
-// Products of a part, but for dispatches that alone have more. Two neighbouring parts have more than that together, so that there are fewer
-// parts than TN_VK_JOBS_MAX.
+static bool begins_part(const tn_vk_list *list, uint32_t index, uint64_t work, uint64_t work_max)
+{
+    return index == 0 || work + list->dispatches[index].work > work_max;
+}
+
+static uint32_t n_parts_of(const tn_vk_list *list, uint64_t work_max)
+{
+    uint32_t n = 0;
+    uint64_t work = 0;
+    for (uint32_t i = 0; i < list->n_dispatches; i++) {
+        const bool begins = begins_part(list, i, work, work_max);
+        n += begins;
+        work = (begins ? 0 : work) + list->dispatches[i].work;
+    }
+    return n;
+}
+
+// Products of a part, but for dispatches that alone have more: those of a job, or as many as give few enough parts.
 static uint64_t work_of_part(const tn_vk_device *device, const tn_vk_list *list)
 {
-    uint64_t all = 0;
-    for (uint32_t i = 0; i < list->n_dispatches; i++) all += list->dispatches[i].work;
-    const uint64_t least = all / (TN_VK_JOBS_MAX / 2 - 1) + 1;
-    return device->job_work > least ? device->job_work : least;
+    uint64_t work = device->job_work;
+    while (n_parts_of(list, work) > TN_VK_JOBS_MAX) work += work / 4 + 1;
+    return work;
 }
 
 static tn_status begin_part(tn_vk_device *device, VkCommandPool pool, tn_vk_list *list)
@@ -259,7 +274,7 @@ tn_status tn_vk_record(tn_vk_device *device, VkCommandPool pool, const tn_vk_bou
     uint64_t work = 0;
     list->n_parts = 0;
     for (uint32_t i = 0; i < list->n_dispatches; i++) {
-        const bool begins = i == 0 || work + list->dispatches[i].work > work_max;
+        const bool begins = begins_part(list, i, work, work_max);
         if (begins) TN_TRY(begin_part(device, pool, list));
         if (i == 0 && list->times) device->vk.vkCmdResetQueryPool(commands_of(list), list->times, 0, list->n_dispatches + 1);
         if (i == 0) write_time(device, list, 0);

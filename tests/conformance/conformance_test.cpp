@@ -32,6 +32,7 @@ void add_driver_targets(const tn_device_desc &desc, const tn_backend *backend, u
         if (std::string(kernels) == "dot" && std::string(desc.integer_dot) == "none") continue;
         target.kernels = kernels;
         target.name = std::string(desc.name) + "_" + kernels;
+        target.vulkan.job_work = target.kernels == "mul" ? 1 : 0; // attention's rows one by one
         targets->push_back(target);
         if (target.kernels == "mul_texel") { // as on a discrete GPU, every dispatch in a job of its own
             Target other = target;

@@ -107,14 +107,20 @@ class Step
     void run(ShaderRig *rig, const std::string &shader, uint32_t n_invocations, Bindings *b) const
     {
         const bool is_split = shader.find("split") != std::string::npos;
+        const uint32_t n_rows = uint32_t(rows_.size()), n_most = std::min(rows_of_dispatch, n_rows);
         rig->options.texels_of_kv = true;
-        rig->run(shader, {n_invocations, shape_.head_dim, shape_.n_heads / shape_.n_kv_heads, shape_.has_units() ? 1u : 0u}, params,
-                 is_split ? n_chunks_ : 1, shape_.n_kv_heads, uint32_t(rows_.size()), b);
+        for (uint32_t first = 0; first < n_rows; first += n_most) {
+            tn_vk_attention_params p = params;
+            p.first_row = first;
+            rig->run(shader, {n_invocations, shape_.head_dim, shape_.n_heads / shape_.n_kv_heads, shape_.has_units() ? 1u : 0u}, p,
+                     is_split ? n_chunks_ : 1, shape_.n_kv_heads, std::min(n_most, n_rows - first), b);
+        }
     }
     uint32_t n_chunks() const { return n_chunks_; }
     // The outputs [n_heads][head_dim] of a row.
     const float *want(uint32_t row) const { return &want_[size_t(row) * n_out()]; }
 
+    uint32_t rows_of_dispatch = kNone;
     uint32_t poisoned_row = kNone; // one that came in as poison: what it gives is of no matter
     Bindings bindings;
     tn_vk_attention_params params = {};
@@ -152,7 +158,6 @@ void Step::lay_out()
     }
     params.n_heads = shape_.n_heads;
     params.n_kv_heads = shape_.n_kv_heads;
-    params.head_dim = shape_.head_dim;
     params.q_at = 8;
     params.q_stride = n_out() + (shape_.has_units() ? 4 : 1);
     params.y_at = 4;
@@ -275,6 +280,17 @@ TEST_P(Attention, EveryLengthAndWorkgroup)
     Step step(GetParam(), rows, random_values(1, 1.0f), random_values(2, 1.5f), random_values(3, 0.7f));
     const bool is_small = GetParam().head_dim == 24; // pipelines of small heads are made soon: all sizes
     check_all(&step, is_small ? std::vector<uint32_t>{8, 16, 32, 64, 128, 256} : std::vector<uint32_t>{8, 64, 256});
+}
+
+// Long contexts are several dispatches.
+TEST_P(Attention, RowsInSeveralDispatches)
+{
+    Step step(GetParam(), {{2, 128}, {0, 0}, {1, 299}, {2, 127}, {0, 1}}, random_values(25, 1.0f), random_values(26, 1.0f),
+              random_values(27, 1.0f));
+    for (uint32_t n : {1u, 2u}) {
+        step.rows_of_dispatch = n;
+        check_all(&step, {64});
+    }
 }
 
 // The last chunk to arrive combines them all, whichever it is.

@@ -28,12 +28,15 @@ tn_vk_device device_of(bool use_dot)
     device.traits.use_dot = use_dot;
     device.traits.use_texels = !use_dot;
     device.traits.n_row_threads = use_dot ? 256 : 8;
+    device.job_work = uint64_t(1) << 34;
     return device;
 }
 
 struct Compiled {
-    Compiled(const Net &net, uint32_t out_value, uint32_t n_layers, uint32_t n_tokens, bool use_dot) : device(device_of(use_dot))
+    Compiled(const Net &net, uint32_t out_value, uint32_t n_layers, uint32_t n_tokens, bool use_dot, uint64_t job_work = 0)
+        : device(device_of(use_dot))
     {
+        if (job_work) device.job_work = job_work;
         uint64_t at = 0;
         std::vector<tn_packed_weight> packed(net.graph->n_weights);
         buffer.base.device = kv.base.device = &device.base;
@@ -89,6 +92,48 @@ TEST(VulkanShape, ALayerOfATokenIsAtMostEightDispatches)
         EXPECT_EQ(n_of_layer(model.net, one.list, 1), 7u);
         EXPECT_EQ(n_of_layer(model.net, many.list, 1), 10u);
         EXPECT_EQ(one.list.n_dispatches, 1u + 8u + 7u + 4u) << "embedding; layers; wanted rows, norm, codes, head";
+    }
+}
+
+// Rows of a layer's attention that each of its dispatches is over, and their products.
+std::vector<std::pair<uint32_t, uint64_t>> attention_of_layer(const Net &net, const tn_vk_list &list, int32_t layer)
+{
+    std::vector<std::pair<uint32_t, uint64_t>> found;
+    uint32_t first = 0;
+    for (uint32_t i = 0; i < list.n_dispatches; i++) {
+        const tn_vk_dispatch &d = list.dispatches[i];
+        const tn_node *node = d.nodes[0] == TN_NONE ? nullptr : &net.graph->nodes[d.nodes[0]];
+        if (!node || node->op != TN_OP_ATTENTION || node->layer != layer) continue;
+        const tn_vk_axis &rows = d.grid.axes[2];
+        EXPECT_EQ(rows.by, TN_VK_PER_TOKENS);
+        EXPECT_EQ(rows.first, first) << "rows are done once";
+        first += rows.n_max;
+        found.emplace_back(rows.n_max, d.work);
+    }
+    EXPECT_EQ(first, list.n_tokens_max) << "all rows are done";
+    return found;
+}
+
+// No dispatch has more products than a job, where the rows can be parted.
+TEST(VulkanShape, AttentionOverALongContextIsCutToTheWorkOfAJob)
+{
+    const Model model(3);
+    for (const bool use_dot : {false, true}) {
+        const Compiled whole(model.net, model.logits, conformance::kLayers, 64, use_dot);
+        const auto one = attention_of_layer(model.net, whole.list, 1);
+        ASSERT_EQ(one.size(), 1u);
+        const uint64_t of_row = one[0].second / 64;
+        for (const uint32_t n : {1u, 10u, 63u}) {
+            const Compiled cut(model.net, model.logits, conformance::kLayers, 64, use_dot, of_row * n + of_row / 2);
+            const auto parts = attention_of_layer(model.net, cut.list, 1);
+            ASSERT_EQ(parts.size(), (64 + n - 1) / n);
+            for (const auto &[rows, work] : parts) {
+                EXPECT_LE(rows, n);
+                EXPECT_EQ(work, rows * of_row);
+            }
+        }
+        const Compiled least(model.net, model.logits, conformance::kLayers, 1, use_dot, 1);
+        EXPECT_EQ(attention_of_layer(model.net, least.list, 1).size(), 1u) << "a row is a dispatch";
     }
 }
 

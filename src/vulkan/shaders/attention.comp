@@ -1,6 +1,6 @@
 #version 450
 // attention: the query heads of a KV head over all keys up to the row's own position, which is in the cache already.
-// TN_SPLIT undefined: grid (1, KV heads, rows), a workgroup goes through the chunks of its row.
+// Rows: from p.first_row on. TN_SPLIT undefined: grid (1, KV heads, rows), a workgroup goes through the chunks of its row.
 // TN_SPLIT: grid (chunks of the longest row, KV heads, rows), a workgroup a chunk; the last one of a row and KV head to finish combines.
 #extension GL_GOOGLE_include_directive : require
 #include "vulkan/shaders/attention.glsl"
@@ -69,7 +69,7 @@ bool arrives_last(uint row, uint n_chunks) { return is_last_workgroup(p.counters
 
 void main()
 {
-    const uint row = gl_WorkGroupID.z;
+    const uint row = p.first_row + gl_WorkGroupID.z;
     const uint n_visible = step_words[p.step.positions + row] + 1u, seq = step_words[p.step.seqs + row];
     const uint n_chunks = (n_visible + CHUNK - 1u) / CHUNK;
 #ifdef TN_SPLIT

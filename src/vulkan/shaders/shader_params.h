@@ -110,7 +110,8 @@ struct tn_vk_rope_params {
 // binding 6 shows the KV binding, not the weights.
 struct tn_vk_attention_params {
     TN_PART(tn_vk_step_at) step;
-    TN_UINT n_heads, n_kv_heads, head_dim;
+    TN_UINT n_heads, n_kv_heads;
+    TN_UINT first_row;                             // that grid z = 0 is; those below are of row 0
     TN_UINT q_at, q_stride;                        // arena f32
     TN_UINT y_at, y_stride;                        // out binding f32
     TN_UINT partials;                              // arena: [rows][n_heads][n_chunks_max][head_dim + 4] of the split form
