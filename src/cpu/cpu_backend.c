@@ -2,6 +2,7 @@
 #include "cpu/cpu_backend.h"
 
 #include "backend/builtin.h"
+#include "backend/desc_check.h"
 #include "base/alloc.h"
 #include "base/log.h"
 
@@ -269,19 +270,9 @@ static void buffer_destroy(tn_buffer *base)
     tn_free(buffer);
 }
 
-tn_status tn_cpu_buffer_check(const tn_device *device, const tn_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes, const char *what)
-{
-    if (!buffer) return tn_fail(TN_INVALID_ARGUMENT, "%s: the buffer is missing", what);
-    if (buffer->device != device) return tn_fail(TN_INVALID_ARGUMENT, "%s: the buffer is of another device", what);
-    if (offset_bytes > buffer->size_bytes || n_bytes > buffer->size_bytes - offset_bytes)
-        return tn_fail(TN_INVALID_ARGUMENT, "%s: bytes %" PRIu64 " to %" PRIu64 " + %" PRIu64 " are not inside a buffer of %" PRIu64, what,
-                       offset_bytes, offset_bytes, n_bytes, buffer->size_bytes);
-    return TN_OK;
-}
-
 static tn_status buffer_write(tn_buffer *buffer, uint64_t offset_bytes, const void *src, uint64_t n_bytes)
 {
-    TN_TRY(tn_cpu_buffer_check(buffer->device, buffer, offset_bytes, n_bytes, "write to a buffer"));
+    TN_TRY(tn_buffer_check(buffer->device, buffer, offset_bytes, n_bytes, "write to a buffer"));
     if (((tn_cpu_buffer *)buffer)->is_borrowed) return tn_fail(TN_INVALID_ARGUMENT, "write to a buffer: its memory is read-only");
     if (n_bytes) memcpy(tn_cpu_buffer_data(buffer) + offset_bytes, src, (size_t)n_bytes);
     return TN_OK;
@@ -289,7 +280,7 @@ static tn_status buffer_write(tn_buffer *buffer, uint64_t offset_bytes, const vo
 
 static tn_status buffer_read(tn_buffer *buffer, uint64_t offset_bytes, void *dst, uint64_t n_bytes)
 {
-    TN_TRY(tn_cpu_buffer_check(buffer->device, buffer, offset_bytes, n_bytes, "read from a buffer"));
+    TN_TRY(tn_buffer_check(buffer->device, buffer, offset_bytes, n_bytes, "read from a buffer"));
     if (n_bytes) memcpy(dst, tn_cpu_buffer_data(buffer) + offset_bytes, (size_t)n_bytes);
     return TN_OK;
 }

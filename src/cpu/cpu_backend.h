@@ -39,9 +39,6 @@ typedef struct tn_cpu_buffer {
 static inline tn_cpu_device *tn_cpu_device_of(tn_device *device) { return (tn_cpu_device *)device; }
 static inline uint8_t *tn_cpu_buffer_data(tn_buffer *buffer) { return ((tn_cpu_buffer *)buffer)->data; }
 
-// OK where `buffer` is of `device` and holds [offset, offset + n_bytes).  Errors: INVALID_ARGUMENT; `what` begins the message.
-tn_status tn_cpu_buffer_check(const tn_device *device, const tn_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes, const char *what);
-
 // Bytes that the process could still take: of what the system has without swapping, and of its own limit.
 uint64_t tn_cpu_memory_left(const tn_cpu_device *device);
 

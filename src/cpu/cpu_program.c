@@ -6,6 +6,7 @@
 // what memory is needed for, the workers also meet where that lets an output fit into the arena as it is.
 #include "cpu/cpu_program.h"
 
+#include "backend/desc_check.h"
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/exact_math.h"
@@ -38,8 +39,6 @@ typedef struct compiler {
     uint32_t n_heads;         // of attention
 } compiler;
 
-static tn_status bad_desc(const char *what) { return tn_fail(TN_INVALID_ARGUMENT, "program description: %s", what); }
-
 // ---- storage ----
 
 static uint32_t rows_max(const tn_cpu_list *list, tn_rows rows) { return rows == TN_ROWS_LOGITS ? list->n_logits_max : list->n_tokens_max; }
@@ -64,11 +63,11 @@ static tn_status give_storage(compiler *c, uint32_t index, bool copies)
 {
     tn_cpu_value *value = &c->list->values[index];
     uint64_t main_bytes, side_bytes, bytes;
-    if (!value_bytes(c->list, value, &main_bytes, &side_bytes, &bytes)) return bad_desc("its values do not fit into memory");
+    if (!value_bytes(c->list, value, &main_bytes, &side_bytes, &bytes)) return tn_bad_desc("its values do not fit into memory");
     value->worker_stride = copies ? (size_t)bytes : 0;
     if ((copies && !tn_ckd_mul(bytes, tn_cpu_pool_n_threads(c->program->device->pool), &bytes)) ||
         !tn_cpu_arena_add(&c->arena, c->list->n_tasks, bytes, &c->states[index].span))
-        return bad_desc("its values do not fit into memory");
+        return tn_bad_desc("its values do not fit into memory");
     return TN_OK;
 }
 
@@ -93,7 +92,7 @@ static bool write_in_place(compiler *c, const tn_cpu_task *task)
 static tn_status check_border(const compiler *c, const tn_cpu_value *value)
 {
     uint64_t main_bytes, side_bytes, bytes;
-    return value_bytes(c->list, value, &main_bytes, &side_bytes, &bytes) ? TN_OK : bad_desc("its values do not fit into memory");
+    return value_bytes(c->list, value, &main_bytes, &side_bytes, &bytes) ? TN_OK : tn_bad_desc("its values do not fit into memory");
 }
 
 static void mark_dead(compiler *c, uint32_t value)
@@ -223,9 +222,8 @@ static tn_status add_taps(compiler *c, uint32_t value, uint32_t node)
         const tn_tap *tap = &c->desc->taps[i];
         if (tap->value != value) continue;
         tn_cpu_value *source = &c->list->values[value];
-        if (source->type != TN_VALUE_F32) return bad_desc("only f32 values can be tapped");
-        TN_TRY(tn_cpu_buffer_check(program->base.device, tap->buffer, 0, (uint64_t)rows_max(c->list, source->rows) * source->width * 4,
-                                   "tap"));
+        if (source->type != TN_VALUE_F32) return tn_bad_desc("only f32 values can be tapped");
+        TN_TRY(tn_buffer_check(program->base.device, tap->buffer, 0, (uint64_t)rows_max(c->list, source->rows) * source->width * 4, "tap"));
         tn_cpu_task task = {
             .kind = TN_CPU_TASK_TAP, .node = node, .in = {source, NULL}, .tap = (float *)(void *)tn_cpu_buffer_data(tap->buffer)};
         TN_TRY(add_task(c, &task));
@@ -237,7 +235,7 @@ static tn_status resolve_weight(const compiler *c, const tn_node *node, tn_cpu_w
 {
     const tn_packed_weight *packed = &c->desc->weights[node->weight];
     const tn_weight_source *source = &c->graph->weights[node->weight];
-    TN_TRY(tn_cpu_buffer_check(c->program->base.device, packed->buffer, packed->offset_bytes, packed->layout.size_bytes, source->name));
+    TN_TRY(tn_buffer_check(c->program->base.device, packed->buffer, packed->offset_bytes, packed->layout.size_bytes, source->name));
     tn_cpu_pack_view(source, (tn_cpu_layout)packed->layout.layout_id, tn_cpu_buffer_data(packed->buffer) + packed->offset_bytes,
                      out_weight);
     return TN_OK;
@@ -368,9 +366,9 @@ static tn_status choose(compiler *c, tn_cpu_task *task)
         return TN_OK;
     case TN_OP_KV_APPEND:
     case TN_OP_ATTENTION:
-        if (!program->kv) return bad_desc("it has attention but no KV buffer");
+        if (!program->kv) return tn_bad_desc("it has attention but no KV buffer");
         if (task->op->layer < program->first_layer || task->op->layer - program->first_layer >= (int64_t)c->desc->n_layers)
-            return bad_desc("a layer's KV cache is not in its KV buffer");
+            return tn_bad_desc("a layer's KV cache is not in its KV buffer");
         program->checker.reads_kv = true;
         if (task->op->p.attention.n_heads > c->n_heads) c->n_heads = task->op->p.attention.n_heads;
         return TN_OK;
@@ -387,7 +385,7 @@ static tn_status add_node(compiler *c, uint32_t index)
     for (uint32_t i = 0; i < 2; i++) {
         if (node->in[i] == TN_NONE) continue;
         task.in[i] = &c->list->values[node->in[i]];
-        if (task.in[i]->width == 0) return bad_desc("a node reads a value that the program neither takes nor computes");
+        if (task.in[i]->width == 0) return tn_bad_desc("a node reads a value that the program neither takes nor computes");
     }
     if (node->weight != TN_NONE) TN_TRY(resolve_weight(c, node, &task.w));
     if (node->out != TN_NONE) {
@@ -409,25 +407,6 @@ static tn_status add_node(compiler *c, uint32_t index)
 }
 
 // ---- the program ----
-
-static tn_status check_desc(const tn_device *device, const tn_program_desc *desc)
-{
-    const tn_graph *graph = desc->graph;
-    if (desc->n_nodes == 0 || desc->first_node > graph->n_nodes || desc->n_nodes > graph->n_nodes - desc->first_node)
-        return bad_desc("its nodes are not in the graph");
-    if (desc->limits.n_tokens == 0 || desc->limits.n_seqs == 0) return bad_desc("its steps have no tokens or no sequences");
-    if (desc->in_value != TN_NONE && (desc->in_value >= graph->n_values || graph->values[desc->in_value].type != TN_VALUE_F32))
-        return bad_desc("its input is not a f32 value of the graph");
-    if (desc->out_value >= graph->n_values || graph->values[desc->out_value].type != TN_VALUE_F32 || desc->out_value == desc->in_value)
-        return bad_desc("its output is not a f32 value that it computes");
-    if (desc->n_layers != 0 && desc->kv) {
-        uint64_t bytes = tn_kv_page_layer_bytes(graph->n_kv_heads, graph->head_dim);
-        if (!tn_ckd_mul(bytes, desc->n_layers, &bytes) || !tn_ckd_mul(bytes, desc->limits.n_kv_pages, &bytes))
-            return bad_desc("its KV cache does not fit into memory");
-        TN_TRY(tn_cpu_buffer_check(device, desc->kv, 0, bytes, "KV cache"));
-    }
-    return TN_OK;
-}
 
 static void fill_bounds(tn_cpu_program *program, const tn_program_desc *desc)
 {
@@ -539,14 +518,14 @@ static tn_status make_arena(compiler *c)
     for (uint32_t i = 0; i < TN_CPU_LISTS; i++) {
         size_scratch(program, &program->lists[i]);
         gains_offsets[i] = bytes;
-        if (!tn_ckd_add(bytes, gains_bytes(&program->lists[i]), &bytes)) return bad_desc("its values do not fit into memory");
+        if (!tn_ckd_add(bytes, gains_bytes(&program->lists[i]), &bytes)) return tn_bad_desc("its values do not fit into memory");
     }
     scratch_offset = bytes;
     if (!tn_ckd_round_up(program->thread_scratch_bytes, 64, &per_thread) ||
         !tn_ckd_mul(per_thread, tn_cpu_pool_n_threads(program->device->pool), &all_threads) ||
         !tn_ckd_add(scratch_offset, all_threads, &parts_offset) || !size_parts(program, c->n_heads, &parts) ||
         !tn_ckd_add(parts_offset, parts, &bytes))
-        return bad_desc("its values do not fit into memory");
+        return tn_bad_desc("its values do not fit into memory");
     // A buffer, whose memory is not touched before the first step that needs it: most of the arena is for batches of many tokens.
     TN_TRY(program->base.device->backend->buffer_create(program->base.device, bytes, &program->arena_buffer));
     program->arena = tn_cpu_buffer_data(program->arena_buffer);
@@ -576,10 +555,10 @@ static tn_status compile(compiler *c)
         TN_TRY(add_taps(c, desc->in_value, desc->first_node));
     }
     for (uint32_t i = 0; i < desc->n_nodes; i++) TN_TRY(add_node(c, c->order[i]));
-    if (c->list->values[desc->out_value].width == 0) return bad_desc("its output is not computed by it");
+    if (c->list->values[desc->out_value].width == 0) return tn_bad_desc("its output is not computed by it");
     for (uint32_t i = 0; i < desc->n_taps; i++) {
         if (desc->taps[i].value >= c->graph->n_values || c->list->values[desc->taps[i].value].width == 0)
-            return bad_desc("it taps a value that it does not compute");
+            return tn_bad_desc("it taps a value that it does not compute");
     }
     return TN_OK;
 }
@@ -587,7 +566,7 @@ static tn_status compile(compiler *c)
 static tn_status place_values(compiler *c)
 {
     uint64_t bytes;
-    if (!tn_cpu_arena_place(&c->arena, &bytes)) return bad_desc("its values do not fit into memory");
+    if (!tn_cpu_arena_place(&c->arena, &bytes)) return tn_bad_desc("its values do not fit into memory");
     if (bytes > c->arena_bytes) c->arena_bytes = bytes;
     for (uint32_t i = 0; i < c->list->n_values; i++) {
         if (c->states[i].span != TN_NONE) c->list->values[i].arena_offset = c->arena.spans[c->states[i].span].offset;
@@ -617,7 +596,7 @@ static tn_status compile_list(compiler *c, tn_cpu_list *list, uint32_t n_tokens_
 tn_status tn_cpu_program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
 {
     *out_program = NULL;
-    TN_TRY(check_desc(device, desc));
+    TN_TRY(tn_desc_check(device, desc));
     tn_status status;
     compiler c = {.desc = desc, .graph = desc->graph};
     tn_cpu_program *program;

@@ -1,4 +1,5 @@
 // Takes steps: checks them, decides what is screened, then the program goes to the pool. Also says which ops the CPU has.
+#include "backend/desc_check.h"
 #include "cpu/cpu_program.h"
 
 #include <string.h>
@@ -33,7 +34,7 @@ static tn_status bind_border(const tn_cpu_program *program, uint32_t index, tn_b
 {
     tn_cpu_value *value = &program->list->values[index];
     uint64_t rows = value->rows == TN_ROWS_LOGITS ? step->n_logits : step->n_tokens;
-    TN_TRY(tn_cpu_buffer_check(program->base.device, buffer, 0, rows * value->width * sizeof(float), what));
+    TN_TRY(tn_buffer_check(program->base.device, buffer, 0, rows * value->width * sizeof(float), what));
     value->f32 = (float *)(void *)tn_cpu_buffer_data(buffer);
     return TN_OK;
 }

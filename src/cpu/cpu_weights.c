@@ -1,5 +1,6 @@
 // Weights of the CPU backend: canonical sources become packed layouts on all workers, groups of 16 rows at a time, some groups in a row;
 // behind them the source's pages are given back, so that a model never lies in memory twice.
+#include "backend/desc_check.h"
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "cpu/cpu_backend.h"
@@ -88,7 +89,7 @@ tn_status tn_cpu_weight_pack(tn_device *base, const tn_weight_source *source, tn
     tn_cpu_layout ternary;
     TN_TRY(tn_cpu_packing_choose(device, source, &ternary));
     TN_TRY(tn_cpu_pack_layout(source, ternary, &layout));
-    TN_TRY(tn_cpu_buffer_check(base, buffer, offset_bytes, layout.size_bytes, source->name));
+    TN_TRY(tn_buffer_check(base, buffer, offset_bytes, layout.size_bytes, source->name));
     if (((tn_cpu_buffer *)buffer)->is_borrowed) return tn_fail(TN_INVALID_ARGUMENT, "%s: its buffer is read-only", source->name);
     if (offset_bytes % layout.alignment_bytes != 0)
         return tn_fail(TN_INVALID_ARGUMENT, "%s: offset %" PRIu64 " is not a multiple of %u", source->name, offset_bytes,

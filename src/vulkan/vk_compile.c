@@ -1,6 +1,7 @@
 // Compiles groups of nodes to dispatches: where each value lies, which shader runs with which constants over which grid.
 #include "vulkan/vk_compile.h"
 
+#include "backend/desc_check.h"
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "vulkan/vk_program.h"
@@ -12,8 +13,6 @@
 
 // Rows of f32 are padded to 16 bytes, so that shaders read them in such units.
 static uint32_t f32_stride(uint32_t width) { return (width + 3u) & ~3u; }
-
-tn_status tn_vk_bad_desc(const char *what) { return tn_fail(TN_INVALID_ARGUMENT, "program description: %s", what); }
 
 uint32_t tn_vk_rows_max(const tn_vk_list *list, tn_rows rows) { return rows == TN_ROWS_LOGITS ? list->n_logits_max : list->n_tokens_max; }
 
@@ -39,7 +38,7 @@ static tn_status give_span(tn_vk_compiler *c, uint32_t index, uint32_t time)
 {
     tn_vk_value *v = &c->values[index];
     uint64_t words;
-    if (!value_words(c, &c->graph->values[index], v, &words)) return tn_vk_bad_desc("its values do not fit into memory");
+    if (!value_words(c, &c->graph->values[index], v, &words)) return tn_bad_desc("its values do not fit into memory");
     v->place = TN_VK_IN_ARENA;
     return tn_arena_add(&c->arena, words, time, &v->span);
 }
@@ -67,7 +66,7 @@ static tn_status give_place(tn_vk_compiler *c, uint32_t value, bool is_alone, ui
 static tn_status touch_input(tn_vk_compiler *c, uint32_t value, uint32_t time)
 {
     if (value == TN_NONE) return TN_OK;
-    if (c->values[value].place != TN_VK_IN_ARENA) return tn_vk_bad_desc("a node reads a value that the program neither takes nor computes");
+    if (c->values[value].place != TN_VK_IN_ARENA) return tn_bad_desc("a node reads a value that the program neither takes nor computes");
     tn_arena_extend(&c->arena, c->values[value].span, time);
     return TN_OK;
 }
@@ -115,14 +114,14 @@ static tn_status place_values(tn_vk_compiler *c)
     if (desc->in_value != TN_NONE) TN_TRY(give_span(c, desc->in_value, 0));
     for (uint32_t g = 0; g < c->n_groups; g++) TN_TRY(place_group(c, &c->groups[g], g + 1));
     const uint32_t end = c->n_groups + 1;
-    if (c->values[desc->out_value].place == TN_VK_NOWHERE) return tn_vk_bad_desc("its output is not computed by it");
+    if (c->values[desc->out_value].place == TN_VK_NOWHERE) return tn_bad_desc("its output is not computed by it");
     if (c->values[desc->out_value].place == TN_VK_IN_ARENA) tn_arena_extend(&c->arena, c->values[desc->out_value].span, end);
     for (uint32_t t = 0; t < desc->n_taps; t++) {
         if (desc->taps[t].value >= c->graph->n_values || c->values[desc->taps[t].value].place != TN_VK_IN_ARENA)
-            return tn_vk_bad_desc("it taps a value that it does not compute");
+            return tn_bad_desc("it taps a value that it does not compute");
     }
     uint64_t words;
-    if (!tn_arena_place(&c->arena, &words)) return tn_vk_bad_desc("its values do not fit into memory");
+    if (!tn_arena_place(&c->arena, &words)) return tn_bad_desc("its values do not fit into memory");
     if (words > c->device->limits.range_bytes / 4)
         return tn_fail(TN_UNSUPPORTED,
                        "%s: steps of %u tokens need %" PRIu64 " MiB for their values; the device binds %" PRIu64
@@ -194,9 +193,8 @@ static tn_status emit_taps(tn_vk_compiler *c, uint32_t value)
         const tn_tap *tap = &c->desc->taps[t];
         if (tap->value != value) continue;
         const tn_value *shape = &c->graph->values[value];
-        if (shape->type != TN_VALUE_F32) return tn_vk_bad_desc("only f32 values can be tapped");
-        TN_TRY(
-            tn_vk_buffer_check(&c->device->base, tap->buffer, 0, (uint64_t)tn_vk_rows_max(c->list, shape->rows) * shape->width * 4, "tap"));
+        if (shape->type != TN_VALUE_F32) return tn_bad_desc("only f32 values can be tapped");
+        TN_TRY(tn_buffer_check(&c->device->base, tap->buffer, 0, (uint64_t)tn_vk_rows_max(c->list, shape->rows) * shape->width * 4, "tap"));
         TN_TRY(emit_copy(c, value, false, TN_VK_NOT_OUTER, tn_vk_buffer_of(tap->buffer)));
     }
     return TN_OK;
@@ -227,16 +225,15 @@ static tn_status check_rows(const tn_vk_compiler *c)
         const tn_node *node = &c->graph->nodes[c->desc->first_node + i];
         TN_TRY(tn_vk_op_supported(&c->device->base, c->graph, node));
         for (uint32_t k = 0; k < 2; k++) {
-            if (node->in[k] != TN_NONE && node->in[k] >= c->graph->n_values)
-                return tn_vk_bad_desc("a node reads a value that does not exist");
+            if (node->in[k] != TN_NONE && node->in[k] >= c->graph->n_values) return tn_bad_desc("a node reads a value that does not exist");
         }
         const bool reads_positions = node->op == TN_OP_ROPE || node->op == TN_OP_KV_APPEND || node->op == TN_OP_ATTENTION;
         if (reads_positions && c->graph->values[node->in[0]].rows == TN_ROWS_LOGITS)
-            return tn_vk_bad_desc("attention over wanted rows alone is not possible");
+            return tn_bad_desc("attention over wanted rows alone is not possible");
         if (node->op != TN_OP_KV_APPEND && node->op != TN_OP_ATTENTION) continue;
-        if (!c->desc->kv || c->desc->n_layers == 0) return tn_vk_bad_desc("it has attention but no KV buffer");
+        if (!c->desc->kv || c->desc->n_layers == 0) return tn_bad_desc("it has attention but no KV buffer");
         if (node->layer < c->desc->first_layer || node->layer - c->desc->first_layer >= (int64_t)c->desc->n_layers)
-            return tn_vk_bad_desc("a layer's KV cache is not in its KV buffer");
+            return tn_bad_desc("a layer's KV cache is not in its KV buffer");
     }
     return TN_OK;
 }

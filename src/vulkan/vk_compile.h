@@ -28,7 +28,6 @@ typedef struct tn_vk_compiler {
     uint32_t *scratch; // [n_groups + 2]: span that a group has for itself
 } tn_vk_compiler;
 
-tn_status tn_vk_bad_desc(const char *what);
 uint32_t tn_vk_rows_max(const tn_vk_list *list, tn_rows rows);
 tn_vk_axis tn_vk_fixed(uint32_t n);
 tn_vk_axis tn_vk_per_row(tn_rows rows, uint32_t divisor);

@@ -237,6 +237,33 @@ void tn_vk_device_close(tn_device *base)
     tn_free(device);
 }
 
+tn_status tn_vk_command_pool_create(const tn_vk_device *device, VkCommandPool *out_pool)
+{
+    const VkCommandPoolCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
+        .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
+        .queueFamilyIndex = device->queue_family,
+    };
+    VkCommandPool pool;
+    TN_TRY(TN_VK_CHECK(device->vk.vkCreateCommandPool(device->handle, &info, NULL, &pool), "vkCreateCommandPool"));
+    *out_pool = pool;
+    return TN_OK;
+}
+
+tn_status tn_vk_commands_allocate(const tn_vk_device *device, VkCommandPool pool, VkCommandBuffer *out_commands)
+{
+    const VkCommandBufferAllocateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
+        .commandPool = pool,
+        .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
+        .commandBufferCount = 1,
+    };
+    VkCommandBuffer commands;
+    TN_TRY(TN_VK_CHECK(device->vk.vkAllocateCommandBuffers(device->handle, &info, &commands), "vkAllocateCommandBuffers"));
+    *out_commands = commands;
+    return TN_OK;
+}
+
 tn_status tn_vk_submit_jobs(tn_vk_device *device, const tn_vk_job *jobs, uint32_t n_jobs, uint64_t *out_value)
 {
     *out_value = 0;

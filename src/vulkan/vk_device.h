@@ -85,6 +85,10 @@ tn_status tn_vk_enter(const tn_vk_device *device);
 // Returns `status`; of failures of the driver the record names the device, and DEVICE_LOST is remembered.
 tn_status tn_vk_leave(tn_vk_device *device, tn_status status);
 
+// A pool of command buffers that are recorded anew one by one; and one of its buffers. What they are created in is set where they succeed.
+tn_status tn_vk_command_pool_create(const tn_vk_device *device, VkCommandPool *out_pool);
+tn_status tn_vk_commands_allocate(const tn_vk_device *device, VkCommandPool pool, VkCommandBuffer *out_commands);
+
 // Command buffers that the driver gets as one piece of work. Systems reset a GPU that takes seconds for one.
 typedef struct tn_vk_job {
     const VkCommandBuffer *commands;

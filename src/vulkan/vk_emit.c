@@ -1,4 +1,5 @@
 // Dispatches of each kind of group.
+#include "backend/desc_check.h"
 #include "ref/ref.h"
 #include "vulkan/vk_compile.h"
 
@@ -70,8 +71,7 @@ static tn_status find_weight(const tn_vk_compiler *c, uint32_t index, weight *ou
     const tn_weight_source *source = &c->graph->weights[index];
     out->packed = &c->desc->weights[index];
     TN_TRY(tn_vk_weight_shape_of(source, &out->shape));
-    return tn_vk_buffer_check(&c->device->base, out->packed->buffer, out->packed->offset_bytes, out->packed->layout.size_bytes,
-                              source->name);
+    return tn_buffer_check(&c->device->base, out->packed->buffer, out->packed->offset_bytes, out->packed->layout.size_bytes, source->name);
 }
 
 // Binds `n_bytes` from byte `begin` of the weight on.

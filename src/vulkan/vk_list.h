@@ -59,7 +59,7 @@ typedef struct tn_vk_list {
     VkDescriptorPool descriptors;
     VkBufferView *views; // owned
     uint32_t n_views;
-    uint32_t *grid_slots;           // owned, [n_dispatches]: which set of indirect arguments; TN_NONE: the grid is fixed
+    uint32_t *grid_slots;           // owned, [n_dispatches]: which set of indirect arguments
     VkQueryPool times;              // of programs that keep statistics: a timestamp before the first dispatch and behind each
     uint64_t in_serial, out_serial; // of those buffers; 0: none
     bool is_recorded;

@@ -106,22 +106,8 @@ static tn_status create_set(read_probe *p)
 
 static tn_status create_commands(read_probe *p)
 {
-    const tn_vk_api *vk = &p->device->vk;
-    const VkCommandPoolCreateInfo pool_info = {
-        .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
-        .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
-        .queueFamilyIndex = p->device->queue_family,
-    };
-    VkCommandPool pool;
-    TN_TRY(TN_VK_CHECK(vk->vkCreateCommandPool(p->device->handle, &pool_info, NULL, &pool), "vkCreateCommandPool"));
-    p->pool = pool;
-    const VkCommandBufferAllocateInfo info = {
-        .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
-        .commandPool = pool,
-        .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
-        .commandBufferCount = 1,
-    };
-    return TN_VK_CHECK(vk->vkAllocateCommandBuffers(p->device->handle, &info, &p->commands), "vkAllocateCommandBuffers");
+    TN_TRY(tn_vk_command_pool_create(p->device, &p->pool));
+    return tn_vk_commands_allocate(p->device, p->pool, &p->commands);
 }
 
 static tn_status record(const read_probe *p, uint32_t n_repeats)

@@ -171,13 +171,3 @@ tn_status tn_vk_memory_invalidate_range(tn_vk_buffer *buffer, uint64_t offset_by
 
 tn_status tn_vk_memory_flush(tn_vk_buffer *buffer) { return tn_vk_memory_flush_range(buffer, 0, buffer->memory_bytes); }
 tn_status tn_vk_memory_invalidate(tn_vk_buffer *buffer) { return tn_vk_memory_invalidate_range(buffer, 0, buffer->memory_bytes); }
-
-tn_status tn_vk_buffer_check(const tn_device *device, const tn_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes, const char *what)
-{
-    if (!buffer) return tn_fail(TN_INVALID_ARGUMENT, "%s: the buffer is missing", what);
-    if (buffer->device != device) return tn_fail(TN_INVALID_ARGUMENT, "%s: the buffer is of another device", what);
-    if (offset_bytes > buffer->size_bytes || n_bytes > buffer->size_bytes - offset_bytes)
-        return tn_fail(TN_INVALID_ARGUMENT, "%s: bytes %" PRIu64 " to %" PRIu64 " + %" PRIu64 " are not inside a buffer of %" PRIu64, what,
-                       offset_bytes, offset_bytes, n_bytes, buffer->size_bytes);
-    return TN_OK;
-}

@@ -47,8 +47,6 @@ tn_status tn_vk_memory_invalidate(tn_vk_buffer *buffer);
 // The same for some of its bytes, which lie inside.
 tn_status tn_vk_memory_flush_range(tn_vk_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes);
 tn_status tn_vk_memory_invalidate_range(tn_vk_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes);
-// INVALID_ARGUMENT where the bytes do not lie in a buffer of the device.
-tn_status tn_vk_buffer_check(const tn_device *device, const tn_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes, const char *what);
 
 // Staging for buffers that the host does not see; made when first needed.
 void tn_vk_transfer_destroy(tn_vk_transfer *transfer);

@@ -1,6 +1,7 @@
 // Programs: lists for steps of one token, of a few and of many, recorded when first needed, and submits of them.
 #include "vulkan/vk_program.h"
 
+#include "backend/desc_check.h"
 #include "backend/step_check.h"
 #include "base/alloc.h"
 #include "base/checked.h"
@@ -53,28 +54,6 @@ typedef struct tn_vk_program {
 static tn_vk_program *program_of(tn_program *program) { return (tn_vk_program *)program; }
 
 // ---- creation ----
-
-static tn_status check_desc(const tn_device *device, const tn_program_desc *desc)
-{
-    const tn_graph *graph = desc->graph;
-    if (desc->n_nodes == 0 || desc->first_node > graph->n_nodes || desc->n_nodes > graph->n_nodes - desc->first_node)
-        return tn_vk_bad_desc("its nodes are not in the graph");
-    if (desc->limits.n_tokens == 0 || desc->limits.n_seqs == 0) return tn_vk_bad_desc("its steps have no tokens or no sequences");
-    if (desc->in_value != TN_NONE && (desc->in_value >= graph->n_values || graph->values[desc->in_value].type != TN_VALUE_F32))
-        return tn_vk_bad_desc("its input is not a f32 value of the graph");
-    if (desc->out_value >= graph->n_values || graph->values[desc->out_value].type != TN_VALUE_F32 || desc->out_value == desc->in_value)
-        return tn_vk_bad_desc("its output is not a f32 value that it computes");
-    for (uint32_t t = 0; t < desc->n_taps; t++) {
-        if (desc->taps[t].value >= graph->n_values) return tn_vk_bad_desc("it taps a value that it does not compute");
-    }
-    if (desc->n_layers != 0 && desc->kv) {
-        uint64_t bytes = tn_kv_page_layer_bytes(graph->n_kv_heads, graph->head_dim);
-        if (!tn_ckd_mul(bytes, desc->n_layers, &bytes) || !tn_ckd_mul(bytes, desc->limits.n_kv_pages, &bytes))
-            return tn_vk_bad_desc("its KV cache does not fit into memory");
-        TN_TRY(tn_vk_buffer_check(device, desc->kv, 0, bytes, "KV cache"));
-    }
-    return TN_OK;
-}
 
 static tn_status fill_checker(tn_vk_program *program, const tn_program_desc *desc)
 {
@@ -245,17 +224,13 @@ static tn_status clear_buffers(tn_vk_program *program)
 tn_status tn_vk_program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
 {
     *out_program = NULL;
-    TN_TRY(check_desc(device, desc));
+    TN_TRY(tn_desc_check(device, desc));
     tn_status status;
     tn_vk_program *program;
     TN_TRY(tn_alloc_zero(1, sizeof *program, &program));
     program->base.device = device;
     program->device = tn_vk_device_of(device);
     program->stats = desc->stats;
-    VkCommandPool pool;
-    const VkCommandPoolCreateInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
-                                          .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
-                                          .queueFamilyIndex = program->device->queue_family};
     TN_TRY_GOTO(tn_step_layout_of(&desc->limits, &program->step_layout));
     TN_TRY_GOTO(fill_checker(program, desc));
     fill_borders(program, desc);
@@ -264,8 +239,7 @@ tn_status tn_vk_program_create(tn_device *device, const tn_program_desc *desc, t
     TN_TRY_GOTO(make_pipelines(program));
     TN_TRY_GOTO(create_buffers(program, desc));
     TN_TRY_GOTO(clear_buffers(program));
-    TN_TRY_GOTO(TN_VK_CHECK(program->device->vk.vkCreateCommandPool(program->device->handle, &info, NULL, &pool), "vkCreateCommandPool"));
-    program->pool = pool;
+    TN_TRY_GOTO(tn_vk_command_pool_create(program->device, &program->pool));
     TN_TRY_GOTO(record_frame(program));
     *out_program = &program->base;
     return TN_OK;
@@ -356,7 +330,7 @@ static tn_status check_border(const tn_vk_program *program, const tn_buffer *buf
                               const char *what)
 {
     const uint64_t n = rows == TN_ROWS_LOGITS ? step->n_logits : step->n_tokens;
-    return tn_vk_buffer_check(&program->device->base, buffer, 0, n * row_bytes, what);
+    return tn_buffer_check(&program->device->base, buffer, 0, n * row_bytes, what);
 }
 
 static tn_status check_submit(tn_vk_program *program, const tn_submit *submit)

@@ -20,11 +20,6 @@ static bool same_grid(const tn_vk_grid *a, const tn_vk_grid *b)
     return same_axis(&a->axes[0], &b->axes[0]) && same_axis(&a->axes[1], &b->axes[1]) && same_axis(&a->axes[2], &b->axes[2]);
 }
 
-static bool is_fixed(const tn_vk_grid *grid)
-{
-    return grid->axes[0].by == TN_VK_FIXED && grid->axes[1].by == TN_VK_FIXED && grid->axes[2].by == TN_VK_FIXED;
-}
-
 tn_status tn_vk_collect_grids(tn_vk_list *list, tn_vk_grids *grids)
 {
     TN_TRY(tn_alloc_zero(list->n_dispatches, sizeof *list->grid_slots, &list->grid_slots));
@@ -32,8 +27,8 @@ tn_status tn_vk_collect_grids(tn_vk_list *list, tn_vk_grids *grids)
         const tn_vk_grid *grid = &list->dispatches[i].grid;
         uint32_t slot = 0;
         while (slot < grids->n_grids && !same_grid(&grids->grids[slot], grid)) slot++;
-        list->grid_slots[i] = is_fixed(grid) ? TN_NONE : slot;
-        if (is_fixed(grid) || slot < grids->n_grids) continue;
+        list->grid_slots[i] = slot;
+        if (slot < grids->n_grids) continue;
         TN_TRY(tn_grow(&grids->grids, &grids->capacity, (size_t)slot + 1, sizeof *grids->grids));
         grids->grids[grids->n_grids++] = *grid;
     }
@@ -54,12 +49,7 @@ void tn_vk_barrier(tn_vk_device *device, VkCommandBuffer commands)
 
 tn_status tn_vk_begin(tn_vk_device *device, VkCommandPool pool, VkCommandBuffer *commands)
 {
-    const VkCommandBufferAllocateInfo allocate = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
-                                                  .commandPool = pool,
-                                                  .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
-                                                  .commandBufferCount = 1};
-    if (!*commands)
-        TN_TRY(TN_VK_CHECK(device->vk.vkAllocateCommandBuffers(device->handle, &allocate, commands), "vkAllocateCommandBuffers"));
+    if (!*commands) TN_TRY(tn_vk_commands_allocate(device, pool, commands));
     const VkCommandBufferBeginInfo begin = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
     return TN_VK_CHECK(device->vk.vkBeginCommandBuffer(*commands, &begin), "vkBeginCommandBuffer");
 }
@@ -182,12 +172,7 @@ static tn_status record_dispatch(tn_vk_device *device, const tn_vk_bound *bound,
     device->vk.vkCmdBindPipeline(commands_of(list), VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
     device->vk.vkCmdBindDescriptorSets(commands_of(list), VK_PIPELINE_BIND_POINT_COMPUTE, device->pipeline_layout, 0, 1, &set, 0, NULL);
     device->vk.vkCmdPushConstants(commands_of(list), device->pipeline_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, d->n_params * 4, d->params);
-    if (list->grid_slots[index] == TN_NONE) {
-        device->vk.vkCmdDispatch(commands_of(list), d->grid.axes[0].n, d->grid.axes[1].n, d->grid.axes[2].n);
-    } else {
-        device->vk.vkCmdDispatchIndirect(commands_of(list), bound->step->handle,
-                                         bound->args_offset + (uint64_t)list->grid_slots[index] * 12);
-    }
+    device->vk.vkCmdDispatchIndirect(commands_of(list), bound->step->handle, bound->args_offset + (uint64_t)list->grid_slots[index] * 12);
     return TN_OK;
 }
 

@@ -4,7 +4,7 @@
 
 #include "vulkan/vk_list.h"
 
-// The distinct grids of a program's lists that a step fills in: the host writes the arguments of every indirect dispatch beside the step.
+// The distinct grids of a program's lists: every dispatch is indirect, its arguments written by the host beside the step.
 typedef struct tn_vk_grids {
     tn_vk_grid *grids; // owned
     uint32_t n_grids;
@@ -18,7 +18,7 @@ typedef struct tn_vk_bound {
     bool is_timed;        // timestamps are written
 } tn_vk_bound;
 
-// Finds or adds each grid of the list that is not fixed, and fills list->grid_slots.  Errors: OUT_OF_MEMORY.
+// Finds or adds each grid of the list, and fills list->grid_slots.  Errors: OUT_OF_MEMORY.
 tn_status tn_vk_collect_grids(tn_vk_list *list, tn_vk_grids *grids);
 // Records the dispatches of the list, with one barrier before each.  Errors: OUT_OF_MEMORY, DEVICE_LOST, INTERNAL.
 tn_status tn_vk_record(tn_vk_device *device, VkCommandPool pool, const tn_vk_bound *bound, const tn_vk_buffer *in, const tn_vk_buffer *out,

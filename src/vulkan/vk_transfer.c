@@ -1,4 +1,5 @@
 // Reading, writing and zeroing buffers: by the host where it sees their memory, else by the device through a buffer that both see.
+#include "backend/desc_check.h"
 #include "base/alloc.h"
 #include "vulkan/vk_memory.h"
 #include "vulkan/vk_mirror.h"
@@ -33,22 +34,8 @@ static tn_status create(tn_vk_device *device, tn_vk_transfer **out_transfer)
     *out_transfer = NULL;
     TN_TRY(tn_alloc_zero(1, sizeof *transfer, &transfer));
     transfer->device = device;
-    const VkCommandPoolCreateInfo info = {
-        .sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
-        .flags = VK_COMMAND_POOL_CREATE_TRANSIENT_BIT | VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
-        .queueFamilyIndex = device->queue_family,
-    };
-    VkCommandPool pool;
-    TN_TRY_GOTO(TN_VK_CHECK(device->vk.vkCreateCommandPool(device->handle, &info, NULL, &pool), "vkCreateCommandPool"));
-    transfer->pool = pool;
-    const VkCommandBufferAllocateInfo allocate = {
-        .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
-        .commandPool = pool,
-        .level = VK_COMMAND_BUFFER_LEVEL_PRIMARY,
-        .commandBufferCount = 1,
-    };
-    TN_TRY_GOTO(
-        TN_VK_CHECK(device->vk.vkAllocateCommandBuffers(device->handle, &allocate, &transfer->commands), "vkAllocateCommandBuffers"));
+    TN_TRY_GOTO(tn_vk_command_pool_create(device, &transfer->pool));
+    TN_TRY_GOTO(tn_vk_commands_allocate(device, transfer->pool, &transfer->commands));
     *out_transfer = transfer;
     return TN_OK;
 fail:
@@ -179,7 +166,7 @@ static tn_status write_bytes(tn_vk_buffer *buffer, uint64_t offset, const void *
 
 tn_status tn_vk_buffer_write(tn_buffer *base, uint64_t offset_bytes, const void *src, uint64_t n_bytes)
 {
-    TN_TRY(tn_vk_buffer_check(base->device, base, offset_bytes, n_bytes, "write to a buffer"));
+    TN_TRY(tn_buffer_check(base->device, base, offset_bytes, n_bytes, "write to a buffer"));
     tn_vk_buffer *buffer = tn_vk_buffer_of(base);
     if (buffer->is_read_only) return tn_fail(TN_INVALID_ARGUMENT, "write to a buffer: its memory is read-only");
     return write_bytes(buffer, offset_bytes, src, n_bytes);
@@ -187,7 +174,7 @@ tn_status tn_vk_buffer_write(tn_buffer *base, uint64_t offset_bytes, const void 
 
 tn_status tn_vk_buffer_read(tn_buffer *base, uint64_t offset_bytes, void *dst, uint64_t n_bytes)
 {
-    TN_TRY(tn_vk_buffer_check(base->device, base, offset_bytes, n_bytes, "read from a buffer"));
+    TN_TRY(tn_buffer_check(base->device, base, offset_bytes, n_bytes, "read from a buffer"));
     tn_vk_buffer *buffer = tn_vk_buffer_of(base);
     if (n_bytes == 0) return TN_OK;
     if (!buffer->mapped || (!buffer->is_cached && n_bytes > uncached_read_bytes_max)) {

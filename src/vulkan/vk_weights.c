@@ -1,4 +1,5 @@
 // The backend's functions for weights: which layout, and packing into a buffer.
+#include "backend/desc_check.h"
 #include "vulkan/vk_memory.h"
 #include "vulkan/vk_pack.h"
 
@@ -40,6 +41,6 @@ tn_status tn_vk_weight_pack(tn_device *device, const tn_weight_source *source, t
     if (offset_bytes % ALIGNMENT != 0)
         return tn_fail(TN_INVALID_ARGUMENT, "%s: packed at byte %llu, which is no multiple of %d", source->name,
                        (unsigned long long)offset_bytes, ALIGNMENT);
-    TN_TRY(tn_vk_buffer_check(device, buffer, offset_bytes, shape.n_words * 4, source->name));
+    TN_TRY(tn_buffer_check(device, buffer, offset_bytes, shape.n_words * 4, source->name));
     return tn_vk_pack_all(&shape, source, 0, write_words, &target);
 }

@@ -6,6 +6,10 @@
 #include <gtest/gtest.h>
 #include <random>
 
+extern "C" {
+#include "backend/desc_check.h"
+}
+
 namespace vulkan_test
 {
 namespace
@@ -114,9 +118,9 @@ TEST_P(Memory, BytesOutsideAreRefused)
     EXPECT_EQ(vulkan().buffer_write(buffer.get(), 10, nullptr, 0), TN_OK);
     EXPECT_EQ(vulkan().buffer_read(buffer.get(), 10, nullptr, 0), TN_OK);
     const OpenDevice other(host);
-    EXPECT_EQ(tn_vk_buffer_check(other.get(), buffer.get(), 0, 1, "test"), TN_INVALID_ARGUMENT);
-    EXPECT_EQ(tn_vk_buffer_check(device->get(), nullptr, 0, 0, "test"), TN_INVALID_ARGUMENT);
-    EXPECT_EQ(tn_vk_buffer_check(device->get(), buffer.get(), 9, 1, "test"), TN_OK);
+    EXPECT_EQ(tn_buffer_check(other.get(), buffer.get(), 0, 1, "test"), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_buffer_check(device->get(), nullptr, 0, 0, "test"), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_buffer_check(device->get(), buffer.get(), 9, 1, "test"), TN_OK);
 }
 
 TEST_P(Memory, EmptyBuffersArePossible)

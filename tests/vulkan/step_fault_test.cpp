@@ -371,7 +371,7 @@ TEST(VulkanFaults, EveryFunctionIsCalledAndWrapped)
 {
     const std::map<std::string, uint32_t> calls = calls_of(kStaged, Part::whole);
     for (const std::string &name : all_functions()) {
-        const bool may_be_idle = name == "vkCmdDispatch"; // for grids that no step changes, which few programs have
+        const bool may_be_idle = name == "vkCmdDispatch"; // of measurements, which steps are not
         EXPECT_TRUE(calls.count(name) || may_be_idle) << name << " is never called";
     }
 }

@@ -1,0 +1,15 @@
+// What every backend checks of a program's description, and of bytes in buffers, before it trusts them.
+#ifndef TN_BACKEND_DESC_CHECK_H
+#define TN_BACKEND_DESC_CHECK_H
+
+#include "backend/backend.h"
+
+// Fails with INVALID_ARGUMENT, "program description: <what>".
+tn_status tn_bad_desc(const char *what);
+// Nodes, values, limits and taps that the graph has, and a KV cache of the size that its layers need. What single nodes read is the
+// compiler's to check.  Errors: INVALID_ARGUMENT, with what is wrong.
+tn_status tn_desc_check(const tn_device *device, const tn_program_desc *desc);
+// OK where `buffer` is of `device` and holds [offset, offset + n_bytes).  Errors: INVALID_ARGUMENT; `what` begins the message.
+tn_status tn_buffer_check(const tn_device *device, const tn_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes, const char *what);
+
+#endif
