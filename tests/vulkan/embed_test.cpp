@@ -16,7 +16,7 @@ namespace vulkan_test
 namespace
 {
 
-constexpr uint32_t kWeightRows = 37, kAt = 8, kCanary = 0xdddddddd, kNode = 3;
+constexpr uint32_t kWeightRows = 37, kCanary = 0xdddddddd, kNode = 3;
 
 struct Type {
     const char *shader;
@@ -57,7 +57,7 @@ class Packed
         n_blocks_ = (n + 255) / 256;
         n_units_ = t.n_units ? t.n_units * n_blocks_ : (n + 31) / 32 * 32 / t.unit_elements;
         const uint32_t n_groups = (kWeightRows + interleave - 1) / interleave;
-        scales_at_ = kAt + n_groups * interleave * n_units_ * 4;
+        scales_at_ = n_groups * interleave * n_units_ * 4;
         words_.assign(scales_at_ + n_groups * interleave * n_blocks_, 0);
     }
     void put_row(uint32_t r, const std::vector<uint8_t> &row)
@@ -65,13 +65,13 @@ class Packed
         for (uint32_t e = 0; e < n_; e++) put_element(r, e, &row[size_t(e) / t_.block * t_.block_bytes]);
     }
     const std::vector<uint32_t> &words() const { return words_; }
-    tn_vk_dense_at at() const { return {kAt, n_units_, interleave_, scales_at_, n_blocks_}; }
+    tn_vk_dense_at at() const { return {n_units_, interleave_, scales_at_, n_blocks_}; }
 
   private:
     // n_bits at bit `bit` of word `word` of a unit.
     void put(uint32_t r, uint32_t unit, uint32_t word, uint32_t bit, uint32_t n_bits, uint32_t bits)
     {
-        uint32_t &w = words_[kAt + 4 * ((r / interleave_ * n_units_ + unit) * interleave_ + r % interleave_) + word];
+        uint32_t &w = words_[4 * ((r / interleave_ * n_units_ + unit) * interleave_ + r % interleave_) + word];
         const uint32_t mask = uint32_t(((uint64_t(1) << n_bits) - 1) << bit);
         w = (w & ~mask) | ((bits << bit) & mask);
     }

@@ -198,10 +198,9 @@ void put_inputs(const Case &c, Form form, Bindings *b, tn_vk_dense_params *p)
 tn_vk_dense_params params_of(const Case &c)
 {
     tn_vk_dense_params p = {};
-    p.w.at = kBefore;
     p.w.n_units = c.shape.n_units;
     p.w.interleave = c.shape.interleave;
-    p.w.scales_at = kBefore + static_cast<uint32_t>(c.shape.scales_at);
+    p.w.scales_at = static_cast<uint32_t>(c.shape.scales_at);
     p.w.n_blocks = c.shape.n_blocks;
     p.n = c.K;
     p.n_rows = c.N;
@@ -238,9 +237,7 @@ void run_case(ShaderRig *rig, const Variant &variant, const Case &c, const Cut &
     put_inputs(c, variant.form, &b, &p);
     p.first_token = first_token;
     b.step = {c.n_tokens, 12345};
-    b.weights.assign(kBefore, kNone);
-    b.weights.insert(b.weights.end(), c.packed.begin(), c.packed.end());
-    b.kv = b.weights; // scales
+    b.weights = b.kv = c.packed; // kv: scales
     b.state.assign(c.n_tokens, kNone);
     b.out.assign(p.y_at + size_t{c.n_tokens} * p.y_stride, kNone);
     rig->run(variant.shader, {cut.invocations, cut.rows, cut.cols}, p, n_groups(c.N, cut.invocations * cut.rows),
@@ -318,10 +315,8 @@ TEST_P(MatmulDense, ComputesSlicesOfRowsOfLogits)
     Bindings b;
     tn_vk_dense_params p = params_of(c);
     put_inputs(c, GetParam().form, &b, &p);
-    b.weights.assign(kBefore, kNone);
-    b.weights.insert(b.weights.end(), c.packed.begin(), c.packed.end());
-    b.kv = b.weights; // scales
-    p.w.at += static_cast<uint32_t>(first_row / 16 * c.shape.group_words);
+    b.weights.assign(c.packed.begin() + static_cast<std::ptrdiff_t>(first_row / 16 * c.shape.group_words), c.packed.end());
+    b.kv = c.packed; // scales
     p.w.scales_at += first_row / 16 * 16 * c.shape.n_blocks;
     p.first_row = first_row;
     p.n_rows = n_rows;

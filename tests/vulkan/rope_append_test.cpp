@@ -73,8 +73,8 @@ class Case
                 set(p_.v_at + r * p_.v_stride + i, 0.25f * value(random_) * size);
             }
         }
-        b_.weights.assign(p_.table_at + kContext * s_.head_dim, 0);
-        for (uint32_t i = 0; i < kContext * s_.head_dim; i++) b_.weights[p_.table_at + i] = bits_of(unit(random_));
+        b_.weights.assign(kContext * s_.head_dim, 0);
+        for (uint32_t i = 0; i < kContext * s_.head_dim; i++) b_.weights[i] = bits_of(unit(random_));
         b_.step.assign(64, 0xffffffff);
         for (uint32_t r = 0; r < kRows; r++) {
             b_.step[p_.step.positions + r] = kPositionOf[r];
@@ -116,7 +116,6 @@ class Case
         p_.head_dim = s_.head_dim;
         p_.adjacent = s_.adjacent;
         const uint32_t odd = s_.head_dim % 8 != 0; // offsets need no alignment then
-        p_.table_at = 8 + odd;
         p_.n_q = s_.n_q;
         p_.q_at = 4 - odd;
         p_.q_stride = s_.n_q * s_.head_dim + 4 - 3 * odd;
@@ -144,7 +143,7 @@ class Case
     {
         const std::vector<uint32_t> &w = b_.weights;
         std::vector<float> table(s_.head_dim);
-        for (uint32_t i = 0; i < s_.head_dim; i++) table[i] = float_of(w[p_.table_at + kPositionOf[row] * s_.head_dim + i]);
+        for (uint32_t i = 0; i < s_.head_dim; i++) table[i] = float_of(w[kPositionOf[row] * s_.head_dim + i]);
         return tn_ref_rope(x->data(), table.data(), n_heads, s_.head_dim, s_.adjacent ? TN_ROPE_ADJACENT : TN_ROPE_HALVES, x->data());
     }
     void expect_row(uint32_t r, Pages *pages)

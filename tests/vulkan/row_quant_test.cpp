@@ -56,7 +56,6 @@ class Case
         p_.n = n;
         p_.in_at = at_.x_at;
         p_.in_stride = at_.x_stride;
-        p_.gains_at = 12;
         p_.eps = kEps;
         p_.recip_n = float(1.0 / n);
         p_.scales = at_.scales;
@@ -65,8 +64,8 @@ class Case
         // What lies between the rows and behind the gains is NaN: it must not count.
         arena_.assign(at_.n_words, 0xffffffff);
         for (uint32_t i = 0; i < x_.size(); i++) arena_[at_.x_at + i / n * at_.x_stride + i % n] = bits_of(x_[i]);
-        b_.weights.assign((p_.gains_at + n + 7) / 4 * 4, 0xffffffff);
-        for (uint32_t i = 0; i < n; i++) b_.weights[p_.gains_at + i] = bits_of(gains_[i]);
+        b_.weights.assign((n + 7) / 4 * 4, 0xffffffff);
+        for (uint32_t i = 0; i < n; i++) b_.weights[i] = bits_of(gains_[i]);
     }
     float *row(uint32_t r) { return &x_[size_t(r) * at_.n]; }
     // Puts a changed row where the device reads it.
@@ -132,7 +131,7 @@ class Case
     const Layout &layout() const { return at_; }
     void set_gains(float g)
     {
-        for (uint32_t i = 0; i < at_.n; i++) b_.weights[p_.gains_at + i] = bits_of(gains_[i] = g);
+        for (uint32_t i = 0; i < at_.n; i++) b_.weights[i] = bits_of(gains_[i] = g);
     }
     const std::vector<uint32_t> &arena_before() const { return arena_; }
 

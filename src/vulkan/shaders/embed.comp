@@ -9,7 +9,7 @@ layout(push_constant) uniform Push { tn_vk_embed_params p; };
 uint unit_word(uint row, uint unit, uint word)
 {
     const uint at = ((row / p.w.interleave) * p.w.n_units + unit) * p.w.interleave + row % p.w.interleave;
-    return weights[p.w.at + 4u * at + word];
+    return weights[4u * at + word];
 }
 vec4 fl4(vec4 z) { return vec4(fl(z.x), fl(z.y), fl(z.z), fl(z.w)); }
 

@@ -36,7 +36,7 @@ void main()
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         row_of[r] = min(first_w + r * gl_WorkGroupSize.x, p.n_rows - 1u);
         const uint group = row_of[r] / p.w.interleave;
-        unit_of[r] = p.w.at / 4u + group * p.w.n_units * p.w.interleave + (row_of[r] - group * p.w.interleave);
+        unit_of[r] = group * p.w.n_units * p.w.interleave + (row_of[r] - group * p.w.interleave);
     }
     [[unroll]] for (uint c = 0u; c < COLS; c++) token_row[c] = min(first_x + c, n_x - 1u);
     [[unroll]] for (uint i = 0u; i < ROWS * COLS; i++) sums[i] = 0.0;

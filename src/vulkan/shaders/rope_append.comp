@@ -8,7 +8,7 @@
 #include "vulkan/shaders/common.glsl"
 #include "vulkan/shaders/kv_page.glsl"
 
-// 1: loads and stores are wide. head_dim is a multiple of 8 then; table_at and all offsets and strides of q, k and v are multiples of 4.
+// 1: loads and stores are wide. head_dim is a multiple of 8 then; all offsets and strides of q, k and v are multiples of 4.
 layout(constant_id = 1) const uint HAS_QUADS = 0;
 layout(push_constant) uniform Push { tn_vk_rope_params p; };
 layout(set = 0, binding = 3) writeonly buffer Kv2 { uvec2 kv2[]; }; // the same memory as kv and outb
@@ -30,7 +30,7 @@ vec4 table_quad(uint at) { return uintBitsToFloat(LOAD_WEIGHTS4(at >> 2)); }
 // Dims d .. d + 3, d a multiple of 4, turned or not, before FL.
 vec4 wide_quad(head h, uint d)
 {
-    const uint n_pairs = p.head_dim / 2u, table = p.table_at + h.position * p.head_dim, i = d >= n_pairs ? d - n_pairs : d;
+    const uint n_pairs = p.head_dim / 2u, table = h.position * p.head_dim, i = d >= n_pairs ? d - n_pairs : d;
     const bool adjacent = p.adjacent != 0u;
     const vec4 x = arena_quad(h.at + d);
     if (!h.turns) return x;
@@ -44,7 +44,7 @@ vec4 wide_quad(head h, uint d)
 
 float one_dim(head h, uint d)
 {
-    const uint n_pairs = p.head_dim / 2u, table = p.table_at + h.position * p.head_dim;
+    const uint n_pairs = p.head_dim / 2u, table = h.position * p.head_dim;
     const bool adjacent = p.adjacent != 0u, is_second = adjacent ? d % 2u == 1u : d >= n_pairs;
     const uint i = adjacent ? d / 2u : d % n_pairs;
     if (!h.turns) return arena_f32(h.at + d);

@@ -3,7 +3,7 @@
 //
 // The includer declares CODE_FORM (codes.glsl) and defines where the row lies:
 //     vec4 row_x4(tn_vk_row_params p, uint row, uint unit)     elements 4 unit .. 4 unit + 3, of any value beyond p.n
-// Of p it fills in what the op reads: n, y_at, y_stride; gains_at (a multiple of 4), eps and recip_n for norms; scales and sums, or node
+// Of p it fills in what the op reads: n, y_at, y_stride; eps and recip_n for norms; scales and sums, or node
 // and row.
 //
 // A row is read twice, the second time from a cache; keeping it in shared memory would bound its length.
@@ -23,9 +23,9 @@ shared uint row_max;
 shared int row_code_sum;
 
 #ifdef TN_GAINS_AT_KV
-vec4 row_gains4(tn_vk_row_params p, uint unit) { return uintBitsToFloat(kv4[(p.gains_at >> 2) + unit]); }
+vec4 row_gains4(uint unit) { return uintBitsToFloat(kv4[unit]); }
 #else
-vec4 row_gains4(tn_vk_row_params p, uint unit) { return uintBitsToFloat(LOAD_WEIGHTS4((p.gains_at >> 2) + unit)); }
+vec4 row_gains4(uint unit) { return uintBitsToFloat(LOAD_WEIGHTS4(unit)); }
 #endif
 
 // The tree over a block's 32 lanes: l + 16, l + 8, l + 4, l + 2, l + 1.
@@ -49,7 +49,7 @@ float row_sum_squares(tn_vk_row_params p, uint row, bool wants_max)
         for (uint unit = from; unit < from + ROW_BLOCK_UNITS && 4u * unit < p.n; unit += 8u) {
             const vec4 x = floats_within(row_x4(p, row, unit), unit, p.n);
             lanes = lanes + x * x;
-            if (wants_max) largest = max(largest, abs_bits_max(floats_within(x * row_gains4(p, unit), unit, p.n)));
+            if (wants_max) largest = max(largest, abs_bits_max(floats_within(x * row_gains4(unit), unit, p.n)));
         }
         row_lanes[id] = lanes;
         barrier();
@@ -73,7 +73,7 @@ void row_norm(tn_vk_row_params p, uint row)
     const float r = row_rms_recip(p, row_sum_squares(p, row, false));
     uint largest = 0u;
     for (uint unit = gl_LocalInvocationID.x; 4u * unit < p.n; unit += gl_WorkGroupSize.x) {
-        const vec4 z = (row_x4(p, row, unit) * row_gains4(p, unit)) * vec4(r);
+        const vec4 z = (row_x4(p, row, unit) * row_gains4(unit)) * vec4(r);
         const vec4 y = floats_within(vec4(fl(z.x), fl(z.y), fl(z.z), fl(z.w)), unit, p.n);
         const uint at = p.y_at + row * p.y_stride + 4u * unit;
         for (uint i = 0u; i < 4u && 4u * unit + i < p.n; i++) outb[at + i] = floatBitsToUint(y[i]);
@@ -91,7 +91,7 @@ void row_store(tn_vk_row_params p, uint row, bool has_gains, float to_codes, flo
         ivec4 q = ivec4(0);
         if (4u * unit < p.n) {
             vec4 h = row_x4(p, row, unit);
-            if (has_gains) h = h * row_gains4(p, unit);
+            if (has_gains) h = h * row_gains4(unit);
             q = codes_within(codes_of(h * vec4(to_codes)), unit, p.n);
         }
         codes_store(p.y_at + row * p.y_stride, unit, q);

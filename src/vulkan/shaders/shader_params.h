@@ -26,11 +26,10 @@ struct tn_vk_row_of {
 };
 
 // How the rows of a dense weight lie (vk_pack.h): unit u (16 bytes) of row r is uvec4 number
-//     at / 4 + ((r / interleave) * n_units + u) * interleave + r % interleave
+//     ((r / interleave) * n_units + u) * interleave + r % interleave
 // of the weights binding; Q6_K's f32 scale of block b is word scales_at + ((r / interleave) * n_blocks + b) * interleave + r % interleave
 // of the KV binding, where the weight's scales are bound: one binding need not reach from the units to their scales.
 struct tn_vk_dense_at {
-    TN_UINT at;         // a multiple of 4
     TN_UINT n_units;    // of a row
     TN_UINT interleave; // 16, or 1
     TN_UINT scales_at;
@@ -47,11 +46,11 @@ struct tn_vk_embed_params {
     TN_UINT first_row, n_rows; // of the table that are bound; rows of other tokens are left alone
 };
 
-// row_quant: one workgroup a row. Spec constant ROW_OP: 0 norm, 1 norm_quant, 2 quant. in_at, in_stride and gains_at are multiples of 4.
+// row_quant: one workgroup a row. Spec constant ROW_OP: 0 norm, 1 norm_quant, 2 quant. in_at and in_stride are multiples of 4. Gains, f32
+// [n], are the weights binding.
 struct tn_vk_row_params {
     TN_UINT n;
     TN_UINT in_at, in_stride; // arena, f32
-    TN_UINT gains_at;         // weights, f32 [n]
     TN_FLOAT eps, recip_n;    // RN(1/n)
     TN_UINT y_at, y_stride;   // norm: out binding, f32. Else: arena, code words a row (see common.glsl)
     TN_UINT scales, sums;     // arena: f32 and int32 [rows]
@@ -91,12 +90,12 @@ struct tn_vk_ternary_params {
     TN_UINT counter;                       // word of the state, 0 between dispatches
 };
 
-// rope_append: one workgroup a (slot, row): slots are the heads of q, then of k, then of v, as far as their counts go. Spec constant
-// HAS_QUADS: 1 where head_dim is a multiple of 8, and offsets and strides are multiples of 4.
+// rope_append: one workgroup a (slot, row): slots are the heads of q, then of k, then of v, as far as their counts go. The weights binding
+// is the table, f32 [n_ctx][head_dim]. Spec constant HAS_QUADS: 1 where head_dim is a multiple of 8, and offsets and strides are multiples
+// of 4.
 struct tn_vk_rope_params {
     TN_PART(tn_vk_step_at) step;
     TN_UINT head_dim, adjacent;                            // pairs (2i, 2i+1), else halves
-    TN_UINT table_at;                                      // weights: f32 [n_ctx][head_dim]
     TN_UINT n_q, q_at, q_stride, qy_at, qy_stride, q_node; // heads that are only turned: arena -> out binding
     TN_UINT n_k, k_at, k_stride, k_turn, k_node;           // heads that are appended as keys; k_turn: turned first
     TN_UINT n_v, v_at, v_stride;                           // heads that are appended as values

@@ -86,7 +86,6 @@ void quantise_row()
     r.n = p.n_rows_0;
     r.in_at = p.y_0;
     r.in_stride = 0u;
-    r.gains_at = 0u;
     r.eps = ROW_EPS;
     r.recip_n = ROW_RECIP_N;
     r.y_at = p.row_codes;
