@@ -60,6 +60,7 @@ typedef struct tn_backend_host {
     bool cuda_off;                          // there are no CUDA devices, and no driver is looked for
     const char *cuda_library;               // of NVIDIA's driver; NULL: libcuda.so.1
     const struct tn_cuda_hooks *cuda_hooks; // cuda/cuda_loader.h, for tests; NULL: none
+    const tn_progress *progress;            // of device_open, while it takes long; NULL: nobody is told
 } tn_backend_host;
 
 typedef struct tn_device_desc {
@@ -131,6 +132,7 @@ typedef struct tn_program_desc {
     uint32_t n_taps;
     tn_program_stats *stats;       // NULL: none are kept. Borrowed until the program is destroyed
     tn_screen_stats *screen_stats; // the same
+    const tn_progress *progress;   // of program_create, while it takes long; NULL: nobody is told
 } tn_program_desc;
 
 // The best logits of rows, ranked by the device, so that nobody has to read the rows: of row r counts[r] candidates, best first (logit

@@ -210,12 +210,18 @@ static tn_status check_index(const tn_host *host, uint32_t index)
     return tn_fail(TN_INVALID_ARGUMENT, "there is no device %u: this host has %u", (unsigned)index, (unsigned)host->devices->n);
 }
 
-tn_status tn_host_device(tn_host *host, uint32_t index, tn_device **out_device)
+tn_status tn_host_device(tn_host *host, uint32_t index, const tn_progress *progress, tn_device **out_device)
 {
     *out_device = NULL;
     TN_TRY(check_index(host, index));
     tn_host_device_entry *entry = &host->devices->entries[index];
-    if (!entry->device) TN_TRY(entry->backend->device_open(entry->host, entry->index, &entry->device));
+    if (!entry->device) {
+        tn_backend_host *asked = &host->devices->hosts[entry->host - host->devices->hosts];
+        asked->progress = progress;
+        const tn_status status = entry->backend->device_open(asked, entry->index, &entry->device);
+        asked->progress = NULL;
+        TN_TRY(status);
+    }
     *out_device = entry->device;
     return TN_OK;
 }
@@ -267,7 +273,7 @@ tn_status tn_host_device_kernels(tn_host *host, uint32_t index, void (*line)(voi
     TN_REQUIRE(host);
     TN_REQUIRE(line);
     tn_device *device;
-    TN_TRY(tn_host_device(host, index, &device));
+    TN_TRY(tn_host_device(host, index, NULL, &device));
     return device->backend->device_kernels(device, line, user);
 }
 
@@ -297,7 +303,7 @@ tn_status tn_host_device_limits(tn_host *host, uint32_t index, const tn_device_l
     TN_TRY(TN_PARAMS_READ(tn_device_limits_params, user, params, &known));
     TN_REQUIRE(known.told);
     tn_device *device;
-    TN_TRY(tn_host_device(host, index, &device));
+    TN_TRY(tn_host_device(host, index, NULL, &device));
     const uint32_t n_all = host->devices->descs[index].n_threads ? host->devices->descs[index].n_threads : 1;
     const uint32_t first = known.n_threads ? known.n_threads : 1, last = known.n_threads ? known.n_threads : n_all;
     uint32_t n_runs = 0, time_ms = known.time_ms;

@@ -52,7 +52,7 @@ static tn_status collect(const tn_placement *placement, const tn_graph *graph, u
         *place = 1;
         tn_device *device;
         tn_weight_layout layout;
-        TN_TRY(tn_host_device(placement->host, index, &device));
+        TN_TRY(tn_host_device(placement->host, index, NULL, &device));
         TN_TRY(device->backend->op_supported(device, graph, node));
         TN_TRY(device->backend->weight_layout(device, &graph->weights[node->weight], &layout));
         TN_TRY(add(all, descs[index].name, &graph->weights[node->weight], &layout));
@@ -86,7 +86,7 @@ static tn_status add_copies(const tn_placement *placement, const tn_graph *graph
         tn_device *device;
         tn_weight_layout layout;
         if (node->weight == TN_NONE || &graph->weights[node->weight] != head) continue;
-        TN_TRY(tn_host_device(placement->host, placement->devices[unit_of(graph, node)], &device));
+        TN_TRY(tn_host_device(placement->host, placement->devices[unit_of(graph, node)], NULL, &device));
         if (device == last) continue; // the embedding and the head, where they are one
         last = device;
         TN_TRY(device->backend->op_supported(device, graph, node));

@@ -156,6 +156,7 @@ static tn_status compile_stage(tn_plan_run *run, stage *s)
         .n_taps = s->n_taps,
         .stats = run->params.profile ? &run->stats : NULL,
         .screen_stats = &run->screen_stats,
+        .progress = run->params.progress,
     };
     status = backend->program_create(s->device, &desc, &s->program);
     tn_free(taps);

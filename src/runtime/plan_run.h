@@ -21,7 +21,7 @@ typedef struct tn_plan_run_params {
     tn_plan_trace_fn *trace; // NULL: none
     void *trace_user;
     bool profile;                // keep stats of the programs
-    const tn_progress *progress; // packing
+    const tn_progress *progress; // packing, compiling
     tn_plan_cache *cache;        // NULL: packed weights are not kept in files
 } tn_plan_run_params;
 

@@ -126,14 +126,14 @@ static void forward_trace(void *user, const tn_step *step, uint32_t token, const
     session->trace.row(session->trace.user, view.seqs[token], view.positions[token], op, row, n);
 }
 
-static tn_status open_devices(tn_session *session, tn_host *host, uint32_t *out_n_devices)
+static tn_status open_devices(tn_session *session, tn_host *host, const tn_progress *progress, uint32_t *out_n_devices)
 {
     uint32_t n_devices;
     tn_host_descs(host, &n_devices); // all that a placement may name
     TN_TRY(tn_alloc_zero(n_devices, sizeof(tn_device *), &session->devices));
     for (uint32_t i = 0; i < session->plan->n_segments; i++) {
         uint32_t device = session->plan->segments[i].device;
-        if (!session->devices[device]) TN_TRY(tn_host_device(host, device, &session->devices[device]));
+        if (!session->devices[device]) TN_TRY(tn_host_device(host, device, progress, &session->devices[device]));
     }
     *out_n_devices = n_devices;
     return TN_OK;
@@ -164,7 +164,7 @@ static tn_status start_plan(tn_session *session, tn_host *host, const tn_session
 {
     const tn_session_info *info = &session->info;
     uint32_t n_devices;
-    TN_TRY(open_devices(session, host, &n_devices));
+    TN_TRY(open_devices(session, host, &params->progress, &n_devices));
     if (params->pack_cache) TN_TRY(prepare_cache(session, params));
     tn_plan_run_params run_params = {
         .graph = &session->graph,

@@ -92,7 +92,8 @@ static tn_status open_part(trial *t, const tn_selftest_part *part, uint32_t n_to
                                   .n_layers = part->n_layers,
                                   .limits = t->limits,
                                   .taps = t->taps,
-                                  .n_taps = t->n_taps};
+                                  .n_taps = t->n_taps,
+                                  .progress = t->params->progress};
     return t->backend->program_create(t->device, &desc, &t->program);
 }
 

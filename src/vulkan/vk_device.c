@@ -157,7 +157,7 @@ static void apply_hooks(const tn_vk_hooks *hooks, tn_vk_device *device)
     if (hooks->n_row_threads) device->traits.n_row_threads = hooks->n_row_threads;
     if (hooks->mirror_bytes_max) device->mirror_bytes_max = hooks->mirror_bytes_max;
     if (hooks->job_work) device->job_work = hooks->job_work;
-    if (hooks->compiles_early) device->compiles_early = true;
+    device->compiles_early = hooks->compiles_early || !device->traits.is_software; // which takes long where few steps are made
     if (hooks->range_bytes_max) device->limits.range_bytes = at_most(device->limits.range_bytes, hooks->range_bytes_max);
     if (hooks->allocation_bytes_max)
         device->limits.allocation_bytes = at_most(device->limits.allocation_bytes, hooks->allocation_bytes_max);
@@ -188,7 +188,7 @@ static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint3
     device->log = host->log;
     device->job_work = JOB_WORK;
     device->mirror_bytes_max = MIRROR_BYTES_MAX;
-    device->compiles_early = !device->traits.is_software;
+    device->compiles_early = true;
     // What is bound as a storage buffer is bound as texels too.
     if (device->traits.use_texels) device->traits.n_row_threads = TEXEL_ROW_THREADS;
     if (device->traits.use_texels) device->limits.range_bytes = at_most(device->limits.range_bytes, device->limits.texel_elements * 16);
@@ -201,7 +201,7 @@ static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint3
     TN_TRY(create_layouts(device));
     TN_TRY(create_timeline(device));
     TN_TRY(tn_vk_pipelines_create(device));
-    return tn_vk_selftest(device, index, facts.driver);
+    return tn_vk_selftest(device, index, facts.driver, host->progress);
 }
 
 tn_status tn_vk_device_open(const tn_backend_host *host, uint32_t index, tn_device **out_device)

@@ -33,7 +33,7 @@ typedef struct tn_vk_hooks {
     uint64_t allocation_bytes_max;           // of a buffer, the same
     uint64_t mirror_bytes_max;               // of what steps take in and give out by themselves; 0: as usual
     uint64_t job_work;                       // products a job; 0: as usual
-    bool compiles_early;                     // on software devices too
+    bool compiles_early;                     // of software devices too all shaders when a program is made, as without hooks
     uint32_t n_row_threads;                  // of a workgroup on one row, a power of two that the device allows; 0: by the device
     tn_vk_selftest_when selftest;
 } tn_vk_hooks;

@@ -81,20 +81,42 @@ static tn_status create_pipeline(tn_vk_device *device, pipeline_entry *entry)
     return TN_OK;
 }
 
+static tn_status wanted_of(const char *shader, const uint32_t *constants, uint32_t n_constants, pipeline_entry *out_wanted)
+{
+    *out_wanted = (pipeline_entry){.n_constants = n_constants};
+    if (n_constants > TN_VK_CONSTANTS_MAX) return tn_fail(TN_INTERNAL, "shader %.60s: too many constants", shader);
+    for (uint32_t i = 0; i < n_constants; i++) out_wanted->constants[i] = constants[i];
+    return find_shader(shader, &out_wanted->shader);
+}
+
+// NULL: it is not made.
+static const pipeline_entry *find_made(const tn_vk_pipelines *p, const pipeline_entry *wanted)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const pipeline_entry *e = &p->entries[i];
+        if (e->shader == wanted->shader && e->n_constants == wanted->n_constants &&
+            memcmp(e->constants, wanted->constants, sizeof e->constants) == 0)
+            return e;
+    }
+    return NULL;
+}
+
+bool tn_vk_pipeline_is_made(const tn_vk_device *device, const char *shader, const uint32_t *constants, uint32_t n_constants)
+{
+    pipeline_entry wanted;
+    return wanted_of(shader, constants, n_constants, &wanted) == TN_OK && find_made(device->pipelines, &wanted) != NULL;
+}
+
 tn_status tn_vk_pipeline_get(tn_vk_device *device, const char *shader, const uint32_t *constants, uint32_t n_constants,
                              VkPipeline *out_pipeline)
 {
     *out_pipeline = VK_NULL_HANDLE;
     tn_vk_pipelines *p = device->pipelines;
-    pipeline_entry wanted = {.n_constants = n_constants};
-    if (n_constants > TN_VK_CONSTANTS_MAX) return tn_fail(TN_INTERNAL, "shader %.60s: too many constants", shader);
-    TN_TRY(find_shader(shader, &wanted.shader));
-    for (uint32_t i = 0; i < n_constants; i++) wanted.constants[i] = constants[i];
-    for (size_t i = 0; i < p->n; i++) {
-        const pipeline_entry *e = &p->entries[i];
-        if (e->shader != wanted.shader || e->n_constants != n_constants || memcmp(e->constants, wanted.constants, sizeof e->constants) != 0)
-            continue;
-        *out_pipeline = e->pipeline;
+    pipeline_entry wanted;
+    TN_TRY(wanted_of(shader, constants, n_constants, &wanted));
+    const pipeline_entry *made = find_made(p, &wanted);
+    if (made) {
+        *out_pipeline = made->pipeline;
         return TN_OK;
     }
     TN_TRY(tn_grow(&p->entries, &p->capacity, p->n + 1, sizeof *p->entries));

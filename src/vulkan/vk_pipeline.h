@@ -11,6 +11,9 @@ enum { TN_VK_CONSTANTS_MAX = 8 };
 tn_status tn_vk_pipeline_get(tn_vk_device *device, const char *shader, const uint32_t *constants, uint32_t n_constants,
                              VkPipeline *out_pipeline);
 
+// Whether it is made already.
+bool tn_vk_pipeline_is_made(const tn_vk_device *device, const char *shader, const uint32_t *constants, uint32_t n_constants);
+
 // With the device. The cache's file is read at creation and, if pipelines were added, written at destruction; what goes wrong with the file
 // is logged and otherwise of no matter.
 tn_status tn_vk_pipelines_create(tn_vk_device *device);

@@ -4,7 +4,7 @@
 #include "backend/desc_check.h"
 #include "backend/step_check.h"
 #include "base/alloc.h"
-#include "base/checked.h"
+#include "base/log.h"
 #include "vulkan/vk_compile.h"
 #include "vulkan/vk_mirror.h"
 #include "vulkan/vk_record.h"
@@ -145,20 +145,6 @@ static tn_status compile_lists(tn_vk_program *program, const tn_program_desc *de
     return tn_vk_collect_grids(&program->copies_list, &program->grids);
 }
 
-// Compiles the shaders of all lists before the first step, so that no step waits for the driver's compiler. A software device's takes so
-// long, and is needed for so few lists, that it is left for the first step of each.
-static tn_status make_pipelines(tn_vk_program *program)
-{
-    for (uint32_t i = 0; program->device->compiles_early && i < N_LISTS; i++) {
-        for (uint32_t d = 0; d < program->lists[i].n_dispatches; d++) {
-            const tn_vk_dispatch *dispatch = &program->lists[i].dispatches[d];
-            VkPipeline pipeline;
-            TN_TRY(tn_vk_pipeline_get(program->device, dispatch->shader, dispatch->constants, dispatch->n_constants, &pipeline));
-        }
-    }
-    return TN_OK;
-}
-
 static uint64_t round_256(uint64_t n) { return (n + 255) & ~(uint64_t)255; }
 
 static tn_status create_buffers(tn_vk_program *program, const tn_program_desc *desc)
@@ -221,6 +207,82 @@ static tn_status clear_buffers(tn_vk_program *program)
     return fill(program->state, 0);
 }
 
+// ---- shaders ----
+
+// Dispatches of a program whose pipelines are not made yet, one of each pipeline.
+typedef struct unmade {
+    const tn_vk_dispatch **dispatches; // owned
+    uint32_t n;
+} unmade;
+
+static bool same_pipeline(const tn_vk_dispatch *a, const tn_vk_dispatch *b)
+{
+    return strcmp(a->shader, b->shader) == 0 && a->n_constants == b->n_constants &&
+           memcmp(a->constants, b->constants, a->n_constants * sizeof *a->constants) == 0;
+}
+
+static void find_unmade(const tn_vk_device *device, const tn_vk_list *list, unmade *all)
+{
+    for (uint32_t i = 0; i < list->n_dispatches; i++) {
+        const tn_vk_dispatch *d = &list->dispatches[i];
+        uint32_t k = 0;
+        while (k < all->n && !same_pipeline(all->dispatches[k], d)) k++;
+        if (k == all->n && !tn_vk_pipeline_is_made(device, d->shader, d->constants, d->n_constants)) all->dispatches[all->n++] = d;
+    }
+}
+
+// Software devices compile when a pipeline is first run, with what it is bound to: each is run once over no workgroups, by `one`, a list of
+// one dispatch. The step's arguments are 0.
+static tn_status run_empty(tn_vk_program *program, const tn_vk_dispatch *dispatch, tn_vk_list *one)
+{
+    const tn_vk_bound bound = {program->step, program->arena, program->state, program->args_offset, false};
+    uint64_t value;
+    one->dispatches[0] = *dispatch;
+    TN_TRY(tn_vk_record(program->device, program->pool, &bound, program->arena, program->arena, one));
+    const VkCommandBuffer commands[] = {program->begin, one->parts[0]};
+    TN_TRY(tn_vk_submit(program->device, commands, 2, &value));
+    return tn_vk_wait(program->device, value);
+}
+
+static tn_status compile(tn_vk_program *program, const unmade *all, const tn_progress *progress)
+{
+    tn_status status;
+    tn_vk_list one = {.n_tokens_max = 1, .n_dispatches = 1};
+    TN_TRY_GOTO(tn_alloc_zero(1, sizeof *one.dispatches, &one.dispatches));
+    TN_TRY_GOTO(tn_alloc_zero(1, sizeof *one.grid_slots, &one.grid_slots));
+    memset(program->step_host->mapped, 0, (size_t)program->step_host->base.size_bytes);
+    TN_TRY_GOTO(tn_vk_memory_flush(program->step_host));
+    for (uint32_t i = 0; i < all->n; i++) {
+        const tn_vk_dispatch *d = all->dispatches[i];
+        VkPipeline pipeline;
+        TN_TRY_GOTO(tn_progress_report(progress, "compiling shaders", i, all->n));
+        TN_TRY_GOTO(tn_vk_pipeline_get(program->device, d->shader, d->constants, d->n_constants, &pipeline));
+        if (program->device->traits.is_software) TN_TRY_GOTO(run_empty(program, d, &one));
+    }
+    if (all->n) TN_TRY_GOTO(tn_progress_report(progress, "compiling shaders", all->n, all->n));
+fail:
+    tn_vk_list_deinit(program->device, &one);
+    return status;
+}
+
+// Compiles the shaders of all lists before the first step, so that no step waits for the driver's compiler: a software device's takes
+// seconds where the driver has not kept what it made before.
+static tn_status make_pipelines(tn_vk_program *program, const tn_progress *progress)
+{
+    unmade all = {0};
+    size_t n = program->copies_list.n_dispatches;
+    if (!program->device->compiles_early) return TN_OK;
+    for (uint32_t i = 0; i < N_LISTS; i++) n += program->lists[i].n_dispatches;
+    TN_TRY(tn_alloc(n, sizeof *all.dispatches, &all.dispatches));
+    for (uint32_t i = 0; i < N_LISTS; i++) find_unmade(program->device, &program->lists[i], &all);
+    find_unmade(program->device, &program->copies_list, &all);
+    const tn_status status = compile(program, &all, progress);
+    tn_free(all.dispatches);
+    return status;
+}
+
+// ---- the program ----
+
 tn_status tn_vk_program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
 {
     *out_program = NULL;
@@ -236,11 +298,11 @@ tn_status tn_vk_program_create(tn_device *device, const tn_program_desc *desc, t
     fill_borders(program, desc);
     TN_TRY_GOTO(compile_lists(program, desc));
     TN_TRY_GOTO(fill_used(program, desc));
-    TN_TRY_GOTO(make_pipelines(program));
     TN_TRY_GOTO(create_buffers(program, desc));
     TN_TRY_GOTO(clear_buffers(program));
     TN_TRY_GOTO(tn_vk_command_pool_create(program->device, &program->pool));
     TN_TRY_GOTO(record_frame(program));
+    TN_TRY_GOTO(make_pipelines(program, desc->progress));
     *out_program = &program->base;
     return TN_OK;
 fail:

@@ -61,7 +61,7 @@ static tn_status keep_pass(const tn_vk_device *device)
     return status;
 }
 
-tn_status tn_vk_selftest(tn_vk_device *device, uint32_t index, const char *driver)
+tn_status tn_vk_selftest(tn_vk_device *device, uint32_t index, const char *driver, const tn_progress *progress)
 {
     const tn_vk_hooks *hooks = device->instance->hooks;
     const tn_vk_selftest_when when = hooks ? hooks->selftest : TN_VK_SELFTEST_ONCE;
@@ -79,6 +79,7 @@ tn_status tn_vk_selftest(tn_vk_device *device, uint32_t index, const char *drive
     const tn_selftest_params params = {.name = device->name,
                                        .form = tn_vk_form_name(&device->traits),
                                        .driver = driver,
+                                       .progress = progress,
                                        .steps_of_one = when == TN_VK_SELFTEST_ONCE && device->traits.is_software};
     const tn_status status = tn_selftest_run(&device->base, &params, &differs);
     if (differs) {

@@ -86,7 +86,7 @@ TEST_F(LazyHost, LoadsItOnceForAllThatAsk)
     EXPECT_STREQ(info.backend, "vulkan");
     EXPECT_EQ(tn_host_device_info(host, n, &info), TN_INVALID_ARGUMENT);
     tn_device *device;
-    EXPECT_EQ(tn_host_device(host, n_descs, &device), TN_OK);
+    EXPECT_EQ(tn_host_device(host, n_descs, nullptr, &device), TN_OK);
     EXPECT_EQ(n_instances(), 1u);
 }
 

@@ -1,0 +1,415 @@
+// Launches of each kind of group.
+#include "cuda/cuda_compile.h"
+#include "ref/ref.h"
+
+#include <string.h>
+
+static const tn_node *node_of(const tn_cuda_compiler *c, uint32_t index) { return index == TN_NONE ? NULL : &c->graph->nodes[index]; }
+static tn_rows rows_of(const tn_cuda_compiler *c, uint32_t value) { return c->graph->values[value].rows; }
+static uint32_t rows_max_of(const tn_cuda_compiler *c, uint32_t value) { return tn_cuda_rows_max(c->list, rows_of(c, value)); }
+static uint32_t ceil_div(uint32_t a, uint32_t b) { return a / b + (a % b != 0); }
+static uint32_t at_most(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+static struct tn_cuda_poison poison_of(const tn_cuda_compiler *c, uint32_t value)
+{
+    return (struct tn_cuda_poison){.of_tokens = c->places->poison, .is_logits = rows_of(c, value) == TN_ROWS_LOGITS};
+}
+// Nodes are numbered from 1 in the poison.
+static uint32_t number_of(uint32_t node) { return node == TN_NONE ? 0 : node + 1; }
+
+static tn_cuda_launch launch_of(tn_cuda_kernel kernel, uint32_t x, uint32_t y, uint32_t z, uint32_t node)
+{
+    return (tn_cuda_launch){.kernel = kernel, .grid = {x, y, z}, .nodes = {node, TN_NONE, TN_NONE}, .parts = {1}};
+}
+
+// Blocks that walk over n_units of work and fill the device twice, so that one block's tail is another's beginning.
+static uint32_t walking_blocks(const tn_cuda_compiler *c, uint32_t n_units) { return at_most(n_units, 2 * c->device->traits.n_sms); }
+
+// ---- weights ----
+
+typedef struct weight {
+    uint64_t at;
+    tn_cuda_weight_shape shape;
+} weight;
+
+static tn_status find_weight(const tn_cuda_compiler *c, uint32_t index, weight *out)
+{
+    const tn_weight_source *source = &c->graph->weights[index];
+    const tn_packed_weight *packed = &c->desc->weights[index];
+    TN_TRY(tn_cuda_weight_shape_of(source, &out->shape));
+    TN_TRY(tn_buffer_check(&c->device->base, packed->buffer, packed->offset_bytes, packed->layout.size_bytes, source->name));
+    out->at = tn_cuda_buffer_of(packed->buffer)->at + packed->offset_bytes;
+    return TN_OK;
+}
+
+static struct tn_cuda_dense dense_of(const weight *w)
+{
+    return (struct tn_cuda_dense){.at = w->at,
+                                  .n_rows = w->shape.n_rows,
+                                  .n_cols = w->shape.n_cols,
+                                  .n_units = w->shape.n_units,
+                                  .scales = w->shape.scales_bytes ? w->at + w->shape.scales_bytes : 0,
+                                  .n_blocks = w->shape.n_blocks};
+}
+
+// ---- embed ----
+
+static tn_status emit_embed(tn_cuda_compiler *c, const tn_group *group)
+{
+    static const tn_cuda_kernel kernels[] = {
+        [TN_CUDA_LAYOUT_F32] = TN_CUDA_embed_f32,   [TN_CUDA_LAYOUT_F16] = TN_CUDA_embed_f16,   [TN_CUDA_LAYOUT_BF16] = TN_CUDA_embed_bf16,
+        [TN_CUDA_LAYOUT_Q8_0] = TN_CUDA_embed_q8_0, [TN_CUDA_LAYOUT_Q4_0] = TN_CUDA_embed_q4_0, [TN_CUDA_LAYOUT_Q6_K] = TN_CUDA_embed_q6_k};
+    const tn_node *node = node_of(c, group->nodes[0]);
+    weight w;
+    TN_TRY(find_weight(c, node->weight, &w));
+    const struct tn_cuda_embed_params p = {.step = c->step,
+                                           .w = dense_of(&w),
+                                           .y = c->values[node->out].rows,
+                                           .poison = poison_of(c, node->out),
+                                           .node = number_of(group->nodes[0])};
+    const tn_cuda_launch l = launch_of(kernels[w.shape.layout], rows_max_of(c, node->out), 1, 1, group->nodes[0]);
+    return tn_cuda_emit(c, &l, &p, sizeof p);
+}
+
+// ---- rows ----
+
+static tn_status row_op_of(const tn_cuda_compiler *c, uint32_t index, struct tn_cuda_row_op *out)
+{
+    const tn_node *node = node_of(c, index);
+    const uint32_t n = c->graph->values[node->in[0]].width;
+    *out = (struct tn_cuda_row_op){.op = node->op == TN_OP_NORM         ? TN_CUDA_ROW_NORM
+                                         : node->op == TN_OP_NORM_QUANT ? TN_CUDA_ROW_NORM_QUANT
+                                                                        : TN_CUDA_ROW_QUANT,
+                                   .n = n,
+                                   .recip_n = (float)(1.0 / n)};
+    if (node->op == TN_OP_QUANT) return TN_OK;
+    weight w;
+    TN_TRY(find_weight(c, node->weight, &w));
+    if (w.shape.layout != TN_CUDA_LAYOUT_F32) return tn_bad_desc("gains of a norm are no row of floats");
+    out->gains = w.at;
+    out->eps = node->p.norm.eps;
+    return TN_OK;
+}
+
+static tn_status emit_row(tn_cuda_compiler *c, const tn_group *group)
+{
+    const tn_node *node = node_of(c, group->nodes[0]);
+    struct tn_cuda_row_params p = {
+        .step = c->step, .x = c->values[node->in[0]].rows, .poison = poison_of(c, node->in[0]), .node = number_of(group->nodes[0])};
+    TN_TRY(row_op_of(c, group->nodes[0], &p.row));
+    if (node->op == TN_OP_NORM)
+        p.y = c->values[node->out].rows;
+    else
+        p.codes = c->values[node->out].codes;
+    const tn_cuda_launch l = launch_of(TN_CUDA_row, rows_max_of(c, node->in[0]), 1, 1, group->nodes[0]);
+    return tn_cuda_emit(c, &l, &p, sizeof p);
+}
+
+// ---- ternary ----
+
+static uint32_t behind_of(const tn_node *behind)
+{
+    if (!behind) return TN_CUDA_BEHIND_NOTHING;
+    if (behind->op == TN_OP_ADD) return TN_CUDA_BEHIND_ADD;
+    return behind->p.glu.kind == TN_GLU_RELU2 ? TN_CUDA_BEHIND_RELU2 : TN_CUDA_BEHIND_SILU;
+}
+
+// The matrices of a group, and whose time each takes.
+static tn_status fill_matrices(tn_cuda_compiler *c, const tn_group *group, struct tn_cuda_ternary_params *p, tn_cuda_launch *l)
+{
+    while (p->n_matrices < 3 && group->nodes[p->n_matrices] != TN_NONE) {
+        const uint32_t i = p->n_matrices++, index = group->nodes[i];
+        const tn_node *node = node_of(c, index);
+        weight w;
+        TN_TRY(find_weight(c, node->weight, &w));
+        p->n_cols = w.shape.n_cols;
+        p->n_blocks = w.shape.n_blocks;
+        p->matrices[i] = (struct tn_cuda_matrix){.w = w.at,
+                                                 .scales = w.at + w.shape.scales_bytes,
+                                                 .per_row = c->graph->weights[node->weight].scale_kind == TN_SCALE_ROW,
+                                                 .n_rows = w.shape.n_rows,
+                                                 .y = c->values[group->behind != TN_NONE ? node_of(c, group->behind)->out : node->out].rows,
+                                                 .node = number_of(index)};
+        l->nodes[i] = index;
+        l->parts[i] = w.shape.n_rows;
+    }
+    return TN_OK;
+}
+
+static uint32_t row_tiles(const struct tn_cuda_ternary_params *p, uint32_t rows_of_tile, bool is_glu)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < (is_glu ? 1 : p->n_matrices); i++) n += ceil_div(p->matrices[i].n_rows, rows_of_tile);
+    return n;
+}
+
+// Kernel and grid, by how many rows the input has at most.
+static void choose_ternary(const tn_cuda_compiler *c, const struct tn_cuda_ternary_params *p, uint32_t n_rows, tn_cuda_launch *l)
+{
+    const bool is_glu = p->behind == TN_CUDA_BEHIND_RELU2 || p->behind == TN_CUDA_BEHIND_SILU, has_mma = c->device->traits.has_mma;
+    l->grid[1] = l->grid[2] = 1;
+    if (n_rows > TN_CUDA_FEW_TOKENS) {
+        l->kernel = has_mma ? TN_CUDA_ternary_many_mma : TN_CUDA_ternary_many_dp4a;
+        l->grid[0] = row_tiles(p, is_glu ? TN_CUDA_MANY_ROWS / 2 : TN_CUDA_MANY_ROWS, is_glu);
+        l->grid[1] = ceil_div(n_rows, TN_CUDA_MANY_TOKENS);
+        return;
+    }
+    l->grid[0] = walking_blocks(c, row_tiles(p, TN_CUDA_TILE_ROWS, is_glu));
+    if (n_rows > 1) {
+        l->kernel = has_mma ? TN_CUDA_ternary_few_mma : TN_CUDA_ternary_few_dp4a;
+        return;
+    }
+    l->kernel = is_glu ? TN_CUDA_ternary_one_glu : TN_CUDA_ternary_one;
+    l->shared_bytes = tn_cuda_ternary_one_shared_bytes(p->n_cols);
+}
+
+static tn_status emit_ternary(tn_cuda_compiler *c, const tn_group *group)
+{
+    const tn_node *behind = node_of(c, group->behind), *first = node_of(c, group->nodes[0]);
+    const uint32_t input = first->in[0], n_rows = rows_max_of(c, input);
+    struct tn_cuda_ternary_params p = {.step = c->step,
+                                       .behind = behind_of(behind),
+                                       .behind_node = number_of(group->behind),
+                                       .poison = poison_of(c, input),
+                                       .counter = c->places->counters};
+    tn_cuda_launch l = launch_of(TN_CUDA_ternary_one, 0, 1, 1, group->nodes[0]);
+    TN_TRY(fill_matrices(c, group, &p, &l));
+    if (behind && behind->op == TN_OP_ADD) p.add = c->values[behind->in[0] == first->out ? behind->in[1] : behind->in[0]].rows;
+    if (group->before != TN_NONE) {
+        TN_TRY(row_op_of(c, group->before, &p.before));
+        p.x = c->values[node_of(c, group->before)->in[0]].rows;
+    } else {
+        p.codes = c->values[input].codes;
+    }
+    if (group->row != TN_NONE) {
+        TN_TRY(row_op_of(c, group->row, &p.row));
+        p.row_codes = c->values[node_of(c, group->row)->out].codes;
+        if (c->list->n_counters == 0) c->list->n_counters = 1;
+    }
+    choose_ternary(c, &p, n_rows, &l);
+    return tn_cuda_emit(c, &l, &p, sizeof p);
+}
+
+// ---- dense ----
+
+// How the inputs of a quantised dense type lie in the group's own memory; all 0 for types of floats.
+typedef struct group_codes {
+    uint32_t group, sum_group;
+    uint32_t codes_stride, scales_stride, sums_stride; // elements
+    uint64_t scales, sums, n_bytes;                    // bytes from the codes' start
+} group_codes;
+
+static group_codes group_codes_of(const tn_cuda_compiler *c, const tn_node *node, tn_cuda_layout layout)
+{
+    group_codes g = {0};
+    if (layout != TN_CUDA_LAYOUT_Q8_0 && layout != TN_CUDA_LAYOUT_Q4_0 && layout != TN_CUDA_LAYOUT_Q6_K) return g;
+    const uint64_t rows = rows_max_of(c, node->in[0]);
+    g.group = layout == TN_CUDA_LAYOUT_Q6_K ? 256 : 32;
+    g.sum_group = layout == TN_CUDA_LAYOUT_Q6_K ? 16 : 32;
+    g.codes_stride = (c->graph->values[node->in[0]].width + 255u) & ~255u;
+    g.scales_stride = g.codes_stride / g.group;
+    g.sums_stride = g.codes_stride / g.sum_group;
+    g.scales = rows * g.codes_stride;
+    g.sums = g.scales + ((rows * g.scales_stride * 4 + 15) & ~(uint64_t)15); // read in units of 16 bytes, as the codes are
+    g.n_bytes = (g.sums + rows * g.sums_stride * 4 + 15) & ~(uint64_t)15;
+    return g;
+}
+
+static tn_status emit_quant_group(tn_cuda_compiler *c, uint32_t index, const group_codes *g, uint64_t at)
+{
+    const tn_node *node = node_of(c, index);
+    const struct tn_cuda_group_params p = {.step = c->step,
+                                           .x = c->values[node->in[0]].rows,
+                                           .n = c->graph->values[node->in[0]].width,
+                                           .is_logits = rows_of(c, node->in[0]) == TN_ROWS_LOGITS,
+                                           .group = g->group,
+                                           .sum_group = g->sum_group,
+                                           .codes = at,
+                                           .scales = at + g->scales,
+                                           .sums = at + g->sums,
+                                           .codes_stride = g->codes_stride,
+                                           .scales_stride = g->scales_stride,
+                                           .sums_stride = g->sums_stride};
+    const tn_cuda_launch l = launch_of(TN_CUDA_quant_group, rows_max_of(c, node->in[0]), 1, 1, index);
+    return tn_cuda_emit(c, &l, &p, sizeof p);
+}
+
+static tn_status emit_dense(tn_cuda_compiler *c, const tn_group *group, uint32_t time)
+{
+    static const tn_cuda_kernel kernels[] = {
+        [TN_CUDA_LAYOUT_F32] = TN_CUDA_dense_f32,   [TN_CUDA_LAYOUT_F16] = TN_CUDA_dense_f16,   [TN_CUDA_LAYOUT_BF16] = TN_CUDA_dense_bf16,
+        [TN_CUDA_LAYOUT_Q8_0] = TN_CUDA_dense_q8_0, [TN_CUDA_LAYOUT_Q4_0] = TN_CUDA_dense_q4_0, [TN_CUDA_LAYOUT_Q6_K] = TN_CUDA_dense_q6_k};
+    const tn_node *node = node_of(c, group->nodes[0]);
+    const uint32_t n_rows = rows_max_of(c, node->in[0]);
+    weight w;
+    TN_TRY(find_weight(c, node->weight, &w));
+    const group_codes g = group_codes_of(c, node, w.shape.layout);
+    struct tn_cuda_dense_params p = {.step = c->step,
+                                     .w = dense_of(&w),
+                                     .x = c->values[node->in[0]].rows,
+                                     .y = c->values[node->out].rows,
+                                     .poison = poison_of(c, node->in[0]),
+                                     .node = number_of(group->nodes[0])};
+    if (g.n_bytes) {
+        const uint64_t at = c->places->arena + c->arena.spans[c->scratch[time]].at * 4;
+        TN_TRY(emit_quant_group(c, group->nodes[0], &g, at));
+        p.codes = at;
+        p.scales = at + g.scales;
+        p.sums = at + g.sums;
+        p.codes_stride = g.codes_stride;
+        p.scales_stride = g.scales_stride;
+        p.sums_stride = g.sums_stride;
+    }
+    const uint32_t rows_of_block = g.n_bytes ? tn_cuda_kernels[TN_CUDA_dense_q8_0].threads : TN_CUDA_DENSE_FLOAT_ROWS;
+    const tn_cuda_launch l = launch_of(kernels[w.shape.layout], ceil_div(w.shape.n_rows, rows_of_block),
+                                       at_most(ceil_div(n_rows, TN_CUDA_DENSE_TOKENS), TN_CUDA_DENSE_GRID_Y), 1, group->nodes[0]);
+    return tn_cuda_emit(c, &l, &p, sizeof p);
+}
+
+// ---- RoPE, append, attention ----
+
+static struct tn_cuda_kv kv_of(const tn_cuda_compiler *c, int32_t layer)
+{
+    const uint64_t page = tn_kv_page_layer_bytes(c->graph->n_kv_heads, c->graph->head_dim);
+    const uint64_t n_before = (uint64_t)(uint32_t)(layer - c->desc->first_layer) * c->desc->limits.n_kv_pages;
+    return (struct tn_cuda_kv){
+        .at = tn_cuda_buffer_of(c->desc->kv)->at + n_before * page, .page_bytes = page, .n_pages = c->desc->limits.n_kv_pages};
+}
+
+// Of the nodes q, k and append, any of them TN_NONE.
+static tn_status rope_of(const tn_cuda_compiler *c, const uint32_t nodes[3], struct tn_cuda_rope *out)
+{
+    const tn_node *q = node_of(c, nodes[0]), *k = node_of(c, nodes[1]), *append = node_of(c, nodes[2]), *turned = q ? q : k;
+    const uint32_t head_dim = turned ? turned->p.rope.head_dim : append->p.attention.head_dim, a_qk = (uint32_t)tn_kv_a_qk(head_dim);
+    *out = (struct tn_cuda_rope){.head_dim = head_dim, .a_qk = a_qk, .recip_a_qk = (float)(1.0 / a_qk)};
+    if (turned) {
+        weight table;
+        TN_TRY(find_weight(c, turned->weight, &table));
+        out->table = table.at;
+        out->is_adjacent = turned->p.rope.pairs == TN_ROPE_ADJACENT;
+    }
+    if (q) {
+        out->n_q = q->p.rope.n_heads;
+        out->q = c->values[q->in[0]].rows;
+        out->q_node = number_of(nodes[0]);
+    }
+    if (append) {
+        out->n_kv = append->p.attention.n_kv_heads;
+        out->k = c->values[k ? k->in[0] : append->in[0]].rows;
+        out->v = c->values[append->in[1]].rows;
+        out->k_node = number_of(nodes[1]); // 0: keys are appended as they are
+    }
+    return TN_OK;
+}
+
+static tn_status emit_rope(tn_cuda_compiler *c, const tn_group *group)
+{
+    const tn_node *q = node_of(c, group->nodes[0]), *k = node_of(c, group->nodes[1]), *append = node_of(c, group->nodes[2]);
+    const uint32_t first = q ? group->nodes[0] : k ? group->nodes[1] : group->nodes[2], input = node_of(c, first)->in[0];
+    struct tn_cuda_rope_params p = {.step = c->step, .poison = poison_of(c, input)};
+    TN_TRY(rope_of(c, group->nodes, &p.rope));
+    if (q) p.qy = c->values[q->out].rows;
+    if (append) p.kv = kv_of(c, append->layer);
+    const tn_cuda_launch l = launch_of(TN_CUDA_rope_append, p.rope.n_q + 2 * p.rope.n_kv, rows_max_of(c, input), 1, first);
+    return tn_cuda_emit(c, &l, &p, sizeof p);
+}
+
+static bool attention_is_split(const tn_cuda_compiler *c) { return c->list->n_tokens_max <= TN_CUDA_FEW_TOKENS; }
+
+static tn_status emit_attention(tn_cuda_compiler *c, const tn_group *group, uint32_t time)
+{
+    const tn_node *node = node_of(c, group->nodes[0]);
+    const uint32_t head_dim = node->p.attention.head_dim, n_kv_heads = node->p.attention.n_kv_heads, n_tokens = c->list->n_tokens_max;
+    const uint32_t a_qk = (uint32_t)tn_kv_a_qk(head_dim), n_chunks = c->desc->limits.n_seq_pages;
+    struct tn_cuda_attention_params p = {.step = c->step,
+                                         .rope = {.head_dim = head_dim, .a_qk = a_qk, .recip_a_qk = (float)(1.0 / a_qk)},
+                                         .n_heads = node->p.attention.n_heads,
+                                         .n_kv_heads = n_kv_heads,
+                                         .y = c->values[node->out].rows,
+                                         .kv = kv_of(c, node->layer),
+                                         .poison = poison_of(c, node->out),
+                                         .node = number_of(group->nodes[0]),
+                                         .n_chunks_max = n_chunks,
+                                         .counters = c->places->counters + 4, // the first word is the products'
+                                         .recip_a_v = (float)(1.0 / TN_KV_A_V),
+                                         .log2e_by_sqrt = tn_ref_query_scale(1.0f, head_dim)};
+    if (!attention_is_split(c)) {
+        p.q = c->values[node->in[0]].rows;
+        const tn_cuda_launch l =
+            launch_of(TN_CUDA_attention_tile, ceil_div(n_tokens, TN_CUDA_ATTENTION_TOKENS), n_kv_heads, 1, group->nodes[0]);
+        return tn_cuda_emit(c, &l, &p, sizeof p);
+    }
+    if (group->rope[0] != TN_NONE)
+        TN_TRY(rope_of(c, group->rope, &p.rope));
+    else
+        p.q = c->values[node->in[0]].rows;
+    p.partials = c->places->arena + c->arena.spans[c->scratch[time]].at * 4;
+    const uint32_t n_wanted = ceil_div(2 * c->device->traits.n_sms, n_kv_heads * n_tokens);
+    p.n_splits = at_most(n_wanted, n_chunks);
+    if (c->list->n_counters < 1 + n_tokens * n_kv_heads) c->list->n_counters = 1 + n_tokens * n_kv_heads;
+    const tn_cuda_kernel kernel = group->rope[0] != TN_NONE ? TN_CUDA_attention_one : TN_CUDA_attention_split;
+    const tn_cuda_launch l = launch_of(kernel, p.n_splits, n_kv_heads, n_tokens, group->nodes[0]);
+    return tn_cuda_emit(c, &l, &p, sizeof p);
+}
+
+// ---- the rest ----
+
+static tn_status emit_element(tn_cuda_compiler *c, const tn_group *group)
+{
+    const tn_node *node = node_of(c, group->nodes[0]);
+    const uint32_t n = c->graph->values[node->out].width;
+    const struct tn_cuda_element_params p = {.step = c->step,
+                                             .n = n,
+                                             .op = behind_of(node),
+                                             .a = c->values[node->in[0]].rows,
+                                             .b = c->values[node->in[1]].rows,
+                                             .y = c->values[node->out].rows,
+                                             .poison = poison_of(c, node->in[0]),
+                                             .node = number_of(group->nodes[0])};
+    const tn_cuda_launch l = launch_of(TN_CUDA_element, ceil_div(n, TN_CUDA_ELEMENTS), rows_max_of(c, node->out), 1, group->nodes[0]);
+    return tn_cuda_emit(c, &l, &p, sizeof p);
+}
+
+static tn_status emit_copy(tn_cuda_compiler *c, const tn_group *group)
+{
+    const tn_node *node = node_of(c, group->nodes[0]);
+    const uint32_t n = c->graph->values[node->out].width, n_rows = rows_max_of(c, node->out);
+    const struct tn_cuda_copy_params p = {.step = c->step,
+                                          .n = n,
+                                          .x = c->values[node->in[0]].rows,
+                                          .y = c->values[node->out].rows,
+                                          .is_logits = rows_of(c, node->out) == TN_ROWS_LOGITS,
+                                          .by_logits =
+                                              rows_of(c, node->in[0]) == TN_ROWS_TOKENS && rows_of(c, node->out) == TN_ROWS_LOGITS};
+    const tn_cuda_launch l = launch_of(TN_CUDA_copy_rows, ceil_div(n, TN_CUDA_ELEMENTS), n_rows, 1, group->nodes[0]);
+    return tn_cuda_emit(c, &l, &p, sizeof p);
+}
+
+tn_status tn_cuda_group_scratch(const tn_cuda_compiler *c, const tn_group *group, uint64_t *out_bytes)
+{
+    *out_bytes = 0;
+    const tn_node *node = node_of(c, group->nodes[0]);
+    if (group->kind == TN_GROUP_ATTENTION && attention_is_split(c))
+        *out_bytes = (uint64_t)c->list->n_tokens_max * node->p.attention.n_heads * c->desc->limits.n_seq_pages *
+                     (node->p.attention.head_dim + 4) * sizeof(float);
+    if (group->kind != TN_GROUP_DENSE) return TN_OK;
+    weight w;
+    TN_TRY(find_weight(c, node->weight, &w));
+    *out_bytes = group_codes_of(c, node, w.shape.layout).n_bytes;
+    return TN_OK;
+}
+
+tn_status tn_cuda_emit_group(tn_cuda_compiler *c, const tn_group *group, uint32_t time)
+{
+    switch (group->kind) {
+    case TN_GROUP_EMBED: return emit_embed(c, group);
+    case TN_GROUP_ROW: return emit_row(c, group);
+    case TN_GROUP_TERNARY: return emit_ternary(c, group);
+    case TN_GROUP_DENSE: return emit_dense(c, group, time);
+    case TN_GROUP_ROPE: return emit_rope(c, group);
+    case TN_GROUP_ATTENTION: return emit_attention(c, group, time);
+    case TN_GROUP_ELEMENT: return emit_element(c, group);
+    case TN_GROUP_COPY: return emit_copy(c, group);
+    }
+    return TN_OK;
+}

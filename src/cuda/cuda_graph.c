@@ -1,0 +1,111 @@
+// Launches to graphs: a chain, in which each kernel waits for the one before.
+#include "base/alloc.h"
+#include "cuda/cuda_launch.h"
+
+#include <inttypes.h>
+
+static CUDA_KERNEL_NODE_PARAMS node_params_of(const tn_cuda_device *device, const tn_cuda_launch *launch, void **params)
+{
+    *params = (void *)(uintptr_t)launch->params;
+    return (CUDA_KERNEL_NODE_PARAMS){.func = device->functions[launch->kernel],
+                                     .gridDimX = launch->grid[0],
+                                     .gridDimY = launch->grid[1],
+                                     .gridDimZ = launch->grid[2],
+                                     .blockDimX = tn_cuda_kernels[launch->kernel].threads,
+                                     .blockDimY = 1,
+                                     .blockDimZ = 1,
+                                     .sharedMemBytes = launch->shared_bytes,
+                                     .kernelParams = params};
+}
+
+static tn_status add_nodes(tn_cuda_device *device, const tn_cuda_list *list, CUgraph graph)
+{
+    CUgraphNode last = NULL;
+    for (uint32_t i = 0; i < list->n_launches; i++) {
+        const tn_cuda_launch *launch = &list->launches[i];
+        void *params;
+        const CUDA_KERNEL_NODE_PARAMS node_params = node_params_of(device, launch, &params);
+        CUgraphNode node;
+        TN_TRY(TN_CUDA_CHECK(device->cu, device->cu->cuGraphAddKernelNode(&node, graph, &last, i > 0, &node_params),
+                             tn_cuda_kernels[launch->kernel].name));
+        last = node;
+    }
+    return TN_OK;
+}
+
+tn_status tn_cuda_graph_create(tn_cuda_device *device, tn_cuda_list *list)
+{
+    CUgraph graph;
+    TN_TRY(TN_CUDA_CHECK(device->cu, device->cu->cuGraphCreate(&graph, 0), "making a graph"));
+    tn_status status = add_nodes(device, list, graph);
+    if (status == TN_OK)
+        status = TN_CUDA_CHECK(device->cu, device->cu->cuGraphInstantiateWithFlags(&list->exec, graph, 0), "making a graph ready");
+    if (status != TN_OK) list->exec = NULL;
+    device->cu->cuGraphDestroy(graph);
+    return status;
+}
+
+tn_status tn_cuda_launch_one(tn_cuda_device *device, const tn_cuda_launch *launch)
+{
+    void *params;
+    const CUDA_KERNEL_NODE_PARAMS p = node_params_of(device, launch, &params);
+    return TN_CUDA_CHECK(device->cu,
+                         device->cu->cuLaunchKernel(p.func, p.gridDimX, p.gridDimY, p.gridDimZ, p.blockDimX, 1, 1, p.sharedMemBytes,
+                                                    device->stream, p.kernelParams, NULL),
+                         tn_cuda_kernels[launch->kernel].name);
+}
+
+void tn_cuda_list_deinit(tn_cuda_device *device, tn_cuda_list *list)
+{
+    if (list->exec) device->cu->cuGraphExecDestroy(list->exec);
+    tn_free(list->launches);
+    *list = (tn_cuda_list){0};
+}
+
+// ---- timed ----
+
+tn_status tn_cuda_times_create(tn_cuda_device *device, uint32_t n_events, tn_cuda_times *out_times)
+{
+    *out_times = (tn_cuda_times){0};
+    TN_TRY(tn_alloc_zero(n_events, sizeof *out_times->events, &out_times->events));
+    for (; out_times->n < n_events; out_times->n++)
+        TN_TRY(TN_CUDA_CHECK(device->cu, device->cu->cuEventCreate(&out_times->events[out_times->n], CU_EVENT_DEFAULT), "making an event"));
+    return TN_OK;
+}
+
+void tn_cuda_times_destroy(tn_cuda_device *device, tn_cuda_times *times)
+{
+    for (uint32_t i = 0; i < times->n; i++) device->cu->cuEventDestroy(times->events[i]);
+    tn_free(times->events);
+    *times = (tn_cuda_times){0};
+}
+
+tn_status tn_cuda_launch_timed(tn_cuda_device *device, const tn_cuda_list *list, const tn_cuda_times *times)
+{
+    TN_TRY(TN_CUDA_CHECK(device->cu, device->cu->cuEventRecord(times->events[0], device->stream), "recording an event"));
+    for (uint32_t i = 0; i < list->n_launches; i++) {
+        TN_TRY(tn_cuda_launch_one(device, &list->launches[i]));
+        TN_TRY(TN_CUDA_CHECK(device->cu, device->cu->cuEventRecord(times->events[i + 1], device->stream), "recording an event"));
+    }
+    return TN_OK;
+}
+
+// Shares the time of a launch among its nodes.
+static void add_time(const tn_cuda_launch *launch, uint64_t ns, uint64_t *node_ns)
+{
+    uint64_t parts = 0;
+    for (uint32_t i = 0; i < 3; i++) parts += launch->nodes[i] != TN_NONE ? launch->parts[i] : 0;
+    for (uint32_t i = 0; i < 3 && parts > 0; i++) {
+        if (launch->nodes[i] != TN_NONE) node_ns[launch->nodes[i]] += ns * launch->parts[i] / parts;
+    }
+}
+
+tn_status tn_cuda_times_add(tn_cuda_device *device, const tn_cuda_list *list, const tn_cuda_times *times, uint64_t *node_ns)
+{
+    for (uint32_t i = 0; i < list->n_launches; i++) {
+        float ms;
+        TN_TRY(TN_CUDA_CHECK(device->cu, device->cu->cuEventElapsedTime(&ms, times->events[i], times->events[i + 1]), "reading an event"));
+        add_time(&list->launches[i], (uint64_t)((double)ms * 1e6), node_ns);
+    }
+    return TN_OK;
+}
