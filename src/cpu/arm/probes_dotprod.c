@@ -1,19 +1,7 @@
 // Probe of the machine's limits for the dot product instruction of bytes (FEAT_DotProd). Memory is read as NEON does.
-#include "cpu/arm/matmul_neon.h"
-
-typedef int8x16_t pd_codes, pd_x;
-typedef int32x4_t pd_acc, pd_wide;
 #define PD_PRODUCTS 16u
-#define PD_ROUNDS   64u
-#define PD_REG      "+w"
-TN_K_INLINE pd_codes pd_codes_set(uint8_t code) { return vdupq_n_s8((int8_t)code); }
-TN_K_INLINE pd_x pd_x_set(int8_t q) { return vdupq_n_s8(q); }
-TN_K_INLINE pd_acc pd_acc_zero(void) { return vdupq_n_s32(0); }
-TN_K_INLINE pd_wide pd_wide_zero(void) { return vdupq_n_s32(0); }
-TN_K_INLINE pd_acc pd_dot(pd_acc acc, pd_codes codes, pd_x x) { return vdotq_s32(acc, codes, x); }
-TN_K_INLINE pd_wide pd_widen(pd_wide wide, pd_acc acc) { return vaddq_s32(wide, acc); }
-TN_K_INLINE uint32_t pd_total(pd_wide wide) { return (uint32_t)vaddvq_s32(wide); }
-#include "cpu/tmpl/peak_dot.h"
+#define PD_DOT      vdotq_s32
+#include "cpu/arm/peak_dot_arm.h"
 
 uint64_t tn_k_peak_dot_i8_i8_12x4__dotprod(uint8_t code, int8_t q, uint32_t n_groups, uint32_t *out_sum)
 {
