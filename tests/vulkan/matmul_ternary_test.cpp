@@ -33,7 +33,11 @@ const Form kForms[] = {
     {"matmul_ternary_mul", false, false, {{8, 1, 1}, {16, 4, 4}, {64, 1, 2}, {8, 4, 3}, {64, 2, 2}}, {1, 5}},
     {"matmul_ternary_mul_texel", false, false, {{8, 1, 4}, {32, 4, 2}, {8, 4, 1}, {32, 1, 3}, {32, 2, 2}}, {1, 5}},
     {"matmul_ternary_gemm_dot", true, true, {{64, 16, 2}, {16, 2, 2}, {128, 64, 4}, {32, 8, 6}, {256, 64, 4}}, {1, 5, 63, 64, 65, 130}},
-    {"matmul_ternary_gemm_mul", false, true, {{64, 8, 2}, {16, 2, 2}, {256, 32, 8}, {32, 8, 6}, {128, 32, 4}}, {1, 5, 31, 32, 33, 65}},
+    {"matmul_ternary_gemm_mul",
+     false,
+     true,
+     {{64, 8, 2}, {64, 32, 4}, {16, 2, 2}, {256, 32, 8}, {32, 8, 6}, {128, 32, 4}},
+     {1, 5, 31, 32, 33, 65}},
 };
 
 // A matrix in canonical form.
