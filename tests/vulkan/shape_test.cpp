@@ -8,6 +8,7 @@ extern "C" {
 #include "vulkan/vk_record.h"
 }
 
+#include <algorithm>
 #include <gtest/gtest.h>
 
 namespace
@@ -56,7 +57,8 @@ struct Compiled {
         desc.weights = packed.data();
         desc.kv = &kv.base;
         desc.n_layers = n_layers;
-        desc.limits = {64, 64, 2, 3, 6};
+        const uint32_t n_most = std::max(n_tokens, 64u);
+        desc.limits = {n_most, n_most, 2, 3, 6};
         tn_vk_compile_params params = {&device, &desc, {}, n_tokens};
         EXPECT_EQ(tn_step_layout_of(&desc.limits, &params.step_layout), TN_OK);
         EXPECT_EQ(tn_vk_compile(&params, &list), TN_OK) << tn_error_last()->message;
@@ -135,6 +137,28 @@ TEST(VulkanShape, AttentionOverALongContextIsCutToTheWorkOfAJob)
         const Compiled least(model.net, model.logits, conformance::kLayers, 1, use_dot, 1);
         EXPECT_EQ(attention_of_layer(model.net, least.list, 1).size(), 1u) << "a row is a dispatch";
     }
+}
+
+// 64 rows at the least, so that offsets of bindings are aligned.
+TEST(VulkanShape, AHeadOverManyRowsIsCutToTheWorkOfAJob)
+{
+    const Model model(3);
+    const Compiled cut(model.net, model.logits, conformance::kLayers, 200, true, 1);
+    uint32_t first = 0, n = 0;
+    for (uint32_t i = 0; i < cut.list.n_dispatches; i++) {
+        const tn_vk_dispatch &d = cut.list.dispatches[i];
+        if (std::string(d.shader).rfind("matmul_dense", 0) != 0) continue;
+        const tn_vk_axis &rows = d.grid.axes[1];
+        EXPECT_EQ(rows.first, first);
+        EXPECT_EQ(rows.n_max, std::min(64u, 200 - first));
+        EXPECT_EQ(d.to_outer, TN_VK_OUTER_OUT);
+        EXPECT_EQ(d.to.offset_bytes, uint64_t(first) * (d.to.n_bytes / rows.n_max));
+        EXPECT_EQ(d.to.offset_bytes % cut.device.limits.offset_alignment, 0u);
+        first += rows.n_max;
+        n++;
+    }
+    EXPECT_EQ(first, 200u) << "all rows are done";
+    EXPECT_EQ(n, 4u);
 }
 
 // Bytes that the matrices' dispatches of one token are bound to, and those of the packed matrices.
