@@ -5,6 +5,7 @@
 #include "backend/backend.h"
 
 extern const tn_backend tn_cpu_backend_table;
+extern const tn_backend tn_cuda_backend_table;
 extern const tn_backend tn_vulkan_backend_table;
 
 #endif

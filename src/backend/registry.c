@@ -3,6 +3,9 @@
 
 static const tn_backend *const backends[] = {
     &tn_cpu_backend_table,
+#ifdef TN_HAVE_CUDA
+    &tn_cuda_backend_table,
+#endif
 #ifdef TN_HAVE_VULKAN
     &tn_vulkan_backend_table,
 #endif

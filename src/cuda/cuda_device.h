@@ -40,9 +40,11 @@ typedef struct tn_cuda_device {
     const tn_cuda_api *cu;  // the driver's
     CUdevice handle;
     CUcontext context;
-    CUstream stream; // of steps and of transfers
-    CUmodule module;
-    CUfunction functions[TN_CUDA_N_KERNELS]; // NULL: not of this device's form
+    CUstream stream;   // of steps and of transfers
+    CUmodule *modules; // owned; of the images that the library brings
+    uint32_t n_modules;
+    CUfunction functions[TN_CUDA_N_KERNELS];    // NULL: not of this device's form
+    uint32_t shared_allowed[TN_CUDA_N_KERNELS]; // dynamic shared memory that a function may be launched with; 0: the usual
     tn_cuda_traits traits;
     tn_cuda_staging *staging;
     tn_log log;
@@ -53,6 +55,8 @@ typedef struct tn_cuda_device {
 
 static inline tn_cuda_device *tn_cuda_device_of(tn_device *device) { return (tn_cuda_device *)device; }
 
+// "CUDA_ERROR_LAUNCH_FAILED"; static text.
+const char *tn_cuda_result_name(const tn_cuda_api *cu, CUresult result);
 // The status of a CUresult: OUT_OF_MEMORY; DEVICE_LOST for what leaves a context unusable (ILLEGAL_ADDRESS, LAUNCH_FAILED, LAUNCH_TIMEOUT,
 // ECC_UNCORRECTABLE, ..); UNAVAILABLE (no device, no binary for it, driver mismatch); else INTERNAL. Records `what` failed with the
 // result's name and number.
@@ -64,11 +68,21 @@ tn_status tn_cuda_check_at(const char *file, int line, const tn_cuda_api *cu, CU
 tn_status tn_cuda_enter(tn_cuda_device *device);
 // Returns `status`; failures of the driver name the device, and DEVICE_LOST is remembered.
 tn_status tn_cuda_leave(tn_cuda_device *device, tn_status status);
+// The context alone, of a device that may be lost: for what gives something back, and for threads that work for one that entered.
+tn_status tn_cuda_context_push(tn_cuda_device *device);
+tn_status tn_cuda_context_pop(tn_cuda_device *device);
+// Names the device in the record of the failure.
+void tn_cuda_error_name(const tn_cuda_device *device);
+// Lets a kernel be launched with so much dynamic shared memory; more than 48 KiB has to be asked for.  Errors: UNSUPPORTED (the device has
+// less).
+tn_status tn_cuda_allow_shared(tn_cuda_device *device, tn_cuda_kernel kernel, uint32_t n_bytes);
 
 // The backend table's functions.
 tn_status tn_cuda_device_count(const tn_backend_host *host, uint32_t *out_count);
 tn_status tn_cuda_device_describe(const tn_backend_host *host, uint32_t index, tn_device_desc *out_desc);
 tn_status tn_cuda_device_open(const tn_backend_host *host, uint32_t index, tn_device **out_device);
 void tn_cuda_device_close(tn_device *device);
+// Measures how fast memory is read and bytes are multiplied; n_threads means nothing here.
+tn_status tn_cuda_device_measure(tn_device *device, uint32_t n_threads, uint64_t time_ns, tn_measured_fn *told, void *user);
 
 #endif

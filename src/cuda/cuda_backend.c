@@ -1,0 +1,85 @@
+// The CUDA backend's table.
+#include "backend/builtin.h"
+#include "cuda/cuda_memory.h"
+#include "cuda/cuda_pack.h"
+#include "cuda/cuda_program.h"
+
+static tn_status device_open(const tn_backend_host *host, uint32_t index, tn_device **out_device)
+{
+    TN_TRY(tn_cuda_device_open(host, index, out_device));
+    (*out_device)->backend = &tn_cuda_backend_table;
+    return TN_OK;
+}
+
+static tn_status device_kernels(tn_device *base, void (*line)(void *user, const char *kernel, bool chosen), void *user)
+{
+    const tn_cuda_device *device = tn_cuda_device_of(base);
+    for (uint32_t i = 0; i < TN_CUDA_N_KERNELS; i++) line(user, tn_cuda_kernels[i].name, device->functions[i] != NULL);
+    return TN_OK;
+}
+
+// ---- functions that reach the driver, within the device's context ----
+
+static tn_status weight_pack(tn_device *device, const tn_weight_source *source, tn_buffer *buffer, uint64_t offset_bytes)
+{
+    TN_TRY(tn_cuda_enter(tn_cuda_device_of(device)));
+    return tn_cuda_leave(tn_cuda_device_of(device), tn_cuda_weight_pack(device, source, buffer, offset_bytes));
+}
+
+static tn_status program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
+{
+    *out_program = NULL;
+    TN_TRY(tn_cuda_enter(tn_cuda_device_of(device)));
+    return tn_cuda_leave(tn_cuda_device_of(device), tn_cuda_program_create(device, desc, out_program));
+}
+
+static tn_status program_submit(tn_program *program, const tn_submit *submit, tn_fence *out_fence)
+{
+    tn_cuda_device *device = tn_cuda_device_of(program->device);
+    out_fence->value = 0;
+    TN_TRY(tn_cuda_enter(device));
+    return tn_cuda_leave(device, tn_cuda_program_submit(program, submit, out_fence));
+}
+
+// Of a lost device too: its programs leave the flight.
+static tn_status fence_wait(tn_device *base, tn_fence fence)
+{
+    tn_cuda_device *device = tn_cuda_device_of(base);
+    TN_TRY(tn_cuda_context_push(device));
+    return tn_cuda_leave(device, tn_cuda_fence_wait(base, fence));
+}
+
+// There is one layout of each type.
+static bool packing_assume(tn_device *device, uint32_t index)
+{
+    (void)device, (void)index;
+    return false;
+}
+
+const tn_backend tn_cuda_backend_table = {
+    .abi_version = TN_BACKEND_ABI,
+    .struct_size = sizeof(tn_backend),
+    .name = "cuda",
+    .pack_id = TN_CUDA_PACK_ID,
+    .loads_driver = true,
+    .device_count = tn_cuda_device_count,
+    .device_describe = tn_cuda_device_describe,
+    .device_open = device_open,
+    .device_close = tn_cuda_device_close,
+    .device_kernels = device_kernels,
+    .buffer_create = tn_cuda_buffer_create,
+    .buffer_destroy = tn_cuda_buffer_destroy,
+    .buffer_write = tn_cuda_buffer_write,
+    .buffer_read = tn_cuda_buffer_read,
+    .buffer_map = tn_cuda_buffer_map,
+    .packing_assume = packing_assume,
+    .weight_layout = tn_cuda_weight_layout,
+    .weight_pack = weight_pack,
+    .op_supported = tn_cuda_op_supported,
+    .program_create = program_create,
+    .program_destroy = tn_cuda_program_destroy,
+    .program_scratch_bytes = tn_cuda_program_scratch_bytes,
+    .program_submit = program_submit,
+    .fence_wait = fence_wait,
+    .device_measure = tn_cuda_device_measure,
+};

@@ -1,0 +1,178 @@
+// Opening and closing a device: its context, its stream, and the kernels of its form.
+#include "cuda/cuda_device.h"
+
+#include "base/alloc.h"
+#include "cuda/cuda_describe.h"
+#include "cuda/cuda_image.h"
+#include "cuda/cuda_memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// A transfer of it takes half a millisecond over PCIe, against which starting one is nothing.
+static const uint64_t staging_bytes_usual = UINT64_C(16) << 20;
+enum { SHARED_BYTES_USUAL = 48 << 10 };
+
+tn_status tn_cuda_device_count(const tn_backend_host *host, uint32_t *out_count)
+{
+    *out_count = 0;
+    tn_cuda_driver *driver;
+    TN_TRY(tn_cuda_driver_acquire(host, &driver));
+    *out_count = driver->n_devices;
+    tn_cuda_driver_release(driver);
+    return TN_OK;
+}
+
+// Failures of the driver begin with the device's number.
+static tn_status facts_of(const tn_cuda_driver *driver, uint32_t index, bool asks_memory, tn_cuda_facts *out_facts)
+{
+    const tn_status status = tn_cuda_facts_read(driver, index, asks_memory, out_facts);
+    if (status == TN_OK || tn_error_last()->native_code == 0) return status;
+    tn_error error = *tn_error_last();
+    snprintf(error.device, sizeof error.device, "cuda%u", (unsigned)index);
+    tn_error_set(&error);
+    return tn_fail_prefix("cuda%u: ", (unsigned)index);
+}
+
+tn_status tn_cuda_device_describe(const tn_backend_host *host, uint32_t index, tn_device_desc *out_desc)
+{
+    *out_desc = (tn_device_desc){0};
+    tn_cuda_driver *driver;
+    tn_cuda_facts facts;
+    TN_TRY(tn_cuda_driver_acquire(host, &driver));
+    const tn_status status = facts_of(driver, index, true, &facts);
+    tn_cuda_driver_release(driver);
+    if (status == TN_OK) tn_cuda_facts_describe(&facts, out_desc);
+    return status;
+}
+
+static tn_status load_module(tn_cuda_device *device, const void *image, const char *name)
+{
+    char what[96];
+    CUmodule module;
+    snprintf(what, sizeof what, "cuModuleLoadData of %.60s", name);
+    TN_TRY(TN_CUDA_CHECK(device->cu, device->cu->cuModuleLoadData(&module, image), what));
+    device->modules[device->n_modules++] = module;
+    return TN_OK;
+}
+
+// A stand-in has its kernels itself.
+static tn_status load_modules(tn_cuda_device *device)
+{
+    const bool is_stand_in = device->driver->is_stand_in;
+    TN_TRY(tn_alloc_zero(is_stand_in ? 1 : tn_cuda_n_images, sizeof *device->modules, &device->modules));
+    if (is_stand_in) return load_module(device, TN_CUDA_STAND_IN_SYMBOL, "the stand-in's kernels");
+    for (uint32_t i = 0; i < tn_cuda_n_images; i++) TN_TRY(load_module(device, tn_cuda_images[i].bytes, tn_cuda_images[i].name));
+    return TN_OK;
+}
+
+static tn_status find_function(tn_cuda_device *device, tn_cuda_kernel kernel)
+{
+    CUfunction function;
+    CUresult result = CUDA_ERROR_NOT_FOUND;
+    for (uint32_t i = 0; i < device->n_modules && result == CUDA_ERROR_NOT_FOUND; i++)
+        result = device->cu->cuModuleGetFunction(&function, device->modules[i], tn_cuda_kernels[kernel].name);
+    TN_TRY(TN_CUDA_CHECK(device->cu, result, "cuModuleGetFunction"));
+    device->functions[kernel] = function;
+    return TN_OK;
+}
+
+static tn_status find_functions(tn_cuda_device *device)
+{
+    const tn_cuda_form form = device->traits.has_mma ? TN_CUDA_FORM_MMA : TN_CUDA_FORM_DP4A;
+    for (uint32_t i = 0; i < TN_CUDA_N_KERNELS; i++) {
+        if (tn_cuda_kernels[i].form == TN_CUDA_FORM_ANY || tn_cuda_kernels[i].form == form)
+            TN_TRY(find_function(device, (tn_cuda_kernel)i));
+    }
+    return TN_OK;
+}
+
+tn_status tn_cuda_allow_shared(tn_cuda_device *device, tn_cuda_kernel kernel, uint32_t n_bytes)
+{
+    if (n_bytes <= SHARED_BYTES_USUAL || n_bytes <= device->shared_allowed[kernel]) return TN_OK;
+    if (n_bytes > device->traits.shared_bytes)
+        return tn_fail(TN_UNSUPPORTED, "%s: %s needs %u bytes of shared memory for a block; the device has %u", device->name,
+                       tn_cuda_kernels[kernel].name, (unsigned)n_bytes, (unsigned)device->traits.shared_bytes);
+    TN_TRY(TN_CUDA_CHECK(
+        device->cu,
+        device->cu->cuFuncSetAttribute(device->functions[kernel], CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int)n_bytes),
+        "cuFuncSetAttribute"));
+    device->shared_allowed[kernel] = n_bytes;
+    return TN_OK;
+}
+
+// From the driver to a context.
+static tn_status attach(tn_cuda_device *device, const tn_backend_host *host, uint32_t index)
+{
+    tn_cuda_facts facts;
+    CUcontext context;
+    TN_TRY(tn_cuda_driver_acquire(host, &device->driver));
+    TN_TRY(facts_of(device->driver, index, false, &facts));
+    if (facts.unusable[0])
+        return tn_fail(TN_UNAVAILABLE, "device %s (%.120s) cannot be used: %s", facts.name, facts.product, facts.unusable);
+    memcpy(device->name, facts.name, sizeof device->name);
+    device->cu = &device->driver->cu;
+    device->handle = facts.handle;
+    device->traits = facts.traits;
+    device->log = host->log;
+    device->base.copies_maps = true;
+    const tn_status status =
+        TN_CUDA_CHECK(device->cu, device->cu->cuDevicePrimaryCtxRetain(&context, facts.handle), "cuDevicePrimaryCtxRetain");
+    if (status == TN_OK) device->context = context;
+    if (status == TN_OK) return TN_OK;
+    tn_cuda_error_name(device);
+    return tn_fail_prefix("%s: ", device->name);
+}
+
+// Within the context.
+static tn_status set_up(tn_cuda_device *device)
+{
+    CUstream stream;
+    const tn_cuda_hooks *hooks = device->driver->hooks;
+    TN_TRY(TN_CUDA_CHECK(device->cu, device->cu->cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING), "cuStreamCreate"));
+    device->stream = stream;
+    TN_TRY(load_modules(device));
+    TN_TRY(find_functions(device));
+    return tn_cuda_staging_create(device, hooks && hooks->staging_bytes ? hooks->staging_bytes : staging_bytes_usual);
+}
+
+tn_status tn_cuda_device_open(const tn_backend_host *host, uint32_t index, tn_device **out_device)
+{
+    *out_device = NULL;
+    tn_cuda_device *device;
+    TN_TRY(tn_alloc_zero(1, sizeof *device, &device));
+    tn_status status = attach(device, host, index);
+    if (status == TN_OK) status = tn_cuda_enter(device);
+    if (status == TN_OK) status = tn_cuda_leave(device, set_up(device));
+    if (status == TN_OK)
+        *out_device = &device->base;
+    else
+        tn_cuda_device_close(&device->base);
+    return status;
+}
+
+// What it holds in its context. Of a lost device every call fails, and its context takes everything with it.
+static void tear_down(tn_cuda_device *device)
+{
+    const tn_cuda_api *cu = device->cu;
+    if (device->stream) (void)cu->cuStreamSynchronize(device->stream);
+    tn_cuda_staging_destroy(device);
+    for (uint32_t i = 0; i < device->n_modules; i++) (void)cu->cuModuleUnload(device->modules[i]);
+    if (device->stream) (void)cu->cuStreamDestroy(device->stream);
+}
+
+void tn_cuda_device_close(tn_device *base)
+{
+    if (!base) return;
+    tn_cuda_device *device = tn_cuda_device_of(base);
+    const tn_error failure = *tn_error_last(); // of an open that failed: what happens here is less
+    if (device->context && tn_cuda_context_push(device) == TN_OK) {
+        tear_down(device);
+        (void)tn_cuda_context_pop(device);
+    }
+    if (device->context) (void)device->cu->cuDevicePrimaryCtxRelease(device->handle);
+    tn_cuda_driver_release(device->driver);
+    tn_free(device->modules);
+    tn_free(device);
+    tn_error_set(&failure);
+}
