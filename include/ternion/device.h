@@ -26,8 +26,8 @@ typedef struct tn_host_params {
     // result.
     const char *cpu_skip;
     // Form of the kernels of Vulkan devices: "dot" (integer dot products), "mul" (plain multiplications), "mul_texel" (these, reading
-    // through textures); NULL: environment TN_VULKAN_KERNELS, else "auto": by the device. Changes no result. TN_VULKAN=off in the
-    // environment hides all Vulkan devices.
+    // through textures); NULL: environment TN_VULKAN_KERNELS, else "auto": by the device. Changes no result. TN_VULKAN=off and TN_CUDA=off
+    // in the environment hide all devices of these; TN_CUDA_LIBRARY names the library of NVIDIA's driver.
     const char *vulkan_kernels;
     // Folder where drivers' compiled shaders, and that a device passed its self-test, are kept for the next start; made where it is
     // missing. NULL: they are not kept.
@@ -47,7 +47,7 @@ typedef struct tn_device_info {
     // Of GPUs; "" or 0 where the notion does not apply.
     char driver[96];      // name and version of the driver
     char bus_id[16];      // "0000:01:00.0"; --device takes it as "pci:0000:01:00.0"
-    char kernels[16];     // form of the kernels in use: "dot", "mul", "mul_texel"
+    char kernels[16];     // form of the kernels in use: "dot", "mul", "mul_texel"; of CUDA devices the architecture: "sm_90"
     char integer_dot[16]; // products of packed 8-bit integers: "fast", "emulated", "none"
     uint32_t subgroup_size;
     char unusable[256]; // why no model can run on it, one line; "" where one can
@@ -114,8 +114,8 @@ typedef struct tn_device_limits_params {
 #define TN_DEVICE_LIMITS_PARAMS_INIT TN_PARAMS_INIT(tn_device_limits_params)
 
 // Measures what device `index` can do at best: reading memory that is in no cache, and int8 dot products, for each level that it may use
-// and each number of threads; of a GPU how fast its memory is read, under its own name. Nothing should run on the
-// machine meanwhile. Takes some 256 MiB of memory for the time. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, CANCELLED.
+// and each number of threads; of a GPU how fast its memory is read, under its own name, and of a CUDA device int8 products. Nothing should
+// run on the machine meanwhile. Takes some 256 MiB of memory for the time. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, CANCELLED.
 TN_NODISCARD TN_API tn_status tn_host_device_limits(tn_host *host, uint32_t index, const tn_device_limits_params *params);
 
 #ifdef __cplusplus

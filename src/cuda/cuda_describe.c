@@ -34,13 +34,9 @@ static tn_status read_traits(const tn_cuda_driver *driver, CUdevice device, tn_c
     return TN_OK;
 }
 
-static tn_status read_names(const tn_cuda_driver *driver, uint32_t index, tn_cuda_facts *out)
+static tn_status read_names(const tn_cuda_driver *driver, tn_cuda_facts *out)
 {
     const tn_cuda_api *cu = &driver->cu;
-    if (!driver->is_stand_in)
-        snprintf(out->name, sizeof out->name, "cuda%u", (unsigned)index);
-    else
-        snprintf(out->name, sizeof out->name, index ? "cuda:host%u" : "cuda:host", (unsigned)index);
     snprintf(out->driver, sizeof out->driver, "CUDA %d.%d", driver->version / 1000, driver->version % 1000 / 10);
     TN_TRY(TN_CUDA_CHECK(cu, cu->cuDeviceGetName(out->product, sizeof out->product, out->handle), "cuDeviceGetName"));
     TN_TRY(TN_CUDA_CHECK(cu, cu->cuDeviceGetPCIBusId(out->bus_id, sizeof out->bus_id, out->handle), "cuDeviceGetPCIBusId"));
@@ -97,8 +93,12 @@ tn_status tn_cuda_facts_read(const tn_cuda_driver *driver, uint32_t index, bool 
     if (driver->absent[0]) return tn_fail(TN_UNAVAILABLE, "CUDA is not available: %s", driver->absent);
     if (index >= driver->n_devices)
         return tn_fail(TN_INVALID_ARGUMENT, "there is no CUDA device %u: this host has %u", (unsigned)index, (unsigned)driver->n_devices);
+    if (!driver->is_stand_in)
+        snprintf(out->name, sizeof out->name, "cuda%u", (unsigned)index);
+    else
+        snprintf(out->name, sizeof out->name, index ? "cuda:host%u" : "cuda:host", (unsigned)index);
     TN_TRY(TN_CUDA_CHECK(cu, cu->cuDeviceGet(&out->handle, (int)index), "cuDeviceGet"));
-    TN_TRY(read_names(driver, index, out));
+    TN_TRY(read_names(driver, out));
     TN_TRY(read_traits(driver, out->handle, &out->traits));
     TN_TRY(TN_CUDA_CHECK(cu, cu->cuDeviceTotalMem(&total, out->handle), "cuDeviceTotalMem"));
     out->memory_bytes = out->memory_free_bytes = total;

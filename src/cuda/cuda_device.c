@@ -23,15 +23,11 @@ tn_status tn_cuda_device_count(const tn_backend_host *host, uint32_t *out_count)
     return TN_OK;
 }
 
-// Failures of the driver begin with the device's number.
+// Failures of the driver begin with the device's name.
 static tn_status facts_of(const tn_cuda_driver *driver, uint32_t index, bool asks_memory, tn_cuda_facts *out_facts)
 {
     const tn_status status = tn_cuda_facts_read(driver, index, asks_memory, out_facts);
-    if (status == TN_OK || tn_error_last()->native_code == 0) return status;
-    tn_error error = *tn_error_last();
-    snprintf(error.device, sizeof error.device, "cuda%u", (unsigned)index);
-    tn_error_set(&error);
-    return tn_fail_prefix("cuda%u: ", (unsigned)index);
+    return status == TN_OK || tn_error_last()->native_code == 0 ? status : tn_cuda_name_failure(out_facts->name, status);
 }
 
 tn_status tn_cuda_device_describe(const tn_backend_host *host, uint32_t index, tn_device_desc *out_desc)
@@ -62,7 +58,7 @@ static tn_status load_modules(tn_cuda_device *device)
     const bool is_stand_in = device->driver->is_stand_in;
     TN_TRY(tn_alloc_zero(is_stand_in ? 1 : tn_cuda_n_images, sizeof *device->modules, &device->modules));
     if (is_stand_in) return load_module(device, TN_CUDA_STAND_IN_SYMBOL, "the stand-in's kernels");
-    for (uint32_t i = 0; i < tn_cuda_n_images; i++) TN_TRY(load_module(device, tn_cuda_images[i].bytes, tn_cuda_images[i].name));
+    for (uint32_t i = 0; i < tn_cuda_n_images; i++) TN_TRY(load_module(device, tn_cuda_images[i].begin, tn_cuda_images[i].name));
     return TN_OK;
 }
 
@@ -118,10 +114,9 @@ static tn_status attach(tn_cuda_device *device, const tn_backend_host *host, uin
     device->base.copies_maps = true;
     const tn_status status =
         TN_CUDA_CHECK(device->cu, device->cu->cuDevicePrimaryCtxRetain(&context, facts.handle), "cuDevicePrimaryCtxRetain");
-    if (status == TN_OK) device->context = context;
-    if (status == TN_OK) return TN_OK;
-    tn_cuda_error_name(device);
-    return tn_fail_prefix("%s: ", device->name);
+    if (status != TN_OK) return tn_cuda_name_failure(device->name, status);
+    device->context = context;
+    return TN_OK;
 }
 
 // Within the context.

@@ -7,8 +7,7 @@
 // A fatbin: what one .cu file became for every architecture.
 typedef struct tn_cuda_image {
     const char *name; // of the file, without .cu
-    const void *bytes;
-    uint64_t n_bytes;
+    const unsigned char *begin, *end;
 } tn_cuda_image;
 
 extern const tn_cuda_image tn_cuda_images[];

@@ -79,25 +79,31 @@ tn_status tn_cuda_check_at(const char *file, int line, const tn_cuda_api *cu, CU
     return status;
 }
 
+tn_status tn_cuda_name_failure(const char *name, tn_status status)
+{
+    if (status == TN_OK || strcmp(tn_error_last()->device, some_device) != 0) return status;
+    name_in_record(name);
+    return tn_fail_prefix("%s: ", name);
+}
+
 // What every failure of the driver goes through once.
-static tn_status name_failure(tn_cuda_device *device, tn_status status)
+static tn_status note_failure(tn_cuda_device *device, tn_status status)
 {
     const tn_error *error = tn_error_last();
-    if (status == TN_OK || strcmp(error->device, some_device) != 0) return status;
-    if (status == TN_DEVICE_LOST && device->lost == CUDA_SUCCESS) device->lost = error->native_code;
-    tn_cuda_error_name(device);
-    return tn_fail_prefix("%s: ", device->name);
+    const bool is_the_drivers = strcmp(error->device, some_device) == 0;
+    if (status == TN_DEVICE_LOST && is_the_drivers && device->lost == CUDA_SUCCESS) device->lost = error->native_code;
+    return tn_cuda_name_failure(device->name, status);
 }
 
 tn_status tn_cuda_context_push(tn_cuda_device *device)
 {
-    return name_failure(device, TN_CUDA_CHECK(device->cu, device->cu->cuCtxPushCurrent(device->context), "cuCtxPushCurrent"));
+    return note_failure(device, TN_CUDA_CHECK(device->cu, device->cu->cuCtxPushCurrent(device->context), "cuCtxPushCurrent"));
 }
 
 tn_status tn_cuda_context_pop(tn_cuda_device *device)
 {
     CUcontext popped;
-    return name_failure(device, TN_CUDA_CHECK(device->cu, device->cu->cuCtxPopCurrent(&popped), "cuCtxPopCurrent"));
+    return note_failure(device, TN_CUDA_CHECK(device->cu, device->cu->cuCtxPopCurrent(&popped), "cuCtxPopCurrent"));
 }
 
 tn_status tn_cuda_enter(tn_cuda_device *device)
@@ -115,5 +121,5 @@ tn_status tn_cuda_leave(tn_cuda_device *device, tn_status status)
     const tn_status popped = tn_cuda_context_pop(device);
     if (status == TN_OK) return popped;
     tn_error_set(&failure);
-    return name_failure(device, status);
+    return note_failure(device, status);
 }

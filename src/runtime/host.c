@@ -25,8 +25,8 @@ struct tn_host {
     tn_topology *topology;
     tn_cpu_share *shares;
     share_binding *bindings;
-    char *cpu_isa_max, *cpu_packing, *cpu_skip, *vulkan_kernels, *cache_folder;
-    bool vulkan_off;
+    char *cpu_isa_max, *cpu_packing, *cpu_skip, *vulkan_kernels, *cuda_library, *cache_folder;
+    bool vulkan_off, cuda_off;
     tn_log log;
     tn_host_devices *devices; // grows when somebody asks for more, behind const hosts too
 };
@@ -100,17 +100,19 @@ static tn_status list_devices(tn_host *host, uint32_t n_shares)
                                   .log = host->log,
                                   .vulkan_off = host->vulkan_off,
                                   .vulkan_kernels = host->vulkan_kernels,
-                                  .cache_folder = host->cache_folder};
+                                  .cache_folder = host->cache_folder,
+                                  .cuda_off = host->cuda_off,
+                                  .cuda_library = host->cuda_library};
     return tn_host_devices_create(&seen, &host->devices);
 }
 
-// TN_VULKAN: "off" hides all Vulkan devices.
-static tn_status read_vulkan_switch(bool *out_off)
+// TN_VULKAN, TN_CUDA: "off" hides all devices of the backend.
+static tn_status read_switch(const char *name, bool *out_off)
 {
-    const char *text = getenv("TN_VULKAN");
+    const char *text = getenv(name);
     *out_off = text && strcmp(text, "off") == 0;
     if (!text || !*text || *out_off || strcmp(text, "on") == 0) return TN_OK;
-    return tn_fail(TN_INVALID_ARGUMENT, "environment TN_VULKAN is '%.40s': give on or off", text);
+    return tn_fail(TN_INVALID_ARGUMENT, "environment %s is '%.40s': give on or off", name, text);
 }
 
 // A copy of what was given, else of the environment's; NULL where neither says anything.
@@ -137,7 +139,9 @@ tn_status tn_host_open(const tn_host_params *params, tn_host **out_host)
     TN_TRY_GOTO(choose_text(params->cpu_skip, "TN_CPU_SKIP", &host->cpu_skip));
     TN_TRY_GOTO(choose_text(params->vulkan_kernels, "TN_VULKAN_KERNELS", &host->vulkan_kernels));
     TN_TRY_GOTO(choose_text(params->cache_folder, NULL, &host->cache_folder));
-    TN_TRY_GOTO(read_vulkan_switch(&host->vulkan_off));
+    TN_TRY_GOTO(choose_text(NULL, "TN_CUDA_LIBRARY", &host->cuda_library));
+    TN_TRY_GOTO(read_switch("TN_VULKAN", &host->vulkan_off));
+    TN_TRY_GOTO(read_switch("TN_CUDA", &host->cuda_off));
     TN_TRY_GOTO(tn_topology_create(NULL, &host->topology));
     TN_TRY_GOTO(make_shares(host, params, &n_shares));
     TN_TRY_GOTO(list_devices(host, n_shares));
@@ -158,6 +162,7 @@ void tn_host_close(tn_host *host)
     tn_free(host->cpu_packing);
     tn_free(host->cpu_skip);
     tn_free(host->vulkan_kernels);
+    tn_free(host->cuda_library);
     tn_free(host->cache_folder);
     tn_topology_destroy(host->topology);
     tn_free(host);
@@ -200,6 +205,11 @@ const tn_device_desc *tn_host_descs(const tn_host *host, uint32_t *out_count)
 void tn_host_hook_vulkan(tn_host *host, const struct tn_vk_hooks *hooks)
 {
     for (uint32_t b = 0; b < host->devices->n_backends; b++) host->devices->hosts[b].vulkan_hooks = hooks;
+}
+
+void tn_host_hook_cuda(tn_host *host, const struct tn_cuda_hooks *hooks)
+{
+    for (uint32_t b = 0; b < host->devices->n_backends; b++) host->devices->hosts[b].cuda_hooks = hooks;
 }
 
 // Lists the others where the index is of none that is listed.

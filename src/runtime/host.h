@@ -12,6 +12,8 @@ const tn_device_desc *tn_host_descs(const tn_host *host, uint32_t *out_count);
 tn_status tn_host_list_all(const tn_host *host);
 // For tests: stands between ternion and the Vulkan driver (vulkan/vk_loader.h). Before devices are listed; borrowed by the host.
 void tn_host_hook_vulkan(tn_host *host, const struct tn_vk_hooks *hooks);
+// The same for NVIDIA's driver (cuda/cuda_loader.h).
+void tn_host_hook_cuda(tn_host *host, const struct tn_cuda_hooks *hooks);
 // The device, opened on first use; belongs to the host. `progress` is told where that takes long; NULL: nobody is.  Errors: as
 // tn_backend.device_open.
 tn_status tn_host_device(tn_host *host, uint32_t index, const tn_progress *progress, tn_device **out_device);

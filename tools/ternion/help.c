@@ -19,6 +19,8 @@ const tn_cli_variable tn_cli_environment[] = {
     {"TN_CPU_DEVICES", "number of CPU devices that share the cores"},
     {"TN_VULKAN", "off: as if there were no Vulkan devices"},
     {"TN_VULKAN_KERNELS", "form of the kernels of Vulkan devices: auto, dot, mul or mul_texel"},
+    {"TN_CUDA", "off: as if there were no CUDA devices"},
+    {"TN_CUDA_LIBRARY", "library of NVIDIA's driver: libcuda.so.1 where it is not set"},
     {"NO_COLOR", "no colours"},
     {NULL, NULL},
 };
