@@ -67,7 +67,9 @@ class Walk
     }
     bool attempt(const std::string &what, const std::function<tn_status()> &call)
     {
+        const bool had_failed = cuda_driver::has_failed();
         tn_status status = call();
+        const bool fails_now = !had_failed && cuda_driver::has_failed();
         if (status == TN_OK && what == "describe" && desc_.unusable[0]) { // a device that takes no context
             failed_ = what;
             EXPECT_NE(std::string(desc_.unusable).find(fault_->name), std::string::npos) << desc_.unusable;
@@ -75,6 +77,7 @@ class Walk
         }
         if (status == TN_OK) {
             EXPECT_FALSE(is_lost_) << what;
+            EXPECT_FALSE(fails_now) << what << " does not tell that a call failed in it";
             return true;
         }
         const std::string message = last_error();

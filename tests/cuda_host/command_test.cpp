@@ -1,0 +1,94 @@
+// ternion devices as a process: with NVIDIA's driver (its stand-in), without one, and with one that is of no use.
+#include "cli/program.hpp"
+
+namespace
+{
+
+using Environment = std::vector<std::pair<std::string, std::string>>;
+
+cli::Result with_stand_in(std::vector<std::string> arguments, const std::string &options = "", const char *library = TN_STAND_IN)
+{
+    Environment environment = {{"TN_CUDA_LIBRARY", library}, {"TN_VULKAN", "off"}};
+    if (!options.empty()) environment.push_back({"TN_CUDA_HOST", options});
+    return cli::run(cli::Run{std::move(arguments), "", environment});
+}
+
+std::string devices(const std::string &options = "", const char *library = TN_STAND_IN)
+{
+    const cli::Result result = with_stand_in({"devices"}, options, library);
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(result.err, "");
+    return result.out;
+}
+
+const std::string kAbsent = "\ncuda: not available: ";
+
+TEST(CudaDevices, AreListedWithDriverAndProperties)
+{
+    const std::string text = devices("devices=2,capability=89,memory_mib=64");
+    EXPECT_TRUE(cli::contains(text, "\ncuda:host cuda     sm_89 ")) << text;
+    EXPECT_TRUE(cli::contains(text, "\ncuda:host1 cuda     sm_89 "));
+    EXPECT_TRUE(cli::contains(text, " 64.00 MiB   64.00 MiB  Emulated GPU (emulated, used only where named)\n         driver CUDA 13.0, "
+                                    "subgroups of 32, integer dot product: fast, pci:0000:a0:00.0\n"));
+    EXPECT_FALSE(cli::contains(text, kAbsent));
+    cli::Json json = cli::parse_json(with_stand_in({"devices", "--json", "--kernels"}).out);
+    const json_t *device = json_array_get(json_object_get(json.get(), "devices"), 1);
+    EXPECT_EQ(cli::text_of(device, "name"), "cuda:host");
+    EXPECT_EQ(cli::text_of(device, "kernel_form"), "sm_90");
+    const json_t *kernels = json_object_get(device, "kernels");
+    size_t i, n_used = 0, n_dp4a = 0;
+    json_t *kernel;
+    json_array_foreach(const_cast<json_t *>(kernels), i, kernel)
+    {
+        const bool used = json_is_true(json_object_get(kernel, "in_use"));
+        n_used += used;
+        n_dp4a += used && cli::contains(cli::text_of(kernel, "name"), "dp4a");
+    }
+    EXPECT_GT(n_used, 20u);
+    EXPECT_EQ(n_dp4a, 0u);
+}
+
+TEST(CudaDevices, OfNoUseAreListedWithTheReason)
+{
+    EXPECT_TRUE(cli::contains(devices("capability=61"),
+                              "\n         cannot be used: its compute capability is 6.1, and 7.5 is needed (Turing and later)\n"));
+    cli::expect_error(with_stand_in({"run", "--device", "cuda:host", "-p", "a", "-n", "1"}, "capability=61"), 1,
+                      "cuda:host (Emulated GPU) cannot be used: its compute capability is 6.1");
+}
+
+TEST(CudaDevices, WithoutADriverAreAbsentInALine)
+{
+    EXPECT_TRUE(cli::contains(devices("", "/nowhere/libcuda.so.1"), kAbsent + "NVIDIA's driver cannot be loaded: /nowhere/libcuda.so.1: "));
+    EXPECT_TRUE(cli::contains(devices("", TN_OLD_DRIVER), kAbsent + "the driver is for CUDA 11.4, and 12.0 is needed: update it\n"));
+    EXPECT_TRUE(cli::contains(devices("version=11080"), kAbsent + "the driver is for CUDA 11.8, and 12.0 is needed: update it\n"));
+    EXPECT_TRUE(cli::contains(devices("devices=0"), kAbsent + "the driver found no GPU of NVIDIA's\n"));
+    EXPECT_TRUE(cli::contains(devices("init=803"), kAbsent + "the driver's library and the kernel's module are of different versions"));
+    const cli::Run off = {{"devices", "--json"}, "", {{"TN_CUDA", "off"}, {"TN_VULKAN", "off"}, {"TN_CUDA_LIBRARY", TN_STAND_IN}}};
+    cli::Json json = cli::parse_json(cli::run(off).out);
+    EXPECT_EQ(cli::text_of(json_object_get(json.get(), "not_available"), "cuda"), "switched off");
+    EXPECT_EQ(json_array_size(json_object_get(json.get(), "devices")), 1u);
+    cli::expect_error(cli::run(cli::Run{{"run", "--device", "cuda0", "-p", "a", "-n", "1"}, "", {{"TN_CUDA", "off"}}}), 1,
+                      "there is no device cuda0; devices here: cpu0");
+}
+
+// The library would say so when it is left.
+TEST(CudaDevices, AreNotLookedForUnlessOneIsAskedFor)
+{
+    const cli::Result result = with_stand_in({"run", "-p", "Once", "-n", "2", "-q"}, "no options at all");
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(with_stand_in({"devices"}, "no options at all").status, 99);
+}
+
+TEST(CudaDevices, LeaveNothingBehindWhereOneCannotBeOpened)
+{
+    for (const char *fault : {"cuModuleLoadData:1:209", "cuStreamCreate:1:2", "cuMemHostAlloc:2:2", "cuModuleGetFunction:3:700"}) {
+        const cli::Result result =
+            with_stand_in({"run", "--device", "cuda:host", "-p", "a", "-n", "1", "-q"}, std::string("fail=") + fault);
+        EXPECT_EQ(result.status, 1) << result.err;
+        EXPECT_TRUE(cli::contains(result.err, std::string("cuda:host: ") + std::string(fault).substr(0, std::string(fault).find(':'))))
+            << result.err;
+        EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+    }
+}
+
+} // namespace
