@@ -1,0 +1,258 @@
+// NORM, NORM_QUANT and QUANT of rows by the 8 warps of a block: of one row by all of them, or of up to 8 rows at once by teams.
+//
+// SUM wants lane l of a warp to add elements l, l + 32, .. of a block of 256, so a warp takes whole blocks: warp w of a team blocks w,
+// w + n_warps, .., one a round. What the first rounds read stays in registers until the codes are made; rows that are longer are read
+// twice. Rows come through L2 alone, since other blocks of the launch may have written them.
+#ifndef TN_CUDA_ROW_CUH
+#define TN_CUDA_ROW_CUH
+
+#include "cuda/kernels/rows_io.cuh"
+
+enum {
+    TN_ROW_WARPS = 8,  // of a block
+    TN_ROW_SUMS = 512, // sums of blocks that wait to be added, of all teams
+    TN_ROW_MAX = TN_ROW_SUMS,
+    TN_ROW_CODES = TN_ROW_MAX + TN_ROW_WARPS,
+    TN_ROW_SCRATCH = TN_ROW_CODES + TN_ROW_WARPS, // words of shared memory
+    TN_ROW_ROUNDS = TN_ROW_SUMS / TN_ROW_WARPS,   // whose sums wait at most
+};
+
+// Warps of the block that share a row: a power of two of them, the same for all teams. A team that `is_idle` has no row and keeps step.
+struct tn_row_team {
+    uint32_t warp, n_warps; // this one's number in the team, and how many there are
+    uint32_t first;         // warp of the block that leads the team
+    bool is_idle;
+};
+// Teams for n_rows rows, 1 to 8: *out_row is this team's.
+TN_FN tn_row_team tn_row_team_of(uint32_t n_rows, uint32_t *out_row)
+{
+    const uint32_t n_warps = n_rows <= 1 ? 8 : n_rows <= 2 ? 4 : n_rows <= 4 ? 2 : 1, row = tn_warp() / n_warps;
+    *out_row = row;
+    return {tn_warp() % n_warps, n_warps, row * n_warps, row >= n_rows};
+}
+
+// What all threads of the team know in the end.
+struct tn_row_scale {
+    float scale;
+    int32_t sum;
+};
+
+// Where results go: tn_row_put takes element i times a factor, and gives its code.
+struct tn_row_to_shared {
+    TN_SHARED_ARG(int8_t, codes);
+};
+struct tn_row_to_memory {
+    int8_t *codes;
+};
+struct tn_row_to_floats {
+    const tn_cuda_row_params &p;
+    float *y;
+    uint32_t row;
+};
+TN_FN int32_t tn_row_put(const tn_row_to_shared &to, uint32_t i, float scaled)
+{
+    const int8_t code = (int8_t)tn_round_int(scaled);
+    to.codes[i] = code;
+    return code;
+}
+TN_FN int32_t tn_row_put(const tn_row_to_memory &to, uint32_t i, float scaled)
+{
+    const int8_t code = (int8_t)tn_round_int(scaled);
+    to.codes[i] = code;
+    return code;
+}
+TN_FN int32_t tn_row_put(const tn_row_to_floats &to, uint32_t i, float scaled)
+{
+    const float y = tn_fl(scaled);
+    to.y[i] = y;
+    tn_mark_poison(to.p.step, to.p.poison, to.row, to.p.node, y);
+    return 0;
+}
+
+// A lane's 8 elements of block b and their gains; 0 beyond the row.
+TN_FN void tn_row_load(const tn_cuda_row_op &op, const float *x, uint32_t b, float (&v)[8], tn_u4 (&gains)[2])
+{
+    const uint32_t first = b * 256 + tn_lane();
+    TN_UNROLL for (uint32_t i = 0; i < 8; i++) v[i] = first + 32 * i < op.n ? tn_load_fresh(x + first + 32 * i) : 0.0f;
+    TN_UNROLL for (uint32_t i = 0; i < 2; i++)
+    {
+        const bool is_there = op.gains && b * 256 + i * 128 < op.n;
+        if (is_there)
+            gains[i] = tn_load16(op.gains + ((size_t)(2 * b + i) * 32 + tn_lane()) * 4);
+        else
+            gains[i] = {0, 0, 0, 0};
+    }
+}
+TN_FN void tn_row_gain(const tn_cuda_row_op &op, float (&v)[8], const tn_u4 (&gains)[2])
+{
+    if (!op.gains) return;
+    TN_UNROLL for (uint32_t i = 0; i < 2; i++)
+    {
+        v[4 * i] = v[4 * i] * tn_float(gains[i].x);
+        v[4 * i + 1] = v[4 * i + 1] * tn_float(gains[i].y);
+        v[4 * i + 2] = v[4 * i + 2] * tn_float(gains[i].z);
+        v[4 * i + 3] = v[4 * i + 3] * tn_float(gains[i].w);
+    }
+}
+
+// SUM's part of one block, the same in all lanes.
+TN_FN float tn_row_block_sum(const float (&v)[8])
+{
+    float sum = 0.0f;
+    TN_UNROLL for (uint32_t i = 0; i < 8; i++) sum = sum + (v[i] * v[i]);
+    TN_UNROLL for (uint32_t width = 16; width > 0; width /= 2) sum = sum + tn_shfl_xor(sum, width);
+    return sum;
+}
+
+// A row on its way: how long it is, how far its sum is, and the maximum of this lane's |x * gain|.
+struct tn_row_state {
+    uint32_t n_blocks, n_rounds; // blocks of 256; n_rounds makes the sums of a team a multiple of 8
+    uint32_t max;
+    float sum;
+};
+
+TN_FN uint32_t tn_row_block(const tn_row_team &team, uint32_t round) { return round * team.n_warps + team.warp; }
+
+// Loads n rounds, all loads before anything waits for them.
+template <uint32_t n>
+TN_FN void tn_row_load_rounds(const tn_cuda_row_op &op, const float *x, const tn_row_team &team, const tn_row_state &state, uint32_t first,
+                              float (&v)[n][8], tn_u4 (&gains)[n][2])
+{
+    TN_UNROLL for (uint32_t r = 0; r < n; r++)
+    {
+        const uint32_t b = tn_row_block(team, first + r);
+        if (b < state.n_blocks) {
+            tn_row_load(op, x, b, v[r], gains[r]);
+        } else {
+            TN_UNROLL for (uint32_t i = 0; i < 8; i++) v[r][i] = 0.0f;
+            gains[r][0] = gains[r][1] = {0, 0, 0, 0};
+        }
+    }
+}
+
+// First pass over a round: `v` holds x and gets x * gain. Block sums wait in shared memory, 0 beyond the row.
+TN_FN void tn_row_measure(const tn_cuda_row_op &op, const tn_row_team &team, uint32_t round, float (&v)[8], const tn_u4 (&gains)[2],
+                          TN_SHARED_ARG(uint32_t, scratch), tn_row_state &state)
+{
+    if (round >= state.n_rounds) return;
+    if (op.op != TN_CUDA_ROW_QUANT) {
+        const float sum = tn_row_block(team, round) < state.n_blocks ? tn_row_block_sum(v) : 0.0f;
+        const uint32_t at = team.first * TN_ROW_ROUNDS + round % TN_ROW_ROUNDS * team.n_warps + team.warp;
+        if (tn_lane() == 0) scratch[at] = tn_bits(sum);
+    }
+    tn_row_gain(op, v, gains);
+    TN_UNROLL for (uint32_t i = 0; i < 8; i++)
+    {
+        const uint32_t bits = tn_abs_bits(v[i]);
+        state.max = bits > state.max ? bits : state.max;
+    }
+}
+
+// Adds the block sums that wait, ascending: those of n_rounds. Every thread does it for itself, from sums that all lanes read at once.
+TN_FN void tn_row_add_sums(const tn_row_team &team, uint32_t n_rounds, TN_SHARED_ARG(uint32_t, scratch), tn_row_state &state)
+{
+    const uint32_t at = team.first * TN_ROW_ROUNDS, n = n_rounds * team.n_warps;
+    for (uint32_t i = 0; i < n; i += 8) {
+        const tn_u4 a = tn_shared_load16(scratch, at + i), b = tn_shared_load16(scratch, at + i + 4);
+        const uint32_t sums[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
+        TN_UNROLL for (uint32_t j = 0; j < 8; j++) state.sum = state.sum + tn_float(sums[j]);
+    }
+}
+
+// What the row's values are multiplied with, and the scale of the codes (0 for NORM).
+struct tn_row_factor {
+    float factor, scale;
+};
+TN_FN tn_row_factor tn_row_factor_of(const tn_cuda_row_op &op, float sum, uint32_t max)
+{
+    if (op.op == TN_CUDA_ROW_QUANT) {
+        const float a = max > tn_bits(1e-5f) ? tn_float(max) : 1e-5f;
+        return {127.0f * tn_recip(a), a * (float)(1.0 / 127.0)};
+    }
+    const float mean = (sum * op.recip_n) + op.eps;
+    const float r = tn_rsqrt(mean > 0x1p-100f ? mean : 0x1p-100f);
+    if (op.op == TN_CUDA_ROW_NORM) return {r, 0.0f};
+    const float a = tn_float(max), an = a * r;
+    if (an >= 1e-5f) return {127.0f * tn_recip(a), an * (float)(1.0 / 127.0)};
+    return {r * 12700000.0f, (float)(1e-5 / 127.0)};
+}
+
+// Second pass over a round; the sum of this lane's codes.
+template <class Out>
+TN_FN int32_t tn_row_finish(const tn_row_team &team, const tn_row_state &state, uint32_t round, const float (&v)[8], float factor,
+                            uint32_t n_out, const Out &out)
+{
+    const uint32_t b = tn_row_block(team, round), first = b * 256 + tn_lane();
+    int32_t sum = 0;
+    if (b >= state.n_blocks) return 0;
+    TN_UNROLL for (uint32_t i = 0; i < 8; i++)
+    {
+        if (first + 32 * i < n_out) sum += tn_row_put(out, first + 32 * i, v[i] * factor);
+    }
+    return sum;
+}
+
+// A team's row. n_out elements are put, those beyond op.n as 0. `held`: rounds that registers keep. Called by all threads of the block;
+// what was put in shared memory is there for all of them on return.
+template <uint32_t held, class Out>
+TN_FN tn_row_scale tn_row_do(const tn_cuda_row_op &op, const float *x, const tn_row_team &team, uint32_t n_out,
+                             TN_SHARED_ARG(uint32_t, scratch), const Out &out)
+{
+    const uint32_t n_blocks = (n_out + 255) / 256;
+    tn_row_state state = {team.is_idle ? 0 : n_blocks, (n_blocks + 7) / 8 * (TN_ROW_WARPS / team.n_warps), 0, 0.0f};
+    float kept[held][8];
+    {
+        tn_u4 gains[held][2];
+        tn_row_load_rounds(op, x, team, state, 0, kept, gains);
+        TN_UNROLL for (uint32_t r = 0; r < held; r++) tn_row_measure(op, team, r, kept[r], gains[r], scratch, state);
+    }
+    uint32_t n_waiting = held < state.n_rounds ? held : state.n_rounds;
+    for (uint32_t round = held; round < state.n_rounds; round += 2) {
+        if (n_waiting == TN_ROW_ROUNDS) {
+            tn_sync();
+            tn_row_add_sums(team, n_waiting, scratch, state);
+            tn_sync();
+            n_waiting = 0;
+        }
+        float v[2][8];
+        tn_u4 gains[2][2];
+        tn_row_load_rounds(op, x, team, state, round, v, gains);
+        TN_UNROLL for (uint32_t r = 0; r < 2; r++) tn_row_measure(op, team, round + r, v[r], gains[r], scratch, state);
+        n_waiting += round + 1 < state.n_rounds ? 2 : 1;
+    }
+
+    TN_UNROLL for (uint32_t width = 16; width > 0; width /= 2)
+    {
+        const uint32_t other = tn_shfl_xor(state.max, width);
+        state.max = other > state.max ? other : state.max;
+    }
+    if (tn_lane() == 0) scratch[TN_ROW_MAX + tn_warp()] = state.max;
+    tn_sync();
+    if (op.op != TN_CUDA_ROW_QUANT) tn_row_add_sums(team, n_waiting, scratch, state);
+    for (uint32_t w = 0; w < team.n_warps; w++) {
+        const uint32_t other = scratch[TN_ROW_MAX + team.first + w];
+        state.max = other > state.max ? other : state.max;
+    }
+    const tn_row_factor factor = tn_row_factor_of(op, state.sum, state.max);
+
+    int32_t sum = 0;
+    TN_UNROLL for (uint32_t r = 0; r < held; r++) sum += tn_row_finish(team, state, r, kept[r], factor.factor, n_out, out);
+    for (uint32_t round = held; round < state.n_rounds; round += 2) {
+        float v[2][8];
+        tn_u4 gains[2][2];
+        tn_row_load_rounds(op, x, team, state, round, v, gains);
+        TN_UNROLL for (uint32_t r = 0; r < 2; r++)
+        {
+            tn_row_gain(op, v[r], gains[r]);
+            sum += tn_row_finish(team, state, round + r, v[r], factor.factor, n_out, out);
+        }
+    }
+    TN_UNROLL for (uint32_t width = 16; width > 0; width /= 2) sum += tn_shfl_xor(sum, width);
+    if (tn_lane() == 0) scratch[TN_ROW_CODES + tn_warp()] = (uint32_t)sum;
+    tn_sync();
+    sum = 0;
+    for (uint32_t w = 0; w < team.n_warps; w++) sum += (int32_t)scratch[TN_ROW_CODES + team.first + w];
+    return {factor.scale, sum};
+}
+
+#endif
