@@ -143,10 +143,13 @@ struct tn_cuda_matrix {
 // What follows a product in the same kernel.
 enum { TN_CUDA_BEHIND_NOTHING = 0, TN_CUDA_BEHIND_ADD = 1, TN_CUDA_BEHIND_RELU2 = 2, TN_CUDA_BEHIND_SILU = 3 };
 
-// ternary_*: y = W q. See each kernel for its grid.
-//   ternary_one      one token: matrix-vector product; `before` may make the codes from x in the prologue, redundantly in each block
-//   ternary_few      up to 8 tokens; the last block to finish does `row` over the outputs
-//   ternary_many     more: tiles of tokens
+// ternary_*: y = W q.
+//   ternary_one      one token: matrix-vector product; `before` may make the codes from x in the prologue, redundantly in each block. Grid
+//                    x: any number of blocks, which walk over the row tiles of all matrices; more than there are tiles have nothing to do.
+//                    ternary_one for NOTHING and ADD, ternary_one_glu for RELU2 and SILU
+//   ternary_few      up to 8 tokens; the last block to finish does `row` over the outputs. Grid x: as of ternary_one
+//   ternary_many     more: tiles of TN_CUDA_MANY_ROWS x TN_CUDA_MANY_TOKENS. Grid x: blocks of rows, matrix after matrix (GLU: of both at
+//                    once); y: of tokens
 struct tn_cuda_ternary_params {
     TN_PART(tn_cuda_step) step;
     uint32_t n_cols, n_blocks;    // n_blocks: of 128 columns
@@ -162,10 +165,26 @@ struct tn_cuda_ternary_params {
     TN_PART(tn_cuda_row_op) row; // over the output (of the first matrix's y); op NONE: there is none
     TN_PART(tn_cuda_codes) row_codes;
     TN_AT(uint32_t) counter; // of blocks that finished, 0 between launches
+    uint32_t log2_split;     // one and few: warps of a block that share a tile's columns, as a power of two, at most 3
 };
 
-// Dynamic shared memory of ternary_one and ternary_one_glu.
-static inline uint32_t tn_cuda_ternary_one_shared_bytes(uint32_t n_cols) { return n_cols; }
+// Row tiles of a ternary matrix.
+static inline uint32_t tn_cuda_row_tiles(uint32_t n_rows) { return n_rows / TN_CUDA_TILE_ROWS + (n_rows % TN_CUDA_TILE_ROWS != 0); }
+// ternary_one: dynamic shared memory, the codes of a row.
+static inline uint32_t tn_cuda_ternary_one_shared_bytes(uint32_t n_blocks) { return n_blocks * TN_CUDA_TILE_COLS; }
+// The log2_split with the shortest way through n_tiles row tiles (of all matrices; with GLU of gate alone) of n_blocks column blocks for
+// the warps of n_grid blocks; of equal ones the least, which spares sums across warps.
+static inline uint32_t tn_cuda_ternary_log2_split(uint32_t n_tiles, uint32_t n_blocks, uint32_t n_grid)
+{
+    uint32_t best = 0;
+    uint64_t best_steps = UINT64_MAX;
+    for (uint32_t s = 0; s <= 3; s++) {
+        const uint64_t n_teams = (uint64_t)n_grid << (3 - s);
+        const uint64_t steps = ((n_tiles + n_teams - 1) / n_teams) * ((n_blocks + (1u << s) - 1) >> s);
+        if (steps < best_steps) best = s, best_steps = steps;
+    }
+    return best;
+}
 
 // Turning a head and quantising it for the KV cache.
 struct tn_cuda_rope {

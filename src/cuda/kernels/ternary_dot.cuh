@@ -1,0 +1,178 @@
+// Tiles of ternary weights times codes, in the forms that devices have: a lane's 16 bytes of a tile (cuda_pack.h) meet the 32 codes of its
+// columns. A warp's sums stay in registers over many tiles and are put to shared memory at the end, each form in an order of its own.
+#ifndef TN_CUDA_TERNARY_DOT_CUH
+#define TN_CUDA_TERNARY_DOT_CUH
+
+#include "cuda/kernels/row.cuh"
+
+// ---- where the codes come from ----
+
+// One row of them in shared memory, and what it is to be scaled with.
+struct tn_codes_shared {
+    TN_SHARED_ARG(int8_t, codes);
+    tn_row_scale scale;
+};
+// Rows in global memory. They are read through L1, where the warps of a multiprocessor share them.
+struct tn_codes_memory {
+    const tn_cuda_codes &codes;
+    uint32_t n_rows;
+};
+TN_FN tn_row_scale tn_codes_scale(const tn_codes_shared &from, uint32_t) { return from.scale; }
+TN_FN tn_row_scale tn_codes_scale(const tn_codes_memory &from, uint32_t row) { return {from.codes.scales[row], from.codes.sums[row]}; }
+
+// This lane's 32 codes of column block k.
+struct tn_codes32 {
+    uint32_t x[8];
+};
+TN_FN tn_codes32 tn_codes32_of(const tn_u4 &a, const tn_u4 &b) { return {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}}; }
+TN_FN tn_codes32 tn_codes_load(const tn_codes_shared &from, uint32_t k)
+{
+    const uint32_t at = k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
+    return tn_codes32_of(tn_shared_load16(from.codes, at), tn_shared_load16(from.codes, at + 16));
+}
+// Rows that are not there are the last one's: nothing of them is stored.
+TN_FN tn_codes32 tn_codes_load_row(const tn_codes_memory &from, uint32_t row, uint32_t k)
+{
+    const uint32_t there = row < from.n_rows ? row : from.n_rows - 1;
+    const int8_t *at = from.codes.at + (size_t)there * from.codes.stride_bytes + k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
+    return tn_codes32_of(tn_load16(at), tn_load16(at + 16));
+}
+
+// ---- one row of codes, dp4a ----
+
+// Weights are masked in place: bit pair i of a byte is the code times 4^i, and each pair has a sum of its own.
+struct tn_dot_one {
+    enum { TOKENS = 1, SLOTS = 16 };
+    typedef tn_codes32 input;
+    int32_t sums[4];
+};
+TN_FN void tn_dot_zero(tn_dot_one &dot) { dot.sums[0] = dot.sums[1] = dot.sums[2] = dot.sums[3] = 0; }
+TN_FN void tn_dot_load(const tn_codes_shared &from, uint32_t k, tn_codes32 &input) { input = tn_codes_load(from, k); }
+template <uint32_t n>
+TN_FN void tn_dot_add(tn_dot_one (&dots)[n], const tn_u4 (&tiles)[n], const tn_codes_shared &, const tn_codes32 &input)
+{
+    TN_UNROLL for (uint32_t m = 0; m < n; m++)
+    {
+        const uint32_t words[4] = {tiles[m].x, tiles[m].y, tiles[m].z, tiles[m].w};
+        int32_t(&sums)[4] = dots[m].sums;
+        TN_UNROLL for (uint32_t s = 0; s < 4; s++)
+        {
+            sums[0] = tn_dp4a_us(words[s] & 0x03030303u, input.x[2 * s], sums[0]);
+            sums[1] = tn_dp4a_us(words[s] & 0x0c0c0c0cu, input.x[2 * s], sums[1]);
+            sums[2] = tn_dp4a_us(words[s] & 0x30303030u, input.x[2 * s + 1], sums[2]);
+            sums[3] = tn_dp4a_us(words[s] & 0xc0c0c0c0u, input.x[2 * s + 1], sums[3]);
+        }
+    }
+}
+TN_FN uint32_t tn_dot_slot(const tn_dot_one &, uint32_t row, uint32_t) { return row; }
+TN_FN void tn_dot_put(const tn_dot_one &dot, TN_SHARED_ARG(int32_t, to), uint32_t at)
+{
+    int32_t low = dot.sums[0] + (dot.sums[2] >> 4), high = (dot.sums[1] >> 2) + (dot.sums[3] >> 6);
+    TN_UNROLL for (uint32_t width = 1; width < 4; width *= 2)
+    {
+        low += tn_shfl_xor(low, width);
+        high += tn_shfl_xor(high, width);
+    }
+    const uint32_t g = tn_lane() / 4, t = tn_lane() % 4;
+    if (t == 0) to[at + g] = low;
+    if (t == 1) to[at + 8 + g] = high;
+}
+
+// ---- up to 8 rows of codes: sums as mma leaves them ----
+
+// d[0], d[1]: row g of the tile, rows 2t and 2t + 1 of the codes; d[2], d[3]: row g + 8. In shared memory the lanes' four sums lie side by
+// side, 4 words between groups of four lanes, so that neither who writes nor who reads along the rows of a tile meets the same bank.
+struct tn_sums_few {
+    int32_t d[4];
+};
+TN_FN void tn_sums_few_put(const tn_sums_few &sums, TN_SHARED_ARG(int32_t, to), uint32_t at)
+{
+    const uint32_t slot = at + tn_lane() / 4 * 20 + tn_lane() % 4 * 4;
+    const tn_u4 v = {(uint32_t)sums.d[0], (uint32_t)sums.d[1], (uint32_t)sums.d[2], (uint32_t)sums.d[3]};
+    tn_shared_store16(to, slot, v);
+}
+TN_FN uint32_t tn_sums_few_slot(uint32_t row, uint32_t token) { return row % 8 * 20 + token / 2 * 4 + row / 8 * 2 + token % 2; }
+
+// ---- the same by mma: weights are A, the rows of codes are the columns of B ----
+
+struct tn_dot_mma {
+    enum { TOKENS = 8, SLOTS = 160 };
+    typedef tn_codes32 input;
+    tn_sums_few sums;
+};
+TN_FN void tn_dot_zero(tn_dot_mma &dot) { dot.sums = {{0, 0, 0, 0}}; }
+TN_FN void tn_dot_load(const tn_codes_memory &from, uint32_t k, tn_codes32 &input) { input = tn_codes_load_row(from, tn_lane() / 4, k); }
+template <uint32_t n>
+TN_FN void tn_dot_add(tn_dot_mma (&dots)[n], const tn_u4 (&tiles)[n], const tn_codes_memory &, const tn_codes32 &input)
+{
+    TN_UNROLL for (uint32_t m = 0; m < n; m++)
+    {
+        const uint32_t words[4] = {tiles[m].x, tiles[m].y, tiles[m].z, tiles[m].w};
+        TN_UNROLL for (uint32_t s = 0; s < 4; s++)
+        {
+            const uint32_t w = words[s];
+            const uint32_t a[4] = {w & 0x03030303u, (w >> 2) & 0x03030303u, (w >> 4) & 0x03030303u, (w >> 6) & 0x03030303u};
+            const uint32_t b[2] = {input.x[2 * s], input.x[2 * s + 1]};
+            tn_mma_us(dots[m].sums.d, a, b);
+        }
+    }
+}
+TN_FN uint32_t tn_dot_slot(const tn_dot_mma &, uint32_t row, uint32_t token) { return tn_sums_few_slot(row, token); }
+TN_FN void tn_dot_put(const tn_dot_mma &dot, TN_SHARED_ARG(int32_t, to), uint32_t at) { tn_sums_few_put(dot.sums, to, at); }
+
+// ---- the same by dp4a: a lane has its columns' part of all rows of codes ----
+
+struct tn_dot_few {
+    enum { TOKENS = 8, SLOTS = 160 };
+    typedef uint32_t input; // the column block: each row's codes are loaded when their turn comes
+    int32_t sums[8][2];     // of rows g and g + 8
+};
+TN_FN void tn_dot_zero(tn_dot_few &dot) { TN_UNROLL for (uint32_t i = 0; i < 8; i++) dot.sums[i][0] = dot.sums[i][1] = 0; }
+TN_FN void tn_dot_load(const tn_codes_memory &, uint32_t k, uint32_t &input) { input = k; }
+template <uint32_t n> TN_FN void tn_dot_add(tn_dot_few (&dots)[n], const tn_u4 (&tiles)[n], const tn_codes_memory &from, uint32_t k)
+{
+    TN_UNROLL for (uint32_t i = 0; i < 8; i++)
+    {
+        if (i >= from.n_rows) continue;
+        const tn_codes32 codes = tn_codes_load_row(from, i, k);
+        TN_UNROLL for (uint32_t m = 0; m < n; m++)
+        {
+            const uint32_t words[4] = {tiles[m].x, tiles[m].y, tiles[m].z, tiles[m].w};
+            int32_t(&sums)[2] = dots[m].sums[i];
+            TN_UNROLL for (uint32_t s = 0; s < 4; s++)
+            {
+                sums[0] = tn_dp4a_us(words[s] & 0x03030303u, codes.x[2 * s], sums[0]);
+                sums[1] = tn_dp4a_us((words[s] >> 2) & 0x03030303u, codes.x[2 * s], sums[1]);
+                sums[0] = tn_dp4a_us((words[s] >> 4) & 0x03030303u, codes.x[2 * s + 1], sums[0]);
+                sums[1] = tn_dp4a_us((words[s] >> 6) & 0x03030303u, codes.x[2 * s + 1], sums[1]);
+            }
+        }
+    }
+}
+TN_FN uint32_t tn_dot_slot(const tn_dot_few &, uint32_t row, uint32_t token) { return tn_sums_few_slot(row, token); }
+// Four lanes share the columns: of what they have each gives away the half that others keep, twice, and is left with two rows of codes.
+TN_FN void tn_dot_put(const tn_dot_few &dot, TN_SHARED_ARG(int32_t, to), uint32_t at)
+{
+    const bool is_upper = tn_lane() & 2u, is_odd = tn_lane() & 1u;
+    int32_t half[4][2];
+    tn_sums_few sums;
+    TN_UNROLL for (uint32_t i = 0; i < 4; i++)
+    {
+        TN_UNROLL for (uint32_t r = 0; r < 2; r++)
+        {
+            const int32_t gives = is_upper ? dot.sums[i][r] : dot.sums[i + 4][r], keeps = is_upper ? dot.sums[i + 4][r] : dot.sums[i][r];
+            half[i][r] = keeps + tn_shfl_xor(gives, 2);
+        }
+    }
+    TN_UNROLL for (uint32_t i = 0; i < 2; i++)
+    {
+        TN_UNROLL for (uint32_t r = 0; r < 2; r++)
+        {
+            const int32_t gives = is_odd ? half[i][r] : half[i + 2][r], keeps = is_odd ? half[i + 2][r] : half[i][r];
+            sums.d[2 * r + i] = keeps + tn_shfl_xor(gives, 1);
+        }
+    }
+    tn_sums_few_put(sums, to, at);
+}
+
+#endif
