@@ -12,6 +12,7 @@
 
 #define TN_FN static inline
 #define TN_UNROLL
+#define TN_ROLLED
 
 #define TN_KERNEL(name, params, threads)                                                                                                   \
     static void tn_body_##name(const params &p);                                                                                           \

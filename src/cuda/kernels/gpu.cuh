@@ -168,6 +168,7 @@ TN_FN float tn_half(uint16_t h)
 }
 
 #define TN_UNROLL _Pragma("unroll")
+#define TN_ROLLED _Pragma("unroll 1") // rarely long: instructions are fetched too
 
 #else
 #include "cuda_host/gpu_host.hpp" // tests/cuda_host

@@ -152,7 +152,8 @@ TN_FN void tn_row_measure(const tn_cuda_row_op &op, const tn_row_team &team, uin
 TN_FN void tn_row_add_sums(const tn_row_team &team, uint32_t n_rounds, TN_SHARED_ARG(uint32_t, scratch), tn_row_state &state)
 {
     const uint32_t at = team.first * TN_ROW_ROUNDS, n = n_rounds * team.n_warps;
-    for (uint32_t i = 0; i < n; i += 8) {
+    TN_ROLLED for (uint32_t i = 0; i < n; i += 8)
+    {
         const tn_u4 a = tn_shared_load16(scratch, at + i), b = tn_shared_load16(scratch, at + i + 4);
         const uint32_t sums[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
         TN_UNROLL for (uint32_t j = 0; j < 8; j++) state.sum = state.sum + tn_float(sums[j]);
@@ -207,7 +208,8 @@ TN_FN tn_row_scale tn_row_do(const tn_cuda_row_op &op, const float *x, const tn_
         TN_UNROLL for (uint32_t r = 0; r < held; r++) tn_row_measure(op, team, r, kept[r], gains[r], scratch, state);
     }
     uint32_t n_waiting = held < state.n_rounds ? held : state.n_rounds;
-    for (uint32_t round = held; round < state.n_rounds; round += 2) {
+    TN_ROLLED for (uint32_t round = held; round < state.n_rounds; round += 2)
+    {
         if (n_waiting == TN_ROW_ROUNDS) {
             tn_sync();
             tn_row_add_sums(team, n_waiting, scratch, state);
@@ -229,7 +231,8 @@ TN_FN tn_row_scale tn_row_do(const tn_cuda_row_op &op, const float *x, const tn_
     if (tn_lane() == 0) scratch[TN_ROW_MAX + tn_warp()] = state.max;
     tn_sync();
     if (op.op != TN_CUDA_ROW_QUANT) tn_row_add_sums(team, n_waiting, scratch, state);
-    for (uint32_t w = 0; w < team.n_warps; w++) {
+    TN_ROLLED for (uint32_t w = 0; w < team.n_warps; w++)
+    {
         const uint32_t other = scratch[TN_ROW_MAX + team.first + w];
         state.max = other > state.max ? other : state.max;
     }
@@ -237,7 +240,8 @@ TN_FN tn_row_scale tn_row_do(const tn_cuda_row_op &op, const float *x, const tn_
 
     int32_t sum = 0;
     TN_UNROLL for (uint32_t r = 0; r < held; r++) sum += tn_row_finish(team, state, r, kept[r], factor.factor, n_out, out);
-    for (uint32_t round = held; round < state.n_rounds; round += 2) {
+    TN_ROLLED for (uint32_t round = held; round < state.n_rounds; round += 2)
+    {
         float v[2][8];
         tn_u4 gains[2][2];
         tn_row_load_rounds(op, x, team, state, round, v, gains);
@@ -251,7 +255,7 @@ TN_FN tn_row_scale tn_row_do(const tn_cuda_row_op &op, const float *x, const tn_
     if (tn_lane() == 0) scratch[TN_ROW_CODES + tn_warp()] = (uint32_t)sum;
     tn_sync();
     sum = 0;
-    for (uint32_t w = 0; w < team.n_warps; w++) sum += (int32_t)scratch[TN_ROW_CODES + team.first + w];
+    TN_ROLLED for (uint32_t w = 0; w < team.n_warps; w++) sum += (int32_t)scratch[TN_ROW_CODES + team.first + w];
     return {factor.scale, sum};
 }
 

@@ -31,11 +31,10 @@ TN_FN tn_codes32 tn_codes_load(const tn_codes_shared &from, uint32_t k)
     return tn_codes32_of(tn_shared_load16(from.codes, at), tn_shared_load16(from.codes, at + 16));
 }
 // Rows that are not there are the last one's: nothing of them is stored.
-TN_FN tn_codes32 tn_codes_load_row(const tn_codes_memory &from, uint32_t row, uint32_t k)
+TN_FN const int8_t *tn_codes_row(const tn_codes_memory &from, uint32_t row, uint32_t k)
 {
     const uint32_t there = row < from.n_rows ? row : from.n_rows - 1;
-    const int8_t *at = from.codes.at + (size_t)there * from.codes.stride_bytes + k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
-    return tn_codes32_of(tn_load16(at), tn_load16(at + 16));
+    return from.codes.at + (size_t)there * from.codes.stride_bytes + k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
 }
 
 // ---- one row of codes, dp4a ----
@@ -101,7 +100,11 @@ struct tn_dot_mma {
     tn_sums_few sums;
 };
 TN_FN void tn_dot_zero(tn_dot_mma &dot) { dot.sums = {{0, 0, 0, 0}}; }
-TN_FN void tn_dot_load(const tn_codes_memory &from, uint32_t k, tn_codes32 &input) { input = tn_codes_load_row(from, tn_lane() / 4, k); }
+TN_FN void tn_dot_load(const tn_codes_memory &from, uint32_t k, tn_codes32 &input)
+{
+    const int8_t *at = tn_codes_row(from, tn_lane() / 4, k);
+    input = tn_codes32_of(tn_load16(at), tn_load16(at + 16));
+}
 template <uint32_t n>
 TN_FN void tn_dot_add(tn_dot_mma (&dots)[n], const tn_u4 (&tiles)[n], const tn_codes_memory &, const tn_codes32 &input)
 {
@@ -129,22 +132,26 @@ struct tn_dot_few {
 };
 TN_FN void tn_dot_zero(tn_dot_few &dot) { TN_UNROLL for (uint32_t i = 0; i < 8; i++) dot.sums[i][0] = dot.sums[i][1] = 0; }
 TN_FN void tn_dot_load(const tn_codes_memory &, uint32_t k, uint32_t &input) { input = k; }
+// Half of a tile's words at a time, so that few unpacked ones wait for the next row of codes.
 template <uint32_t n> TN_FN void tn_dot_add(tn_dot_few (&dots)[n], const tn_u4 (&tiles)[n], const tn_codes_memory &from, uint32_t k)
 {
-    TN_UNROLL for (uint32_t i = 0; i < 8; i++)
+    TN_UNROLL for (uint32_t half = 0; half < 2; half++)
     {
-        if (i >= from.n_rows) continue;
-        const tn_codes32 codes = tn_codes_load_row(from, i, k);
+        uint32_t codes[n][8];
         TN_UNROLL for (uint32_t m = 0; m < n; m++)
         {
-            const uint32_t words[4] = {tiles[m].x, tiles[m].y, tiles[m].z, tiles[m].w};
-            int32_t(&sums)[2] = dots[m].sums[i];
-            TN_UNROLL for (uint32_t s = 0; s < 4; s++)
+            const uint32_t words[2] = {half == 0 ? tiles[m].x : tiles[m].z, half == 0 ? tiles[m].y : tiles[m].w};
+            TN_UNROLL for (uint32_t i = 0; i < 8; i++) codes[m][i] = (words[i / 4] >> (2 * (i % 4))) & 0x03030303u;
+        }
+        TN_UNROLL for (uint32_t token = 0; token < 8; token++)
+        {
+            if (token >= from.n_rows) continue;
+            const tn_u4 v = tn_load16(tn_codes_row(from, token, k) + 16 * half);
+            const uint32_t x[4] = {v.x, v.y, v.z, v.w};
+            TN_UNROLL for (uint32_t m = 0; m < n; m++)
             {
-                sums[0] = tn_dp4a_us(words[s] & 0x03030303u, codes.x[2 * s], sums[0]);
-                sums[1] = tn_dp4a_us((words[s] >> 2) & 0x03030303u, codes.x[2 * s], sums[1]);
-                sums[0] = tn_dp4a_us((words[s] >> 4) & 0x03030303u, codes.x[2 * s + 1], sums[0]);
-                sums[1] = tn_dp4a_us((words[s] >> 6) & 0x03030303u, codes.x[2 * s + 1], sums[1]);
+                int32_t(&sums)[2] = dots[m].sums[token];
+                TN_UNROLL for (uint32_t i = 0; i < 8; i++) sums[i % 2] = tn_dp4a_us(codes[m][i], x[i / 4 * 2 + i % 4 / 2], sums[i % 2]);
             }
         }
     }

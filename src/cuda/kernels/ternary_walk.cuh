@@ -63,15 +63,36 @@ template <uint32_t n_parts> struct tn_ahead {
     tn_row_tile<n_parts> tile;
     tn_u4 w[TN_TILES_AHEAD][n_parts];
 };
-template <uint32_t n_parts> TN_FN void tn_ahead_load(const tn_row_tile<n_parts> &tile, uint32_t k, tn_u4 (&w)[n_parts])
+// Tiles k, k + n_splits, .. of a row tile.
+template <uint32_t n_parts>
+TN_FN void tn_ahead_load(const tn_walk &walk, const tn_row_tile<n_parts> &tile, uint32_t k, uint32_t i, tn_u4 (&w)[n_parts])
 {
-    if (k >= tile.n_blocks) return;
-    TN_UNROLL for (uint32_t part = 0; part < n_parts; part++) w[part] = tn_load16_once(tile.at[part] + (size_t)k * TN_TILE_BYTES);
+    if (k + i * walk.n_splits >= tile.n_blocks) return;
+    TN_UNROLL for (uint32_t part = 0; part < n_parts; part++) w[part] =
+        tn_load16_once(tile.at[part] + ((size_t)k + i * walk.n_splits) * TN_TILE_BYTES);
 }
 template <uint32_t n_parts> TN_FN void tn_walk_begin(const tn_cuda_ternary_params &p, const tn_walk &walk, tn_ahead<n_parts> &ahead)
 {
     ahead.tile = tn_row_tile_of<n_parts>(p, walk, tn_block_x() * walk.n_teams + walk.team);
-    TN_UNROLL for (uint32_t i = 0; i < TN_TILES_AHEAD; i++) tn_ahead_load(ahead.tile, walk.split + i * walk.n_splits, ahead.w[i]);
+    TN_UNROLL for (uint32_t i = 0; i < TN_TILES_AHEAD; i++) tn_ahead_load(walk, ahead.tile, walk.split, i, ahead.w[i]);
+}
+
+// The tiles that are in registers, of which is_full says that all are there; in their places come those from `k_next` of row tile `from`.
+template <bool is_full, class Dot, uint32_t n_parts, class Codes>
+TN_FN void tn_walk_step(const tn_walk &walk, uint32_t n_blocks, uint32_t k, const tn_row_tile<n_parts> &from, uint32_t k_next,
+                        const Codes &codes, tn_u4 (&w)[TN_TILES_AHEAD][n_parts], Dot (&dots)[n_parts])
+{
+    typename Dot::input inputs[TN_TILES_AHEAD];
+    TN_UNROLL for (uint32_t i = 0; i < TN_TILES_AHEAD; i++)
+    {
+        const uint32_t at = k + i * walk.n_splits;
+        tn_dot_load(codes, is_full || at < n_blocks ? at : k, inputs[i]);
+    }
+    TN_UNROLL for (uint32_t i = 0; i < TN_TILES_AHEAD; i++)
+    {
+        if (is_full || k + i * walk.n_splits < n_blocks) tn_dot_add(dots, w[i], codes, inputs[i]);
+        tn_ahead_load(walk, from, k_next, i, w[i]);
+    }
 }
 
 // This warp's part of a row tile; leaves the first tiles of `next` under way.
@@ -80,24 +101,9 @@ TN_FN void tn_walk_multiply(const tn_walk &walk, const tn_row_tile<n_parts> &til
                             tn_u4 (&w)[TN_TILES_AHEAD][n_parts], Dot (&dots)[n_parts])
 {
     const uint32_t n_step = walk.n_splits * TN_TILES_AHEAD;
-    for (uint32_t k = walk.split; k < tile.n_blocks; k += n_step) {
-        const bool is_last = k + n_step >= tile.n_blocks;
-        typename Dot::input inputs[TN_TILES_AHEAD];
-        TN_UNROLL for (uint32_t i = 0; i < TN_TILES_AHEAD; i++)
-        {
-            const uint32_t at = k + i * walk.n_splits;
-            tn_dot_load(codes, at < tile.n_blocks ? at : k, inputs[i]);
-        }
-        TN_UNROLL for (uint32_t i = 0; i < TN_TILES_AHEAD; i++)
-        {
-            const uint32_t at = k + i * walk.n_splits;
-            if (at < tile.n_blocks) tn_dot_add(dots, w[i], codes, inputs[i]);
-            if (is_last)
-                tn_ahead_load(next, walk.split + i * walk.n_splits, w[i]);
-            else
-                tn_ahead_load(tile, at + n_step, w[i]);
-        }
-    }
+    uint32_t k = walk.split;
+    TN_ROLLED for (; k + n_step < tile.n_blocks; k += n_step) tn_walk_step<true>(walk, tile.n_blocks, k, tile, k + n_step, codes, w, dots);
+    if (k < tile.n_blocks) tn_walk_step<false>(walk, tile.n_blocks, k, next, walk.split, codes, w, dots);
 }
 
 // This thread's outputs of a row tile: one row of it, and so many tokens.

@@ -1,0 +1,62 @@
+// Ternary matrices times up to 8 rows of codes, in whatever form the product has; the last block to finish makes codes of the outputs,
+// where the next kernel wants some.
+#ifndef TN_CUDA_TERNARY_FEW_CUH
+#define TN_CUDA_TERNARY_FEW_CUH
+
+#include "cuda/kernels/ternary_walk.cuh"
+
+// Whether this block is the last of the launch to come here; if so, what the others stored is there for it. The counter is 0 again.
+TN_FN bool tn_is_last_block(uint32_t *counter, TN_SHARED_ARG(uint32_t, flag))
+{
+    tn_fence();
+    tn_sync();
+    if (tn_thread() == 0) {
+        const bool is_last = tn_atomic_add(counter, 1) == tn_grid_x() - 1;
+        if (is_last) *counter = 0;
+        flag[0] = is_last;
+    }
+    tn_sync();
+    tn_fence();
+    return flag[0] != 0;
+}
+
+// NORM_QUANT or QUANT of all output rows at once, by teams of warps.
+TN_FN void tn_few_quantise(const tn_cuda_ternary_params &p, uint32_t n_rows, TN_SHARED_ARG(uint32_t, scratch))
+{
+    uint32_t row;
+    const tn_row_team team = tn_row_team_of(n_rows, &row);
+    const float *x = tn_y_row(p.step, p.matrices[0].y, team.is_idle ? 0 : row);
+    const tn_row_to_memory to = {p.row_codes.at + (size_t)row * p.row_codes.stride_bytes};
+    const tn_row_scale codes = tn_row_do<4>(p.row, x, team, p.row_codes.stride_bytes, scratch, to);
+    if (!team.is_idle && team.warp == 0 && tn_lane() == 0) {
+        p.row_codes.scales[row] = codes.scale;
+        p.row_codes.sums[row] = codes.sum;
+    }
+}
+
+template <class Dot, uint32_t n_parts>
+TN_FN void tn_few_multiply(const tn_cuda_ternary_params &p, const tn_codes_memory &codes, TN_SHARED_ARG(int32_t, sums))
+{
+    const tn_walk walk = tn_walk_of<n_parts>(p);
+    tn_ahead<n_parts> ahead;
+    tn_walk_begin(p, walk, ahead);
+    tn_walk_all<Dot>(p, walk, ahead, codes, codes.n_rows, sums);
+}
+
+template <class Dot> struct tn_few_shared {
+    enum { SUMS = tn_walk_sums<Dot, 2>::N, SCRATCH = TN_ROW_SCRATCH + 1 };
+};
+template <class Dot>
+TN_FN void tn_ternary_few(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int32_t, sums), TN_SHARED_ARG(uint32_t, scratch))
+{
+    const tn_codes_memory codes = {p.codes, tn_n_rows(p.step, p.poison.is_logits)};
+    if (codes.n_rows == 0) return;
+    if (p.behind >= TN_CUDA_BEHIND_RELU2)
+        tn_few_multiply<Dot, 2>(p, codes, sums);
+    else
+        tn_few_multiply<Dot, 1>(p, codes, sums);
+    if (p.row.op == TN_CUDA_ROW_NONE || !tn_is_last_block(p.counter, scratch + TN_ROW_SCRATCH)) return;
+    tn_few_quantise(p, codes.n_rows, scratch);
+}
+
+#endif

@@ -1,0 +1,9 @@
+// Ternary matrices times up to 8 rows of codes on the tensor cores.
+#include "cuda/kernels/ternary_few.cuh"
+
+TN_KERNEL_BLOCKS(ternary_few_mma, tn_cuda_ternary_params, 256, 2)
+{
+    TN_SHARED(int32_t, sums, tn_few_shared<tn_dot_mma>::SUMS);
+    TN_SHARED(uint32_t, scratch, tn_few_shared<tn_dot_mma>::SCRATCH);
+    tn_ternary_few<tn_dot_mma>(p, sums, scratch);
+}
