@@ -29,6 +29,7 @@ enum {
     TN_CUDA_MANY_ROWS = 128,       // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
     TN_CUDA_MANY_TOKENS = 64,      // of the same
     TN_CUDA_ATTENTION_TOKENS = 16, // of a block of attention_tile
+    TN_CUDA_ROPE_HEADS = 4,        // of a block of rope_append
     TN_CUDA_DENSE_FLOAT_ROWS = 8,  // of a block of dense_f32, _f16, _bf16; of the quantised ones a row a thread
     TN_CUDA_DENSE_GRID_Y = 8,      // blocks of dense_* over tokens at most: they walk on with that stride
     TN_CUDA_DENSE_TOKENS = 8,      // of a block of dense_*
@@ -192,9 +193,9 @@ struct tn_cuda_rope {
     TN_AT(const float) table;       // [n_ctx][head_dim]; 0: nothing is turned
     uint32_t n_q, n_kv;             // heads
     TN_PART(tn_cuda_rows) q, k, v;  // inputs
-    uint32_t q_node, k_node;
-    uint32_t a_qk;    // A of q and k
-    float recip_a_qk; // RN(1/A)
+    uint32_t q_node, k_node;        // k_node 0: keys are appended as they are
+    uint32_t a_qk;                  // A of q and k
+    float recip_a_qk;               // RN(1/A)
 };
 
 // One layer's KV cache; page p begins at page_bytes * p. In a page, for each KV head: keys [128][head_dim] int16, values as pairs of
@@ -205,7 +206,8 @@ struct tn_cuda_kv {
     uint32_t n_pages;
 };
 
-// rope_append: RoPE of q to qy, RoPE of k and append of k and v. Grid x: heads of q, of k, of v, as far as there are any; y: rows.
+// rope_append: RoPE of q to qy, RoPE of k and append of k and v. Grid x: groups of TN_CUDA_ROPE_HEADS of the heads of q, of k, of v, as far
+// as there are any; y: rows.
 struct tn_cuda_rope_params {
     TN_PART(tn_cuda_step) step;
     TN_PART(tn_cuda_rope) rope;
