@@ -30,6 +30,21 @@ tn_status tn_desc_check(const tn_device *device, const tn_program_desc *desc)
     return desc->n_layers != 0 && desc->kv ? check_kv(device, desc) : TN_OK;
 }
 
+tn_status tn_desc_step_checker(const tn_program_desc *desc, tn_step_checker *out_checker)
+{
+    TN_TRY(tn_step_checker_init(out_checker, &desc->limits));
+    const uint64_t positions = (uint64_t)desc->limits.n_seq_pages * TN_KV_PAGE_POSITIONS;
+    out_checker->n_vocab = desc->graph->n_vocab;
+    if (desc->n_layers != 0 && positions < UINT32_MAX) out_checker->n_positions = (uint32_t)positions;
+    for (uint32_t i = 0; i < desc->n_nodes; i++) {
+        const tn_op op = desc->graph->nodes[desc->first_node + i].op;
+        if (op == TN_OP_EMBED) out_checker->reads_tokens = true;
+        if (op == TN_OP_KV_APPEND || op == TN_OP_ATTENTION) out_checker->reads_kv = true;
+        if (op == TN_OP_ROPE && desc->graph->n_ctx < out_checker->n_positions) out_checker->n_positions = desc->graph->n_ctx;
+    }
+    return TN_OK;
+}
+
 tn_status tn_buffer_check(const tn_device *device, const tn_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes, const char *what)
 {
     if (!buffer) return tn_fail(TN_INVALID_ARGUMENT, "%s: the buffer is missing", what);

@@ -3,12 +3,15 @@
 #define TN_BACKEND_DESC_CHECK_H
 
 #include "backend/backend.h"
+#include "backend/step_check.h"
 
 // Fails with INVALID_ARGUMENT, "program description: <what>".
 tn_status tn_bad_desc(const char *what);
 // Nodes, values, limits and taps that the graph has, and a KV cache of the size that its layers need. What single nodes read is the
 // compiler's to check.  Errors: INVALID_ARGUMENT, with what is wrong.
 tn_status tn_desc_check(const tn_device *device, const tn_program_desc *desc);
+// The checker of the program's steps; what it made, failed or not, is given to tn_step_checker_deinit.  Errors: OUT_OF_MEMORY.
+tn_status tn_desc_step_checker(const tn_program_desc *desc, tn_step_checker *out_checker);
 // OK where `buffer` is of `device` and holds [offset, offset + n_bytes).  Errors: INVALID_ARGUMENT; `what` begins the message.
 tn_status tn_buffer_check(const tn_device *device, const tn_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes, const char *what);
 

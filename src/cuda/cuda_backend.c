@@ -3,12 +3,38 @@
 #include "cuda/cuda_memory.h"
 #include "cuda/cuda_pack.h"
 #include "cuda/cuda_program.h"
+#include "selftest/selftest.h"
+
+#include <stdio.h>
+
+// A driver whose compiler bends a rule of the exact mode, or a card that computes wrongly, is refused here instead of giving other answers
+// later. It takes a fraction of a second, and so it is done whenever a device is opened.
+static tn_status selftest(tn_cuda_device *device, const tn_progress *progress)
+{
+    char form[16], driver[32];
+    bool differs;
+    snprintf(form, sizeof form, "sm_%u", (unsigned)device->traits.capability);
+    snprintf(driver, sizeof driver, "CUDA %d.%d", device->driver->version / 1000, device->driver->version % 1000 / 10);
+    const tn_selftest_params params = {.name = device->name, .form = form, .driver = driver, .progress = progress};
+    const tn_selftest_params one = {.name = device->name, .form = form, .driver = driver, .progress = progress, .steps_of_one = true};
+    tn_status status = tn_selftest_run(&device->base, &params, &differs);
+    if (status == TN_OK) status = tn_selftest_run(&device->base, &one, &differs);
+    return status == TN_OK || differs ? status : tn_fail_prefix("%s: self-test: ", device->name);
+}
 
 static tn_status device_open(const tn_backend_host *host, uint32_t index, tn_device **out_device)
 {
-    TN_TRY(tn_cuda_device_open(host, index, out_device));
-    (*out_device)->backend = &tn_cuda_backend_table;
-    return TN_OK;
+    tn_device *device;
+    *out_device = NULL;
+    TN_TRY(tn_cuda_device_open(host, index, &device));
+    device->backend = &tn_cuda_backend_table;
+    const tn_cuda_hooks *hooks = tn_cuda_device_of(device)->driver->hooks;
+    const tn_status status = hooks && hooks->skips_selftest ? TN_OK : selftest(tn_cuda_device_of(device), host->progress);
+    if (status == TN_OK)
+        *out_device = device;
+    else
+        tn_cuda_device_close(device);
+    return status;
 }
 
 static tn_status device_kernels(tn_device *base, void (*line)(void *user, const char *kernel, bool chosen), void *user)

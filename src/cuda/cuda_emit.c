@@ -136,31 +136,34 @@ static tn_status fill_matrices(tn_cuda_compiler *c, const tn_group *group, struc
     return TN_OK;
 }
 
-static uint32_t row_tiles(const struct tn_cuda_ternary_params *p, uint32_t rows_of_tile, bool is_glu)
+// Parts of so many rows in all matrices; with GLU, which takes up's beside gate's, in gate.
+static uint32_t n_row_parts(const struct tn_cuda_ternary_params *p, uint32_t n_rows, bool is_glu)
 {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < (is_glu ? 1 : p->n_matrices); i++) n += ceil_div(p->matrices[i].n_rows, rows_of_tile);
+    for (uint32_t i = 0; i < (is_glu ? 1 : p->n_matrices); i++) n += ceil_div(p->matrices[i].n_rows, n_rows);
     return n;
 }
 
 // Kernel and grid, by how many rows the input has at most.
-static void choose_ternary(const tn_cuda_compiler *c, const struct tn_cuda_ternary_params *p, uint32_t n_rows, tn_cuda_launch *l)
+static void choose_ternary(const tn_cuda_compiler *c, struct tn_cuda_ternary_params *p, uint32_t n_rows, tn_cuda_launch *l)
 {
     const bool is_glu = p->behind == TN_CUDA_BEHIND_RELU2 || p->behind == TN_CUDA_BEHIND_SILU, has_mma = c->device->traits.has_mma;
     l->grid[1] = l->grid[2] = 1;
     if (n_rows > TN_CUDA_FEW_TOKENS) {
         l->kernel = has_mma ? TN_CUDA_ternary_many_mma : TN_CUDA_ternary_many_dp4a;
-        l->grid[0] = row_tiles(p, is_glu ? TN_CUDA_MANY_ROWS / 2 : TN_CUDA_MANY_ROWS, is_glu);
+        l->grid[0] = n_row_parts(p, is_glu ? TN_CUDA_MANY_ROWS / 2 : TN_CUDA_MANY_ROWS, is_glu);
         l->grid[1] = ceil_div(n_rows, TN_CUDA_MANY_TOKENS);
         return;
     }
-    l->grid[0] = walking_blocks(c, row_tiles(p, TN_CUDA_TILE_ROWS, is_glu));
+    const uint32_t n_tiles = n_row_parts(p, TN_CUDA_TILE_ROWS, is_glu);
+    l->grid[0] = walking_blocks(c, n_tiles);
+    p->log2_split = tn_cuda_ternary_log2_split(n_tiles, p->n_blocks, l->grid[0]);
     if (n_rows > 1) {
         l->kernel = has_mma ? TN_CUDA_ternary_few_mma : TN_CUDA_ternary_few_dp4a;
         return;
     }
     l->kernel = is_glu ? TN_CUDA_ternary_one_glu : TN_CUDA_ternary_one;
-    l->shared_bytes = tn_cuda_ternary_one_shared_bytes(p->n_cols);
+    l->shared_bytes = tn_cuda_ternary_one_shared_bytes(p->n_blocks);
 }
 
 static tn_status emit_ternary(tn_cuda_compiler *c, const tn_group *group)
@@ -310,7 +313,8 @@ static tn_status emit_rope(tn_cuda_compiler *c, const tn_group *group)
     TN_TRY(rope_of(c, group->nodes, &p.rope));
     if (q) p.qy = c->values[q->out].rows;
     if (append) p.kv = kv_of(c, append->layer);
-    const tn_cuda_launch l = launch_of(TN_CUDA_rope_append, p.rope.n_q + 2 * p.rope.n_kv, rows_max_of(c, input), 1, first);
+    const tn_cuda_launch l =
+        launch_of(TN_CUDA_rope_append, ceil_div(p.rope.n_q + 2 * p.rope.n_kv, TN_CUDA_ROPE_HEADS), rows_max_of(c, input), 1, first);
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 

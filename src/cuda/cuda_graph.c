@@ -24,6 +24,7 @@ static tn_status add_nodes(tn_cuda_device *device, const tn_cuda_list *list, CUg
     for (uint32_t i = 0; i < list->n_launches; i++) {
         const tn_cuda_launch *launch = &list->launches[i];
         void *params;
+        TN_TRY(tn_cuda_allow_shared(device, launch->kernel, launch->shared_bytes));
         const CUDA_KERNEL_NODE_PARAMS node_params = node_params_of(device, launch, &params);
         CUgraphNode node;
         TN_TRY(TN_CUDA_CHECK(device->cu, device->cu->cuGraphAddKernelNode(&node, graph, &last, i > 0, &node_params),

@@ -1,6 +1,7 @@
 // Memory of the device and pinned memory of the host; the backend table's buffers.
 #include "cuda/cuda_memory.h"
 
+#include "backend/desc_check.h"
 #include "base/alloc.h"
 #include "base/checked.h"
 
@@ -86,16 +87,6 @@ void tn_cuda_free_host(tn_cuda_device *device, void *host)
 
 // ---- buffers ----
 
-tn_status tn_cuda_buffer_check(const tn_device *device, const tn_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes, const char *what)
-{
-    if (!buffer) return tn_fail(TN_INVALID_ARGUMENT, "%s: the buffer is missing", what);
-    if (buffer->device != device) return tn_fail(TN_INVALID_ARGUMENT, "%s: the buffer is of another device", what);
-    if (offset_bytes > buffer->size_bytes || n_bytes > buffer->size_bytes - offset_bytes)
-        return tn_fail(TN_INVALID_ARGUMENT, "%s: bytes %" PRIu64 " to %" PRIu64 " + %" PRIu64 " are not inside a buffer of %" PRIu64, what,
-                       offset_bytes, offset_bytes, n_bytes, buffer->size_bytes);
-    return TN_OK;
-}
-
 tn_status tn_cuda_buffer_create(tn_device *base, uint64_t size_bytes, tn_buffer **out_buffer)
 {
     tn_cuda_device *device = tn_cuda_device_of(base);
@@ -128,7 +119,7 @@ void tn_cuda_buffer_destroy(tn_buffer *base)
 
 tn_status tn_cuda_buffer_write(tn_buffer *base, uint64_t offset_bytes, const void *src, uint64_t n_bytes)
 {
-    TN_TRY(tn_cuda_buffer_check(base->device, base, offset_bytes, n_bytes, "write to a buffer"));
+    TN_TRY(tn_buffer_check(base->device, base, offset_bytes, n_bytes, "write to a buffer"));
     tn_cuda_buffer *buffer = tn_cuda_buffer_of(base);
     if (buffer->is_read_only) return tn_fail(TN_INVALID_ARGUMENT, "write to a buffer: its memory is read-only");
     TN_TRY(tn_cuda_enter(buffer->device));
@@ -137,7 +128,7 @@ tn_status tn_cuda_buffer_write(tn_buffer *base, uint64_t offset_bytes, const voi
 
 tn_status tn_cuda_buffer_read(tn_buffer *base, uint64_t offset_bytes, void *dst, uint64_t n_bytes)
 {
-    TN_TRY(tn_cuda_buffer_check(base->device, base, offset_bytes, n_bytes, "read from a buffer"));
+    TN_TRY(tn_buffer_check(base->device, base, offset_bytes, n_bytes, "read from a buffer"));
     tn_cuda_buffer *buffer = tn_cuda_buffer_of(base);
     TN_TRY(tn_cuda_enter(buffer->device));
     return tn_cuda_leave(buffer->device, tn_cuda_download(buffer->device, dst, buffer->at + offset_bytes, n_bytes));

@@ -20,8 +20,6 @@ tn_status tn_cuda_buffer_write(tn_buffer *buffer, uint64_t offset_bytes, const v
 tn_status tn_cuda_buffer_read(tn_buffer *buffer, uint64_t offset_bytes, void *dst, uint64_t n_bytes);
 // A copy of the bytes (the caller's stay as they are).
 tn_status tn_cuda_buffer_map(tn_device *device, const void *bytes, uint64_t size_bytes, tn_buffer **out_buffer);
-// INVALID_ARGUMENT where the bytes do not lie in a buffer of the device.
-tn_status tn_cuda_buffer_check(const tn_device *device, const tn_buffer *buffer, uint64_t offset_bytes, uint64_t n_bytes, const char *what);
 
 // Inside the backend, between tn_cuda_enter and tn_cuda_leave.
 // Zeroed device memory.  Errors: OUT_OF_MEMORY (with what was asked for and what is free).

@@ -213,6 +213,7 @@ void tn_cuda_program_destroy(tn_program *base)
     if (!base) return;
     tn_cuda_program *program = program_of(base);
     tn_cuda_device *device = program->device;
+    const bool has_context = tn_cuda_context_push(device) == TN_OK;
     if (program->is_in_flight) {
         (void)device->cu->cuEventSynchronize(program->done); // a device that is lost runs nothing any more
         leave_flight(program);
@@ -222,6 +223,7 @@ void tn_cuda_program_destroy(tn_program *base)
     if (program->done) device->cu->cuEventDestroy(program->done);
     tn_cuda_free(device, program->places.step);
     tn_cuda_free_host(device, program->host);
+    if (has_context) (void)tn_cuda_context_pop(device);
     tn_step_checker_deinit(&program->checker);
     tn_free(program);
 }

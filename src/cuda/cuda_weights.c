@@ -43,8 +43,10 @@ static tn_status pack_groups(void *ctx, uint32_t first, uint32_t n, void *scratc
 static tn_status upload(void *ctx, uint64_t at, const void *bytes, uint64_t n_bytes)
 {
     const pack_job *job = ctx;
-    TN_TRY(tn_cuda_enter(job->device));
-    return tn_cuda_leave(job->device, tn_cuda_upload(job->device, job->at + at, bytes, n_bytes));
+    TN_TRY(tn_cuda_context_push(job->device));
+    const tn_status status = tn_cuda_upload(job->device, job->at + at, bytes, n_bytes);
+    const tn_status popped = tn_cuda_context_pop(job->device);
+    return status != TN_OK ? status : popped;
 }
 
 tn_status tn_cuda_weight_pack(tn_device *base, const tn_weight_source *source, tn_buffer *buffer, uint64_t offset_bytes)

@@ -55,21 +55,6 @@ static tn_vk_program *program_of(tn_program *program) { return (tn_vk_program *)
 
 // ---- creation ----
 
-static tn_status fill_checker(tn_vk_program *program, const tn_program_desc *desc)
-{
-    TN_TRY(tn_step_checker_init(&program->checker, &desc->limits));
-    const uint64_t positions = (uint64_t)desc->limits.n_seq_pages * TN_KV_PAGE_POSITIONS;
-    program->checker.n_vocab = desc->graph->n_vocab;
-    if (desc->n_layers != 0 && positions < UINT32_MAX) program->checker.n_positions = (uint32_t)positions;
-    for (uint32_t i = 0; i < desc->n_nodes; i++) {
-        const tn_op op = desc->graph->nodes[desc->first_node + i].op;
-        if (op == TN_OP_EMBED) program->checker.reads_tokens = true;
-        if (op == TN_OP_KV_APPEND || op == TN_OP_ATTENTION) program->checker.reads_kv = true;
-        if (op == TN_OP_ROPE && desc->graph->n_ctx < program->checker.n_positions) program->checker.n_positions = desc->graph->n_ctx;
-    }
-    return TN_OK;
-}
-
 static void fill_borders(tn_vk_program *program, const tn_program_desc *desc)
 {
     const tn_value *values = desc->graph->values;
@@ -294,7 +279,7 @@ tn_status tn_vk_program_create(tn_device *device, const tn_program_desc *desc, t
     program->device = tn_vk_device_of(device);
     program->stats = desc->stats;
     TN_TRY_GOTO(tn_step_layout_of(&desc->limits, &program->step_layout));
-    TN_TRY_GOTO(fill_checker(program, desc));
+    TN_TRY_GOTO(tn_desc_step_checker(desc, &program->checker));
     fill_borders(program, desc);
     TN_TRY_GOTO(compile_lists(program, desc));
     TN_TRY_GOTO(fill_used(program, desc));
