@@ -184,6 +184,8 @@ static uint32_t row_behind(const fuser *f, const tn_group *group)
     if (group->kind != TN_GROUP_TERNARY) return TN_NONE;
     const uint32_t out = out_of(f->graph, group);
     if (out == TN_NONE || out == f->params->desc->out_value) return TN_NONE;
+    // Of a matrix that is bound in slices each has a last workgroup of its own. (Gate and up were looked at.)
+    if (group->nodes[1] == TN_NONE && !can_bind(f, group->nodes, 1)) return TN_NONE;
     for (uint32_t i = f->producer[out] + 1; i < f->end && i <= f->producer[out] + LOOK_AHEAD; i++) {
         const tn_node *n = &f->nodes[i];
         if ((n->op == TN_OP_NORM_QUANT || n->op == TN_OP_QUANT) && n->in[0] == out && !is_done(f, i)) return i;

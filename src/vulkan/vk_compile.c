@@ -34,6 +34,17 @@ static bool value_words(tn_vk_compiler *c, const tn_value *value, tn_vk_value *v
     return true;
 }
 
+tn_status tn_vk_rows_bytes(const tn_vk_compiler *c, uint32_t value, uint64_t *out_bytes)
+{
+    const tn_value *shape = &c->graph->values[value];
+    const uint32_t n_rows = tn_vk_rows_max(c->list, shape->rows);
+    *out_bytes = (uint64_t)n_rows * shape->width * 4;
+    if (*out_bytes <= c->device->limits.range_bytes) return TN_OK;
+    return tn_fail(TN_UNSUPPORTED,
+                   "%s: %u rows of %u values are more than the device binds at once (%" PRIu64 " MiB): use a smaller batch (-ub)",
+                   c->device->name, (unsigned)n_rows, (unsigned)shape->width, c->device->limits.range_bytes >> 20);
+}
+
 static tn_status give_span(tn_vk_compiler *c, uint32_t index, uint32_t time)
 {
     tn_vk_value *v = &c->values[index];
@@ -169,7 +180,8 @@ static tn_status emit_copy(tn_vk_compiler *c, uint32_t value, bool is_in, tn_vk_
     const tn_vk_value *v = &c->values[value];
     struct tn_vk_copy_params p = {.n = shape->width, .in_at = v->at, .in_stride = v->stride, .y_stride = shape->width};
     if (is_in) p = (struct tn_vk_copy_params){.n = shape->width, .in_stride = shape->width, .y_at = v->at, .y_stride = v->stride};
-    const uint64_t n_bytes = (uint64_t)tn_vk_rows_max(c->list, shape->rows) * shape->width * 4;
+    uint64_t n_bytes;
+    TN_TRY(tn_vk_rows_bytes(c, value, &n_bytes));
     tn_vk_dispatch d = {.shader = "copy_rows", .constants = {tn_vk_invocations(c)}, .n_constants = 1, .nodes = {TN_NONE, TN_NONE, TN_NONE}};
     d.grid.axes[0] = tn_vk_fixed((shape->width + d.constants[0] - 1) / d.constants[0]);
     d.grid.axes[1] = tn_vk_per_row(shape->rows, 1);
@@ -180,10 +192,6 @@ static tn_status emit_copy(tn_vk_compiler *c, uint32_t value, bool is_in, tn_vk_
         d.from_outer = outer;
     else
         d.to_outer = outer;
-    if (n_bytes > c->device->limits.range_bytes)
-        return tn_fail(
-            TN_UNSUPPORTED, "%s: %u rows of %u values are more than the device binds at once (%" PRIu64 " MiB): use a smaller batch (-ub)",
-            c->device->name, (unsigned)tn_vk_rows_max(c->list, shape->rows), (unsigned)shape->width, c->device->limits.range_bytes >> 20);
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 

@@ -29,6 +29,8 @@ typedef struct tn_vk_compiler {
 } tn_vk_compiler;
 
 uint32_t tn_vk_rows_max(const tn_vk_list *list, tn_rows rows);
+// Bytes of a value's rows, one after another, as buffers outside have them.  Errors: UNSUPPORTED (more than one binding holds).
+tn_status tn_vk_rows_bytes(const tn_vk_compiler *c, uint32_t value, uint64_t *out_bytes);
 tn_vk_axis tn_vk_fixed(uint32_t n);
 tn_vk_axis tn_vk_per_row(tn_rows rows, uint32_t divisor);
 tn_status tn_vk_emit(tn_vk_compiler *c, const tn_vk_dispatch *dispatch, const void *params, size_t n_bytes);

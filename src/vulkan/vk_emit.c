@@ -19,6 +19,7 @@ enum {
     GEMM_COLS_MUL = 32, // the same without dot products, whose codes take twice the shared memory
     GEMM_INVOCATIONS_MUL = 128,
     GEMM_INVOCATIONS_LEAST = 64,
+    SCALES_AT_KV = 7, // number of that constant of the ternary products
 };
 
 static bool by_texels(const tn_vk_compiler *c) { return c->device->traits.use_texels; }
@@ -51,12 +52,11 @@ static uint32_t poison_of(uint32_t node) { return node == TN_NONE ? 0 : node + 1
 static tn_vk_grid grid_of(tn_vk_axis x, tn_vk_axis y, tn_vk_axis z) { return (tn_vk_grid){{x, y, z}}; }
 
 // Binds what the op stores: the arena, or the caller's output.
-static void bind_out(const tn_vk_compiler *c, uint32_t value, tn_vk_dispatch *d)
+static tn_status bind_out(const tn_vk_compiler *c, uint32_t value, tn_vk_dispatch *d)
 {
-    if (c->values[value].place != TN_VK_OUTSIDE) return;
-    const tn_value *shape = &c->graph->values[value];
+    if (c->values[value].place != TN_VK_OUTSIDE) return TN_OK;
     d->to_outer = TN_VK_OUTER_OUT;
-    d->to.n_bytes = (uint64_t)tn_vk_rows_max(c->list, shape->rows) * shape->width * 4;
+    return tn_vk_rows_bytes(c, value, &d->to.n_bytes);
 }
 
 // ---- weights ----
@@ -152,7 +152,7 @@ static tn_status emit_embed(tn_vk_compiler *c, const tn_group *group)
                             .parts = {1}};
         d.grid = grid_of(tn_vk_per_row(TN_ROWS_TOKENS, 1), tn_vk_fixed(1), tn_vk_fixed(1));
         TN_TRY(bind_rows(c, &w, first, n, &p.w, &d));
-        bind_out(c, node->out, &d);
+        TN_TRY(bind_out(c, node->out, &d));
         TN_TRY(tn_vk_emit(c, &d, &p, sizeof p));
     }
     return TN_OK;
@@ -197,7 +197,7 @@ static tn_status emit_row(tn_vk_compiler *c, const tn_group *group)
     d.constants[0] = tn_vk_invocations(c);
     d.constants[2] = !c->device->traits.use_dot;
     d.grid = grid_of(tn_vk_per_row(rows_of(c, node->in[0]), 1), tn_vk_fixed(1), tn_vk_fixed(1));
-    bind_out(c, node->out, &d);
+    TN_TRY(bind_out(c, node->out, &d));
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
@@ -261,82 +261,139 @@ static tn_status fuse_row(tn_vk_compiler *c, uint32_t row, struct tn_vk_ternary_
     return TN_OK;
 }
 
-static tn_status emit_ternary(tn_vk_compiler *c, const tn_group *group)
+// What one dispatch computes: the matrices of a group, or, of one that is more than a binding holds, some of its rows.
+typedef struct ternary_part {
+    weight w[3];
+    uint32_t n;         // matrices
+    uint32_t first_row; // 0, but of a slice
+    uint32_t n_rows[3];
+    bool is_slice;
+} ternary_part;
+
+static tn_status find_matrices(const tn_vk_compiler *c, const tn_group *group, ternary_part *part)
+{
+    *part = (ternary_part){0};
+    for (uint32_t i = 0; i < 3 && group->nodes[i] != TN_NONE; i++) {
+        TN_TRY(find_weight(c, node_of(c, group->nodes[i])->weight, &part->w[i]));
+        part->n_rows[i] = part->w[i].shape.n_rows;
+        part->n++;
+    }
+    return TN_OK;
+}
+
+// One binding over all matrices and what lies between them.
+static tn_status bind_matrices(const tn_vk_compiler *c, const ternary_part *part, struct tn_vk_ternary_params *p, tn_vk_dispatch *d)
+{
+    uint64_t begin = UINT64_MAX, end = 0, codes_end = 0;
+    uint32_t at[3] = {0}, scales[3] = {0};
+    for (uint32_t i = 0; i < part->n; i++) {
+        const uint64_t offset = part->w[i].packed->offset_bytes;
+        if (offset < begin) begin = offset;
+        if (offset + part->w[i].shape.n_words * 4 > end) end = offset + part->w[i].shape.n_words * 4;
+        if (offset + part->w[i].shape.scales_at * 4 > codes_end) codes_end = offset + part->w[i].shape.scales_at * 4;
+    }
+    TN_TRY(bind_weight(c, &part->w[0], begin - part->w[0].packed->offset_bytes, end - begin, &d->weights));
+    bind_texels(d);
+    if (d->weights_texels.n_bytes > codes_end - begin) d->weights_texels.n_bytes = codes_end - begin;
+    for (uint32_t i = 0; i < part->n; i++) {
+        at[i] = (uint32_t)((part->w[i].packed->offset_bytes - begin) / 4);
+        scales[i] = at[i] + (uint32_t)part->w[i].shape.scales_at;
+    }
+    p->w_0 = at[0], p->w_1 = at[1], p->w_2 = at[2];
+    p->s_0 = scales[0], p->s_1 = scales[1], p->s_2 = scales[2];
+    return TN_OK;
+}
+
+// The codes of a slice, and its scales, which lie behind the codes of all rows: bound apart, from the aligned place before them.
+static tn_status bind_slice(const tn_vk_compiler *c, const ternary_part *part, struct tn_vk_ternary_params *p, tn_vk_dispatch *d)
+{
+    const tn_vk_weight_shape *shape = &part->w[0].shape;
+    const uint64_t group = part->first_row / shape->interleave, n_groups = (part->n_rows[0] + shape->interleave - 1) / shape->interleave;
+    const uint64_t begin = (shape->scales_at + group * shape->scale_words) * 4, before = begin % c->device->limits.offset_alignment;
+    const uint64_t scale_words = shape->scale_words ? n_groups * shape->scale_words : 1;
+    TN_TRY(bind_weight(c, &part->w[0], group * shape->group_words * 4, n_groups * shape->group_words * 4, &d->weights));
+    TN_TRY(bind_weight(c, &part->w[0], begin - before, before + scale_words * 4, &d->kv));
+    bind_texels(d);
+    p->s_0 = (uint32_t)(before / 4);
+    d->constants[SCALES_AT_KV] = 1;
+    d->n_constants = SCALES_AT_KV + 1;
+    return TN_OK;
+}
+
+// The ADD or GLU behind the matrices. Returns the shader's number of it.
+static uint32_t set_epilogue(const tn_vk_compiler *c, const tn_group *group, uint32_t first_row, struct tn_vk_ternary_params *p)
+{
+    const tn_node *behind = node_of(c, group->behind);
+    if (!behind) return 0;
+    if (behind->op == TN_OP_GLU) {
+        p->glu_node = poison_of(group->behind);
+        return behind->p.glu.kind == TN_GLU_RELU2 ? 2 : 3;
+    }
+    const uint32_t product = node_of(c, group->nodes[0])->out;
+    const tn_vk_value *other = &c->values[behind->in[0] == product ? behind->in[1] : behind->in[0]];
+    p->add_at = other->at + first_row;
+    p->add_stride = other->stride;
+    p->add_node = poison_of(group->behind);
+    return 1;
+}
+
+static tn_status emit_ternary_part(tn_vk_compiler *c, const tn_group *group, const ternary_part *part)
 {
     const tn_node *behind = node_of(c, group->behind), *first = node_of(c, group->nodes[0]);
     const tn_vk_value *x = &c->values[first->in[0]];
     const bool is_glu = behind && behind->op == TN_OP_GLU;
     const ternary_form form = ternary_form_of(c, rows_of(c, first->in[0]), is_glu);
-    uint32_t n_rows[3] = {0}, at[3] = {0}, scales[3] = {0}, y[3] = {0}, n_blocks = 0, per_row = 0;
-    uint64_t begin = UINT64_MAX, end = 0, codes_end = 0;
-    weight w[3];
-    tn_vk_dispatch d = {.shader = form.shader, .nodes = {group->nodes[0], TN_NONE, TN_NONE}, .parts = {1}};
-    uint32_t n = 0;
-    while (n < 3 && group->nodes[n] != TN_NONE) {
-        TN_TRY(find_weight(c, node_of(c, group->nodes[n])->weight, &w[n]));
-        const uint64_t offset = w[n].packed->offset_bytes;
-        if (offset < begin) begin = offset;
-        if (offset + w[n].shape.n_words * 4 > end) end = offset + w[n].shape.n_words * 4;
-        if (offset + w[n].shape.scales_at * 4 > codes_end) codes_end = offset + w[n].shape.scales_at * 4;
-        n++;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        const tn_node *node = node_of(c, group->nodes[i]);
-        n_rows[i] = w[i].shape.n_rows;
-        d.nodes[i] = group->nodes[i];
-        d.parts[i] = n_rows[i];
-        at[i] = (uint32_t)((w[i].packed->offset_bytes - begin) / 4);
-        scales[i] = at[i] + (uint32_t)w[i].shape.scales_at;
-        if (c->graph->weights[node->weight].scale_kind == TN_SCALE_ROW) per_row |= 1u << i;
-        y[i] = c->values[behind ? behind->out : node->out].at;
-        if (!is_glu || i == 0) n_blocks += (n_rows[i] + form.rows_block - 1) / form.rows_block;
-    }
     const uint32_t out = behind ? behind->out : first->out;
-    struct tn_vk_ternary_params p = {.n_chunks = w[0].shape.n_units,
+    uint32_t y[3] = {0}, n_blocks = 0;
+    struct tn_vk_ternary_params p = {.n_chunks = part->w[0].shape.n_units,
                                      .codes = x->at,
                                      .codes_stride = x->stride,
                                      .scales = x->scales,
                                      .sums = x->sums,
-                                     .n_rows_0 = n_rows[0],
-                                     .n_rows_1 = n_rows[1],
-                                     .n_rows_2 = n_rows[2],
-                                     .w_0 = at[0],
-                                     .w_1 = at[1],
-                                     .w_2 = at[2],
-                                     .s_0 = scales[0],
-                                     .s_1 = scales[1],
-                                     .s_2 = scales[2],
-                                     .per_row = per_row,
-                                     .y_0 = y[0],
-                                     .y_1 = y[1],
-                                     .y_2 = y[2],
+                                     .n_rows_0 = part->n_rows[0],
+                                     .n_rows_1 = part->n_rows[1],
+                                     .n_rows_2 = part->n_rows[2],
                                      .node_0 = poison_of(group->nodes[0]),
                                      .node_1 = poison_of(group->nodes[1]),
                                      .node_2 = poison_of(group->nodes[2]),
                                      .y_stride = c->values[out].stride,
                                      .logit_rows = rows_of(c, first->in[0]) == TN_ROWS_LOGITS ? c->step.logit_rows : 0};
-    uint32_t epilogue = 0;
-    if (is_glu) {
-        epilogue = behind->p.glu.kind == TN_GLU_RELU2 ? 2 : 3;
-        p.glu_node = poison_of(group->behind);
-    } else if (behind) {
-        const tn_vk_value *other = &c->values[behind->in[0] == first->out ? behind->in[1] : behind->in[0]];
-        epilogue = 1;
-        p.add_at = other->at;
-        p.add_stride = other->stride;
-        p.add_node = poison_of(group->behind);
+    tn_vk_dispatch d = {.shader = form.shader, .nodes = {TN_NONE, TN_NONE, TN_NONE}};
+    for (uint32_t i = 0; i < part->n; i++) {
+        const tn_node *node = node_of(c, group->nodes[i]);
+        d.nodes[i] = group->nodes[i];
+        d.parts[i] = part->n_rows[i];
+        d.work += work_of(c, first->in[0], part->n_rows[i]);
+        if (c->graph->weights[node->weight].scale_kind == TN_SCALE_ROW) p.per_row |= 1u << i;
+        y[i] = c->values[behind ? behind->out : node->out].at + part->first_row;
+        if (!is_glu || i == 0) n_blocks += (part->n_rows[i] + form.rows_block - 1) / form.rows_block;
     }
-    const uint32_t constants[] = {form.invocations, form.cols, epilogue, form.groups};
+    p.y_0 = y[0], p.y_1 = y[1], p.y_2 = y[2];
+    const uint32_t constants[] = {form.invocations, form.cols, set_epilogue(c, group, part->first_row, &p), form.groups};
     d.n_constants = 4;
     memcpy(d.constants, constants, sizeof constants);
     if (group->row != TN_NONE) TN_TRY(fuse_row(c, group->row, &p, &d));
+    TN_TRY(part->is_slice ? bind_slice(c, part, &p, &d) : bind_matrices(c, part, &p, &d));
     d.grid = grid_of(tn_vk_fixed(n_blocks), tn_vk_per_row(rows_of(c, first->in[0]), form.cols), tn_vk_fixed(1));
-    for (uint32_t i = 0; i < n; i++) d.work += work_of(c, first->in[0], n_rows[i]);
-    TN_TRY(bind_weight(c, &w[0], begin - w[0].packed->offset_bytes, end - begin, &d.weights));
-    bind_texels(&d);
-    if (d.weights_texels.n_bytes > codes_end - begin) d.weights_texels.n_bytes = codes_end - begin;
-    bind_out(c, out, &d);
+    TN_TRY(bind_out(c, out, &d));
     return tn_vk_emit(c, &d, &p, sizeof p);
+}
+
+// A matrix that is more than one binding holds stands alone in its group (vk_fuse.c) and is computed slice by slice.
+static tn_status emit_ternary(tn_vk_compiler *c, const tn_group *group)
+{
+    ternary_part part;
+    uint32_t n_bound;
+    TN_TRY(find_matrices(c, group, &part));
+    const tn_vk_weight_shape *shape = &part.w[0].shape;
+    if (part.n > 1 || shape->n_words * 4 <= c->device->limits.range_bytes) return emit_ternary_part(c, group, &part);
+    TN_TRY(rows_bound(c, shape, &n_bound));
+    part.is_slice = true;
+    for (; part.first_row < shape->n_rows; part.first_row += n_bound) {
+        part.n_rows[0] = shape->n_rows - part.first_row < n_bound ? shape->n_rows - part.first_row : n_bound;
+        TN_TRY(emit_ternary_part(c, group, &part));
+    }
+    return TN_OK;
 }
 
 // ---- dense ----
@@ -544,7 +601,7 @@ static tn_status emit_rope(tn_vk_compiler *c, const tn_group *group)
         p.qy_at = c->values[q->out].at;
         p.qy_stride = c->values[q->out].stride;
         p.q_node = poison_of(group->nodes[0]);
-        bind_out(c, q->out, &d);
+        TN_TRY(bind_out(c, q->out, &d));
     }
     if (append) {
         const tn_vk_value *key = &c->values[k ? k->in[0] : append->in[0]], *value = &c->values[append->in[1]];
@@ -618,7 +675,7 @@ static tn_status emit_attention_rows(tn_vk_compiler *c, const tn_group *group, u
     d.work = attention_row_work(c, node) * n;
     TN_TRY(bind_kv(c, node->layer, &d.kv));
     d.weights_texels = d.kv;
-    bind_out(c, node->out, &d);
+    TN_TRY(bind_out(c, node->out, &d));
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
@@ -654,7 +711,7 @@ static tn_status emit_element(tn_vk_compiler *c, const tn_group *group)
                         .nodes = {group->nodes[0], TN_NONE, TN_NONE},
                         .parts = {1}};
     d.grid = grid_of(tn_vk_fixed((n + invocations - 1) / invocations), tn_vk_per_row(rows_of(c, node->out), 1), tn_vk_fixed(1));
-    bind_out(c, node->out, &d);
+    TN_TRY(bind_out(c, node->out, &d));
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
@@ -676,7 +733,7 @@ static tn_status emit_copy(tn_vk_compiler *c, const tn_group *group)
                         .parts = {1}};
     d.grid = grid_of(tn_vk_fixed((p.n + tn_vk_invocations(c) - 1) / tn_vk_invocations(c)), tn_vk_per_row(rows_of(c, node->out), 1),
                      tn_vk_fixed(1));
-    bind_out(c, node->out, &d);
+    TN_TRY(bind_out(c, node->out, &d));
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 

@@ -49,6 +49,16 @@ inline bool is_vulkan(const Target &target) { return std::string(target.backend-
 using Shapes = std::vector<uint32_t>;
 inline Shapes shapes_for(const Target &target, const Shapes &all, const Shapes &some) { return target.is_thorough ? all : some; }
 
+// The device as one that binds little at a time.
+constexpr uint64_t kSmallBinding = 256 << 10;
+inline Target with_small_bindings(const Target &target)
+{
+    Target small = target;
+    small.vulkan.range_bytes_max = kSmallBinding;
+    small.name += "_small_bindings";
+    return small;
+}
+
 // For GoogleTest's messages.
 inline void PrintTo(const Target &target, std::ostream *os) { *os << target.name; }
 inline void PrintTo(const Case &test, std::ostream *os) { *os << test.name; }

@@ -76,10 +76,7 @@ Result wanted_rows_only(const Target &target)
 // A device that binds little at a time: table and head are more than it binds, so are the logits of many rows, and the cache of two layers.
 Result small_bindings(const Target &target)
 {
-    Target small = target;
-    small.vulkan.range_bytes_max = 256 << 10;
-    small.name += "_small_bindings";
-    Device device(small);
+    Device device(with_small_bindings(target));
     const uint32_t n_vocab = 1000, n_tokens = 96;
     Model model(25, -1, n_vocab);
     Random random(26);
@@ -89,7 +86,7 @@ Result small_bindings(const Target &target)
     Bounds bounds = two_sequences(n_tokens);
     Packed packed(device, model.net);
     for (uint32_t i : {model.net.graph->nodes[0].weight, model.net.graph->nodes[model.net.graph->n_nodes - 1].weight}) {
-        if (packed.weights[i].layout.size_bytes <= small.vulkan.range_bytes_max) return "a weight fits: a test without a point";
+        if (packed.weights[i].layout.size_bytes <= kSmallBinding) return "a weight fits: a test without a point";
     }
     Program program(device, model.net, packed, bounds, 0, model.net.graph->n_nodes, TN_NONE, model.logits);
     for (size_t begin = 0; begin < tokens.size(); begin += n_tokens) {
@@ -104,6 +101,56 @@ Result small_bindings(const Target &target)
     Step one = step_of({{static_cast<int32_t>(n_vocab - 1), 0, 0}}, 0, 1, bounds, {0, 0, 0, 0, 0, 0});
     return same_rows("bindings of 256 KiB, one token", program.run(one),
                      reference_logits(model, {{static_cast<int32_t>(n_vocab - 1), 0, 0}}));
+}
+
+// A model all of whose matrices are more than the device binds at a time, but k and v.
+Result large_matrices(const Target &target)
+{
+    const uint32_t n_vocab = 40, n_heads = 16, head_dim = 64, width = n_heads * head_dim, n_wide = 1100, n_tokens = 9;
+    Device device(with_small_bindings(target));
+    Net net(29);
+    net.graph->n_layers = 2;
+    net.graph->n_kv_heads = 1;
+    net.graph->head_dim = head_dim;
+    const uint32_t table = net.table_weight(128, head_dim);
+    uint32_t x = net.embed(n_vocab, width), n_large = 0;
+    for (int32_t l = 0; l < 2; l++) {
+        net.layer = l;
+        const uint32_t a = net.norm_quant(x), q = net.rope(net.ternary(a, width, TN_SCALE_ROW), table, TN_ROPE_HALVES);
+        const uint32_t k = net.rope(net.ternary(a, head_dim), table, TN_ROPE_HALVES);
+        net.kv_append(k, net.ternary(a, head_dim), n_heads);
+        x = net.sum(x, net.ternary(net.norm_quant(net.attention(q, n_heads)), width));
+        const uint32_t b = net.norm_quant(x);
+        const uint32_t h = net.glu(net.ternary(b, n_wide), net.ternary(b, n_wide), l == 0 ? TN_GLU_RELU2 : TN_GLU_SILU);
+        x = net.sum(x, net.ternary(net.norm_quant(h), width, TN_SCALE_ROW));
+    }
+    net.layer = TN_LAYER_HEAD;
+    const uint32_t logits = net.dense(net.norm(net.copy(x)), n_vocab, TN_DTYPE_Q8_0);
+    MUST(tn_graph_check(net.graph));
+    Bounds bounds;
+    bounds.n_tokens_max = n_tokens;
+    Packed packed(device, net);
+    for (const tn_packed_weight &w : packed.weights)
+        n_large += std::string(w.layout.name) == "t2x16" && w.layout.size_bytes > kSmallBinding;
+    if (n_large != 10) return std::to_string(n_large) + " matrices do not fit into a binding, not 10: a test without a point";
+    Program program(device, net, packed, bounds, 0, net.graph->n_nodes, TN_NONE, logits);
+    RefNet reference(net);
+    uint32_t position = 0;
+    for (uint32_t n : {n_tokens, 1u, 5u, 1u}) { // steps of each kind
+        std::vector<Token> tokens;
+        std::vector<std::vector<float>> want;
+        for (uint32_t i = 0; i < n; i++) {
+            tokens.push_back({static_cast<int32_t>(net.random.below(n_vocab)), 0, position++});
+            const RefRow row = reference.run(tokens.back());
+            if (row.poison) return "the test's own values are out of range";
+            if (i + 3 >= n) want.push_back(row.f32.at(logits)); // of the last three
+        }
+        Step step = make_step(tokens, bounds, {0});
+        for (uint32_t i = n < 3 ? 0 : n - 3; i < n; i++) step.logit_rows.push_back(i);
+        CHECK_RESULT(same_rows("large matrices, " + std::to_string(n) + " tokens before position " + std::to_string(position),
+                               program.run(step), want));
+    }
+    return "";
 }
 
 // Thousands of positions, written in steps of 128 tokens over shuffled pages; then single tokens and few.
@@ -412,6 +459,7 @@ std::vector<Case> model_cases()
         {"ASplitAtAnyLayerHasTheSameLogits", every_split},
         {"ASplitBetweenTheDeviceAndTheCpuHasTheSameLogits", every_split_with_the_cpu, [](const Target &target) { return !is_cpu(target); }},
         {"WeightsLargerThanABindingHaveTheSameLogits", small_bindings, is_vulkan},
+        {"MatricesLargerThanABindingHaveTheSameLogits", large_matrices, is_vulkan},
         {"PositionsFarFromTheFirstHaveTheSameBits", long_context},
         {"TapsShowEveryValue", taps},
         {"CopiedPagesHoldTheSameBits", copied_pages},

@@ -130,6 +130,37 @@ Result quantised_ternary(const Target &target)
     return "";
 }
 
+// Matrices that are more than the device binds at a time, in each of their places: alone, with the residual, with quantisation behind them
+// (which the last workgroup of a whole matrix does), as gate and up, and beside a small one over the same input.
+Result ternary_in_slices(const Target &target)
+{
+    const Target small = with_small_bindings(target);
+    const uint32_t width = 515, n = 2500, n_many = 6000; // row groups of 9 * 256 bytes, 113 of them to a binding
+    for (uint32_t n_tokens : shapes_for(target, {1, 7, 8, 9, 19}, {1, 8, 19})) {
+        for (tn_scale_kind scales : {TN_SCALE_TENSOR, TN_SCALE_ROW}) {
+            CHECK_RESULT(check_op(small, "matmul_ternary in two slices", width, n_tokens,
+                                  [=](Net &net, uint32_t x) { return net.ternary(net.norm_quant(x), n, scales); }));
+            if (n_tokens > 1) continue;
+            CHECK_RESULT(check_op(small, "matmul_ternary in four slices", width, n_tokens,
+                                  [=](Net &net, uint32_t x) { return net.ternary(net.norm_quant(x), n_many, scales); }));
+            CHECK_RESULT(check_op(small, "matmul_ternary in four slices, norm_quant", width, n_tokens, [=](Net &net, uint32_t x) {
+                return net.ternary(net.norm_quant(net.ternary(net.norm_quant(x), n_many, scales)), 20, scales);
+            }));
+        }
+        if (n_tokens > 9) continue; // the values of a step are bound whole
+        CHECK_RESULT(check_op(small, "matmul_ternary in slices beside a small one", width, n_tokens, [=](Net &net, uint32_t x) {
+            const uint32_t codes = net.quant(x), large = net.ternary(codes, n, TN_SCALE_ROW), one = net.ternary(codes, 40);
+            return net.sum(net.ternary(net.quant(large), 40), one);
+        }));
+        CHECK_RESULT(check_op(small, "gate, up and down with the residual in slices", 1030, n_tokens, [=](Net &net, uint32_t x) {
+            const uint32_t codes = net.norm_quant(x);
+            const uint32_t h = net.glu(net.ternary(codes, 1000, TN_SCALE_ROW), net.ternary(codes, 1000), TN_GLU_SILU);
+            return net.sum(x, net.ternary(net.norm_quant(h), 1030, TN_SCALE_ROW));
+        }));
+    }
+    return "";
+}
+
 // Sums as far from zero as they can be: every code of the activations is 127 or -127, every weight 1 or -1, in signs that add up, that
 // cancel, and that add up in every other place alone.
 Result extreme_ternary(const Target &target)
@@ -333,6 +364,7 @@ std::vector<Case> op_cases()
         {"EmbedEqualsTheReferenceForEveryType", embed_every_type},
         {"NormEqualsTheReference", norm},
         {"TernaryMatmulOfQuantisedRowsEqualsTheReference", quantised_ternary},
+        {"TernaryMatricesLargerThanABindingEqualTheReference", ternary_in_slices, is_vulkan},
         {"TernaryMatmulOfExtremesEqualsTheReference", extreme_ternary},
         {"RowsBelowTheQuantisersFloorEqualTheReference", tiny_inputs},
         {"DenseMatmulEqualsTheReferenceForEveryType", dense},

@@ -18,11 +18,11 @@ using conformance::Model;
 using conformance::Net;
 
 // A device that is never called: compiling looks at its limits and traits alone.
-tn_vk_device device_of(bool use_dot)
+tn_vk_device device_of(bool use_dot, uint64_t range_bytes)
 {
     tn_vk_device device = {};
     device.base.backend = &tn_vulkan_backend_table;
-    device.limits.range_bytes = 128u << 20;
+    device.limits.range_bytes = range_bytes;
     device.limits.offset_alignment = 256;
     device.limits.n_invocations = 1024;
     device.limits.n_groups = 65535;
@@ -34,8 +34,9 @@ tn_vk_device device_of(bool use_dot)
 }
 
 struct Compiled {
-    Compiled(const Net &net, uint32_t out_value, uint32_t n_layers, uint32_t n_tokens, bool use_dot, uint64_t job_work = 0)
-        : device(device_of(use_dot))
+    Compiled(const Net &net, uint32_t out_value, uint32_t n_layers, uint32_t n_tokens, bool use_dot, uint64_t job_work = 0,
+             uint64_t range_bytes = 128u << 20)
+        : device(device_of(use_dot, range_bytes))
     {
         if (job_work) device.job_work = job_work;
         uint64_t at = 0;
@@ -186,6 +187,60 @@ TEST(VulkanShape, EveryPackedByteIsReadOnce)
     }
     EXPECT_GE(bound, packed);
     EXPECT_LE(bound, packed + gaps);
+}
+
+// Words of a slice's parameters, as the shader reads them.
+tn_vk_ternary_params ternary_params_of(const tn_vk_dispatch &d)
+{
+    tn_vk_ternary_params p;
+    memcpy(&p, d.params, sizeof p);
+    return p;
+}
+
+// Slices follow one another without a gap, from the first row to the last: codes, scales, residual and outputs. No row is quantised by the
+// last workgroup of one of them.
+TEST(VulkanShape, SlicesOfALargeMatrixCoverItOnce)
+{
+    const uint32_t width = 512, n = 1000, group_bytes = 8 * 256, range = 100000; // 48 of 63 row groups
+    for (const bool use_dot : {false, true}) {
+        for (const tn_scale_kind scales : {TN_SCALE_TENSOR, TN_SCALE_ROW}) {
+            Net net(5);
+            net.layer = 0;
+            net.graph->n_layers = 1;
+            const uint32_t x = net.embed(net.dense_weight(TN_DTYPE_F32, 3, n)), y = net.ternary(net.norm_quant(x), width);
+            const uint32_t product = net.ternary(net.norm_quant(y), n, scales), out = net.ternary(net.norm_quant(net.sum(x, product)), 5);
+            const Compiled one(net, out, 0, 1, use_dot, 0, range);
+            const uint32_t node = static_cast<uint32_t>(net.graph->n_nodes - 4);
+            ASSERT_EQ(net.graph->nodes[node].out, product);
+            std::vector<const tn_vk_dispatch *> slices;
+            uint32_t n_rows_ops = 0;
+            for (uint32_t i = 0; i < one.list.n_dispatches; i++) {
+                const tn_vk_dispatch &d = one.list.dispatches[i];
+                if (d.nodes[0] == node) slices.push_back(&d);
+                n_rows_ops += std::string(d.shader).find("row_quant") == 0;
+            }
+            ASSERT_EQ(slices.size(), 2u);
+            EXPECT_EQ(n_rows_ops, 3u) << "all norms: y's product is bound in slices too";
+            const tn_vk_ternary_params a = ternary_params_of(*slices[0]), b = ternary_params_of(*slices[1]);
+            EXPECT_EQ(a.n_rows_0, 48u * 16u);
+            EXPECT_EQ(a.n_rows_0 + b.n_rows_0, n);
+            EXPECT_EQ(b.y_0, a.y_0 + a.n_rows_0);
+            EXPECT_EQ(b.add_at, a.add_at + a.n_rows_0);
+            EXPECT_EQ(slices[0]->weights.n_bytes, 48u * group_bytes);
+            EXPECT_EQ(slices[1]->weights.n_bytes, 15u * group_bytes);
+            EXPECT_EQ(slices[1]->weights.offset_bytes, slices[0]->weights.offset_bytes + slices[0]->weights.n_bytes);
+            const uint64_t end = slices[1]->weights.offset_bytes + slices[1]->weights.n_bytes; // where the scales begin
+            EXPECT_EQ(slices[0]->kv.offset_bytes + 4u * a.s_0, end);
+            EXPECT_EQ(slices[1]->kv.offset_bytes + 4u * b.s_0, end + (scales == TN_SCALE_ROW ? 48u * 16u * 4u : 0u));
+            for (const tn_vk_dispatch *slice : slices) {
+                EXPECT_EQ(slice->kv.offset_bytes % 256, 0u);
+                EXPECT_EQ(slice->n_constants, 8u);
+                EXPECT_EQ(slice->constants[7], 1u) << "scales at the KV binding";
+                EXPECT_EQ(slice->constants[4], 0u) << "no row behind a slice";
+                EXPECT_EQ(slice->weights_texels.n_bytes, slice->weights.n_bytes);
+            }
+        }
+    }
 }
 
 } // namespace

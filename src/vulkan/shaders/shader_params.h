@@ -77,7 +77,7 @@ struct tn_vk_ternary_params {
     TN_UINT scales, sums;                 // arena: of the input rows
     TN_UINT n_rows_0, n_rows_1, n_rows_2; // outputs of each matrix; 0: there is none
     TN_UINT w_0, w_1, w_2;                // word of the weights binding where its codes begin, a multiple of 4
-    TN_UINT s_0, s_1, s_2;                // word of the weights binding: its scales
+    TN_UINT s_0, s_1, s_2;                // word of the weights binding (SCALES_AT_KV: of the KV binding): its scales
     TN_UINT per_row;                      // bit i: matrix i has a scale a row, else one
     TN_UINT y_0, y_1, y_2;                // word of the out binding
     TN_UINT y_stride;                     // of one output; of several each has its width, rounded up to 4

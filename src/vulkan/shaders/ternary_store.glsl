@@ -10,6 +10,7 @@ layout(constant_id = 4) const uint ROW_OP = 0;   // the output's only row is qua
 layout(constant_id = 5) const float ROW_EPS = 0;
 layout(constant_id = 6) const float ROW_RECIP_N = 0;
 #endif
+layout(constant_id = 7) const uint SCALES_AT_KV = 0; // some rows of a matrix are bound: their scales at the KV binding, not behind the codes
 layout(push_constant) uniform Push { tn_vk_ternary_params p; };
 
 uint n_input_rows() { return step_words[p.logit_rows != 0u ? 1u : 0u]; } // of a step: word 0 tokens, 1 rows of logits
@@ -19,8 +20,8 @@ uint pick(uint i, uint a, uint b, uint c) { return i == 0u ? a : i == 1u ? b : c
 
 float scaled(uint matrix, uint row, uint input_row, int sum)
 {
-    const uint at = pick(matrix, p.s_0, p.s_1, p.s_2);
-    const float w_scale = weights_f32(((p.per_row >> matrix) & 1u) != 0u ? at + row : at);
+    const uint at = pick(matrix, p.s_0, p.s_1, p.s_2) + (((p.per_row >> matrix) & 1u) != 0u ? row : 0u);
+    const float w_scale = SCALES_AT_KV == 0u ? weights_f32(at) : uintBitsToFloat(kv[at]);
     return fl(small_float(sum - int(arena[p.sums + input_row])) * fl(arena_f32(p.scales + input_row) * w_scale));
 }
 
