@@ -21,7 +21,7 @@ typedef struct tn_session_params {
     uint32_t struct_size;
     const tn_placement *placement; // borrowed until the session is destroyed; NULL: everything on the first device
     uint32_t n_ctx;                // positions per sequence; 0: the model's context length
-    uint32_t n_ubatch;             // tokens per step on a device; 0: 512
+    uint32_t n_ubatch;             // tokens per step on a device; 0: 512, or fewer where a device takes fewer (tn_session_info says)
     uint32_t n_seqs_max;           // sequences at a time; 0: 1
     uint32_t n_logits_max;         // rows of logits per tn_session_decode; 0: n_seqs_max
     tn_trace trace;                // slows everything down
@@ -44,6 +44,7 @@ typedef struct tn_session_params {
     // Memory of the KV cache, rounded down to whole pages of 128 positions and shared by all sequences: a step for which no page is left
     // fails with LIMIT. 0: n_seqs_max sequences of n_ctx positions (tn_session_kv_bytes).
     uint64_t kv_bytes;
+    bool may_shrink_ubatch; // n_ubatch is a wish: fewer where a device takes fewer of this model
 } tn_session_params;
 #define TN_SESSION_PARAMS_INIT TN_PARAMS_INIT(tn_session_params)
 

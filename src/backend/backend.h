@@ -1,7 +1,7 @@
 // The one interface between ternion and a kind of device. Nobody reaches a backend except by it.
 //
-// Flow: device_open -> weight_layout, buffer_create, weight_pack for every weight of a segment -> program_create (once) ->
-// program_submit (each step) -> fence_wait.
+// Flow: device_open -> weight_layout for every weight of a segment -> program_check -> buffer_create, weight_pack -> program_create (once)
+// -> program_submit (each step) -> fence_wait.
 #ifndef TN_BACKEND_BACKEND_H
 #define TN_BACKEND_BACKEND_H
 
@@ -212,6 +212,12 @@ struct tn_backend {
 
     // Ops: OK, or UNSUPPORTED with the reason.
     tn_status (*op_supported)(tn_device *device, const tn_graph *graph, const tn_node *node);
+
+    // Whether program_create takes this description: asked before weights are packed, which takes long. They have their places, in buffers
+    // of which nothing but device and size exists; `kv` and the taps' buffers are not looked at. UNSUPPORTED with the reason where it does
+    // not; *out_n_tokens is then the most tokens a step may have (limits.n_tokens) for it to do so, 0: none. NULL: it takes what memory
+    // holds.
+    tn_status (*program_check)(tn_device *device, const tn_program_desc *desc, uint32_t *out_n_tokens);
 
     // Programs: compiled once, submitted many times, one submit in flight per program. submit returns at once.
     tn_status (*program_create)(tn_device *device, const tn_program_desc *desc, tn_program **out_program);

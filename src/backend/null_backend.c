@@ -321,6 +321,18 @@ static tn_status op_supported(tn_device *device, const tn_graph *graph, const tn
 
 // ---- programs ----
 
+static tn_status program_check(tn_device *device, const tn_program_desc *desc, uint32_t *out_n_tokens)
+{
+    *out_n_tokens = 0;
+    tn_null_state *state = state_of_device(device);
+    RECORD(state, TN_NULL_PROGRAM_CHECK, "null%u check nodes %u..%u tokens %u logits %u taps %u", (unsigned)index_of(device),
+           (unsigned)desc->first_node, (unsigned)(desc->first_node + desc->n_nodes - 1), (unsigned)desc->limits.n_tokens,
+           (unsigned)desc->limits.n_logits, (unsigned)desc->n_taps);
+    if (state->n_tokens_max == 0 || desc->limits.n_tokens <= state->n_tokens_max) return TN_OK;
+    *out_n_tokens = state->n_tokens_max;
+    return tn_fail(TN_UNSUPPORTED, "null%u: make smaller steps (-ub %u fits)", (unsigned)index_of(device), (unsigned)state->n_tokens_max);
+}
+
 static tn_status program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
 {
     *out_program = NULL;
@@ -502,6 +514,7 @@ const tn_backend tn_null_backend_table = {
     .weight_layout = weight_layout,
     .weight_pack = weight_pack,
     .op_supported = op_supported,
+    .program_check = program_check,
     .program_create = program_create,
     .program_destroy = program_destroy,
     .program_scratch_bytes = program_scratch_bytes,

@@ -19,6 +19,7 @@ typedef enum tn_null_call {
     TN_NULL_WEIGHT_LAYOUT,
     TN_NULL_WEIGHT_PACK,
     TN_NULL_OP_SUPPORTED,
+    TN_NULL_PROGRAM_CHECK,
     TN_NULL_PROGRAM_CREATE,
     TN_NULL_SUBMIT,
     TN_NULL_FENCE_WAIT,
@@ -37,9 +38,10 @@ typedef struct tn_null_state {
     bool has_poison_token; // tokens that poison their sequence, at node index poison_node
     int32_t poison_token;
     uint32_t poison_node;
-    uint32_t n_packings; // candidates of packing_assume, layout_id 1 and up; the device itself chooses the last one
-    uint32_t packing;    // assumed, 0: none
-    tn_status op_status; // what op_supported answers; TN_OK: everything is supported
+    uint32_t n_packings;   // candidates of packing_assume, layout_id 1 and up; the device itself chooses the last one
+    uint32_t packing;      // assumed, 0: none
+    tn_status op_status;   // what op_supported answers; TN_OK: everything is supported
+    uint32_t n_tokens_max; // of steps; 0: any number
 
     struct tn_null_records *records; // owned; made at first use
 } tn_null_state;

@@ -79,6 +79,31 @@ static bool takes_part(const tn_plan *plan, uint32_t device)
     return false;
 }
 
+// The values that are traced, their buffers still to be made.
+static tn_status find_taps(const tn_plan_run *run, stage *s)
+{
+    if (!run->params.trace) return TN_OK;
+    TN_TRY(tn_alloc_zero(s->segment->n_nodes, sizeof *s->taps, &s->taps));
+    for (uint32_t i = 0; i < s->segment->n_nodes; i++) {
+        const tn_node *node = &run->params.graph->nodes[s->segment->first_node + i];
+        if (node->trace) s->taps[s->n_taps++] = (stage_tap){node, {.value = node->out}};
+    }
+    return TN_OK;
+}
+
+static tn_status find_stages(tn_plan_run *run)
+{
+    TN_TRY(tn_alloc_zero(run->params.plan->n_segments, sizeof *run->stages, &run->stages));
+    for (uint32_t i = 0; i < run->params.plan->n_segments; i++) {
+        stage *s = &run->stages[run->n_stages++];
+        s->segment = &run->params.plan->segments[i];
+        s->device = run->params.devices[s->segment->device];
+        TN_TRY(check_ops(run, s->segment, s->device));
+        TN_TRY(find_taps(run, s));
+    }
+    return TN_OK;
+}
+
 static tn_status place_weights(tn_plan_run *run, uint32_t index)
 {
     tn_plan_weights *weights = &run->weights[index];
@@ -97,23 +122,65 @@ static tn_status pack_weights(tn_plan_run *run)
     return TN_OK;
 }
 
-static tn_status create_taps(tn_plan_run *run, stage *s)
+// Calls `use` with the stage as a program to be; its buffers as far as there are some.
+static tn_status with_desc(tn_plan_run *run, stage *s, tn_status (*use)(tn_plan_run *run, stage *s, const tn_program_desc *desc))
 {
-    if (!run->params.trace) return TN_OK;
-    const tn_backend *backend = s->device->backend;
-    TN_TRY(tn_alloc_zero(s->segment->n_nodes, sizeof *s->taps, &s->taps));
-    for (uint32_t i = 0; i < s->segment->n_nodes; i++) {
-        const tn_node *node = &run->params.graph->nodes[s->segment->first_node + i];
-        if (!node->trace) continue;
-        uint64_t bytes;
-        TN_TRY(rows_bytes(run, node->out, &bytes));
-        stage_tap *tap = &s->taps[s->n_taps];
-        tap->node = node;
-        tap->tap.value = node->out;
-        TN_TRY(backend->buffer_create(s->device, bytes, &tap->tap.buffer));
-        s->n_taps++;
-    }
+    tn_tap *taps;
+    TN_TRY(tn_alloc(s->n_taps, sizeof *taps, &taps));
+    for (uint32_t i = 0; i < s->n_taps; i++) taps[i] = s->taps[i].tap;
+    const tn_program_desc desc = {
+        .graph = run->params.graph,
+        .first_node = s->segment->first_node,
+        .n_nodes = s->segment->n_nodes,
+        .in_value = s->segment->in_value,
+        .out_value = s->segment->out_value,
+        .weights = run->weights[s->segment->device].packed,
+        .kv = s->kv,
+        .first_layer = s->segment->first_layer,
+        .n_layers = s->segment->n_layers,
+        .limits = run->params.limits,
+        .taps = taps,
+        .n_taps = s->n_taps,
+        .stats = run->params.profile ? &run->stats : NULL,
+        .screen_stats = &run->screen_stats,
+        .progress = run->params.progress,
+    };
+    const tn_status status = use(run, s, &desc);
+    tn_free(taps);
+    return status;
+}
+
+// Steps that are made smaller are whole tiles of kernels for many tokens, or else of those for few.
+static uint32_t round_steps(uint32_t n_tokens)
+{
+    enum { MANY_TOKENS = 64, FEW_TOKENS = 8 };
+    const uint32_t tile = n_tokens >= MANY_TOKENS ? MANY_TOKENS : n_tokens >= FEW_TOKENS ? FEW_TOKENS : 1;
+    return n_tokens / tile * tile;
+}
+
+static tn_status check_stage(tn_plan_run *run, stage *s, const tn_program_desc *desc)
+{
+    uint32_t n_tokens = 0;
+    if (!s->device->backend->program_check) return TN_OK;
+    const tn_status status = s->device->backend->program_check(s->device, desc, &n_tokens);
+    if (status != TN_UNSUPPORTED || n_tokens == 0 || !run->params.may_shrink) return status;
+    tn_step_limits *limits = &run->params.limits;
+    limits->n_tokens = round_steps(n_tokens);
+    if (limits->n_logits > limits->n_tokens) limits->n_logits = limits->n_tokens;
     return TN_OK;
+}
+
+// What a device cannot run is known before its weights are packed.
+static tn_status check_stages(tn_plan_run *run)
+{
+    for (uint32_t i = 0; i < run->n_stages; i++) TN_TRY(with_desc(run, &run->stages[i], check_stage));
+    return tn_step_layout_of(&run->params.limits, &run->step_layout);
+}
+
+static tn_status create_program(tn_plan_run *run, stage *s, const tn_program_desc *desc)
+{
+    (void)run;
+    return s->device->backend->program_create(s->device, desc, &s->program);
 }
 
 static tn_status compile_stage(tn_plan_run *run, stage *s)
@@ -121,8 +188,6 @@ static tn_status compile_stage(tn_plan_run *run, stage *s)
     const tn_graph *graph = run->params.graph;
     const tn_step_limits *limits = &run->params.limits;
     const tn_backend *backend = s->device->backend;
-    tn_status status = TN_OK;
-    tn_tap *taps = NULL;
     uint64_t bytes;
     if (s->segment->n_layers) {
         uint64_t page = tn_kv_page_layer_bytes(graph->n_kv_heads, graph->head_dim);
@@ -138,29 +203,7 @@ static tn_status compile_stage(tn_plan_run *run, stage *s)
     TN_TRY(rows_bytes(run, s->segment->out_value, &bytes));
     TN_TRY(backend->buffer_create(s->device, bytes, &s->out));
     TN_TRY(create_taps(run, s));
-    TN_TRY(tn_alloc(s->n_taps, sizeof *taps, &taps));
-    for (uint32_t i = 0; i < s->n_taps; i++) taps[i] = s->taps[i].tap;
-
-    tn_program_desc desc = {
-        .graph = graph,
-        .first_node = s->segment->first_node,
-        .n_nodes = s->segment->n_nodes,
-        .in_value = s->segment->in_value,
-        .out_value = s->segment->out_value,
-        .weights = run->weights[s->segment->device].packed,
-        .kv = s->kv,
-        .first_layer = s->segment->first_layer,
-        .n_layers = s->segment->n_layers,
-        .limits = *limits,
-        .taps = taps,
-        .n_taps = s->n_taps,
-        .stats = run->params.profile ? &run->stats : NULL,
-        .screen_stats = &run->screen_stats,
-        .progress = run->params.progress,
-    };
-    status = backend->program_create(s->device, &desc, &s->program);
-    tn_free(taps);
-    return status;
+    return with_desc(run, s, create_program);
 }
 
 // Host memory for hops and traced rows: as large as the largest of them.
@@ -189,23 +232,13 @@ tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out
     tn_plan_run *run;
     TN_TRY(tn_alloc_zero(1, sizeof *run, &run));
     run->params = *params;
-    TN_TRY_GOTO(tn_step_layout_of(&params->limits, &run->step_layout));
     if (params->profile) TN_TRY_GOTO(tn_alloc_zero(params->graph->n_nodes, sizeof *run->stats.node_ns, &run->stats.node_ns));
     TN_TRY_GOTO(tn_alloc_zero(params->n_devices, sizeof *run->weights, &run->weights));
-    TN_TRY_GOTO(tn_alloc_zero(params->plan->n_segments, sizeof *run->stages, &run->stages));
-    for (uint32_t i = 0; i < params->plan->n_segments; i++) {
-        const tn_segment *segment = &params->plan->segments[i];
-        tn_device *device = params->devices[segment->device];
-        TN_TRY_GOTO(check_ops(run, segment, device));
-    }
+    TN_TRY_GOTO(find_stages(run));
     for (uint32_t d = 0; d < params->n_devices; d++) TN_TRY_GOTO(place_weights(run, d));
+    TN_TRY_GOTO(check_stages(run));
     TN_TRY_GOTO(pack_weights(run));
-    for (uint32_t i = 0; i < params->plan->n_segments; i++) {
-        stage *s = &run->stages[run->n_stages++];
-        s->segment = &params->plan->segments[i];
-        s->device = params->devices[s->segment->device];
-        TN_TRY_GOTO(compile_stage(run, s));
-    }
+    for (uint32_t i = 0; i < run->n_stages; i++) TN_TRY_GOTO(compile_stage(run, &run->stages[i]));
     TN_TRY_GOTO(reserve_hop(run));
     *out_run = run;
     return TN_OK;
@@ -239,6 +272,8 @@ void tn_plan_run_destroy(tn_plan_run *run)
     tn_free(run->stats.node_ns);
     tn_free(run);
 }
+
+tn_step_limits tn_plan_run_limits(const tn_plan_run *run) { return run->params.limits; }
 
 static uint32_t n_rows(const tn_plan_run *run, const tn_step *step, uint32_t value)
 {

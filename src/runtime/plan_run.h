@@ -18,6 +18,7 @@ typedef struct tn_plan_run_params {
     tn_device *const *devices; // by the plan's device indexes
     uint32_t n_devices;
     tn_step_limits limits;
+    bool may_shrink;         // limits.n_tokens is a wish: fewer where a device does not take as many
     tn_plan_trace_fn *trace; // NULL: none
     void *trace_user;
     bool profile;                // keep stats of the programs
@@ -30,11 +31,14 @@ typedef struct tn_plan_run_memory {
     uint64_t screen_bytes; // of weights_bytes: copies that screen
 } tn_plan_run_memory;
 
-// Returns owned.  Errors: UNSUPPORTED (with device and reason), OUT_OF_MEMORY, BAD_FILE, IO, CANCELLED.
+// Returns owned. What a device does not take is found before anything is packed.  Errors: UNSUPPORTED (with device and reason),
+// OUT_OF_MEMORY, BAD_FILE, IO, CANCELLED.
 tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out_run);
 void tn_plan_run_destroy(tn_plan_run *run);
-// Runs one step. logits: [n_logits][n_vocab]. poison: [n_tokens], 1 + node index of the first poisoned op, or 0.
-// Errors: DEVICE_LOST, IO, INTERNAL.
+// Those of the params, but for steps that were shrunk.
+tn_step_limits tn_plan_run_limits(const tn_plan_run *run);
+// Runs one step, whose layout follows from those limits. logits: [n_logits][n_vocab]. poison: [n_tokens], 1 + node index of the first
+// poisoned op, or 0. Errors: DEVICE_LOST, IO, INTERNAL.
 tn_status tn_plan_run_step(tn_plan_run *run, const tn_step *step, float *logits, uint32_t *poison);
 // IO where a file of packed weights was cut short under the plan: what was computed since then is wrong.
 tn_status tn_plan_run_check_intact(const tn_plan_run *run);

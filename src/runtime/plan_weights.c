@@ -130,7 +130,7 @@ static tn_status map_kept(tn_plan_weights *weights, bool *out_all)
 
 // A file that an earlier session wrote is looked for in each form that the device might choose, so that it need not measure which one that
 // is, and does not pack again where it would measure differently today.
-tn_status tn_plan_weights_place(tn_plan_weights *weights, bool (*uses)(const void *ctx, uint32_t node), const void *ctx)
+static tn_status choose_places(tn_plan_weights *weights, bool (*uses)(const void *ctx, uint32_t node), const void *ctx)
 {
     tn_device *device = weights->device;
     uint32_t n_looked = 0;
@@ -143,6 +143,18 @@ tn_status tn_plan_weights_place(tn_plan_weights *weights, bool (*uses)(const voi
     }
     TN_TRY(lay_out_all(weights, uses, ctx));
     return weights->cache && n_looked == 0 ? map_kept(weights, &all) : TN_OK;
+}
+
+tn_status tn_plan_weights_place(tn_plan_weights *weights, bool (*uses)(const void *ctx, uint32_t node), const void *ctx)
+{
+    TN_TRY(choose_places(weights, uses, ctx));
+    for (uint32_t i = 0; i < weights->graph->n_weights; i++) {
+        if (!weights->packed[i].layout.size_bytes) continue;
+        tn_weight_area *area = &weights->areas[weights->area_of[i]];
+        area->sketch = (tn_buffer){weights->device, area->size_bytes};
+        weights->packed[i].buffer = area->buffer ? area->buffer : &area->sketch;
+    }
+    return TN_OK;
 }
 
 tn_status tn_plan_weights_check_intact(const tn_plan_weights *weights)

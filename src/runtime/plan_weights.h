@@ -7,7 +7,8 @@
 
 // Weights that lie in one buffer, which is no larger than the device allows.
 typedef struct tn_weight_area {
-    tn_buffer *buffer;
+    tn_buffer *buffer; // NULL until it is packed, unless it is mapped
+    tn_buffer sketch;  // until then: what tn_backend.program_check looks at
     uint64_t size_bytes;
     bool is_kept;   // may be kept in a file
     bool is_mapped; // from a file: nothing to pack
@@ -30,8 +31,8 @@ typedef struct tn_pack_progress {
     uint64_t done, total; // bytes
 } tn_pack_progress;
 
-// Decides where the weights of the nodes for which `uses` answers true lie, and maps what is in files. `weights`: device, graph and cache
-// filled in, the rest 0.  Errors: OUT_OF_MEMORY, UNSUPPORTED, BAD_FILE.
+// Decides where the weights of the nodes for which `uses` answers true lie, and maps what is in files; what is not has buffers that do not
+// exist yet. `weights`: device, graph and cache filled in, the rest 0.  Errors: OUT_OF_MEMORY, UNSUPPORTED, BAD_FILE.
 tn_status tn_plan_weights_place(tn_plan_weights *weights, bool (*uses)(const void *ctx, uint32_t node), const void *ctx);
 // Bytes of all areas, and of those that have to be packed.
 uint64_t tn_plan_weights_bytes(const tn_plan_weights *weights);

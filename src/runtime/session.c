@@ -114,7 +114,6 @@ static tn_status reserve_arrays(tn_session *session, uint64_t kv_bytes)
     TN_TRY(tn_kv_cache_init(&session->kv, info->n_seqs_max, info->n_ctx, n_kv_pages));
     TN_TRY(tn_alloc_zero(info->n_seqs_max, sizeof *session->poisoned, &session->poisoned));
     TN_TRY(tn_alloc_zero(info->n_seqs_max, sizeof *session->seq_added, &session->seq_added));
-    TN_TRY(tn_alloc_zero(info->n_ubatch, sizeof *session->poison, &session->poison));
     TN_TRY(tn_alloc_zero(info->n_logits_max, 1, &session->row_valid));
     return tn_alloc(n_logits, sizeof *session->logits, &session->logits);
 }
@@ -180,11 +179,15 @@ static tn_status start_plan(tn_session *session, tn_host *host, const tn_session
         .profile = params->profile,
         .progress = &params->progress,
         .cache = params->pack_cache ? &session->cache : NULL,
+        .may_shrink = params->n_ubatch == 0 || params->may_shrink_ubatch,
     };
     run_params.limits.n_logits = info->n_logits_max < info->n_ubatch ? info->n_logits_max : info->n_ubatch;
-    TN_TRY(tn_step_layout_of(&run_params.limits, &session->step_layout));
-    TN_TRY(tn_alloc_zero(session->step_layout.n_words, sizeof(uint32_t), &session->step));
     TN_TRY(tn_plan_run_create(&run_params, &session->run));
+    const tn_step_limits limits = tn_plan_run_limits(session->run);
+    session->info.n_ubatch = limits.n_tokens;
+    TN_TRY(tn_step_layout_of(&limits, &session->step_layout));
+    TN_TRY(tn_alloc_zero(session->step_layout.n_words, sizeof(uint32_t), &session->step));
+    TN_TRY(tn_alloc_zero(limits.n_tokens, sizeof *session->poison, &session->poison));
     tn_plan_run_memory memory = tn_plan_run_get_memory(session->run);
     session->info.weights_bytes = memory.weights_bytes;
     session->info.kv_bytes = memory.kv_bytes;

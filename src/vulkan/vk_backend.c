@@ -115,6 +115,7 @@ const tn_backend tn_vulkan_backend_table = {
     .weight_layout = tn_vk_weight_layout,
     .weight_pack = weight_pack,
     .op_supported = tn_vk_op_supported,
+    .program_check = tn_vk_program_check,
     .program_create = program_create,
     .program_destroy = tn_vk_program_destroy,
     .program_scratch_bytes = tn_vk_program_scratch_bytes,

@@ -40,8 +40,7 @@ tn_status tn_vk_rows_bytes(const tn_vk_compiler *c, uint32_t value, uint64_t *ou
     const uint32_t n_rows = tn_vk_rows_max(c->list, shape->rows);
     *out_bytes = (uint64_t)n_rows * shape->width * 4;
     if (*out_bytes <= c->device->limits.range_bytes) return TN_OK;
-    return tn_fail(TN_UNSUPPORTED,
-                   "%s: %u rows of %u values are more than the device binds at once (%" PRIu64 " MiB): use a smaller batch (-ub)",
+    return tn_fail(TN_UNSUPPORTED, "%s: %u rows of %u values are more than the device binds at once (%" PRIu64 " MiB): make smaller steps",
                    c->device->name, (unsigned)n_rows, (unsigned)shape->width, c->device->limits.range_bytes >> 20);
 }
 
@@ -136,7 +135,7 @@ static tn_status place_values(tn_vk_compiler *c)
     if (words > c->device->limits.range_bytes / 4)
         return tn_fail(TN_UNSUPPORTED,
                        "%s: steps of %u tokens need %" PRIu64 " MiB for their values; the device binds %" PRIu64
-                       " MiB at most: use a smaller batch (-ub)",
+                       " MiB at most: make smaller steps",
                        c->device->name, (unsigned)c->list->n_tokens_max, words >> 18, c->device->limits.range_bytes >> 20);
     c->list->arena_words = words;
     for (uint32_t v = 0; v < c->graph->n_values; v++) {
@@ -157,6 +156,22 @@ tn_vk_axis tn_vk_per_row(tn_rows rows, uint32_t divisor)
     return (tn_vk_axis){.by = rows == TN_ROWS_LOGITS ? TN_VK_PER_LOGITS : TN_VK_PER_TOKENS, .divisor = divisor, .n_max = UINT32_MAX};
 }
 
+// Workgroups of the largest step of the list.
+static uint32_t workgroups_max(const tn_vk_compiler *c, const tn_vk_axis *axis)
+{
+    uint32_t n = 0;
+    switch (axis->by) {
+    case TN_VK_FIXED: return axis->n;
+    case TN_VK_PER_TOKENS: n = c->list->n_tokens_max; break;
+    case TN_VK_PER_LOGITS: n = c->list->n_logits_max; break;
+    case TN_VK_PER_CHUNKS: n = c->desc->limits.n_seq_pages; break;
+    case TN_VK_PER_COPIES: n = c->desc->limits.n_seqs; break;
+    }
+    n = n > axis->first ? n - axis->first : 0;
+    if (n > axis->n_max) n = axis->n_max;
+    return n / axis->divisor + (n % axis->divisor != 0);
+}
+
 tn_status tn_vk_emit(tn_vk_compiler *c, const tn_vk_dispatch *dispatch, const void *params, size_t n_bytes)
 {
     tn_vk_list *list = c->list;
@@ -166,9 +181,11 @@ tn_status tn_vk_emit(tn_vk_compiler *c, const tn_vk_dispatch *dispatch, const vo
     d->n_params = (uint32_t)(n_bytes / 4);
     memcpy(d->params, params, n_bytes);
     for (uint32_t i = 0; i < 3; i++) {
-        if (d->grid.axes[i].by == TN_VK_FIXED && d->grid.axes[i].n > c->device->limits.n_groups)
-            return tn_fail(TN_UNSUPPORTED, "%s: %s needs %u workgroups in one dimension; the device has %u", c->device->name, d->shader,
-                           (unsigned)d->grid.axes[i].n, (unsigned)c->device->limits.n_groups);
+        const uint32_t n = workgroups_max(c, &d->grid.axes[i]);
+        if (n > c->device->limits.n_groups)
+            return tn_fail(TN_UNSUPPORTED, "%s: %s needs %u workgroups in one dimension; the device has %u%s", c->device->name, d->shader,
+                           (unsigned)n, (unsigned)c->device->limits.n_groups,
+                           d->grid.axes[i].by == TN_VK_PER_TOKENS ? ": make smaller steps" : "");
     }
     return TN_OK;
 }

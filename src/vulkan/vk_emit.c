@@ -62,24 +62,26 @@ static tn_status bind_out(const tn_vk_compiler *c, uint32_t value, tn_vk_dispatc
 // ---- weights ----
 
 typedef struct weight {
+    const tn_weight_source *source;
     const tn_packed_weight *packed;
     tn_vk_weight_shape shape;
 } weight;
 
 static tn_status find_weight(const tn_vk_compiler *c, uint32_t index, weight *out)
 {
-    const tn_weight_source *source = &c->graph->weights[index];
+    out->source = &c->graph->weights[index];
     out->packed = &c->desc->weights[index];
-    TN_TRY(tn_vk_weight_shape_of(source, &out->shape));
-    return tn_buffer_check(&c->device->base, out->packed->buffer, out->packed->offset_bytes, out->packed->layout.size_bytes, source->name);
+    TN_TRY(tn_vk_weight_shape_of(out->source, &out->shape));
+    return tn_buffer_check(&c->device->base, out->packed->buffer, out->packed->offset_bytes, out->packed->layout.size_bytes, out->source->name);
 }
 
 // Binds `n_bytes` from byte `begin` of the weight on.
 static tn_status bind_weight(const tn_vk_compiler *c, const weight *w, uint64_t begin, uint64_t n_bytes, tn_vk_range *out)
 {
     if (n_bytes > c->device->limits.range_bytes)
-        return tn_fail(TN_UNSUPPORTED, "%s: a weight of %llu MiB has to be bound whole; the device binds %llu MiB at most", c->device->name,
-                       (unsigned long long)(n_bytes >> 20), (unsigned long long)(c->device->limits.range_bytes >> 20));
+        return tn_fail(TN_UNSUPPORTED, "%s: %.200s, %llu MiB, has to be bound whole; the device binds %llu MiB at most%s", c->device->name,
+                       w->source->name, (unsigned long long)(n_bytes >> 20), (unsigned long long)(c->device->limits.range_bytes >> 20),
+                       w->source->kind == TN_WEIGHT_TABLE ? ": use a shorter context (-c)" : "");
     *out = (tn_vk_range){tn_vk_buffer_of(w->packed->buffer), w->packed->offset_bytes + begin, n_bytes};
     return TN_OK;
 }
@@ -565,8 +567,9 @@ static tn_status bind_kv(const tn_vk_compiler *c, int32_t layer, tn_vk_range *ou
     if (n_bytes > c->device->limits.range_bytes)
         return tn_fail(TN_UNSUPPORTED,
                        "%s: a layer's KV cache of %llu MiB has to be bound whole; the device binds %llu MiB at most: use a shorter context "
-                       "or fewer sequences",
-                       c->device->name, (unsigned long long)(n_bytes >> 20), (unsigned long long)(c->device->limits.range_bytes >> 20));
+                       "(-c) or fewer sequences, of %llu positions in all",
+                       c->device->name, (unsigned long long)(n_bytes >> 20), (unsigned long long)(c->device->limits.range_bytes >> 20),
+                       (unsigned long long)(c->device->limits.range_bytes / page * TN_KV_PAGE_POSITIONS));
     *out = (tn_vk_range){tn_vk_buffer_of(c->desc->kv), (uint64_t)(uint32_t)(layer - c->desc->first_layer) * n_bytes, n_bytes};
     return TN_OK;
 }

@@ -117,8 +117,14 @@ static tn_status compile_copies(tn_vk_program *program, const tn_program_desc *d
     return TN_OK;
 }
 
+static uint64_t round_256(uint64_t n) { return (n + 255) & ~(uint64_t)255; }
+
 static tn_status compile_lists(tn_vk_program *program, const tn_program_desc *desc)
 {
+    program->args_offset = round_256((uint64_t)program->step_layout.n_words * 4);
+    if (program->args_offset > program->device->limits.range_bytes)
+        return tn_fail(TN_UNSUPPORTED, "%s: the page table of %u sequences is more than the device binds at once: run fewer at a time",
+                       program->device->name, (unsigned)desc->limits.n_seqs);
     const uint32_t n = desc->limits.n_tokens, sizes[N_LISTS] = {1, n < FEW_TOKENS ? n : FEW_TOKENS, n};
     for (uint32_t i = 0; i < N_LISTS; i++) {
         if (i > 0 && sizes[i] == sizes[i - 1]) continue;
@@ -130,7 +136,7 @@ static tn_status compile_lists(tn_vk_program *program, const tn_program_desc *de
     return tn_vk_collect_grids(&program->copies_list, &program->grids);
 }
 
-static uint64_t round_256(uint64_t n) { return (n + 255) & ~(uint64_t)255; }
+
 
 static tn_status create_buffers(tn_vk_program *program, const tn_program_desc *desc)
 {
@@ -140,12 +146,8 @@ static tn_status create_buffers(tn_vk_program *program, const tn_program_desc *d
         if (program->lists[i].arena_words > arena_words) arena_words = program->lists[i].arena_words;
         if (program->lists[i].n_counters > n_counters) n_counters = program->lists[i].n_counters;
     }
-    program->args_offset = round_256((uint64_t)program->step_layout.n_words * 4);
     const uint64_t step_bytes = program->args_offset + (uint64_t)program->grids.n_grids * sizeof(indirect_args) + 4;
     const uint64_t state_bytes = ((uint64_t)desc->limits.n_tokens + n_counters) * 4;
-    if (program->args_offset > program->device->limits.range_bytes)
-        return tn_fail(TN_UNSUPPORTED, "%s: the page table of %u sequences is more than the device binds at once", program->device->name,
-                       (unsigned)desc->limits.n_seqs);
     TN_TRY(tn_vk_memory_create(program->device, step_bytes, TN_VK_PLACE_DEVICE, &program->step));
     program->step_host = program->step;
     if (!program->step->mapped) TN_TRY(tn_vk_memory_create(program->device, step_bytes, TN_VK_PLACE_UPLOAD, &program->step_host));
@@ -294,6 +296,66 @@ fail:
     tn_vk_program_destroy(&program->base);
     return status;
 }
+
+// ---- before weights are packed ----
+
+// Compiles a program for steps of that many tokens, which calls no driver, and forgets it.
+static tn_status check_size(tn_vk_device *device, const tn_program_desc *desc, uint32_t n_tokens)
+{
+    tn_status status;
+    tn_vk_program *program;
+    tn_program_desc sized = *desc;
+    sized.limits.n_tokens = n_tokens;
+    if (sized.limits.n_logits > n_tokens) sized.limits.n_logits = n_tokens;
+    TN_TRY(tn_alloc_zero(1, sizeof *program, &program));
+    program->device = device;
+    TN_TRY_GOTO(tn_step_layout_of(&sized.limits, &program->step_layout));
+    TN_TRY_GOTO(compile_lists(program, &sized));
+fail:
+    for (uint32_t i = 0; i < N_LISTS; i++) tn_vk_list_deinit(device, &program->lists[i]);
+    tn_vk_list_deinit(device, &program->copies_list);
+    tn_free(program->grids.grids);
+    tn_free(program);
+    return status;
+}
+
+// Smaller steps need less of everything.
+static tn_status find_size(tn_vk_device *device, const tn_program_desc *desc, uint32_t *out_n_tokens)
+{
+    uint32_t fits = 1, does_not = desc->limits.n_tokens;
+    tn_status status = check_size(device, desc, does_not);
+    if (status != TN_UNSUPPORTED) return status;
+    const tn_error error = *tn_error_last();
+    TN_TRY(check_size(device, desc, fits)); // where no size helps, the reason is another one
+    while (does_not - fits > 1) {
+        const uint32_t middle = fits + (does_not - fits) / 2;
+        status = check_size(device, desc, middle);
+        if (status != TN_OK && status != TN_UNSUPPORTED) return status;
+        *(status == TN_OK ? &fits : &does_not) = middle;
+    }
+    *out_n_tokens = fits;
+    return tn_fail(TN_UNSUPPORTED, "%s (-ub %u fits)", error.message, (unsigned)fits);
+}
+
+tn_status tn_vk_program_check(tn_device *device, const tn_program_desc *desc, uint32_t *out_n_tokens)
+{
+    *out_n_tokens = 0;
+    tn_status status;
+    tn_program_desc known = *desc;
+    tn_vk_buffer later = {.base = {device, UINT64_MAX}}; // stands for those that are not looked at
+    tn_tap *taps;
+    TN_TRY(tn_alloc(desc->n_taps, sizeof *taps, &taps));
+    for (uint32_t t = 0; t < desc->n_taps; t++) taps[t] = (tn_tap){desc->taps[t].value, &later.base};
+    known.taps = taps;
+    known.kv = desc->n_layers ? &later.base : NULL;
+    TN_TRY_GOTO(check_desc(device, &known));
+    TN_TRY_GOTO(find_size(tn_vk_device_of(device), &known, out_n_tokens));
+fail:
+    tn_free(taps);
+    return status;
+}
+
+// ---- destruction ----
 
 static void leave_flight(tn_vk_program *program)
 {

@@ -227,12 +227,24 @@ class Program
         desc.n_taps = static_cast<uint32_t>(tap_descs.size());
         if (in_value != TN_NONE) in_ = std::make_unique<Buffer>(device, value_bytes(in_value));
         out_ = std::make_unique<Buffer>(device, value_bytes(out_value));
+        check(desc);
         if (desc.n_layers) {
             kv_ = std::make_unique<Buffer>(device, tn_kv_page_layer_bytes(net.graph->n_kv_heads, net.graph->head_dim) *
                                                        desc.limits.n_kv_pages * desc.n_layers);
             desc.kv = kv_->get();
         }
         MUST(device.api().program_create(device.get(), &desc, &program_));
+    }
+    // What is created passes the check that comes first, before there is a cache or a place for taps.
+    void check(tn_program_desc desc) const
+    {
+        if (!device_.api().program_check) return;
+        std::vector<tn_tap> taps(desc.taps, desc.taps + desc.n_taps);
+        for (tn_tap &tap : taps) tap.buffer = nullptr;
+        desc.taps = taps.data();
+        desc.kv = nullptr;
+        uint32_t n_tokens = 99;
+        MUST(device_.api().program_check(device_.get(), &desc, &n_tokens));
     }
     ~Program() { device_.api().program_destroy(program_); }
     Program(const Program &) = delete;

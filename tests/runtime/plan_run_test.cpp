@@ -49,6 +49,7 @@ class PlanRun : public ::testing::Test
         params.n_devices = 2;
         params.limits = limits;
         params.cache = cache;
+        params.may_shrink = may_shrink;
         return tn_plan_run_create(&params, &run);
     }
     tn_status step(std::vector<float> *logits, std::vector<uint32_t> *poison)
@@ -64,7 +65,8 @@ class PlanRun : public ::testing::Test
         poison->assign(3, 99);
         return tn_plan_run_step(run, s.get(), logits->data(), poison->data());
     }
-    const tn_step_limits limits = {4, 2, 1, 2, 2};
+    tn_step_limits limits = {4, 2, 1, 2, 2};
+    bool may_shrink = false;
     tn_null_state state = {};
     tn_backend_host host = {};
     tn_device *devices[2] = {};
@@ -108,6 +110,50 @@ TEST_F(PlanRun, EachWeightIsPackedOnceForEachDeviceThatUsesIt)
     const tn_plan_run_memory memory = tn_plan_run_get_memory(run);
     EXPECT_GT(memory.weights_bytes, 0u);
     EXPECT_EQ(memory.kv_bytes, 4 * 2 * tn_kv_page_layer_bytes(1, 4));
+}
+
+// What a device does not run is said before anything is packed, which may take minutes.
+TEST_F(PlanRun, ProgramsAreCheckedBeforeWeightsArePacked)
+{
+    ASSERT_EQ(start({0, 0, 1, 1, 0, 0}), TN_OK);
+    const std::string text = tn_null_text(&state);
+    EXPECT_LT(text.rfind(" check nodes "), text.find(" pack ")) << text;
+    EXPECT_LT(text.rfind(" pack "), text.find(" program ")) << text;
+    tn_plan_run_destroy(run);
+    run = nullptr;
+
+    tn_null_clear(&state);
+    state.n_tokens_max = 3;
+    EXPECT_EQ(start({0, 0, 1, 1, 0, 0}), TN_UNSUPPORTED);
+    EXPECT_STREQ(tn_error_last()->message, "null0: make smaller steps (-ub 3 fits)");
+    EXPECT_EQ(std::string(tn_null_text(&state)).find(" pack "), std::string::npos) << tn_null_text(&state);
+    EXPECT_EQ(tn_null_n_alive(&state), 2u); // the devices
+}
+
+TEST_F(PlanRun, StepsThatMayShrinkAreWhatEveryDeviceTakes)
+{
+    may_shrink = true;
+    for (const auto &[n_tokens_max, n_tokens] :
+         {std::pair(0u, 512u), {512u, 512u}, {511u, 448u}, {64u, 64u}, {63u, 56u}, {8u, 8u}, {7u, 7u}, {1u, 1u}}) {
+        SCOPED_TRACE(n_tokens_max);
+        limits = {512, 100, 1, 4, 4};
+        state.n_tokens_max = n_tokens_max;
+        tn_null_clear(&state);
+        ASSERT_EQ(start({0, 0, 1, 1, 0, 0}), TN_OK) << tn_error_last()->message;
+        const tn_step_limits got = tn_plan_run_limits(run);
+        EXPECT_EQ(got.n_tokens, n_tokens);
+        EXPECT_EQ(got.n_logits, std::min(n_tokens, 100u));
+        EXPECT_EQ(got.n_kv_pages, 4u);
+        const std::string text = tn_null_text(&state), made = " tokens " + std::to_string(n_tokens) + " logits ";
+        size_t n_programs = 0;
+        for (size_t at = text.find(" create nodes "); at != std::string::npos; at = text.find(" create nodes ", at + 1)) {
+            n_programs++;
+            EXPECT_LT(text.find(made, at), text.find('\n', at)) << text;
+        }
+        EXPECT_EQ(n_programs, 3u) << text;
+        tn_plan_run_destroy(run);
+        run = nullptr;
+    }
 }
 
 TEST_F(PlanRun, AStepAllocatesNothing)

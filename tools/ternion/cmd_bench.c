@@ -209,6 +209,14 @@ static int run_tests(tn_cli_bench_job *job)
     return rc;
 }
 
+// Steps that were made smaller are what the results are of; a context that is smaller than a step changes none.
+static void note_steps(tn_cli_bench_job *job)
+{
+    const tn_session_info *info = &job->engine.session_info;
+    if (info->n_ubatch < job->result.test.n_ubatch && info->n_ubatch < (uint64_t)info->n_ctx * info->n_seqs_max)
+        job->result.test.n_ubatch = info->n_ubatch;
+}
+
 // Runs all tests of one number of threads, batch and step size, which share a session.
 static int run_group(tn_cli_bench_job *job, int64_t n_threads, int64_t n_ubatch, int64_t n_batch)
 {
@@ -223,6 +231,7 @@ static int run_group(tn_cli_bench_job *job, int64_t n_threads, int64_t n_ubatch,
     if (rc == 0) rc = tn_cli_engine_place(job->cli, &job->engine);
     if (rc == 0) rc = measure_limits(job);
     if (rc == 0) rc = tn_cli_engine_start(job->cli, &job->engine, params);
+    if (rc == 0) note_steps(job);
     if (rc == 0) rc = tn_cli_bench_describe_devices(job);
     if (rc == 0) rc = begin_report(job); // what cannot be placed is said before anything is printed
     if (rc == 0) rc = job->is_batched ? tn_cli_bench_batched_run(job) : run_tests(job);

@@ -185,6 +185,16 @@ int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine)
     return status == TN_OK ? 0 : tn_cli_fail_status("ternion devices");
 }
 
+// Where the devices take smaller steps than the default's.
+static void note_steps(const tn_cli *cli, const tn_cli_engine *engine, const tn_session_params *params)
+{
+    const tn_session_info *info = &engine->session_info;
+    const uint64_t n_positions = (uint64_t)info->n_ctx * info->n_seqs_max;
+    if (info->n_ubatch >= params->n_ubatch || info->n_ubatch >= n_positions) return; // no step could be larger
+    if (cli->verb == TN_VERB_LOGITS && cli->verbosity == 0) return;
+    tn_cli_note("steps  %u tokens (-ub): the device does not take %u of this model at a time", info->n_ubatch, params->n_ubatch);
+}
+
 int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params params)
 {
     char command[64];
@@ -193,6 +203,7 @@ int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params pa
     params.placement = engine->placement;
     params.head = tn_cli_text(&cli->options, TN_OPT_HEAD);
     if (!params.two_stage && cli->verb == TN_VERB_BENCH) params.two_stage = tn_cli_two_stage(cli);
+    params.may_shrink_ubatch = !tn_cli_given(&cli->options, cli->verb == TN_VERB_BENCH ? TN_OPT_BENCH_UBATCH : TN_OPT_UBATCH);
     params.log = tn_cli_log();
     params.progress = tn_cli_progress_hook(&cli->progress);
     tn_status status = tn_session_create(engine->model, engine->host, &params, &engine->session);
@@ -202,6 +213,7 @@ int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params pa
         return tn_cli_fail_status(status == TN_OUT_OF_MEMORY ? command : NULL);
     }
     tn_session_get_info(engine->session, &engine->session_info);
+    note_steps(cli, engine, &params);
     if (cli->verb != TN_VERB_LOGITS && !engine->head_noted && !tn_cli_two_stage_note(engine) && strcmp(params.head, "keep") == 0)
         tn_cli_head_note(engine->model, &engine->info);
     engine->head_noted = true; // not again for the next of many sessions
