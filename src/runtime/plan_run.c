@@ -202,7 +202,10 @@ static tn_status compile_stage(tn_plan_run *run, stage *s)
     }
     TN_TRY(rows_bytes(run, s->segment->out_value, &bytes));
     TN_TRY(backend->buffer_create(s->device, bytes, &s->out));
-    TN_TRY(create_taps(run, s));
+    for (uint32_t t = 0; t < s->n_taps; t++) {
+        TN_TRY(rows_bytes(run, s->taps[t].tap.value, &bytes));
+        TN_TRY(backend->buffer_create(s->device, bytes, &s->taps[t].tap.buffer));
+    }
     return with_desc(run, s, create_program);
 }
 

@@ -621,16 +621,18 @@ static tn_status emit_rope(tn_vk_compiler *c, const tn_group *group)
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
-// The split form spreads a row's chunks over the device; with many rows, or few processors, there is enough to do without.
-static bool attention_is_split(const tn_vk_compiler *c)
-{
-    const uint64_t chunks = c->desc->limits.n_seq_pages;
-    return !by_texels(c) && c->list->n_tokens_max <= COLS_MANY && chunks > 1 && chunks * c->list->n_tokens_max <= 16384;
-}
-
 static uint64_t partial_words(const tn_vk_compiler *c, const tn_node *node)
 {
     return (uint64_t)c->list->n_tokens_max * node->p.attention.n_heads * c->desc->limits.n_seq_pages * (node->p.attention.head_dim + 4);
+}
+
+// The split form spreads a row's chunks over the device; with many rows, or few processors, there is enough to do without. Its partial
+// results must leave the other values room in what one binding holds.
+static bool attention_is_split(const tn_vk_compiler *c, const tn_node *node)
+{
+    const uint64_t chunks = c->desc->limits.n_seq_pages;
+    return !by_texels(c) && c->list->n_tokens_max <= COLS_MANY && chunks > 1 && chunks * c->list->n_tokens_max <= 16384 &&
+           partial_words(c, node) <= c->device->limits.range_bytes / 4 / 4;
 }
 
 // Products of a row at the end of the context, with keys and with values.
@@ -645,7 +647,7 @@ static tn_status emit_attention_rows(tn_vk_compiler *c, const tn_group *group, u
     const tn_node *node = node_of(c, group->nodes[0]);
     const tn_vk_value *q = &c->values[node->in[0]], *y = &c->values[node->out];
     const uint32_t head_dim = node->p.attention.head_dim, n_kv_heads = node->p.attention.n_kv_heads;
-    const bool is_split = attention_is_split(c), by_units = head_dim % 8 == 0, texels = c->device->traits.use_texels && by_units;
+    const bool is_split = attention_is_split(c, node), by_units = head_dim % 8 == 0, texels = c->device->traits.use_texels && by_units;
     const uint32_t a_qk = (uint32_t)tn_kv_a_qk(head_dim);
     struct tn_vk_attention_params p = {.step = step_at(c),
                                        .n_heads = node->p.attention.n_heads,
@@ -744,7 +746,7 @@ tn_status tn_vk_group_scratch(const tn_vk_compiler *c, const tn_group *group, ui
 {
     *out_words = 0;
     const tn_node *node = node_of(c, group->nodes[0]);
-    if (group->kind == TN_GROUP_ATTENTION && attention_is_split(c)) *out_words = partial_words(c, node);
+    if (group->kind == TN_GROUP_ATTENTION && attention_is_split(c, node)) *out_words = partial_words(c, node);
     if (group->kind != TN_GROUP_DENSE) return TN_OK;
     weight w;
     TN_TRY(find_weight(c, node->weight, &w));

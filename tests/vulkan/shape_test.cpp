@@ -243,4 +243,32 @@ TEST(VulkanShape, SlicesOfALargeMatrixCoverItOnce)
     }
 }
 
+// Partial results of attention grow with tokens and context, beyond what a device binds: then rows walk through their chunks.
+TEST(VulkanShape, AttentionIsSplitWhereItsPartialResultsHaveRoom)
+{
+    const uint32_t n_heads = 16, head_dim = 2;
+    Net net(6);
+    net.graph->n_layers = 1;
+    net.graph->n_kv_heads = 1;
+    net.graph->head_dim = head_dim;
+    const uint32_t x = net.embed(3, n_heads * head_dim);
+    net.layer = 0;
+    net.kv_append(net.dense(x, head_dim, TN_DTYPE_F32), net.dense(x, head_dim, TN_DTYPE_F32), n_heads);
+    const uint32_t out = net.norm(net.attention(x, n_heads));
+    const auto shader_of = [&](uint32_t n_tokens, uint64_t range_bytes) {
+        const Compiled compiled(net, out, 1, n_tokens, true, range_bytes);
+        std::string found;
+        for (uint32_t i = 0; i < compiled.list.n_dispatches; i++) {
+            const std::string shader = compiled.list.dispatches[i].shader;
+            if (shader.find("attention") == 0) found = shader;
+        }
+        return found;
+    };
+    const uint64_t partial_bytes = uint64_t{8} * n_heads * 3 * (head_dim + 4) * 4; // of 8 tokens over 3 chunks
+    EXPECT_EQ(shader_of(8, 4 * partial_bytes), "attention_split");
+    EXPECT_EQ(shader_of(8, 4 * partial_bytes - 4), "attention_walk");
+    EXPECT_EQ(shader_of(1, 4 * partial_bytes - 4), "attention_split");
+    EXPECT_EQ(shader_of(9, 128u << 20), "attention_walk");
+}
+
 } // namespace
