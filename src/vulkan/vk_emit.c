@@ -72,7 +72,8 @@ static tn_status find_weight(const tn_vk_compiler *c, uint32_t index, weight *ou
     out->source = &c->graph->weights[index];
     out->packed = &c->desc->weights[index];
     TN_TRY(tn_vk_weight_shape_of(out->source, &out->shape));
-    return tn_buffer_check(&c->device->base, out->packed->buffer, out->packed->offset_bytes, out->packed->layout.size_bytes, out->source->name);
+    return tn_buffer_check(&c->device->base, out->packed->buffer, out->packed->offset_bytes, out->packed->layout.size_bytes,
+                           out->source->name);
 }
 
 // Binds `n_bytes` from byte `begin` of the weight on.

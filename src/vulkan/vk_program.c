@@ -136,8 +136,6 @@ static tn_status compile_lists(tn_vk_program *program, const tn_program_desc *de
     return tn_vk_collect_grids(&program->copies_list, &program->grids);
 }
 
-
-
 static tn_status create_buffers(tn_vk_program *program, const tn_program_desc *desc)
 {
     uint64_t arena_words = 64;
@@ -348,7 +346,7 @@ tn_status tn_vk_program_check(tn_device *device, const tn_program_desc *desc, ui
     for (uint32_t t = 0; t < desc->n_taps; t++) taps[t] = (tn_tap){desc->taps[t].value, &later.base};
     known.taps = taps;
     known.kv = desc->n_layers ? &later.base : NULL;
-    TN_TRY_GOTO(check_desc(device, &known));
+    TN_TRY_GOTO(tn_desc_check(device, &known));
     TN_TRY_GOTO(find_size(tn_vk_device_of(device), &known, out_n_tokens));
 fail:
     tn_free(taps);
