@@ -69,6 +69,7 @@ static inline tn_u4 tn_load16(const void *at)
 static inline tn_u4 tn_load16_once(const void *at) { return tn_load16(at); }
 static inline tn_u4 tn_load16_fresh(const void *at) { return tn_load16(at); }
 static inline float tn_load_fresh(const float *at) { return *at; }
+static inline uint32_t tn_load_fresh(const uint32_t *at) { return *at; }
 static inline void tn_store16(void *at, tn_u4 v)
 {
     cuda_host::check_aligned(at, 16);

@@ -6,7 +6,8 @@ namespace cuda_host
 ProductRig::ProductRig(const Product &of)
     : product(of), poison(kTokens, 0xff), want_poison(kTokens, UINT32_MAX), stride_bytes_((of.n_cols + 127) / 128 * 128),
       row_stride_bytes_((of.n_rows[0] + 127) / 128 * 128), code_rows_((size_t)of.n_input * stride_bytes_), scales_(of.n_input),
-      sums_(of.n_input), row_codes_((size_t)of.n_input * row_stride_bytes_), row_scales_(of.n_input), row_sums_(of.n_input), counter_(1, 0)
+      sums_(of.n_input), row_codes_((size_t)of.n_input * row_stride_bytes_), row_scales_(of.n_input), row_sums_(of.n_input),
+      counters_(of.grid_x * of.grid_y, 0), partials_(of.grid_z > 1 ? tn_cuda_ternary_many_partials(of.grid_x, of.grid_y) : 0, 0)
 {
     std::mt19937 random(of.seed);
     const uint32_t n_matrices = is_glu() ? 2 : (uint32_t)of.n_rows.size();
@@ -65,8 +66,9 @@ void ProductRig::fill(tn_cuda_ternary_params &p)
     if (product.row != TN_CUDA_ROW_NONE) {
         p.row = row_op(product.row, product.n_rows[0], packed_row_gains_->data(), kEps);
         p.row_codes = {row_codes_.data(), row_stride_bytes_, row_scales_.data(), row_sums_.data()};
-        p.counter = counter_.data();
     }
+    p.counter = counters_.data();
+    p.partials = partials_.data();
     p.log2_split = product.log2_split;
 }
 
@@ -125,8 +127,10 @@ void ProductRig::run()
     const bool is_one = std::string(product.kernel).rfind("ternary_one", 0) == 0;
     // Twice: what a launch leaves behind must not matter to the next.
     const uint32_t shared = is_one ? tn_cuda_ternary_one_shared_bytes(p.n_blocks) : 0;
-    for (uint32_t i = 0; i < 2; i++) launch(product.kernel, p, product.grid_x, product.grid_y, 1, shared);
-    EXPECT_EQ(counter_[0], 0u);
+    for (uint32_t i = 0; i < 2; i++) launch(product.kernel, p, product.grid_x, product.grid_y, product.grid_z, shared);
+    for (Memory<uint32_t> *zeros : {&counters_, &partials_}) {
+        EXPECT_TRUE(std::all_of(zeros->data(), zeros->data() + zeros->size(), [](uint32_t word) { return word == 0; }));
+    }
 
     std::vector<std::vector<float>> first;
     for (uint32_t i = 0; i < n_outputs(); i++) {

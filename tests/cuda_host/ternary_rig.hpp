@@ -87,7 +87,7 @@ struct Product {
     bool per_row = false;
     bool is_logits = false;
     bool to_output = false; // the first matrix's rows go to the submit's output
-    uint32_t grid_x = 1, grid_y = 1;
+    uint32_t grid_x = 1, grid_y = 1, grid_z = 1;
     uint32_t log2_split = 0;
     uint32_t seed = 1;
 };
@@ -131,7 +131,7 @@ class ProductRig
     Memory<int8_t> row_codes_;
     Memory<float> row_scales_;
     Memory<int32_t> row_sums_;
-    Memory<uint32_t> counter_;
+    Memory<uint32_t> counters_, partials_; // zeros before and after
 };
 
 } // namespace cuda_host

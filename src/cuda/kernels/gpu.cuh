@@ -94,6 +94,12 @@ TN_FN float tn_load_fresh(const float *at)
     asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(at) : "memory");
     return v;
 }
+TN_FN uint32_t tn_load_fresh(const uint32_t *at)
+{
+    uint32_t v;
+    asm volatile("ld.global.cg.u32 %0, [%1];" : "=r"(v) : "l"(at) : "memory");
+    return v;
+}
 TN_FN void tn_store16(void *at, tn_u4 v) { *reinterpret_cast<uint4 *>(at) = make_uint4(v.x, v.y, v.z, v.w); }
 // Element i of a shared array, and what follows it to 16 bytes; aligned.
 #define tn_shared_load16(name, i)     tn_shared_load16_at(&(name)[i])

@@ -150,7 +150,7 @@ enum { TN_CUDA_BEHIND_NOTHING = 0, TN_CUDA_BEHIND_ADD = 1, TN_CUDA_BEHIND_RELU2 
 //                    ternary_one for NOTHING and ADD, ternary_one_glu for RELU2 and SILU
 //   ternary_few      up to 8 tokens; the last block to finish does `row` over the outputs. Grid x: as of ternary_one
 //   ternary_many     more: tiles of TN_CUDA_MANY_ROWS x TN_CUDA_MANY_TOKENS. Grid x: blocks of rows, matrix after matrix (GLU: of both at
-//                    once); y: of tokens
+//                    once); y: of tokens; z: parts of the columns, whose sums meet in `partials`
 struct tn_cuda_ternary_params {
     TN_PART(tn_cuda_step) step;
     uint32_t n_cols, n_blocks;    // n_blocks: of 128 columns
@@ -165,8 +165,9 @@ struct tn_cuda_ternary_params {
     TN_PART(tn_cuda_poison) poison;
     TN_PART(tn_cuda_row_op) row; // over the output (of the first matrix's y); op NONE: there is none
     TN_PART(tn_cuda_codes) row_codes;
-    TN_AT(uint32_t) counter; // of blocks that finished, 0 between launches
-    uint32_t log2_split;     // one and few: warps of a block that share a tile's columns, as a power of two, at most 3
+    TN_AT(uint32_t) counter;  // of blocks that finished, 0 between launches; many: one a tile, where grid z splits the columns
+    uint32_t log2_split;      // one and few: warps of a block that share a tile's columns, as a power of two, at most 3
+    TN_AT(uint32_t) partials; // many, where grid z splits the columns: sums, 0 between launches (tn_cuda_ternary_many_partials)
 };
 
 // Row tiles of a ternary matrix.
@@ -185,6 +186,17 @@ static inline uint32_t tn_cuda_ternary_log2_split(uint32_t n_tiles, uint32_t n_b
         if (steps < best_steps) best = s, best_steps = steps;
     }
     return best;
+}
+
+// ternary_many: grid x of a matrix (GLU: of both), and words of `partials` for grids with z above 1.
+static inline uint32_t tn_cuda_ternary_many_blocks(uint32_t n_rows, uint32_t behind)
+{
+    const uint32_t n_each = behind >= TN_CUDA_BEHIND_RELU2 ? TN_CUDA_MANY_ROWS / 2 : TN_CUDA_MANY_ROWS;
+    return n_rows / n_each + (n_rows % n_each != 0);
+}
+static inline uint64_t tn_cuda_ternary_many_partials(uint32_t grid_x, uint32_t grid_y)
+{
+    return (uint64_t)grid_x * grid_y * (TN_CUDA_MANY_ROWS * TN_CUDA_MANY_TOKENS);
 }
 
 // Turning a head and quantising it for the KV cache.

@@ -3,22 +3,8 @@
 #ifndef TN_CUDA_TERNARY_FEW_CUH
 #define TN_CUDA_TERNARY_FEW_CUH
 
+#include "cuda/kernels/last_block.cuh"
 #include "cuda/kernels/ternary_walk.cuh"
-
-// Whether this block is the last of the launch to come here; if so, what the others stored is there for it. The counter is 0 again.
-TN_FN bool tn_is_last_block(uint32_t *counter, TN_SHARED_ARG(uint32_t, flag))
-{
-    tn_fence();
-    tn_sync();
-    if (tn_thread() == 0) {
-        const bool is_last = tn_atomic_add(counter, 1) == tn_grid_x() - 1;
-        if (is_last) *counter = 0;
-        flag[0] = is_last;
-    }
-    tn_sync();
-    tn_fence();
-    return flag[0] != 0;
-}
 
 // NORM_QUANT or QUANT of all output rows at once, by teams of warps.
 TN_FN void tn_few_quantise(const tn_cuda_ternary_params &p, uint32_t n_rows, TN_SHARED_ARG(uint32_t, scratch))
@@ -55,7 +41,7 @@ TN_FN void tn_ternary_few(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int32_t
         tn_few_multiply<Dot, 2>(p, codes, sums);
     else
         tn_few_multiply<Dot, 1>(p, codes, sums);
-    if (p.row.op == TN_CUDA_ROW_NONE || !tn_is_last_block(p.counter, scratch + TN_ROW_SCRATCH)) return;
+    if (p.row.op == TN_CUDA_ROW_NONE || !tn_is_last_block(p.counter, tn_grid_x(), scratch + TN_ROW_SCRATCH)) return;
     tn_few_quantise(p, codes.n_rows, scratch);
 }
 
