@@ -1,5 +1,6 @@
 // Tiles of ternary weights times codes, in the forms that devices have: a lane's 16 bytes of a tile (cuda_pack.h) meet the 32 codes of its
 // columns. A warp's sums stay in registers over many tiles and are put to shared memory at the end, each form in an order of its own.
+// AHEAD: tiles that a warp has under way; SLOTS: words of shared memory of a warp's sums; TOKENS: rows of codes at most.
 #ifndef TN_CUDA_TERNARY_DOT_CUH
 #define TN_CUDA_TERNARY_DOT_CUH
 
@@ -41,7 +42,7 @@ TN_FN const int8_t *tn_codes_row(const tn_codes_memory &from, uint32_t row, uint
 
 // Weights are masked in place: bit pair i of a byte is the code times 4^i, and each pair has a sum of its own.
 struct tn_dot_one {
-    enum { TOKENS = 1, SLOTS = 16 };
+    enum { AHEAD = 4, TOKENS = 1, SLOTS = 16 };
     typedef tn_codes32 input;
     int32_t sums[4];
 };
@@ -95,7 +96,7 @@ TN_FN uint32_t tn_sums_few_slot(uint32_t row, uint32_t token) { return row % 8 *
 // ---- the same by mma: weights are A, the rows of codes are the columns of B ----
 
 struct tn_dot_mma {
-    enum { TOKENS = 8, SLOTS = 160 };
+    enum { AHEAD = 4, TOKENS = 8, SLOTS = 160 };
     typedef tn_codes32 input;
     tn_sums_few sums;
 };
@@ -126,7 +127,7 @@ TN_FN void tn_dot_put(const tn_dot_mma &dot, TN_SHARED_ARG(int32_t, to), uint32_
 // ---- the same by dp4a: a lane has its columns' part of all rows of codes ----
 
 struct tn_dot_few {
-    enum { TOKENS = 8, SLOTS = 160 };
+    enum { AHEAD = 2, TOKENS = 8, SLOTS = 160 };
     typedef uint32_t input; // the column block: each row's codes are loaded when their turn comes
     int32_t sums[8][2];     // of rows g and g + 8
 };

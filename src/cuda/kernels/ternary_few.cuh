@@ -24,7 +24,7 @@ template <class Dot, uint32_t n_parts>
 TN_FN void tn_few_multiply(const tn_cuda_ternary_params &p, const tn_codes_memory &codes, TN_SHARED_ARG(int32_t, sums))
 {
     const tn_walk walk = tn_walk_of<n_parts>(p);
-    tn_ahead<n_parts> ahead;
+    tn_ahead<Dot::AHEAD, n_parts> ahead;
     tn_walk_begin(p, walk, ahead);
     tn_walk_all<Dot>(p, walk, ahead, codes, codes.n_rows, sums);
 }

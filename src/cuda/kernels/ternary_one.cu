@@ -7,9 +7,10 @@ TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t,
                           TN_SHARED_ARG(int32_t, sums))
 {
     const tn_walk walk = tn_walk_of<n_parts>(p);
-    tn_ahead<n_parts> ahead;
+    tn_ahead<tn_dot_one::AHEAD, n_parts> ahead;
     tn_walk_begin(p, walk, ahead);
-    if (tn_block_x() * walk.n_teams >= walk.n_tiles || tn_n_rows(p.step, p.poison.is_logits) == 0) return;
+    // A step has a token, but not always a wanted row of logits.
+    if (tn_block_x() * walk.n_teams >= walk.n_tiles || (p.poison.is_logits && tn_n_rows(p.step, 1) == 0)) return;
 
     const uint32_t n_codes = p.n_blocks * TN_CUDA_TILE_COLS;
     tn_row_scale scale;

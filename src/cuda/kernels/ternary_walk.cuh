@@ -2,7 +2,7 @@
 //
 // Blocks stay and take row tiles (of 16 rows; with GLU gate's and up's of the same rows) from the sequence of all matrices' tiles. In a
 // block 1, 2, 4 or 8 warps make a team that shares the columns of a row tile, warp by warp, so that the bytes which a team reads at a time
-// lie side by side; its sums are integers, which meet in shared memory in any order. A warp has TN_TILES_AHEAD tiles under way in
+// lie side by side; its sums are integers, which meet in shared memory in any order. A warp has n_ahead tiles under way in
 // registers at all times: those of a row tile's end are followed by the next row tile's beginning before any sum is made, and the first
 // ones are asked for before the kernel knows its input.
 #ifndef TN_CUDA_TERNARY_WALK_CUH
@@ -11,7 +11,7 @@
 #include "cuda/kernels/ternary_dot.cuh"
 #include "cuda/kernels/ternary_store.cuh"
 
-enum { TN_TILES_AHEAD = 4, TN_TILE_BYTES = 512 };
+enum { TN_TILE_BYTES = 512 };
 
 // This warp's place.
 struct tn_walk {
@@ -59,9 +59,9 @@ template <uint32_t n_parts> TN_FN tn_row_tile<n_parts> tn_row_tile_of(const tn_c
 }
 
 // The row tile whose turn is next, and its first tiles, on their way.
-template <uint32_t n_parts> struct tn_ahead {
+template <uint32_t n_ahead, uint32_t n_parts> struct tn_ahead {
     tn_row_tile<n_parts> tile;
-    tn_u4 w[TN_TILES_AHEAD][n_parts];
+    tn_u4 w[n_ahead][n_parts];
 };
 // Tiles k, k + n_splits, .. of a row tile.
 template <uint32_t n_parts>
@@ -71,24 +71,25 @@ TN_FN void tn_ahead_load(const tn_walk &walk, const tn_row_tile<n_parts> &tile, 
     TN_UNROLL for (uint32_t part = 0; part < n_parts; part++) w[part] =
         tn_load16_once(tile.at[part] + ((size_t)k + i * walk.n_splits) * TN_TILE_BYTES);
 }
-template <uint32_t n_parts> TN_FN void tn_walk_begin(const tn_cuda_ternary_params &p, const tn_walk &walk, tn_ahead<n_parts> &ahead)
+template <uint32_t n_ahead, uint32_t n_parts>
+TN_FN void tn_walk_begin(const tn_cuda_ternary_params &p, const tn_walk &walk, tn_ahead<n_ahead, n_parts> &ahead)
 {
     ahead.tile = tn_row_tile_of<n_parts>(p, walk, tn_block_x() * walk.n_teams + walk.team);
-    TN_UNROLL for (uint32_t i = 0; i < TN_TILES_AHEAD; i++) tn_ahead_load(walk, ahead.tile, walk.split, i, ahead.w[i]);
+    TN_UNROLL for (uint32_t i = 0; i < n_ahead; i++) tn_ahead_load(walk, ahead.tile, walk.split, i, ahead.w[i]);
 }
 
 // The tiles that are in registers, of which is_full says that all are there; in their places come those from `k_next` of row tile `from`.
-template <bool is_full, class Dot, uint32_t n_parts, class Codes>
+template <bool is_full, class Dot, uint32_t n_ahead, uint32_t n_parts, class Codes>
 TN_FN void tn_walk_step(const tn_walk &walk, uint32_t n_blocks, uint32_t k, const tn_row_tile<n_parts> &from, uint32_t k_next,
-                        const Codes &codes, tn_u4 (&w)[TN_TILES_AHEAD][n_parts], Dot (&dots)[n_parts])
+                        const Codes &codes, tn_u4 (&w)[n_ahead][n_parts], Dot (&dots)[n_parts])
 {
-    typename Dot::input inputs[TN_TILES_AHEAD];
-    TN_UNROLL for (uint32_t i = 0; i < TN_TILES_AHEAD; i++)
+    typename Dot::input inputs[n_ahead];
+    TN_UNROLL for (uint32_t i = 0; i < n_ahead; i++)
     {
         const uint32_t at = k + i * walk.n_splits;
         tn_dot_load(codes, is_full || at < n_blocks ? at : k, inputs[i]);
     }
-    TN_UNROLL for (uint32_t i = 0; i < TN_TILES_AHEAD; i++)
+    TN_UNROLL for (uint32_t i = 0; i < n_ahead; i++)
     {
         if (is_full || k + i * walk.n_splits < n_blocks) tn_dot_add(dots, w[i], codes, inputs[i]);
         tn_ahead_load(walk, from, k_next, i, w[i]);
@@ -96,11 +97,11 @@ TN_FN void tn_walk_step(const tn_walk &walk, uint32_t n_blocks, uint32_t k, cons
 }
 
 // This warp's part of a row tile; leaves the first tiles of `next` under way.
-template <class Dot, uint32_t n_parts, class Codes>
+template <class Dot, uint32_t n_ahead, uint32_t n_parts, class Codes>
 TN_FN void tn_walk_multiply(const tn_walk &walk, const tn_row_tile<n_parts> &tile, const tn_row_tile<n_parts> &next, const Codes &codes,
-                            tn_u4 (&w)[TN_TILES_AHEAD][n_parts], Dot (&dots)[n_parts])
+                            tn_u4 (&w)[n_ahead][n_parts], Dot (&dots)[n_parts])
 {
-    const uint32_t n_step = walk.n_splits * TN_TILES_AHEAD;
+    const uint32_t n_step = walk.n_splits * n_ahead;
     uint32_t k = walk.split;
     TN_ROLLED for (; k + n_step < tile.n_blocks; k += n_step) tn_walk_step<true>(walk, tile.n_blocks, k, tile, k + n_step, codes, w, dots);
     if (k < tile.n_blocks) tn_walk_step<false>(walk, tile.n_blocks, k, next, walk.split, codes, w, dots);
@@ -162,7 +163,7 @@ template <class Dot, uint32_t n_parts> struct tn_walk_sums {
 
 // All row tiles of the block, whose first ones are in `ahead`, for n_tokens rows of codes.
 template <class Dot, uint32_t n_parts, class Codes>
-TN_FN void tn_walk_all(const tn_cuda_ternary_params &p, const tn_walk &walk, tn_ahead<n_parts> &ahead, const Codes &codes,
+TN_FN void tn_walk_all(const tn_cuda_ternary_params &p, const tn_walk &walk, tn_ahead<Dot::AHEAD, n_parts> &ahead, const Codes &codes,
                        uint32_t n_tokens, TN_SHARED_ARG(int32_t, sums))
 {
     uint32_t side = 0;
