@@ -114,6 +114,22 @@ TEST_P(TernaryMany, PoisonNamesTheTokenAndTheSmallestNode)
     }
 }
 
+TEST(TernaryManyGrid, PartsOfColumnsAreWorthTheirSumsAndNeverEmpty)
+{
+    for (uint32_t n_sms : {1u, 40u, 132u}) {
+        for (uint32_t n_tiles : {1u, 20u, 108u, 1000u}) {
+            for (uint32_t n_blocks = 1; n_blocks <= 120; n_blocks++) {
+                const uint32_t n = tn_cuda_ternary_many_parts(n_tiles, n_blocks, n_sms), n_each = (n_blocks + n - 1) / n;
+                ASSERT_GE(n, 1u);
+                EXPECT_LT((n - 1) * n_each, n_blocks) << "an empty part of " << n << " of " << n_blocks;
+                EXPECT_TRUE(n == 1 || (n_each >= 4 && n * n_tiles <= 2 * n_sms)) << n << " parts of " << n_blocks;
+            }
+        }
+    }
+    EXPECT_EQ(tn_cuda_ternary_many_parts(20, 20, 132), 5u);
+    EXPECT_EQ(tn_cuda_ternary_many_parts(20, 54, 132), 11u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Forms, TernaryMany, testing::Values("ternary_many_mma", "ternary_many_dp4a"),
                          [](const testing::TestParamInfo<const char *> &form) { return std::string(form.param); });
 

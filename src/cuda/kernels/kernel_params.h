@@ -188,12 +188,24 @@ static inline uint32_t tn_cuda_ternary_log2_split(uint32_t n_tiles, uint32_t n_b
     return best;
 }
 
-// ternary_many: grid x of a matrix (GLU: of both), and words of `partials` for grids with z above 1.
+// ternary_many: grid x of a matrix (GLU: of both).
 static inline uint32_t tn_cuda_ternary_many_blocks(uint32_t n_rows, uint32_t behind)
 {
     const uint32_t n_each = behind >= TN_CUDA_BEHIND_RELU2 ? TN_CUDA_MANY_ROWS / 2 : TN_CUDA_MANY_ROWS;
     return n_rows / n_each + (n_rows % n_each != 0);
 }
+// Grid z for n_tiles blocks (grid x * y) of n_blocks column blocks on n_sms multiprocessors: parts of at least 4 column blocks, since sums
+// that meet cost about as much, none of them empty, and no more blocks than two a multiprocessor.
+static inline uint32_t tn_cuda_ternary_many_parts(uint64_t n_tiles, uint32_t n_blocks, uint32_t n_sms)
+{
+    const uint64_t n_fit = 2 * (uint64_t)n_sms / n_tiles;
+    const uint32_t n_worth = n_blocks / 4;
+    const uint32_t n = n_fit < n_worth ? (uint32_t)n_fit : n_worth;
+    if (n <= 1) return 1;
+    const uint32_t n_each = (n_blocks + n - 1) / n;
+    return (n_blocks + n_each - 1) / n_each;
+}
+// Words of `partials` for a grid with z above 1.
 static inline uint64_t tn_cuda_ternary_many_partials(uint32_t grid_x, uint32_t grid_y)
 {
     return (uint64_t)grid_x * grid_y * (TN_CUDA_MANY_ROWS * TN_CUDA_MANY_TOKENS);
