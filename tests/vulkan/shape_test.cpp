@@ -256,7 +256,7 @@ TEST(VulkanShape, AttentionIsSplitWhereItsPartialResultsHaveRoom)
     net.kv_append(net.dense(x, head_dim, TN_DTYPE_F32), net.dense(x, head_dim, TN_DTYPE_F32), n_heads);
     const uint32_t out = net.norm(net.attention(x, n_heads));
     const auto shader_of = [&](uint32_t n_tokens, uint64_t range_bytes) {
-        const Compiled compiled(net, out, 1, n_tokens, true, range_bytes);
+        const Compiled compiled(net, out, 1, n_tokens, true, 0, range_bytes);
         std::string found;
         for (uint32_t i = 0; i < compiled.list.n_dispatches; i++) {
             const std::string shader = compiled.list.dispatches[i].shader;

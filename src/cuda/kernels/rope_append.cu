@@ -1,12 +1,6 @@
 // RoPE of queries and keys, and the append of keys and values to the cache: a warp a head, which needs nothing of other warps.
-#include "cuda/kernels/kv_page.cuh"
-#include "cuda/kernels/rope.cuh"
+#include "cuda/kernels/kv_append.cuh"
 #include "cuda/kernels/rows_io.cuh"
-
-TN_FN const float *tn_rope_table_row(const tn_cuda_rope &rope, uint32_t position)
-{
-    return rope.table ? rope.table + (size_t)position * rope.head_dim : 0;
-}
 
 TN_FN void tn_store_query(const tn_cuda_rope &rope, const tn_head &head, float *y)
 {
@@ -17,35 +11,6 @@ TN_FN void tn_store_query(const tn_cuda_rope &rope, const tn_head &head, float *
         y[tn_pair_first(rope, pair)] = head.first[j];
         y[tn_pair_second(rope, pair)] = head.second[j];
     }
-}
-
-TN_FN void tn_append_key(const tn_cuda_rope &rope, const tn_head &head, const tn_kv_head &kv, uint32_t position)
-{
-    const tn_head_codes codes = tn_head_codes_of(head, rope.a_qk, rope.recip_a_qk);
-    int16_t *key = kv.keys + (size_t)position * rope.head_dim;
-    TN_UNROLL
-    for (uint32_t j = 0; j < TN_LANE_PAIRS; j++) {
-        const uint32_t pair = tn_lane() + 32 * j;
-        if (pair >= rope.head_dim / 2) continue;
-        key[tn_pair_first(rope, pair)] = (int16_t)tn_round_int(head.first[j] * codes.to_codes);
-        key[tn_pair_second(rope, pair)] = (int16_t)tn_round_int(head.second[j] * codes.to_codes);
-    }
-    if (tn_lane() == 0) kv.k_scale[position] = codes.scale;
-}
-
-TN_FN void tn_append_value(const tn_cuda_rope &rope, const tn_head &head, const tn_kv_head &kv, uint32_t position)
-{
-    const tn_head_codes codes = tn_head_codes_of(head, 4095, 0x1.001002p-12f);
-    TN_UNROLL
-    for (uint32_t j = 0; j < TN_LANE_PAIRS; j++) {
-        const uint32_t pair = tn_lane() + 32 * j;
-        if (pair >= rope.head_dim / 2) continue;
-        const size_t first = tn_kv_value_at(position, tn_pair_first(rope, pair), rope.head_dim);
-        const size_t second = tn_kv_value_at(position, tn_pair_second(rope, pair), rope.head_dim);
-        kv.values[first] = (int16_t)tn_round_int(head.first[j] * codes.to_codes);
-        kv.values[second] = (int16_t)tn_round_int(head.second[j] * codes.to_codes);
-    }
-    if (tn_lane() == 0) kv.v_scale[position] = codes.scale;
 }
 
 TN_KERNEL(rope_append, tn_cuda_rope_params, 128)
@@ -71,7 +36,7 @@ TN_KERNEL(rope_append, tn_cuda_rope_params, 128)
     if (page >= p.kv.n_pages) return;
     const tn_kv_head kv = tn_kv_head_of(p.kv, page, index, rope.head_dim);
     if (is_key)
-        tn_append_key(rope, head, kv, position % TN_KV_CHUNK);
+        tn_append_key(rope, head, tn_head_codes_of(head, rope.a_qk, rope.recip_a_qk), kv, position % TN_KV_CHUNK);
     else
-        tn_append_value(rope, head, kv, position % TN_KV_CHUNK);
+        tn_append_value(rope, head, tn_head_codes_of(head, TN_A_V, TN_RECIP_A_V), kv, position % TN_KV_CHUNK);
 }
