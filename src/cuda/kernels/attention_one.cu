@@ -2,4 +2,4 @@
 // value are made by the block of each KV head that has the last chunk, which alone reads that position.
 #include "cuda/kernels/attention_split.cuh"
 
-TN_KERNEL_BLOCKS(attention_one, tn_cuda_attention_params, 128, 4) { tn_attention_split<true>(p); }
+TN_KERNEL_BLOCKS(attention_one, tn_cuda_attention_params, 128, 4) { tn_attention_split<TN_SPLIT_APPENDS>(p); }

@@ -54,10 +54,12 @@ template <uint32_t lanes_of_key, uint32_t heads_at_a_time> struct tn_split_form 
     static constexpr uint32_t thread_cells = (cells + TN_SPLIT_THREADS - 1) / TN_SPLIT_THREADS;
 };
 
-// What a block works on.
+// What a block works on: chunks split, split + n_splits, .. of a token and KV head.
 struct tn_split_job {
-    uint32_t token, kv_head, seq, position, n_chunks;
+    uint32_t token, kv_head, seq, position, n_chunks, split, n_splits;
 };
+// How it does: shares of chunks are left for the last block, the same with RoPE and append in front, or one block walks all chunks.
+enum { TN_SPLIT_PLAIN, TN_SPLIT_APPENDS, TN_SPLIT_WALKS };
 
 // A chunk of a KV head. Of the n positions that the token sees n_stored are in the cache: all but its own, where that is not yet.
 struct tn_split_chunk {
@@ -471,30 +473,39 @@ template <class form> TN_FN tn_share tn_split_share(const tn_split_shared &s, ui
     return share;
 }
 
-template <class form>
+// all: of the walk's chunks so far.
+template <class form, uint32_t mode>
 TN_FN void tn_split_store_chunk(const tn_cuda_attention_params &p, const tn_split_shared &s, const tn_split_job &job, uint32_t chunk,
-                                uint32_t set, uint32_t first_head, uint32_t n_heads)
+                                uint32_t set, uint32_t first_head, uint32_t n_heads, tn_share (&all)[form::thread_cells])
 {
     TN_UNROLL
     for (uint32_t j = 0; j < form::thread_cells; j++) {
         const uint32_t cell = tn_thread() + j * TN_SPLIT_THREADS, h = cell / form::value_units, unit = cell % form::value_units;
         if (h >= n_heads || unit * 4 >= p.rope.head_dim) continue;
-        const tn_share share = tn_split_share<form>(s, set, h, unit, p.recip_a_v);
-        if (job.n_chunks == 1)
+        tn_share share = tn_split_share<form>(s, set, h, unit, p.recip_a_v);
+        if (mode == TN_SPLIT_WALKS) {
+            if (chunk > 0) {
+                tn_absorb(all[j], share);
+                share = all[j];
+            }
+            all[j] = share;
+        }
+        if (mode == TN_SPLIT_WALKS ? chunk == job.n_chunks - 1 : job.n_chunks == 1)
             tn_store_share(p, job.token, first_head + h, unit * 4, share);
-        else
+        else if (mode != TN_SPLIT_WALKS)
             tn_store_partial(p, job.token, first_head + h, chunk, unit * 4, share);
     }
 }
 
-// Up to form::heads query heads of the KV head, over the split's chunks.
-template <class form, bool appends>
+// Up to form::heads query heads of the KV head, over the job's chunks.
+template <class form, uint32_t mode>
 TN_FN void tn_split_heads(const tn_cuda_attention_params &p, const tn_split_shared &s, const tn_split_job &job, uint32_t first_head,
                           uint32_t n_heads)
 {
-    const uint32_t split = tn_block_x(), head_dim = p.rope.head_dim;
+    constexpr bool appends = mode == TN_SPLIT_APPENDS;
+    const uint32_t head_dim = p.rope.head_dim;
     tn_split_queue<form> queue;
-    queue.chunk = tn_split_chunk_of<appends>(p, job, split);
+    queue.chunk = tn_split_chunk_of<appends>(p, job, job.split);
     queue.taken = 0;
     uint32_t set = 0;
     TN_ROLLED
@@ -503,19 +514,20 @@ TN_FN void tn_split_heads(const tn_cuda_attention_params &p, const tn_split_shar
         tn_async_commit();
     }
     tn_split_queries<form, appends>(p, s, job, first_head, n_heads);
-    const bool is_first = first_head % (p.n_heads / p.n_kv_heads) == 0, has_own = (job.n_chunks - 1) % p.n_splits == split;
+    const bool is_first = first_head % (p.n_heads / p.n_kv_heads) == 0, has_own = (job.n_chunks - 1) % job.n_splits == job.split;
     if (appends && is_first && has_own && tn_warp() < 2) tn_split_append(p, s, job, tn_warp());
     tn_split_clear_sums<form>(s);
     tn_sync();
+    tn_share all[form::thread_cells] = {};
     TN_ROLLED
-    for (uint32_t chunk = split; chunk < job.n_chunks; chunk += p.n_splits) {
-        queue.next = tn_split_chunk_of<appends>(p, job, chunk + p.n_splits);
+    for (uint32_t chunk = job.split; chunk < job.n_chunks; chunk += job.n_splits) {
+        queue.next = tn_split_chunk_of<appends>(p, job, chunk + job.n_splits);
         const tn_split_scales<form> scales = tn_split_load_scales<form, appends>(s, queue.chunk, head_dim);
         tn_split_dots<form, appends>(s, queue, head_dim);
         tn_split_weigh<form>(s, scales, queue.chunk.n, set);
         tn_split_values<form, appends>(s, queue, head_dim);
         tn_sync();
-        tn_split_store_chunk<form>(p, s, job, chunk, set, first_head, n_heads);
+        tn_split_store_chunk<form, mode>(p, s, job, chunk, set, first_head, n_heads, all);
         tn_split_clear_sums<form>(s); // each thread what it has read itself; others add behind the barriers of the next chunk
         queue.chunk = queue.next;
         set ^= 1;
@@ -523,17 +535,69 @@ TN_FN void tn_split_heads(const tn_cuda_attention_params &p, const tn_split_shar
     tn_sync(); // the queries of the next heads take the place of these
 }
 
-template <class form, bool appends>
+template <class form, uint32_t mode>
 TN_FN void tn_split_group(const tn_cuda_attention_params &p, const tn_split_shared &s, const tn_split_job &job)
 {
     const uint32_t group = p.n_heads / p.n_kv_heads;
+    TN_ROLLED
     for (uint32_t first = 0; first < group; first += form::heads) {
         const uint32_t rest = group - first;
-        tn_split_heads<form, appends>(p, s, job, job.kv_head * group + first, rest < form::heads ? rest : form::heads);
+        tn_split_heads<form, mode>(p, s, job, job.kv_head * group + first, rest < form::heads ? rest : form::heads);
     }
 }
 
-template <bool appends> TN_FN void tn_attention_split(const tn_cuda_attention_params &p)
+template <uint32_t mode> TN_FN void tn_split_token(const tn_cuda_attention_params &p, const tn_split_shared &s, tn_split_job job)
+{
+    const uint32_t head_dim = p.rope.head_dim;
+    const bool has_few = p.n_heads / p.n_kv_heads <= 4;
+    if (head_dim > 128)
+        tn_split_group<tn_split_form<32, 4>, mode>(p, s, job);
+    else if (head_dim > 64 && has_few)
+        tn_split_group<tn_split_form<16, 4>, mode>(p, s, job);
+    else if (head_dim > 64)
+        tn_split_group<tn_split_form<16, 8>, mode>(p, s, job);
+    else if (has_few)
+        tn_split_group<tn_split_form<8, 4>, mode>(p, s, job);
+    else
+        tn_split_group<tn_split_form<8, 8>, mode>(p, s, job);
+}
+
+TN_FN tn_split_job tn_split_job_of(const tn_cuda_attention_params &p, uint32_t token, uint32_t kv_head, uint32_t split, uint32_t n_splits)
+{
+    tn_split_job job;
+    job.token = token;
+    job.kv_head = kv_head;
+    job.position = p.step.words[p.step.positions + token];
+    job.seq = p.step.words[p.step.seqs + token];
+    job.n_chunks = job.position / TN_KV_CHUNK + 1;
+    job.split = split;
+    job.n_splits = n_splits;
+    return job;
+}
+
+// The block's split of one token.
+template <uint32_t mode> TN_FN void tn_split_one(const tn_cuda_attention_params &p, const tn_split_shared &s)
+{
+    if (tn_block_z() >= p.step.words[0]) return;
+    const tn_split_job job = tn_split_job_of(p, tn_block_z(), tn_block_y(), tn_block_x(), p.n_splits);
+    if (job.split >= job.n_chunks) return;
+    tn_split_token<mode>(p, s, job);
+    if (job.n_chunks == 1) return;
+    const uint32_t n_blocks = job.n_chunks < job.n_splits ? job.n_chunks : job.n_splits;
+    if (tn_is_last_block(p.counters + job.token * p.n_kv_heads + job.kv_head, n_blocks))
+        tn_combine_partials(p, job.token, job.kv_head, job.n_chunks);
+}
+
+// All chunks of the block's tokens: every tn_grid_z()'th of a tile.
+TN_FN void tn_split_walk(const tn_cuda_attention_params &p, const tn_split_shared &s)
+{
+    const uint32_t first = tn_block_x() * TN_CUDA_ATTENTION_TOKENS, n_tokens = p.step.words[0];
+    TN_ROLLED
+    for (uint32_t i = tn_block_z(); i < TN_CUDA_ATTENTION_TOKENS && first + i < n_tokens; i += tn_grid_z())
+        tn_split_token<TN_SPLIT_WALKS>(p, s, tn_split_job_of(p, first + i, tn_block_y(), 0, 1));
+}
+
+template <uint32_t mode> TN_FN void tn_attention_split(const tn_cuda_attention_params &p)
 {
     TN_SHARED(uint8_t, ring, TN_SPLIT_RING * TN_SPLIT_THREADS * 16);
     TN_SHARED(uint8_t, q, TN_SPLIT_CELLS * 8);
@@ -547,30 +611,10 @@ template <bool appends> TN_FN void tn_attention_split(const tn_cuda_attention_pa
     TN_SHARED(uint16_t, own, 2 * TN_HEAD_DIM_MAX);
     TN_SHARED(float, own_scale, 2);
     const tn_split_shared s = {ring, q, q_scale, dots, u, w_max, l, m, sums, own, own_scale};
-    tn_split_job job;
-    job.token = tn_block_z();
-    job.kv_head = tn_block_y();
-    if (job.token >= p.step.words[0]) return;
-    job.position = p.step.words[p.step.positions + job.token];
-    job.seq = p.step.words[p.step.seqs + job.token];
-    job.n_chunks = job.position / TN_KV_CHUNK + 1;
-    if (tn_block_x() >= job.n_chunks) return;
-    const uint32_t head_dim = p.rope.head_dim;
-    const bool has_few = p.n_heads / p.n_kv_heads <= 4;
-    if (head_dim > 128)
-        tn_split_group<tn_split_form<32, 4>, appends>(p, s, job);
-    else if (head_dim > 64 && has_few)
-        tn_split_group<tn_split_form<16, 4>, appends>(p, s, job);
-    else if (head_dim > 64)
-        tn_split_group<tn_split_form<16, 8>, appends>(p, s, job);
-    else if (has_few)
-        tn_split_group<tn_split_form<8, 4>, appends>(p, s, job);
+    if (mode == TN_SPLIT_WALKS)
+        tn_split_walk(p, s);
     else
-        tn_split_group<tn_split_form<8, 8>, appends>(p, s, job);
-    if (job.n_chunks == 1) return;
-    const uint32_t n_blocks = job.n_chunks < p.n_splits ? job.n_chunks : p.n_splits;
-    if (tn_is_last_block(p.counters + job.token * p.n_kv_heads + job.kv_head, n_blocks))
-        tn_combine_partials(p, job.token, job.kv_head, job.n_chunks);
+        tn_split_one<mode>(p, s);
 }
 
 #endif

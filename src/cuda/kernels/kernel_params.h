@@ -244,7 +244,7 @@ struct tn_cuda_rope_params {
 //   attention_split  up to 8 tokens: grid x: splits, y: KV heads, z: tokens. A split works on chunks split, split + n_splits, ..; the last
 //                    block of a (token, KV head) to finish combines all chunks in their order
 //   attention_one    the same for one token, with RoPE, quantisation and append (`rope`) in front
-//   attention_tile   many tokens: grid x: tiles of tokens, y: KV heads
+//   attention_tile   many tokens: grid x: tiles of TN_CUDA_ATTENTION_TOKENS tokens, y: KV heads, z: blocks that share a tile's tokens
 struct tn_cuda_attention_params {
     TN_PART(tn_cuda_step) step;
     TN_PART(tn_cuda_rope) rope; // of attention_one; of the others head_dim, a_qk and recip_a_qk
