@@ -6,16 +6,22 @@
 #include "runtime/placement_internal.h"
 #include "scheduler/place.h"
 
+#include <stdio.h>
 #include <string.h>
 
-// Adds to the last failure which backends have no devices, and why.
-static tn_status say_what_is_absent(const tn_host *host)
+// Adds to the last failure which backends have no devices, and why: those that are named among the wanted devices, else all.
+static tn_status say_what_is_absent(const tn_host *host, const char *wanted)
 {
     tn_backend_info info;
-    const tn_error error = *tn_error_last();
-    for (uint32_t b = 0; b < tn_host_backend_count(host); b++) {
-        if (tn_host_backend_info(host, b, &info) != TN_OK || !info.absent[0]) continue;
-        return tn_fail(error.status, "%.600s; %s is not available: %s", error.message, info.name, info.absent);
+    tn_error error = *tn_error_last();
+    const size_t n_message = strlen(error.message);
+    for (uint32_t all = 0; all < 2 && strlen(error.message) == n_message; all++) {
+        for (uint32_t b = 0; b < tn_host_backend_count(host); b++) {
+            if (tn_host_backend_info(host, b, &info) != TN_OK || !info.absent[0]) continue;
+            if (!all && !(wanted && strstr(wanted, info.name))) continue;
+            const size_t n = strlen(error.message);
+            snprintf(error.message + n, sizeof error.message - n, "; %s is not available: %s", info.name, info.absent);
+        }
     }
     tn_error_set(&error);
     return error.status;
@@ -31,7 +37,7 @@ static tn_status place(const tn_host *host, const tn_place_request *request, uin
         descs = tn_host_descs(host, &n_descs);
     }
     const tn_status status = tn_place_forced(request, n_layers, descs, n_descs, out_devices);
-    return status == TN_NOT_FOUND ? say_what_is_absent(host) : status;
+    return status == TN_NOT_FOUND ? say_what_is_absent(host, request->devices) : status;
 }
 
 tn_status tn_host_find_device(const tn_host *host, const char *name, uint32_t *out_index)
