@@ -64,7 +64,7 @@ static tn_status load_modules(tn_cuda_device *device)
 
 static tn_status find_function(tn_cuda_device *device, tn_cuda_kernel kernel)
 {
-    CUfunction function;
+    CUfunction function = NULL;
     CUresult result = CUDA_ERROR_NOT_FOUND;
     for (uint32_t i = 0; i < device->n_modules && result == CUDA_ERROR_NOT_FOUND; i++)
         result = device->cu->cuModuleGetFunction(&function, device->modules[i], tn_cuda_kernels[kernel].name);

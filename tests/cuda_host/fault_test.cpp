@@ -96,7 +96,7 @@ class Walk
         return status == TN_OK;
     }
 
-    alignas(64) static const uint8_t kMapped[100];
+    alignas(64) static constexpr uint8_t kMapped[100] = {1, 2, 3};
     const Fault *fault_;
     Host host_;
     tn_device_desc desc_ = {};
@@ -105,7 +105,6 @@ class Walk
     bool is_lost_ = false;
     std::optional<std::string> failed_;
 };
-const uint8_t Walk::kMapped[100] = {1, 2, 3};
 
 class Faults : public DriverTest
 {
