@@ -47,7 +47,17 @@ static tn_status load_module(tn_cuda_device *device, const void *image, const ch
     char what[96];
     CUmodule module;
     snprintf(what, sizeof what, "cuModuleLoadData of %.60s", name);
-    TN_TRY(TN_CUDA_CHECK(device->cu, device->cu->cuModuleLoadData(&module, image), what));
+    const CUresult result = device->cu->cuModuleLoadData(&module, image);
+    if (result == CUDA_ERROR_NO_BINARY_FOR_GPU) {
+        const tn_status status =
+            tn_fail_native(TN_UNAVAILABLE, result,
+                           "%s: this build of ternion has no kernels for sm_%u (%s: CUDA_ERROR_NO_BINARY_FOR_GPU): "
+                           "build it with -DTN_CUDA_ARCHS=%u",
+                           device->name, (unsigned)device->traits.capability, what, (unsigned)device->traits.capability);
+        tn_cuda_error_name(device);
+        return status;
+    }
+    TN_TRY(TN_CUDA_CHECK(device->cu, result, what));
     device->modules[device->n_modules++] = module;
     return TN_OK;
 }

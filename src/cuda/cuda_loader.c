@@ -37,7 +37,8 @@ static bool check_version(tn_cuda_driver *driver)
 
 static void open_library(tn_cuda_driver *driver, const char *name)
 {
-    driver->library = dlopen(name ? name : usual_library, RTLD_NOW | RTLD_LOCAL);
+    // It stays in the process: drivers have threads and state of their own, which nobody can say are gone.
+    driver->library = dlopen(name ? name : usual_library, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (driver->library) return;
     const char *reason = dlerror();
     if (!name && reason && strstr(reason, "cannot open shared object file: No such file"))

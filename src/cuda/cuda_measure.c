@@ -177,11 +177,11 @@ static double ops_a_clock(uint32_t capability, bool mma)
     }
 }
 
-static tn_status dot_theory(const tn_cuda_device *device, double *out)
+static tn_status dot_theory(const tn_cuda_device *device, bool mma, double *out)
 {
     double khz;
     TN_TRY(attribute(device, CU_DEVICE_ATTRIBUTE_CLOCK_RATE, &khz));
-    *out = khz * 1e3 * device->traits.n_sms * ops_a_clock(device->traits.capability, device->traits.has_mma);
+    *out = khz * 1e3 * device->traits.n_sms * ops_a_clock(device->traits.capability, mma);
     return TN_OK;
 }
 
@@ -192,24 +192,34 @@ static tn_status tell(const probe *p, tn_measured_limit *limit, tn_measured_fn *
     return told(user, limit) ? TN_OK : tn_fail(TN_CANCELLED, "measuring %s was cancelled by the caller", p->device->name);
 }
 
+static tn_status measure_read(probe *p, uint64_t time_ns, tn_measured_fn *told, void *user)
+{
+    tn_measured_limit limit = {.kind = TN_MEASURED_MEMORY_READ};
+    probe_kind kind = {.kernel = TN_CUDA_probe_read, .n_repeats = 1, .n_rounds = 1, .amount = (double)p->n_units * UNIT_BYTES};
+    snprintf(limit.name, sizeof limit.name, "%s", p->device->name);
+    TN_TRY(read_theory(p->device, &limit.theoretical));
+    TN_TRY(sample(p, &kind, time_ns));
+    return tell(p, &limit, told, user);
+}
+
+static tn_status measure_dot(probe *p, bool mma, uint64_t time_ns, tn_measured_fn *told, void *user)
+{
+    tn_measured_limit limit = {.kind = TN_MEASURED_INT8_DOT};
+    probe_kind kind = {.kernel = mma ? TN_CUDA_probe_dot_mma : TN_CUDA_probe_dot_dp4a, .n_repeats = 1, .n_rounds = 1};
+    const uint32_t threads = tn_cuda_kernels[kind.kernel].threads;
+    kind.amount = mma ? (double)(threads / WARP_THREADS) * MMA_OPS_OF_WARP : (double)threads * DP4A_OPS_OF_THREAD;
+    snprintf(limit.name, sizeof limit.name, "%s", mma ? "mma" : "dp4a");
+    TN_TRY(dot_theory(p->device, mma, &limit.theoretical));
+    TN_TRY(sample(p, &kind, time_ns));
+    return tell(p, &limit, told, user);
+}
+
 static tn_status measure(probe *p, uint64_t time_ns, tn_measured_fn *told, void *user)
 {
-    const tn_cuda_device *device = p->device;
-    const bool mma = device->traits.has_mma;
-    tn_measured_limit read = {.kind = TN_MEASURED_MEMORY_READ}, dot = {.kind = TN_MEASURED_INT8_DOT};
     TN_TRY(init(p));
-    probe_kind reading = {.kernel = TN_CUDA_probe_read, .n_repeats = 1, .n_rounds = 1, .amount = (double)p->n_units * UNIT_BYTES};
-    snprintf(read.name, sizeof read.name, "%s", device->name);
-    TN_TRY(read_theory(device, &read.theoretical));
-    TN_TRY(sample(p, &reading, time_ns));
-    TN_TRY(tell(p, &read, told, user));
-    probe_kind multiplying = {.kernel = mma ? TN_CUDA_probe_dot_mma : TN_CUDA_probe_dot_dp4a, .n_repeats = 1, .n_rounds = 1};
-    const uint32_t threads = tn_cuda_kernels[multiplying.kernel].threads;
-    multiplying.amount = mma ? (double)(threads / WARP_THREADS) * MMA_OPS_OF_WARP : (double)threads * DP4A_OPS_OF_THREAD;
-    snprintf(dot.name, sizeof dot.name, "%s", mma ? "mma" : "dp4a");
-    TN_TRY(dot_theory(device, &dot.theoretical));
-    TN_TRY(sample(p, &multiplying, time_ns));
-    return tell(p, &dot, told, user);
+    TN_TRY(measure_read(p, time_ns, told, user));
+    TN_TRY(measure_dot(p, false, time_ns, told, user));
+    return p->device->traits.has_mma ? measure_dot(p, true, time_ns, told, user) : TN_OK;
 }
 
 tn_status tn_cuda_device_measure(tn_device *base, uint32_t n_threads, uint64_t time_ns, tn_measured_fn *told, void *user)

@@ -57,6 +57,17 @@ void tn_cuda_free(tn_cuda_device *device, CUdeviceptr at)
     if (at) (void)device->cu->cuMemFree(at); // of a lost device it fails, and the memory goes with the context
 }
 
+static tn_status out_of_host_memory(const tn_cuda_device *device, uint64_t n_bytes)
+{
+    const tn_status status =
+        tn_fail_native(TN_OUT_OF_MEMORY, CUDA_ERROR_OUT_OF_MEMORY,
+                       "%s: cuMemHostAlloc has no %" PRIu64
+                       " MiB of the host's memory for the device to read and write (CUDA_ERROR_OUT_OF_MEMORY): free some",
+                       device->name, mib(n_bytes));
+    tn_cuda_error_name(device);
+    return status;
+}
+
 tn_status tn_cuda_alloc_host(tn_cuda_device *device, uint64_t n_bytes, void **out_host, CUdeviceptr *out_device)
 {
     const tn_cuda_api *cu = device->cu;
@@ -65,10 +76,11 @@ tn_status tn_cuda_alloc_host(tn_cuda_device *device, uint64_t n_bytes, void **ou
     CUdeviceptr at = 0;
     *out_host = NULL;
     *out_device = 0;
-    if (!tn_ckd_round_up(n_bytes ? n_bytes : 1, SIZE_MULTIPLE, &rounded))
-        return tn_fail(TN_OUT_OF_MEMORY, "%s: %" PRIu64 " bytes are more than any memory", device->name, n_bytes);
+    if (!tn_ckd_round_up(n_bytes ? n_bytes : 1, SIZE_MULTIPLE, &rounded)) return out_of_host_memory(device, n_bytes);
     const unsigned flags = CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP;
-    TN_TRY(TN_CUDA_CHECK(cu, cu->cuMemHostAlloc(&host, (size_t)rounded, flags), "cuMemHostAlloc"));
+    const CUresult result = cu->cuMemHostAlloc(&host, (size_t)rounded, flags);
+    if (result == CUDA_ERROR_OUT_OF_MEMORY) return out_of_host_memory(device, n_bytes);
+    TN_TRY(TN_CUDA_CHECK(cu, result, "cuMemHostAlloc"));
     const tn_status status = TN_CUDA_CHECK(cu, cu->cuMemHostGetDevicePointer(&at, host, 0), "cuMemHostGetDevicePointer");
     if (status != TN_OK) {
         tn_cuda_free_host(device, host);

@@ -4,6 +4,10 @@
 #include <cmath>
 #include <thread>
 
+extern "C" {
+#include "cuda/cuda_image.h"
+}
+
 namespace cuda_test
 {
 namespace
@@ -54,6 +58,7 @@ TEST_F(Device, IsDescribed)
     tn_cuda_buffer_destroy(buffer);
 }
 
+// What stands for the driver is taken for one: the build's own images are given to it, which it does not take.
 TEST_F(Device, IsARealOneWhereTheDriverBringsNoKernels)
 {
     Host host;
@@ -61,6 +66,16 @@ TEST_F(Device, IsARealOneWhereTheDriverBringsNoKernels)
     const tn_device_desc desc = describe(host);
     EXPECT_STREQ(desc.name, "cuda0");
     EXPECT_FALSE(desc.is_software);
+    if (tn_cuda_n_images == 0) {
+        EXPECT_STREQ(desc.unusable, "this build of ternion has no kernels for it: build it where nvcc is installed");
+        EXPECT_EQ(refusal(host), std::string("UNAVAILABLE device cuda0 (Emulated GPU) cannot be used: ") + desc.unusable);
+        return;
+    }
+    EXPECT_STREQ(desc.unusable, "");
+    EXPECT_EQ(refusal(host), std::string("UNAVAILABLE cuda0: cuModuleLoadData of ") + tn_cuda_images[0].name +
+                                 " failed with CUDA_ERROR_INVALID_IMAGE (200): update the driver, or use another device");
+    EXPECT_EQ(cuda_driver::complaints(), Lines({"cuModuleLoadData: the image is none of this driver"}));
+    cuda_driver::forget_complaints();
 }
 
 TEST_F(Device, ThereAreNoOthers)
@@ -100,11 +115,15 @@ TEST_F(Device, OneThatTakesNoContextIsThereAllTheSame)
 TEST_F(Device, ImagesThatTheDriverDoesNotTakeAreNamed)
 {
     const Host host;
-    cuda_driver::fail("cuModuleLoadData", 1, CUDA_ERROR_NO_BINARY_FOR_GPU);
-    EXPECT_EQ(refusal(host), "UNAVAILABLE cuda:host: cuModuleLoadData of the stand-in's kernels failed with CUDA_ERROR_NO_BINARY_FOR_GPU "
-                             "(209): update the driver, or use another device");
+    cuda_driver::fail("cuModuleLoadData", 1, CUDA_ERROR_INVALID_IMAGE);
+    EXPECT_EQ(refusal(host), "UNAVAILABLE cuda:host: cuModuleLoadData of the stand-in's kernels failed with CUDA_ERROR_INVALID_IMAGE "
+                             "(200): update the driver, or use another device");
     EXPECT_STREQ(tn_error_last()->device, "cuda:host");
-    EXPECT_EQ(tn_error_last()->native_code, CUDA_ERROR_NO_BINARY_FOR_GPU);
+    EXPECT_EQ(tn_error_last()->native_code, CUDA_ERROR_INVALID_IMAGE);
+    cuda_driver::fail("cuModuleLoadData", 1, CUDA_ERROR_NO_BINARY_FOR_GPU);
+    EXPECT_EQ(refusal(host), "UNAVAILABLE cuda:host: this build of ternion has no kernels for sm_90 (cuModuleLoadData of the stand-in's "
+                             "kernels: CUDA_ERROR_NO_BINARY_FOR_GPU): build it with -DTN_CUDA_ARCHS=90");
+    EXPECT_STREQ(tn_error_last()->device, "cuda:host");
 }
 
 TEST_F(Device, HasTheKernelsOfItsForm)
@@ -229,13 +248,16 @@ TEST_F(Device, IsMeasured)
         const OpenDevice device(host);
         Told told;
         ASSERT_EQ(tn_cuda_device_measure(device.get(), 1, 1, Told::told, &told), TN_OK) << last_error();
-        ASSERT_EQ(told.limits.size(), 2u);
+        ASSERT_EQ(told.limits.size(), capability == 75 ? 2u : 3u);
         EXPECT_EQ(told.limits[0].kind, TN_MEASURED_MEMORY_READ);
         EXPECT_STREQ(told.limits[0].name, "cuda:host");
         EXPECT_EQ(told.limits[0].theoretical, 8e9); // 64 bits, twice at 500 MHz
         EXPECT_EQ(told.limits[1].kind, TN_MEASURED_INT8_DOT);
-        EXPECT_STREQ(told.limits[1].name, capability == 75 ? "dp4a" : "mma");
-        EXPECT_EQ(told.limits[1].theoretical, 1e9 * (capability == 75 ? 512 : 8192)); // one multiprocessor at 1 GHz
+        EXPECT_STREQ(told.limits[1].name, "dp4a");
+        EXPECT_EQ(told.limits[1].theoretical, 512e9); // one multiprocessor at 1 GHz
+        EXPECT_EQ(told.limits.back().kind, TN_MEASURED_INT8_DOT);
+        EXPECT_STREQ(told.limits.back().name, capability == 75 ? "dp4a" : "mma");
+        EXPECT_EQ(told.limits.back().theoretical, capability == 75 ? 512e9 : 8192e9);
         for (const tn_measured_limit &limit : told.limits) {
             EXPECT_EQ(limit.n_threads, 0u);
             EXPECT_GT(limit.median, 1e6);

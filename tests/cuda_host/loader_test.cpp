@@ -1,6 +1,10 @@
 // Finding the driver: what is absent and why, what a host keeps of it.
 #include "cuda_host/device_rig.hpp"
 
+extern "C" {
+#include "cuda/cuda_image.h"
+}
+
 namespace cuda_test
 {
 namespace
@@ -119,6 +123,16 @@ TEST_F(Loader, ADriverIsStartedOnceForAHostThatKeepsIt)
     EXPECT_EQ(count(host), 1u);
     EXPECT_EQ(count(host), 1u);
     EXPECT_EQ(cuda_driver::calls()["cuInit"], 3u);
+}
+
+TEST_F(Loader, KernelsNeedADriverAsNewAsTheirCompiler)
+{
+    if (tn_cuda_images_version < 13000) GTEST_SKIP() << "this build has no kernels of a CUDA 13 compiler";
+    cuda_driver::options().version = 12090;
+    Host host;
+    host.hooks.is_stand_in = false;
+    EXPECT_EQ(count(host), 0u);
+    EXPECT_STREQ(host.keep.absent, "the driver is for CUDA 12.9, and 13.0 is needed: update it");
 }
 
 TEST_F(Loader, EveryFunctionOfTheListIsAskedForAndAnyMayBeMissing)

@@ -235,6 +235,10 @@ TEST_P(Memory, PinnedMemoryIsZeroAndSeenByBothSides)
     cuda_driver::fail("cuMemHostGetDevicePointer", 1, CUDA_ERROR_NOT_SUPPORTED);
     EXPECT_EQ(tn_cuda_alloc_host(device->cuda(), 1000, &bytes, &at), TN_UNAVAILABLE);
     EXPECT_EQ(tn_cuda_alloc_host(device->cuda(), UINT64_MAX, &bytes, &at), TN_OUT_OF_MEMORY);
+    cuda_driver::fail("cuMemHostAlloc", 1, CUDA_ERROR_OUT_OF_MEMORY);
+    EXPECT_EQ(tn_cuda_alloc_host(device->cuda(), kMiB + 1, &bytes, &at), TN_OUT_OF_MEMORY);
+    EXPECT_EQ(last_error(), "OUT_OF_MEMORY cuda:host: cuMemHostAlloc has no 2 MiB of the host's memory for the device to read and write "
+                            "(CUDA_ERROR_OUT_OF_MEMORY): free some");
     EXPECT_EQ(bytes, nullptr);
     EXPECT_EQ(tn_cuda_leave(device->cuda(), TN_OK), TN_OK);
 }
