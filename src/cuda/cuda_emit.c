@@ -136,26 +136,38 @@ static tn_status fill_matrices(tn_cuda_compiler *c, const tn_group *group, struc
     return TN_OK;
 }
 
-// Parts of so many rows in all matrices; with GLU, which takes up's beside gate's, in gate.
-static uint32_t n_row_parts(const struct tn_cuda_ternary_params *p, uint32_t n_rows, bool is_glu)
+// Words that kernels find at 0 and leave at 0, so that all of them share the same.
+static void need_counters(tn_cuda_compiler *c, uint64_t n)
 {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < (is_glu ? 1 : p->n_matrices); i++) n += ceil_div(p->matrices[i].n_rows, n_rows);
-    return n;
+    if (c->list->n_counters < n) c->list->n_counters = n;
+}
+
+// Tiles of rows by tokens, and where there are too few of them for the device, of columns too.
+static void choose_many(tn_cuda_compiler *c, struct tn_cuda_ternary_params *p, uint32_t n_rows, bool is_glu, tn_cuda_launch *l)
+{
+    enum { ALIGN_WORDS = 64 };
+    l->kernel = c->device->traits.has_mma ? TN_CUDA_ternary_many_mma : TN_CUDA_ternary_many_dp4a;
+    l->grid[0] = 0;
+    for (uint32_t i = 0; i < (is_glu ? 1 : p->n_matrices); i++) l->grid[0] += tn_cuda_ternary_many_blocks(p->matrices[i].n_rows, p->behind);
+    l->grid[1] = ceil_div(n_rows, TN_CUDA_MANY_TOKENS);
+    const uint64_t n_tiles = (uint64_t)l->grid[0] * l->grid[1];
+    l->grid[2] = tn_cuda_ternary_many_parts(n_tiles, p->n_blocks, c->device->traits.n_sms);
+    if (l->grid[2] == 1) return;
+    const uint64_t at = (n_tiles + ALIGN_WORDS - 1) / ALIGN_WORDS * ALIGN_WORDS;
+    p->partials = c->places->counters + at * 4;
+    need_counters(c, at + tn_cuda_ternary_many_partials(l->grid[0], l->grid[1]));
 }
 
 // Kernel and grid, by how many rows the input has at most.
-static void choose_ternary(const tn_cuda_compiler *c, struct tn_cuda_ternary_params *p, uint32_t n_rows, tn_cuda_launch *l)
+static void choose_ternary(tn_cuda_compiler *c, struct tn_cuda_ternary_params *p, uint32_t n_rows, tn_cuda_launch *l)
 {
     const bool is_glu = p->behind == TN_CUDA_BEHIND_RELU2 || p->behind == TN_CUDA_BEHIND_SILU, has_mma = c->device->traits.has_mma;
-    l->grid[1] = l->grid[2] = 1;
+    uint32_t n_tiles = 0;
     if (n_rows > TN_CUDA_FEW_TOKENS) {
-        l->kernel = has_mma ? TN_CUDA_ternary_many_mma : TN_CUDA_ternary_many_dp4a;
-        l->grid[0] = n_row_parts(p, is_glu ? TN_CUDA_MANY_ROWS / 2 : TN_CUDA_MANY_ROWS, is_glu);
-        l->grid[1] = ceil_div(n_rows, TN_CUDA_MANY_TOKENS);
+        choose_many(c, p, n_rows, is_glu, l);
         return;
     }
-    const uint32_t n_tiles = n_row_parts(p, TN_CUDA_TILE_ROWS, is_glu);
+    for (uint32_t i = 0; i < (is_glu ? 1 : p->n_matrices); i++) n_tiles += tn_cuda_row_tiles(p->matrices[i].n_rows);
     l->grid[0] = walking_blocks(c, n_tiles);
     p->log2_split = tn_cuda_ternary_log2_split(n_tiles, p->n_blocks, l->grid[0]);
     if (n_rows > 1) {
@@ -187,7 +199,7 @@ static tn_status emit_ternary(tn_cuda_compiler *c, const tn_group *group)
     if (group->row != TN_NONE) {
         TN_TRY(row_op_of(c, group->row, &p.row));
         p.row_codes = c->values[node_of(c, group->row)->out].codes;
-        if (c->list->n_counters == 0) c->list->n_counters = 1;
+        need_counters(c, 1);
     }
     choose_ternary(c, &p, n_rows, &l);
     return tn_cuda_emit(c, &l, &p, sizeof p);
@@ -334,13 +346,14 @@ static tn_status emit_attention(tn_cuda_compiler *c, const tn_group *group, uint
                                          .poison = poison_of(c, node->out),
                                          .node = number_of(group->nodes[0]),
                                          .n_chunks_max = n_chunks,
-                                         .counters = c->places->counters + 4, // the first word is the products'
+                                         .counters = c->places->counters,
                                          .recip_a_v = (float)(1.0 / TN_KV_A_V),
                                          .log2e_by_sqrt = tn_ref_query_scale(1.0f, head_dim)};
     if (!attention_is_split(c)) {
         p.q = c->values[node->in[0]].rows;
-        const tn_cuda_launch l =
-            launch_of(TN_CUDA_attention_tile, ceil_div(n_tokens, TN_CUDA_ATTENTION_TOKENS), n_kv_heads, 1, group->nodes[0]);
+        const uint32_t n_tiles = ceil_div(n_tokens, TN_CUDA_ATTENTION_TOKENS), n_fit = 2 * c->device->traits.n_sms / (n_tiles * n_kv_heads);
+        const uint32_t n_shares = at_most(n_fit > 1 ? n_fit : 1, TN_CUDA_ATTENTION_TOKENS); // of a tile's tokens
+        const tn_cuda_launch l = launch_of(TN_CUDA_attention_tile, n_tiles, n_kv_heads, n_shares, group->nodes[0]);
         return tn_cuda_emit(c, &l, &p, sizeof p);
     }
     if (group->rope[0] != TN_NONE)
@@ -350,7 +363,7 @@ static tn_status emit_attention(tn_cuda_compiler *c, const tn_group *group, uint
     p.partials = c->places->arena + c->arena.spans[c->scratch[time]].at * 4;
     const uint32_t n_wanted = ceil_div(2 * c->device->traits.n_sms, n_kv_heads * n_tokens);
     p.n_splits = at_most(n_wanted, n_chunks);
-    if (c->list->n_counters < 1 + n_tokens * n_kv_heads) c->list->n_counters = 1 + n_tokens * n_kv_heads;
+    need_counters(c, (uint64_t)n_tokens * n_kv_heads);
     const tn_cuda_kernel kernel = group->rope[0] != TN_NONE ? TN_CUDA_attention_one : TN_CUDA_attention_split;
     const tn_cuda_launch l = launch_of(kernel, p.n_splits, n_kv_heads, n_tokens, group->nodes[0]);
     return tn_cuda_emit(c, &l, &p, sizeof p);

@@ -23,7 +23,7 @@ typedef struct tn_cuda_list {
     uint32_t n_launches;
     size_t capacity;
     uint64_t arena_bytes; // of values and what kernels need for themselves
-    uint32_t n_counters;  // words, 0 between steps
+    uint64_t n_counters;  // words, 0 between steps
     CUgraphExec exec;     // NULL: not made yet
 } tn_cuda_list;
 
