@@ -10,7 +10,8 @@
 #include <cstdint>
 #include <cstring>
 
-#define TN_FN static inline
+#define TN_FN     static inline
+#define TN_METHOD inline
 #define TN_UNROLL
 #define TN_ROLLED
 
@@ -24,6 +25,8 @@
 #define TN_SHARED(type, name, n)      const cuda_host::Shared<type> name = cuda_host::shared_array<type>(n, __FILE__, __LINE__)
 #define TN_SHARED_ARG(type, name)     const cuda_host::Shared<type> &name
 #define TN_SHARED_DYNAMIC(type, name) const cuda_host::Shared<type> name = cuda_host::shared_dynamic<type>()
+
+TN_FN const uint8_t *tn_opaque(const uint8_t *at) { return at; }
 
 TN_FN uint32_t tn_thread() { return cuda_host::self().thread; }
 TN_FN uint32_t tn_n_threads() { return cuda_host::block().n_threads; }

@@ -21,7 +21,8 @@ typedef struct tn_u4 {
 
 #ifdef __CUDACC__
 
-#define TN_FN static __device__ __forceinline__
+#define TN_FN     static __device__ __forceinline__
+#define TN_METHOD __device__ __forceinline__
 
 #define TN_KERNEL(name, params, threads) extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ params p)
 // A kernel whose blocks are to share a multiprocessor: at least n_blocks of them, which bounds the registers.
@@ -171,6 +172,13 @@ TN_FN float tn_half(uint16_t h)
     float f;
     asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
     return f;
+}
+
+// The same address, of which the compiler knows nothing: what is loaded from there is not loaded early, for several branches at once.
+TN_FN const uint8_t *tn_opaque(const uint8_t *at)
+{
+    asm volatile("" : "+l"(at));
+    return at;
 }
 
 #define TN_UNROLL _Pragma("unroll")

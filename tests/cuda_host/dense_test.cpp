@@ -1,0 +1,187 @@
+// Products with dense weights against src/ref, bit for bit.
+#include "cuda_host/dense_rig.hpp"
+
+using namespace cuda_host;
+
+namespace
+{
+
+constexpr uint32_t kNode = 8, kTokens = 200;
+
+struct Shape {
+    uint32_t n_rows, n_cols;
+    uint32_t n_tokens; // that the step has, or wants logits of
+    uint32_t grid_y = 1;
+    bool is_logits = false;
+    bool to_output = false;
+};
+
+// A product and all that it may write. Rows of x may be changed before `run`.
+class Product
+{
+  public:
+    Product(const DenseType &type, const Shape &shape)
+        : shape_(shape), name_(std::string("dense_") + type.name), w(type.type, shape.n_rows, shape.n_cols, shape.n_cols),
+          y_stride_(shape.to_output ? shape.n_rows : (shape.n_rows + 3) / 4 * 4), padded_((shape.n_cols + 255) / 256 * 256),
+          y((size_t)(shape.n_tokens + 1) * y_stride_), poison(kTokens, 0xff)
+    {
+        std::mt19937 random(shape.n_rows);
+        for (uint32_t t = 0; t < shape.n_tokens; t++) x.push_back(random_floats(random, shape.n_cols, t % 3 == 2 ? 1e-4f : 1.0f));
+    }
+    uint32_t token(uint32_t row) const { return shape_.is_logits ? 3 * row + 1 : row; }
+    void run()
+    {
+        std::vector<uint32_t> logit_rows;
+        for (uint32_t r = 0; shape_.is_logits && r < shape_.n_tokens; r++) logit_rows.push_back(token(r));
+        const Step step(shape_.is_logits ? kTokens : shape_.n_tokens, logit_rows, y.data());
+        tn_cuda_dense_params p = {};
+        p.step = step.params();
+        p.w = w.params();
+        p.y = {shape_.to_output ? nullptr : y.data(), y_stride_};
+        p.poison = {poison.data(), shape_.is_logits};
+        p.node = kNode;
+        store_input(p);
+        launch(name_.c_str(), p, grid_x(), shape_.grid_y);
+        for (uint32_t r = 0; r <= shape_.n_tokens; r++) expect_row(r);
+    }
+
+  private:
+    uint32_t grid_x() const
+    {
+        const uint32_t rows = w.is_quantised() ? find_kernel(name_)->threads : (uint32_t)TN_CUDA_DENSE_FLOAT_ROWS;
+        return (shape_.n_rows + rows - 1) / rows;
+    }
+    void store_input(tn_cuda_dense_params &p)
+    {
+        const uint32_t n = std::max(shape_.n_tokens, 1u), stride = (shape_.n_cols + 3) / 4 * 4;
+        if (!w.is_quantised()) {
+            floats_ = std::make_unique<Memory<float>>((size_t)n * stride);
+            for (uint32_t r = 0; r < shape_.n_tokens; r++) std::copy(x[r].begin(), x[r].end(), &(*floats_)[(size_t)r * stride]);
+            p.x = {floats_->data(), stride};
+            return;
+        }
+        const uint32_t group = w.type() == TN_DTYPE_Q6_K ? 256 : 32, sum_group = group == 256 ? 16 : 32;
+        p.codes_stride = padded_, p.scales_stride = padded_ / group, p.sums_stride = padded_ / sum_group;
+        codes_ = std::make_unique<Memory<int8_t>>((size_t)n * p.codes_stride, 0);
+        scales_ = std::make_unique<Memory<float>>((size_t)n * p.scales_stride, 0);
+        sums_ = std::make_unique<Memory<int32_t>>((size_t)n * p.sums_stride, 0);
+        for (uint32_t r = 0; r < shape_.n_tokens; r++) {
+            int8_t *codes = &(*codes_)[(size_t)r * p.codes_stride];
+            std::vector<int32_t> unused(p.scales_stride);
+            tn_ref_quant_group(x[r].data(), shape_.n_cols, group, codes, &(*scales_)[(size_t)r * p.scales_stride], unused.data());
+            for (uint32_t i = 0; i < shape_.n_cols; i++) (*sums_)[(size_t)r * p.sums_stride + i / sum_group] += codes[i];
+        }
+        p.codes = codes_->data(), p.scales = scales_->data(), p.sums = sums_->data();
+    }
+    void expect_row(uint32_t r)
+    {
+        const float *got = &y[(size_t)r * y_stride_];
+        const uint8_t *bytes = (const uint8_t *)got;
+        const size_t n_bytes = r < shape_.n_tokens ? shape_.n_rows * sizeof(float) : 0;
+        EXPECT_TRUE(std::all_of(bytes + n_bytes, bytes + y_stride_ * sizeof(float), [](uint8_t byte) { return byte == 0xcd; })) << r;
+        if (r >= shape_.n_tokens || is_poisoned(x[r])) return;
+        std::vector<float> want(shape_.n_rows);
+        tn_ref_matmul_dense(x[r].data(), w.type(), w.file_row(0), shape_.n_rows, shape_.n_cols, want.data());
+        EXPECT_EQ(std::memcmp(want.data(), got, n_bytes), 0)
+            << "row " << r << " of " << shape_.n_tokens << ", " << shape_.n_rows << " x " << shape_.n_cols;
+    }
+    static bool is_poisoned(const std::vector<float> &row)
+    {
+        return tn_ref_absmax_bits(row.data(), (uint32_t)row.size()) >= TN_ABS_BITS_2P56;
+    }
+
+    Shape shape_;
+    std::string name_;
+
+  public:
+    Dense w;
+    std::vector<std::vector<float>> x;
+
+  private:
+    uint32_t y_stride_, padded_;
+    std::unique_ptr<Memory<float>> floats_, scales_;
+    std::unique_ptr<Memory<int8_t>> codes_;
+    std::unique_ptr<Memory<int32_t>> sums_;
+
+  public:
+    Memory<float> y;
+    Memory<uint32_t> poison;
+};
+
+class DenseProduct : public testing::TestWithParam<DenseType>
+{
+  protected:
+    void check(Shape shape)
+    {
+        shape.n_cols = (shape.n_cols + GetParam().block - 1) / GetParam().block * GetParam().block;
+        Product product(GetParam(), shape);
+        product.run();
+        for (uint32_t t = 0; t < kTokens; t++) EXPECT_EQ(product.poison[t], UINT32_MAX) << t;
+    }
+};
+
+TEST_P(DenseProduct, EveryNumberOfColumns)
+{
+    for (uint32_t n : {1u, 31u, 32u, 33u, 127u, 160u, 256u, 257u, 288u, 500u, 512u, 1300u}) check({37, n, 1});
+}
+
+TEST_P(DenseProduct, EveryNumberOfRows)
+{
+    for (uint32_t n : {1u, 7u, 8u, 31u, 33u, 127u, 128u, 129u, 300u}) check({n, 288, 2});
+}
+
+TEST_P(DenseProduct, EveryNumberOfTokens)
+{
+    for (uint32_t n = 1; n <= 20; n++) check({45, 544, n, 1 + n % 3});
+}
+
+TEST_P(DenseProduct, RowsAreTakenPieceByPiece)
+{
+    check({5, 17 * 1024 + 96, 1});
+    check({5, 9 * 1024 + 96, 2});
+    check({5, 5 * 1024 + 96, 3});
+    check({5, 2 * 1024 + 352, 7});
+}
+
+TEST_P(DenseProduct, WantedRowsOfLogitsGoToTheOutput)
+{
+    check({77, 512, 3, 8, true, true});
+    check({77, 512, 12, 8, true, true});
+    check({77, 512, 0, 8, true, true});
+    check({77, 512, 0, 8, false, true});
+}
+
+TEST_P(DenseProduct, PoisonIsNotedForTheTokenOfItsRow)
+{
+    for (const float bad : {INFINITY, 1e30f}) {
+        Product product(GetParam(), {150, 512, 6, 1, true, false});
+        product.x[4][100] = bad;
+        product.poison[product.token(4)] = 20;
+        product.poison[product.token(5)] = 3;
+        product.run();
+        for (uint32_t t = 0; t < kTokens; t++) {
+            const uint32_t want = t == product.token(4) ? kNode : t == product.token(5) ? 3 : UINT32_MAX;
+            EXPECT_EQ(product.poison[t], want) << t;
+        }
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, DenseProduct, testing::ValuesIn(kDenseTypes), dense_type_name);
+
+// A sum of -0 is stored as +0, and a fused product would leave a difference here.
+TEST(DenseProductBits, SumsAreRoundedProductByProduct)
+{
+    Product product(kDenseTypes[0], {1, 64, 1});
+    float *packed = reinterpret_cast<float *>(const_cast<uint8_t *>(product.w.params().at));
+    std::fill_n(packed, 128, 0.0f);
+    std::fill(product.x[0].begin(), product.x[0].end(), -0.0f);
+    packed[0] = 1.0f, product.x[0][0] = -(1.0f + 0x1p-11f);
+    packed[1] = 1.0f + 0x1p-12f, product.x[0][32] = 1.0f + 0x1p-12f;
+    float *file = reinterpret_cast<float *>(const_cast<uint8_t *>(product.w.file_row(0)));
+    std::fill_n(file, 64, 0.0f);
+    file[0] = packed[0], file[32] = packed[1];
+    product.run();
+    EXPECT_EQ(tn_bits(product.y[0]), 0u);
+}
+
+} // namespace
