@@ -12,11 +12,11 @@ TN_FN bool tn_is_last_block(uint32_t *counter, uint32_t n_blocks, TN_SHARED_ARG(
     tn_sync();
     if (tn_thread() == 0) {
         const bool is_last = tn_atomic_add(counter, 1) == n_blocks - 1;
+        tn_fence();
         if (is_last) *counter = 0;
         flag[0] = is_last;
     }
     tn_sync();
-    tn_fence();
     return flag[0] != 0;
 }
 

@@ -207,10 +207,10 @@ TN_FN tn_row_scale tn_row_do(const tn_cuda_row_op &op, const float *x, const tn_
         tn_row_load_rounds(op, x, team, state, 0, kept, gains);
         TN_UNROLL for (uint32_t r = 0; r < held; r++) tn_row_measure(op, team, r, kept[r], gains[r], scratch, state);
     }
-    uint32_t n_waiting = held < state.n_rounds ? held : state.n_rounds;
+    uint32_t n_waiting = held < state.n_rounds ? held : state.n_rounds; // of QUANT nothing waits
     TN_ROLLED for (uint32_t round = held; round < state.n_rounds; round += 2)
     {
-        if (n_waiting == TN_ROW_ROUNDS) {
+        if (n_waiting == TN_ROW_ROUNDS && op.op != TN_CUDA_ROW_QUANT) {
             tn_sync();
             tn_row_add_sums(team, n_waiting, scratch, state);
             tn_sync();
