@@ -35,6 +35,7 @@ enum {
     TN_CUDA_DENSE_TOKENS = 8,      // of a block of dense_*
     TN_CUDA_ELEMENTS = 1024,       // of a row, of a block of element and copy_rows
     TN_CUDA_PAGE_PART = 16384,     // bytes of a page, of a block of copy_pages
+    TN_CUDA_RANK_MAX = 128,        // candidates of a row of logits that rank ranks at most: tn_device.ranking_max
 };
 
 // The step in device memory, and where its arrays lie in it, in words (tn_step_layout). Behind its n_words words lie the addresses of the
@@ -304,7 +305,7 @@ struct tn_cuda_rank_params {
     TN_PART(tn_cuda_step) step;
     TN_PART(tn_cuda_rows) x; // logits; at 0: the submit's output
     uint32_t n;              // of a row
-    uint32_t top_max;        // more wanted than this: the row is not ranked, and its count is 0
+    uint32_t top_max;        // at most TN_CUDA_RANK_MAX; more wanted than this: the row is not ranked, and its count is 0
     TN_AT(uint32_t) counts;  // host [n_logits]
     TN_AT(uint32_t) ids;     // host [n_logits][top_max]
     TN_AT(float) logits;     // host [n_logits][top_max]
