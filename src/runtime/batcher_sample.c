@@ -91,13 +91,25 @@ static tn_status add_text(tn_batch_sample *sample, tn_token_event *event, bool e
     return tn_text_append(&sample->text, text, len);
 }
 
+// The token that follows, by row `row` of the session: by its candidates where the device ranked them.
+static tn_status sample_row(tn_batcher *batcher, tn_batch_sample *sample, uint32_t row, int32_t *out_token)
+{
+    const float *logits = tn_session_logits(batcher->session, row);
+    const uint32_t position = batcher->kv->lengths[sample->seq] - 1;
+    uint32_t n;
+    const uint32_t *ids = tn_session_candidates(batcher->session, row, &n);
+    return ids ? tn_sampler_sample_among(sample->sampler, logits, ids, n, position, out_token)
+               : tn_sampler_sample(sample->sampler, logits, position, out_token);
+}
+
 // Chooses the next token and does with it all that can fail.
-static tn_status choose(tn_batcher *batcher, tn_batch_sample *sample, const float *logits, tn_token_event *event)
+static tn_status choose(tn_batcher *batcher, tn_batch_sample *sample, uint32_t row, tn_token_event *event)
 {
     const tn_request_params *params = &sample->request->params;
     const uint32_t n_top = params->logprobs ? params->n_top_logprobs : 0;
-    TN_TRY(tn_sampler_sample(sample->sampler, logits, batcher->kv->lengths[sample->seq] - 1, &event->token));
-    if (params->logprobs || params->n_best) {
+    TN_TRY(sample_row(batcher, sample, row, &event->token));
+    if (params->logprobs || params->n_best) { // their rows are whole
+        const float *logits = tn_session_logits(batcher->session, row);
         TN_TRY(tn_logprobs_row(logits, batcher->n_vocab, event->token, n_top, &event->logprob, batcher->top));
         event->top = n_top ? batcher->top : NULL;
         event->n_top = n_top;
@@ -117,14 +129,14 @@ static tn_status choose(tn_batcher *batcher, tn_batch_sample *sample, const floa
     return params->logprobs ? keep_logprobs(sample, event) : TN_OK;
 }
 
-static void next_token(tn_batcher *batcher, tn_batch_sample *sample, const float *logits)
+static void next_token(tn_batcher *batcher, tn_batch_sample *sample, uint32_t row)
 {
     tn_batch_request *request = sample->request;
     const size_t shown = sample->text.len;
     const uint32_t n_tokens = sample->n_tokens;
     const double logprob_sum = sample->logprob_sum;
     tn_token_event event = {.request = request->result.request, .sample = sample->index};
-    const tn_status status = choose(batcher, sample, logits, &event);
+    const tn_status status = choose(batcher, sample, row, &event);
     if (status != TN_OK) {
         sample->n_tokens = n_tokens; // without memory the token may have no log-probabilities: it does not count
         sample->logprob_sum = logprob_sum;
@@ -168,5 +180,5 @@ void tn_batch_sample_rows(tn_batcher *batcher, const tn_batch_entry *entry, uint
         if (request->n_scored == n_prompt) tn_batch_sample_end(batcher, sample, TN_FINISH_LENGTH, TN_OK);
         return;
     }
-    if (left) next_token(batcher, sample, tn_session_logits(batcher->session, row));
+    if (left) next_token(batcher, sample, row);
 }

@@ -6,6 +6,7 @@
 #include "runtime/plan_weights.h"
 
 #include <stdio.h>
+#include <string.h>
 
 // A traced value of a stage.
 typedef struct stage_tap {
@@ -28,6 +29,7 @@ struct tn_plan_run {
     tn_plan_weights *weights; // [n_devices]
     stage *stages;            // [plan->n_segments]
     uint32_t n_stages;
+    tn_ranking ranking;     // what the last device ranks; max 0: nothing. Its arrays are owned
     float *hop;             // host memory for the widest hop or traced row set
     uint32_t *stage_poison; // [limits.n_tokens]
     tn_step_layout step_layout;
@@ -228,6 +230,19 @@ static tn_status reserve_hop(tn_plan_run *run)
     return tn_alloc_zero(run->params.limits.n_tokens, sizeof *run->stage_poison, &run->stage_poison);
 }
 
+static tn_status reserve_ranking(tn_plan_run *run)
+{
+    const uint32_t n_logits = run->params.limits.n_logits, max = run->stages[run->n_stages - 1].device->ranking_max;
+    uint64_t n;
+    if (max == 0) return TN_OK;
+    if (!tn_ckd_mul(n_logits, max, &n)) return tn_fail(TN_INVALID_ARGUMENT, "a step of that many rows of logits is too large");
+    TN_TRY(tn_alloc_zero(n_logits, sizeof *run->ranking.counts, &run->ranking.counts));
+    TN_TRY(tn_alloc(n, sizeof *run->ranking.ids, &run->ranking.ids));
+    TN_TRY(tn_alloc(n, sizeof *run->ranking.logits, &run->ranking.logits));
+    run->ranking.max = max;
+    return TN_OK;
+}
+
 tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out_run)
 {
     *out_run = NULL;
@@ -243,6 +258,7 @@ tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out
     TN_TRY_GOTO(pack_weights(run));
     for (uint32_t i = 0; i < run->n_stages; i++) TN_TRY_GOTO(compile_stage(run, &run->stages[i]));
     TN_TRY_GOTO(reserve_hop(run));
+    TN_TRY_GOTO(reserve_ranking(run));
     *out_run = run;
     return TN_OK;
 fail:
@@ -270,6 +286,9 @@ void tn_plan_run_destroy(tn_plan_run *run)
     for (uint32_t d = 0; run->weights && d < run->params.n_devices; d++) tn_plan_weights_deinit(&run->weights[d]);
     tn_free(run->weights);
     tn_free(run->stages);
+    tn_free(run->ranking.counts);
+    tn_free(run->ranking.ids);
+    tn_free(run->ranking.logits);
     tn_free(run->hop);
     tn_free(run->stage_poison);
     tn_free(run->stats.node_ns);
@@ -306,17 +325,42 @@ static tn_status report_traces(tn_plan_run *run, const stage *s, const tn_step *
     return TN_OK;
 }
 
-static tn_status run_stage(tn_plan_run *run, const stage *s, const tn_step *step)
+static tn_status run_stage(tn_plan_run *run, const stage *s, const tn_step *step, const tn_ranking *ranking)
 {
-    tn_submit submit = {.step = step, .in = s->in, .out = s->out, .poison = run->stage_poison};
+    tn_submit submit = {.step = step, .in = s->in, .out = s->out, .poison = run->stage_poison, .ranking = ranking};
     tn_fence fence;
     TN_TRY(s->device->backend->program_submit(s->program, &submit, &fence));
     TN_TRY(s->device->backend->fence_wait(s->device, fence));
     return run->params.trace ? report_traces(run, s, step) : TN_OK;
 }
 
-tn_status tn_plan_run_step(tn_plan_run *run, const tn_step *step, float *logits, uint32_t *poison)
+uint32_t tn_plan_run_ranking_max(const tn_plan_run *run) { return run->ranking.max; }
+
+// The last stage's rows, to the host: candidates of those that were ranked, and the others as they are, several at a time.
+static tn_status take_logits(tn_plan_run *run, const tn_step *step, const tn_ranking *ranking, tn_logit_rows *rows, uint32_t first_row)
 {
+    const stage *last = &run->stages[run->n_stages - 1];
+    const uint32_t n = n_rows(run, step, last->segment->out_value);
+    const uint64_t row_bytes = (uint64_t)run->params.graph->values[last->segment->out_value].width * sizeof(float);
+    for (uint32_t r = 0, end; r < n; r = end) {
+        const uint32_t n_ranked = ranking ? ranking->counts[r] : 0;
+        end = r + 1;
+        if (n_ranked) {
+            const size_t at = (size_t)r * ranking->max;
+            TN_TRY(tn_logit_rows_put(rows, first_row + r, n_ranked, ranking->ids + at, ranking->logits + at));
+            continue;
+        }
+        while (end < n && !(ranking && ranking->counts[end])) end++;
+        float *to = tn_logit_rows_whole(rows, first_row + r, end - r);
+        TN_TRY(last->device->backend->buffer_read(last->out, r * row_bytes, to, (end - r) * row_bytes));
+    }
+    return TN_OK;
+}
+
+tn_status tn_plan_run_step(tn_plan_run *run, const tn_step *step, tn_logit_rows *rows, uint32_t first_row, uint32_t *poison)
+{
+    const tn_ranking *ranking = rows->max && run->ranking.max && step->has_top ? &run->ranking : NULL;
+    if (ranking) memset(ranking->counts, 0, step->n_logits * sizeof *ranking->counts);
     for (uint32_t i = 0; i < step->n_tokens; i++) poison[i] = 0;
     for (uint32_t i = 0; i < run->n_stages; i++) {
         const stage *s = &run->stages[i];
@@ -326,13 +370,12 @@ tn_status tn_plan_run_step(tn_plan_run *run, const tn_step *step, float *logits,
             TN_TRY(before->device->backend->buffer_read(before->out, 0, run->hop, bytes));
             TN_TRY(s->device->backend->buffer_write(s->in, 0, run->hop, bytes));
         }
-        TN_TRY(run_stage(run, s, step));
+        TN_TRY(run_stage(run, s, step, i + 1 == run->n_stages ? ranking : NULL));
         for (uint32_t t = 0; t < step->n_tokens; t++) {
             if (!poison[t]) poison[t] = run->stage_poison[t];
         }
     }
-    const stage *last = &run->stages[run->n_stages - 1];
-    return last->device->backend->buffer_read(last->out, 0, logits, step_bytes(run, step, last->segment->out_value));
+    return take_logits(run, step, ranking, rows, first_row);
 }
 
 tn_status tn_plan_run_check_intact(const tn_plan_run *run)

@@ -4,6 +4,7 @@
 
 #include "backend/backend.h"
 #include "graph/plan.h"
+#include "runtime/logit_rows.h"
 #include "runtime/plan_cache.h"
 
 // Told each traced row after a step: `token` is the index in the step.
@@ -37,9 +38,12 @@ tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out
 void tn_plan_run_destroy(tn_plan_run *run);
 // Those of the params, but for steps that were shrunk.
 tn_step_limits tn_plan_run_limits(const tn_plan_run *run);
-// Runs one step, whose layout follows from those limits. logits: [n_logits][n_vocab]. poison: [n_tokens], 1 + node index of the first
-// poisoned op, or 0. Errors: DEVICE_LOST, IO, INTERNAL.
-tn_status tn_plan_run_step(tn_plan_run *run, const tn_step *step, float *logits, uint32_t *poison);
+// Candidates of a row of logits that the last device ranks at most; 0: it ranks none.
+uint32_t tn_plan_run_ranking_max(const tn_plan_run *run);
+// Runs one step, whose layout follows from those limits. Its rows of logits become rows [first_row, first_row + n_logits) of `rows`: of those that the device ranked, where `rows`
+// has room for candidates, these alone are read. poison: [n_tokens], 1 + node index of the first poisoned op, or 0.
+// Errors: DEVICE_LOST, IO, INTERNAL.
+tn_status tn_plan_run_step(tn_plan_run *run, const tn_step *step, tn_logit_rows *rows, uint32_t first_row, uint32_t *poison);
 // IO where a file of packed weights was cut short under the plan: what was computed since then is wrong.
 tn_status tn_plan_run_check_intact(const tn_plan_run *run);
 tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run);

@@ -145,3 +145,13 @@ tn_status tn_sampler_sample(tn_sampler *sampler, const float *logits, uint32_t p
     tn_float_mode_leave(mode);
     return status;
 }
+
+tn_status tn_sampler_sample_among(tn_sampler *sampler, const float *logits, const uint32_t *ids, uint32_t n, uint32_t position,
+                                  int32_t *out_token)
+{
+    *out_token = 0;
+    tn_float_mode mode = tn_float_mode_enter();
+    tn_status status = tn_sampler_choose_among(sampler, logits, ids, n, position, out_token);
+    tn_float_mode_leave(mode);
+    return status;
+}

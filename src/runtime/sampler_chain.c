@@ -8,6 +8,7 @@
 #include "runtime/sampler_row.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 tn_status tn_sampler_fail_all_forbidden(void)
 {
@@ -98,6 +99,15 @@ int32_t tn_sampler_choose_ranked(const tn_sampler *s, size_t n, double u)
     return draw(s, n, u);
 }
 
+// Of the n tokens of scratch->ids, ascending, and those that bias and penalties name.
+static tn_status choose_gathered(const tn_sampler *s, const float *logits, size_t n, double u, int32_t *out_token)
+{
+    n = tn_sampler_adjust(s, logits, n);
+    if (n == 0) return tn_sampler_fail_all_forbidden();
+    *out_token = tn_sampler_choose_ranked(s, n, u);
+    return TN_OK;
+}
+
 tn_status tn_sampler_choose(const tn_sampler *s, const float *logits, uint32_t position, int32_t *out_token)
 {
     const tn_sampler_params *p = &s->params;
@@ -115,9 +125,22 @@ tn_status tn_sampler_choose(const tn_sampler *s, const float *logits, uint32_t p
 
     // Of the k + L best of the row, L tokens being named by bias and penalties, at least k stay as they are. One that is neither among them
     // nor named has these k before it.
-    size_t n = tn_sampler_row_gather(logits, s->n_vocab, (greedy ? 1 : (size_t)p->top_k) + n_named, s->scratch);
-    n = tn_sampler_adjust(s, logits, n);
-    if (n == 0) return tn_sampler_fail_all_forbidden();
-    *out_token = tn_sampler_choose_ranked(s, n, u);
-    return TN_OK;
+    const size_t n = tn_sampler_row_gather(logits, s->n_vocab, (greedy ? 1 : (size_t)p->top_k) + n_named, s->scratch);
+    return choose_gathered(s, logits, n, u, out_token);
+}
+
+static int compare_ids(const void *left, const void *right)
+{
+    const int32_t a = *(const int32_t *)left, b = *(const int32_t *)right;
+    return a < b ? -1 : a > b;
+}
+
+tn_status tn_sampler_choose_among(const tn_sampler *s, const float *logits, const uint32_t *ids, uint32_t n, uint32_t position,
+                                  int32_t *out_token)
+{
+    const tn_sampler_params *p = &s->params;
+    for (uint32_t i = 0; i < n; i++) s->scratch->ids[i] = (int32_t)ids[i];
+    qsort(s->scratch->ids, n, sizeof *s->scratch->ids, compare_ids);
+    const double u = p->temperature > 0 ? tn_philox_uniform(p->seed, p->sequence, position) : 0;
+    return choose_gathered(s, logits, n, u, out_token);
 }

@@ -27,6 +27,10 @@ struct tn_sampler {
 // Chooses from logits [n_vocab] in the float mode of the caller.  Errors: INVALID_ARGUMENT (a row of a poisoned sequence; every token is
 // forbidden).
 tn_status tn_sampler_choose(const tn_sampler *sampler, const float *logits, uint32_t position, int32_t *out_token);
+// The same of logits that are -INFINITY but for the candidates, ids [n], which are tn_sampler_n_top of the best.  Errors: INVALID_ARGUMENT
+// (every token is forbidden).
+tn_status tn_sampler_choose_among(const tn_sampler *sampler, const float *logits, const uint32_t *ids, uint32_t n, uint32_t position,
+                                  int32_t *out_token);
 
 // Of n >= 1 candidates, scratch->candidates, in ascending order of id, that contain the best: the token that the chain, as it is defined,
 // comes to with the uniform number u.

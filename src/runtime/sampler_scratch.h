@@ -35,6 +35,10 @@ tn_status tn_sampler_scratch_reserve(tn_sampler_scratch *scratch, uint32_t n_voc
 
 // As tn_sampler_create. Borrows `scratch` until the sampler is destroyed; NULL: the sampler has its own.
 tn_status tn_sampler_create_with(const tn_sampler_params *params, uint32_t n_vocab, tn_sampler_scratch *scratch, tn_sampler **out_sampler);
+// As tn_sampler_sample, of a row whose candidates, ids [n] in any order, are the best of its logits, n being tn_sampler_n_top, and the only
+// ones that are not -INFINITY: the row is not passed over.
+tn_status tn_sampler_sample_among(tn_sampler *sampler, const float *logits, const uint32_t *ids, uint32_t n, uint32_t position,
+                                  int32_t *out_token);
 // What tn_sampler_create refuses of settings.   Threads: any.  Errors: INVALID_ARGUMENT.
 tn_status tn_sampler_check(const tn_sampler_params *params, uint32_t n_vocab);
 

@@ -41,7 +41,7 @@ struct tn_session {
     tn_step_layout step_layout;
     tn_step *step;      // the block that every step fills anew
     uint32_t *poison;   // [n_ubatch]
-    float *logits;      // [n_logits_max][n_vocab]
+    tn_logit_rows rows; // [n_logits_max]
     uint8_t *row_valid; // [n_logits_max] 0: its sequence is poisoned
     uint32_t n_rows;    // of the last decode
     tn_trace trace;
@@ -107,15 +107,13 @@ static tn_status count_kv_pages(const tn_session *session, uint64_t kv_bytes, ui
 static tn_status reserve_arrays(tn_session *session, uint64_t kv_bytes)
 {
     const tn_session_info *info = &session->info;
-    uint64_t n_logits;
     uint32_t n_kv_pages;
     TN_TRY(count_kv_pages(session, kv_bytes, &n_kv_pages));
-    if (!tn_ckd_mul(info->n_logits_max, info->n_vocab, &n_logits)) return tn_fail(TN_INVALID_ARGUMENT, "too many rows of logits");
     TN_TRY(tn_kv_cache_init(&session->kv, info->n_seqs_max, info->n_ctx, n_kv_pages));
     TN_TRY(tn_alloc_zero(info->n_seqs_max, sizeof *session->poisoned, &session->poisoned));
     TN_TRY(tn_alloc_zero(info->n_seqs_max, sizeof *session->seq_added, &session->seq_added));
     TN_TRY(tn_alloc_zero(info->n_logits_max, 1, &session->row_valid));
-    return tn_alloc(n_logits, sizeof *session->logits, &session->logits);
+    return tn_logit_rows_init(&session->rows, info->n_logits_max, info->n_vocab);
 }
 
 static void forward_trace(void *user, const tn_step *step, uint32_t token, const char *op, const float *row, uint32_t n)
@@ -188,10 +186,11 @@ static tn_status start_plan(tn_session *session, tn_host *host, const tn_session
     TN_TRY(tn_step_layout_of(&limits, &session->step_layout));
     TN_TRY(tn_alloc_zero(session->step_layout.n_words, sizeof(uint32_t), &session->step));
     TN_TRY(tn_alloc_zero(limits.n_tokens, sizeof *session->poison, &session->poison));
+    TN_TRY(tn_logit_rows_rank(&session->rows, tn_plan_run_ranking_max(session->run)));
     tn_plan_run_memory memory = tn_plan_run_get_memory(session->run);
     session->info.weights_bytes = memory.weights_bytes;
     session->info.kv_bytes = memory.kv_bytes;
-    session->info.scratch_bytes = memory.scratch_bytes + (uint64_t)info->n_logits_max * info->n_vocab * sizeof(float);
+    session->info.scratch_bytes = memory.scratch_bytes + tn_logit_rows_bytes(&session->rows);
     return tn_gguf_check_intact(tn_model_gguf(session->model));
 }
 
@@ -256,7 +255,7 @@ void tn_session_destroy(tn_session *session)
     tn_free(session->step);
     tn_free(session->poison);
     tn_free(session->row_valid);
-    tn_free(session->logits);
+    tn_logit_rows_deinit(&session->rows);
     tn_text_deinit(&session->identity);
     free(session->model_path); // of realpath
     tn_free(session->cache_folder);
@@ -428,10 +427,9 @@ static tn_status report_poison(tn_session *session, const tn_step_view *step)
 static tn_status run_step(tn_session *session, const tn_batch *batch, uint32_t first, uint32_t n, tn_status *poison_status)
 {
     tn_status status = fill_step(session, batch, first, n);
-    float *rows = session->logits + (size_t)session->n_rows * session->info.n_vocab;
     const bool timed = tn_plan_run_stats(session->run)->node_ns != NULL;
     const uint64_t begun_ns = timed ? tn_clock_ns() : 0;
-    if (status == TN_OK) status = tn_plan_run_step(session->run, session->step, rows, session->poison);
+    if (status == TN_OK) status = tn_plan_run_step(session->run, session->step, &session->rows, session->n_rows, session->poison);
     if (timed) session->step_ns += tn_clock_ns() - begun_ns;
     session->n_steps++;
     if (status == TN_OK) status = tn_gguf_check_intact(tn_model_gguf(session->model));
@@ -479,7 +477,13 @@ tn_status tn_session_decode(tn_session *session, const tn_batch *batch)
 const float *tn_session_logits(const tn_session *session, uint32_t index)
 {
     if (index >= session->n_rows || !session->row_valid[index]) return NULL;
-    return session->logits + (size_t)index * session->info.n_vocab;
+    return session->rows.logits + (size_t)index * session->info.n_vocab;
+}
+
+const uint32_t *tn_session_candidates(const tn_session *session, uint32_t index, uint32_t *out_n)
+{
+    *out_n = session->rows.max && index < session->n_rows && session->row_valid[index] ? session->rows.n_ids[index] : 0;
+    return *out_n ? session->rows.ids + (size_t)index * session->rows.max : NULL;
 }
 
 tn_status tn_session_seq_status(const tn_session *session, uint32_t seq)

@@ -63,7 +63,10 @@ class PlanRun : public ::testing::Test
         StepBlock s(arrays, limits);
         logits->assign(2 * small_vocab, -1.0f);
         poison->assign(3, 99);
-        return tn_plan_run_step(run, s.get(), logits->data(), poison->data());
+        tn_logit_rows rows = {};
+        rows.logits = logits->data();
+        rows.n_rows = 2, rows.n_vocab = small_vocab;
+        return tn_plan_run_step(run, s.get(), &rows, 0, poison->data());
     }
     tn_step_limits limits = {4, 2, 1, 2, 2};
     bool may_shrink = false;

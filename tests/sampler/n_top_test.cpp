@@ -1,4 +1,5 @@
-// What the best n_top logits decide: with all others taken away a sampler chooses the same token, whatever its settings and its history.
+// What the best n_top logits decide: with all others taken away a sampler chooses the same token, whatever its settings and its history;
+// and where it is told which they are.
 #include <algorithm>
 #include <cmath>
 #include <gtest/gtest.h>
@@ -9,7 +10,7 @@
 #include <vector>
 
 extern "C" {
-#include "ternion/sampler.h"
+#include "runtime/sampler_scratch.h"
 }
 
 namespace
@@ -44,14 +45,20 @@ tn_sampler_params greedy()
     return p;
 }
 
-// The best n of a row; the others are -INFINITY.
-std::vector<float> best_of(const std::vector<float> &logits, uint32_t n)
+// Ids of the best n of a row.
+std::vector<uint32_t> best_ids(const std::vector<float> &logits, uint32_t n)
 {
     std::vector<uint32_t> ids(logits.size());
     std::iota(ids.begin(), ids.end(), 0u);
     std::stable_sort(ids.begin(), ids.end(), [&](uint32_t a, uint32_t b) { return logits[a] > logits[b]; });
+    ids.resize(n);
+    return ids;
+}
+// The best n of a row; the others are -INFINITY.
+std::vector<float> best_of(const std::vector<float> &logits, uint32_t n)
+{
     std::vector<float> kept(logits.size(), minus_infinity);
-    for (uint32_t i = 0; i < n; i++) kept[ids[i]] = logits[ids[i]];
+    for (uint32_t id : best_ids(logits, n)) kept[id] = logits[id];
     return kept;
 }
 
@@ -137,6 +144,9 @@ TEST(SamplerNTop, DecidesTheSample)
             if (n_top > 0) {
                 n_masked++;
                 ASSERT_EQ(tn_sampler_sample(s.get(), best_of(logits, n_top).data(), position, &best), TN_OK);
+                ASSERT_EQ(best, whole) << "round " << round << " position " << position << " n_top " << n_top;
+                const std::vector<uint32_t> ids = best_ids(logits, n_top);
+                ASSERT_EQ(tn_sampler_sample_among(s.get(), best_of(logits, n_top).data(), ids.data(), n_top, position, &best), TN_OK);
                 ASSERT_EQ(best, whole) << "round " << round << " position " << position << " n_top " << n_top;
                 // More than the best do no harm: a device keeps what it is not sure of.
                 std::vector<float> more = best_of(logits, n_top);

@@ -1,0 +1,119 @@
+// A host's CPU devices that rank: as they are opened, but for the best logits of rows, which they then give apart. What was ranked is
+// spoilt in the rows, so that whoever reads it there has something else.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <gtest/gtest.h>
+#include <numeric>
+#include <vector>
+
+extern "C" {
+#include "runtime/host.h"
+}
+
+namespace tn_test
+{
+
+// One at a time; ends before the host is closed, behind all sessions.
+class RankingDevices
+{
+  public:
+    RankingDevices(tn_host *host, uint32_t n_devices, uint32_t ranking_max)
+    {
+        current = this;
+        for (uint32_t i = 0; i < n_devices; i++) {
+            tn_device *device = nullptr;
+            EXPECT_EQ(tn_host_device(host, i, &device), TN_OK);
+            real_ = device->backend;
+            table_ = *real_;
+            devices_.push_back(device);
+        }
+        table_.program_create = program_create;
+        table_.program_submit = program_submit;
+        table_.fence_wait = fence_wait;
+        table_.buffer_read = buffer_read;
+        for (tn_device *device : devices_) {
+            device->backend = &table_;
+            device->ranking_max = ranking_max;
+        }
+    }
+    ~RankingDevices()
+    {
+        for (tn_device *device : devices_) {
+            device->backend = real_;
+            device->ranking_max = 0;
+        }
+        current = nullptr;
+    }
+    RankingDevices(const RankingDevices &) = delete;
+    RankingDevices &operator=(const RankingDevices &) = delete;
+
+    uint32_t n_ranked = 0;     // rows
+    uint64_t n_bytes_read = 0; // from devices
+    uint32_t n_rankings = 0;   // submits that had room for one
+    uint32_t wrong_id = 0;     // not 0: what is given for the best id
+    uint32_t n_more = 0;       // added to the counts
+    bool ranks = true;
+
+  private:
+    static tn_status program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
+    {
+        current->limits_ = desc->limits;
+        return current->real_->program_create(device, desc, out_program);
+    }
+    static tn_status program_submit(tn_program *program, const tn_submit *submit, tn_fence *out_fence)
+    {
+        current->submit_ = *submit;
+        return current->real_->program_submit(program, submit, out_fence);
+    }
+    static tn_status fence_wait(tn_device *device, tn_fence fence)
+    {
+        const tn_status status = current->real_->fence_wait(device, fence);
+        if (status == TN_OK && current->submit_.ranking) current->rank();
+        return status;
+    }
+    static tn_status buffer_read(tn_buffer *buffer, uint64_t offset_bytes, void *dst, uint64_t n_bytes)
+    {
+        current->n_bytes_read += n_bytes;
+        return current->real_->buffer_read(buffer, offset_bytes, dst, n_bytes);
+    }
+    void rank()
+    {
+        tn_step_layout layout;
+        ASSERT_EQ(tn_step_layout_of(&limits_, &layout), TN_OK);
+        const tn_step_view step = tn_step_view_of(submit_.step, &layout);
+        const tn_ranking *to = submit_.ranking;
+        const size_t n_vocab = submit_.out->size_bytes / sizeof(float) / limits_.n_logits;
+        n_rankings++;
+        ASSERT_NE(step.n_top, nullptr);
+        for (uint32_t r = 0; r < step.n_logits; r++) {
+            const uint32_t n = step.n_top[r];
+            to->counts[r] = 0;
+            if (!ranks || n == 0 || n > to->max) continue;
+            std::vector<float> row(n_vocab);
+            std::vector<uint32_t> ids(step.n_top_ids);
+            const uint64_t at = r * n_vocab * sizeof(float);
+            ASSERT_EQ(real_->buffer_read(submit_.out, at, row.data(), n_vocab * sizeof(float)), TN_OK);
+            std::iota(ids.begin(), ids.end(), 0u);
+            std::sort(ids.begin(), ids.end(), [&](uint32_t a, uint32_t b) { return row[a] != row[b] ? row[a] > row[b] : a < b; });
+            for (uint32_t i = 0; i < n; i++) {
+                to->ids[(size_t)r * to->max + i] = ids[i];
+                to->logits[(size_t)r * to->max + i] = row[ids[i]];
+            }
+            if (wrong_id) to->ids[(size_t)r * to->max] = wrong_id;
+            to->counts[r] = n + n_more;
+            std::fill(row.begin(), row.end(), NAN);
+            ASSERT_EQ(real_->buffer_write(submit_.out, at, row.data(), n_vocab * sizeof(float)), TN_OK);
+            n_ranked++;
+        }
+    }
+    inline static RankingDevices *current = nullptr;
+    const tn_backend *real_ = nullptr;
+    tn_backend table_ = {};
+    std::vector<tn_device *> devices_;
+    tn_step_limits limits_ = {};
+    tn_submit submit_ = {};
+};
+
+} // namespace tn_test
