@@ -5,6 +5,7 @@
 #include "cuda/cuda_describe.h"
 #include "cuda/cuda_image.h"
 #include "cuda/cuda_memory.h"
+#include "cuda/kernels/kernel_params.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -122,6 +123,8 @@ static tn_status attach(tn_cuda_device *device, const tn_backend_host *host, uin
     device->traits = facts.traits;
     device->log = host->log;
     device->base.copies_maps = true;
+    device->base.ranking_max = TN_CUDA_RANK_MAX;
+    device->base.ranking_max = TN_CUDA_RANK_MAX;
     const tn_status status =
         TN_CUDA_CHECK(device->cu, device->cu->cuDevicePrimaryCtxRetain(&context, facts.handle), "cuDevicePrimaryCtxRetain");
     if (status != TN_OK) return tn_cuda_name_failure(device->name, status);

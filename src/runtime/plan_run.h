@@ -40,9 +40,9 @@ void tn_plan_run_destroy(tn_plan_run *run);
 tn_step_limits tn_plan_run_limits(const tn_plan_run *run);
 // Candidates of a row of logits that the last device ranks at most; 0: it ranks none.
 uint32_t tn_plan_run_ranking_max(const tn_plan_run *run);
-// Runs one step, whose layout follows from those limits. Its rows of logits become rows [first_row, first_row + n_logits) of `rows`: of those that the device ranked, where `rows`
-// has room for candidates, these alone are read. poison: [n_tokens], 1 + node index of the first poisoned op, or 0.
-// Errors: DEVICE_LOST, IO, INTERNAL.
+// Runs one step, whose layout follows from those limits. Its rows of logits become rows [first_row, first_row + n_logits) of `rows`: of
+// those that the device ranked, where `rows` has room for candidates, these alone are read. poison: [n_tokens], 1 + node index of the first
+// poisoned op, or 0. Errors: DEVICE_LOST, IO, INTERNAL.
 tn_status tn_plan_run_step(tn_plan_run *run, const tn_step *step, tn_logit_rows *rows, uint32_t first_row, uint32_t *poison);
 // IO where a file of packed weights was cut short under the plan: what was computed since then is wrong.
 tn_status tn_plan_run_check_intact(const tn_plan_run *run);

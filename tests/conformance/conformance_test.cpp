@@ -132,6 +132,17 @@ TEST_P(Conformance, Passes)
     }
 }
 
+// A library that is not found, or not used, would leave nothing to test.
+TEST(Cuda, HasTheDeviceOfTheLibraryThatIsNamed)
+{
+    const char *library = std::getenv("TN_CUDA_LIBRARY");
+    if (!library) GTEST_SKIP() << "TN_CUDA_LIBRARY names no driver";
+    for (const auto &[target, test] : all_pairs()) {
+        if (std::string(target.backend->name) == "cuda") return;
+    }
+    FAIL() << library << " has no device that can be used";
+}
+
 #ifdef TN_TEST_VULKAN
 TEST(Vulkan, HasADeviceHere)
 {
