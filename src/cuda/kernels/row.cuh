@@ -7,6 +7,7 @@
 #define TN_CUDA_ROW_CUH
 
 #include "cuda/kernels/rows_io.cuh"
+#include "cuda/kernels/warp.cuh"
 
 enum {
     TN_ROW_WARPS = 8,  // of a block
@@ -15,6 +16,7 @@ enum {
     TN_ROW_CODES = TN_ROW_MAX + TN_ROW_WARPS,
     TN_ROW_SCRATCH = TN_ROW_CODES + TN_ROW_WARPS, // words of shared memory
     TN_ROW_ROUNDS = TN_ROW_SUMS / TN_ROW_WARPS,   // whose sums wait at most
+    TN_ROW_HELD = 4,                              // rounds that registers keep
 };
 
 // Warps of the block that share a row: a power of two of them, the same for all teams. A team that `is_idle` has no row and keeps step.
@@ -95,13 +97,18 @@ TN_FN void tn_row_gain(const tn_cuda_row_op &op, float (&v)[8], const tn_u4 (&ga
     }
 }
 
-// SUM's part of one block, the same in all lanes.
-TN_FN float tn_row_block_sum(const float (&v)[8])
+// SUM's parts of n blocks, the same in all lanes. The trees are climbed side by side.
+template <uint32_t n> TN_FN void tn_row_block_sums(const float (&v)[n][8], float (&sums)[n])
 {
-    float sum = 0.0f;
-    TN_UNROLL for (uint32_t i = 0; i < 8; i++) sum = sum + (v[i] * v[i]);
-    TN_UNROLL for (uint32_t width = 16; width > 0; width /= 2) sum = sum + tn_shfl_xor(sum, width);
-    return sum;
+    TN_UNROLL for (uint32_t r = 0; r < n; r++)
+    {
+        sums[r] = 0.0f;
+        TN_UNROLL for (uint32_t i = 0; i < 8; i++) sums[r] = sums[r] + (v[r][i] * v[r][i]);
+    }
+    TN_UNROLL for (uint32_t width = 16; width > 0; width /= 2)
+    {
+        TN_UNROLL for (uint32_t r = 0; r < n; r++) sums[r] = sums[r] + tn_shfl_xor(sums[r], width);
+    }
 }
 
 // A row on its way: how long it is, how far its sum is, and the maximum of this lane's |x * gain|.
@@ -130,32 +137,45 @@ TN_FN void tn_row_load_rounds(const tn_cuda_row_op &op, const float *x, const tn
     }
 }
 
-// First pass over a round: `v` holds x and gets x * gain. Block sums wait in shared memory, 0 beyond the row.
-TN_FN void tn_row_measure(const tn_cuda_row_op &op, const tn_row_team &team, uint32_t round, float (&v)[8], const tn_u4 (&gains)[2],
+// First pass over n rounds: `v` holds x and gets x * gain. Block sums wait in shared memory, 0 beyond the row.
+template <uint32_t n>
+TN_FN void tn_row_measure(const tn_cuda_row_op &op, const tn_row_team &team, uint32_t first, float (&v)[n][8], const tn_u4 (&gains)[n][2],
                           TN_SHARED_ARG(uint32_t, scratch), tn_row_state &state)
 {
-    if (round >= state.n_rounds) return;
+    if (first >= state.n_rounds) return;
     if (op.op != TN_CUDA_ROW_QUANT) {
-        const float sum = tn_row_block(team, round) < state.n_blocks ? tn_row_block_sum(v) : 0.0f;
-        const uint32_t at = team.first * TN_ROW_ROUNDS + round % TN_ROW_ROUNDS * team.n_warps + team.warp;
-        if (tn_lane() == 0) scratch[at] = tn_bits(sum);
+        float sums[n];
+        tn_row_block_sums(v, sums);
+        TN_UNROLL for (uint32_t r = 0; r < n; r++)
+        {
+            const uint32_t at = team.first * TN_ROW_ROUNDS + (first + r) % TN_ROW_ROUNDS * team.n_warps + team.warp;
+            if (tn_lane() == 0 && first + r < state.n_rounds) scratch[at] = tn_bits(sums[r]);
+        }
     }
-    tn_row_gain(op, v, gains);
-    TN_UNROLL for (uint32_t i = 0; i < 8; i++)
+    TN_UNROLL for (uint32_t r = 0; r < n; r++)
     {
-        const uint32_t bits = tn_abs_bits(v[i]);
-        state.max = bits > state.max ? bits : state.max;
+        tn_row_gain(op, v[r], gains[r]);
+        TN_UNROLL for (uint32_t i = 0; i < 8; i++)
+        {
+            const uint32_t bits = tn_abs_bits(v[r][i]);
+            state.max = bits > state.max ? bits : state.max;
+        }
     }
 }
 
-// Adds the block sums that wait, ascending: those of n_rounds. Every thread does it for itself, from sums that all lanes read at once.
+// Adds the block sums that wait, ascending: those of n_rounds. Every thread does it for itself, from sums that all lanes read at once and
+// ask for 8 ahead.
 TN_FN void tn_row_add_sums(const tn_row_team &team, uint32_t n_rounds, TN_SHARED_ARG(uint32_t, scratch), tn_row_state &state)
 {
     const uint32_t at = team.first * TN_ROW_ROUNDS, n = n_rounds * team.n_warps;
+    tn_u4 next[2] = {tn_shared_load16(scratch, at), tn_shared_load16(scratch, at + 4)};
     TN_ROLLED for (uint32_t i = 0; i < n; i += 8)
     {
-        const tn_u4 a = tn_shared_load16(scratch, at + i), b = tn_shared_load16(scratch, at + i + 4);
-        const uint32_t sums[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
+        const uint32_t sums[8] = {next[0].x, next[0].y, next[0].z, next[0].w, next[1].x, next[1].y, next[1].z, next[1].w};
+        if (i + 8 < n) {
+            next[0] = tn_shared_load16(scratch, at + i + 8);
+            next[1] = tn_shared_load16(scratch, at + i + 12);
+        }
         TN_UNROLL for (uint32_t j = 0; j < 8; j++) state.sum = state.sum + tn_float(sums[j]);
     }
 }
@@ -173,9 +193,10 @@ TN_FN tn_row_factor tn_row_factor_of(const tn_cuda_row_op &op, float sum, uint32
     const float mean = (sum * op.recip_n) + op.eps;
     const float r = tn_rsqrt(mean > 0x1p-100f ? mean : 0x1p-100f);
     if (op.op == TN_CUDA_ROW_NORM) return {r, 0.0f};
-    const float a = tn_float(max), an = a * r;
-    if (an >= 1e-5f) return {127.0f * tn_recip(a), an * (float)(1.0 / 127.0)};
-    return {r * 12700000.0f, (float)(1e-5 / 127.0)};
+    // Both, since the reciprocal need not wait for r.
+    const float a = tn_float(max), an = a * r, by_max = 127.0f * tn_recip(a);
+    const bool is_large = an >= 1e-5f;
+    return {is_large ? by_max : r * 12700000.0f, is_large ? an * (float)(1.0 / 127.0) : (float)(1e-5 / 127.0)};
 }
 
 // Second pass over a round; the sum of this lane's codes.
@@ -193,22 +214,22 @@ TN_FN int32_t tn_row_finish(const tn_row_team &team, const tn_row_state &state, 
     return sum;
 }
 
-// A team's row. n_out elements are put, those beyond op.n as 0. `held`: rounds that registers keep. Called by all threads of the block;
-// what was put in shared memory is there for all of them on return.
-template <uint32_t held, class Out>
+// A team's row. n_out elements are put, those beyond op.n as 0. Called by all threads of the block; what was put in shared memory is there
+// for all of them on return.
+template <class Out>
 TN_FN tn_row_scale tn_row_do(const tn_cuda_row_op &op, const float *x, const tn_row_team &team, uint32_t n_out,
                              TN_SHARED_ARG(uint32_t, scratch), const Out &out)
 {
     const uint32_t n_blocks = (n_out + 255) / 256;
     tn_row_state state = {team.is_idle ? 0 : n_blocks, (n_blocks + 7) / 8 * (TN_ROW_WARPS / team.n_warps), 0, 0.0f};
-    float kept[held][8];
+    float kept[2][2][8];
     {
-        tn_u4 gains[held][2];
-        tn_row_load_rounds(op, x, team, state, 0, kept, gains);
-        TN_UNROLL for (uint32_t r = 0; r < held; r++) tn_row_measure(op, team, r, kept[r], gains[r], scratch, state);
+        tn_u4 gains[2][2][2];
+        TN_UNROLL for (uint32_t i = 0; i < 2; i++) tn_row_load_rounds(op, x, team, state, 2 * i, kept[i], gains[i]);
+        TN_UNROLL for (uint32_t i = 0; i < 2; i++) tn_row_measure(op, team, 2 * i, kept[i], gains[i], scratch, state);
     }
-    uint32_t n_waiting = held < state.n_rounds ? held : state.n_rounds; // of QUANT nothing waits
-    TN_ROLLED for (uint32_t round = held; round < state.n_rounds; round += 2)
+    uint32_t n_waiting = TN_ROW_HELD < state.n_rounds ? (uint32_t)TN_ROW_HELD : state.n_rounds; // of QUANT nothing waits
+    TN_ROLLED for (uint32_t round = TN_ROW_HELD; round < state.n_rounds; round += 2)
     {
         if (n_waiting == TN_ROW_ROUNDS && op.op != TN_CUDA_ROW_QUANT) {
             tn_sync();
@@ -219,28 +240,21 @@ TN_FN tn_row_scale tn_row_do(const tn_cuda_row_op &op, const float *x, const tn_
         float v[2][8];
         tn_u4 gains[2][2];
         tn_row_load_rounds(op, x, team, state, round, v, gains);
-        TN_UNROLL for (uint32_t r = 0; r < 2; r++) tn_row_measure(op, team, round + r, v[r], gains[r], scratch, state);
+        tn_row_measure(op, team, round, v, gains, scratch, state);
         n_waiting += round + 1 < state.n_rounds ? 2 : 1;
     }
 
-    TN_UNROLL for (uint32_t width = 16; width > 0; width /= 2)
-    {
-        const uint32_t other = tn_shfl_xor(state.max, width);
-        state.max = other > state.max ? other : state.max;
-    }
+    state.max = tn_lanes_max(state.max);
     if (tn_lane() == 0) scratch[TN_ROW_MAX + tn_warp()] = state.max;
     tn_sync();
     if (op.op != TN_CUDA_ROW_QUANT) tn_row_add_sums(team, n_waiting, scratch, state);
-    TN_ROLLED for (uint32_t w = 0; w < team.n_warps; w++)
-    {
-        const uint32_t other = scratch[TN_ROW_MAX + team.first + w];
-        state.max = other > state.max ? other : state.max;
-    }
+    state.max = tn_lanes_max(scratch[TN_ROW_MAX + team.first + tn_lane() % team.n_warps]);
     const tn_row_factor factor = tn_row_factor_of(op, state.sum, state.max);
 
     int32_t sum = 0;
-    TN_UNROLL for (uint32_t r = 0; r < held; r++) sum += tn_row_finish(team, state, r, kept[r], factor.factor, n_out, out);
-    TN_ROLLED for (uint32_t round = held; round < state.n_rounds; round += 2)
+    TN_UNROLL for (uint32_t r = 0; r < TN_ROW_HELD; r++) sum +=
+        tn_row_finish(team, state, r, kept[r / 2][r % 2], factor.factor, n_out, out);
+    TN_ROLLED for (uint32_t round = TN_ROW_HELD; round < state.n_rounds; round += 2)
     {
         float v[2][8];
         tn_u4 gains[2][2];
@@ -251,12 +265,11 @@ TN_FN tn_row_scale tn_row_do(const tn_cuda_row_op &op, const float *x, const tn_
             sum += tn_row_finish(team, state, round + r, v[r], factor.factor, n_out, out);
         }
     }
-    TN_UNROLL for (uint32_t width = 16; width > 0; width /= 2) sum += tn_shfl_xor(sum, width);
+    sum = tn_lanes_sum(sum);
     if (tn_lane() == 0) scratch[TN_ROW_CODES + tn_warp()] = (uint32_t)sum;
     tn_sync();
-    sum = 0;
-    TN_ROLLED for (uint32_t w = 0; w < team.n_warps; w++) sum += (int32_t)scratch[TN_ROW_CODES + team.first + w];
-    return {factor.scale, sum};
+    sum = tn_lane() < team.n_warps ? (int32_t)scratch[TN_ROW_CODES + team.first + tn_lane()] : 0;
+    return {factor.scale, tn_lanes_sum(sum)};
 }
 
 #endif

@@ -21,7 +21,7 @@ TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t,
     } else {
         const tn_row_team team = {tn_warp(), TN_ROW_WARPS, 0, false};
         const tn_row_to_shared to = {codes};
-        scale = tn_row_do<4>(p.before, tn_x_row(p.step, p.x, 0), team, n_codes, scratch, to);
+        scale = tn_row_do(p.before, tn_x_row(p.step, p.x, 0), team, n_codes, scratch, to);
     }
     const tn_codes_shared from = {codes, scale};
     tn_walk_all<tn_dot_one>(p, walk, ahead, from, 1, sums);
