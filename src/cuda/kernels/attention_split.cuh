@@ -89,19 +89,6 @@ TN_FN uint32_t tn_split_stored(const tn_split_chunk &chunk, uint32_t position)
 
 TN_FN uint32_t tn_split_ring_at(uint32_t unit) { return (unit * TN_SPLIT_THREADS + tn_thread()) * 16; }
 
-// A unit of keys or values, `words` of whose 4 words there are. Rows of them begin at multiples of 16 bytes only where heads are whole
-// units.
-TN_FN void tn_split_load_unit(const tn_split_shared &s, uint32_t at, const int16_t *from, uint32_t n_words)
-{
-    if (n_words >= 4 && ((uintptr_t)from & 15) == 0) {
-        tn_async16(s.ring, at, from);
-        return;
-    }
-    const uint32_t *words = reinterpret_cast<const uint32_t *>(from);
-    const tn_u4 unit = {words[0], n_words > 1 ? words[1] : 0, n_words > 2 ? words[2] : 0, n_words > 3 ? words[3] : 0};
-    tn_shared_store16(s.ring, at, unit);
-}
-
 // Asks for a batch of a chunk's units, keys first. Lanes without a unit load one that others have, for nothing.
 template <class form>
 TN_FN void tn_split_load(const tn_split_shared &s, const tn_split_chunk &chunk, uint32_t batch, uint32_t ring_batch, uint32_t head_dim)
@@ -114,12 +101,12 @@ TN_FN void tn_split_load(const tn_split_shared &s, const tn_split_chunk &chunk, 
         if (is_keys) {
             const uint32_t unit = tn_lane() % form::lanes, d = unit * 8 < head_dim ? unit * 8 : 0;
             const uint32_t position = tn_split_stored(chunk, tn_warp() * 32 + load * form::keys + tn_lane() / form::lanes);
-            tn_split_load_unit(s, to, chunk.keys + position * head_dim + d, (head_dim - d) / 2);
+            tn_load_unit(s.ring, to, chunk.keys + position * head_dim + d, (head_dim - d) / 2);
         } else {
             const uint32_t unit = tn_lane() % form::value_lanes + load % form::value_loads * 32, d = unit * 4 < head_dim ? unit * 4 : 0;
             const uint32_t pair = tn_warp() * 16 + load / form::value_loads * form::pairs + tn_lane() / form::value_lanes;
             const uint32_t stored = tn_split_stored(chunk, 2 * pair) / 2;
-            tn_split_load_unit(s, to, chunk.keys + TN_KV_CHUNK * head_dim + (stored * head_dim + d) * 2, head_dim - d);
+            tn_load_unit(s.ring, to, chunk.keys + TN_KV_CHUNK * head_dim + (stored * head_dim + d) * 2, head_dim - d);
         }
     }
 }
@@ -314,7 +301,7 @@ template <class form> TN_FN void tn_split_weigh(const tn_split_shared &s, const 
     int32_t m = TN_NO_EXPONENT;
     TN_UNROLL
     for (uint32_t i = 0; i < form::heads; i++) {
-        e[i] = tn_exponent_of(s.dots[i * TN_SPLIT_THREADS + tn_thread()], q_scale, scales.k[i]);
+        e[i] = tn_exponent_of(tn_logit_of(s.dots[i * TN_SPLIT_THREADS + tn_thread()], q_scale, scales.k[i]));
         if (tn_split_position<form>(i) >= n) e[i].n = TN_NO_EXPONENT;
         m = e[i].n > m ? e[i].n : m;
     }

@@ -4,20 +4,24 @@
 
 #include "cuda/kernels/gpu.cuh"
 
-// Below every exponent by more than the 24 that count: of positions that are not visible.
+// Below every exponent by more than the 24 that count: of positions that are not visible. A logit below all others by as much.
 #define TN_NO_EXPONENT (-(1 << 22))
+#define TN_NO_LOGIT    (-0x1p21f)
 
 struct tn_exponent {
     float p;   // 2^(t - n)
     int32_t n; // t, rounded
 };
 
-TN_FN tn_exponent tn_exponent_of(int32_t dot, float q_scale, float k_scale)
+TN_FN float tn_logit_of(int32_t dot, float q_scale, float k_scale)
 {
     const float t_max = 0x1p20f;
     float t = (float)dot * (q_scale * k_scale);
     t = t > -t_max ? t : -t_max; // a NaN (of a poisoned sequence) becomes a bound too
-    t = t < t_max ? t : t_max;
+    return t < t_max ? t : t_max;
+}
+TN_FN tn_exponent tn_exponent_of(float t)
+{
     tn_exponent e;
     e.n = tn_round_int(t);
     e.p = tn_exp2_poly(t - tn_round_even(t));

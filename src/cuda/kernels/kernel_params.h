@@ -246,6 +246,7 @@ struct tn_cuda_rope_params {
 //                    block of a (token, KV head) to finish combines all chunks in their order
 //   attention_one    the same for one token, with RoPE, quantisation and append (`rope`) in front
 //   attention_tile   many tokens: grid x: tiles of TN_CUDA_ATTENTION_TOKENS tokens, y: KV heads, z: blocks that share a tile's tokens
+//   attention_tile_mma  the same on tensor cores, for heads of up to 128 dims; z: 1
 struct tn_cuda_attention_params {
     TN_PART(tn_cuda_step) step;
     TN_PART(tn_cuda_rope) rope; // of attention_one; of the others head_dim, a_qk and recip_a_qk

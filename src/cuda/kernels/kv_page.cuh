@@ -36,4 +36,17 @@ TN_FN uint32_t tn_kv_page(const tn_cuda_step &step, uint32_t seq, uint32_t chunk
     return step.words[step.page_table + seq * step.n_seq_pages + chunk];
 }
 
+// A unit of keys or values to a shared array, in the background: 16 bytes, n_words of whose 4 words there are, the others 0. Rows begin at
+// multiples of 16 bytes only where heads are whole units.
+TN_FN void tn_load_unit(TN_SHARED_ARG(uint8_t, to), uint32_t at, const int16_t *from, uint32_t n_words)
+{
+    if (n_words >= 4 && ((uintptr_t)from & 15) == 0) {
+        tn_async16(to, at, from);
+        return;
+    }
+    const uint32_t *words = reinterpret_cast<const uint32_t *>(from);
+    const tn_u4 unit = {words[0], n_words > 1 ? words[1] : 0, n_words > 2 ? words[2] : 0, n_words > 3 ? words[3] : 0};
+    tn_shared_store16(to, at, unit);
+}
+
 #endif

@@ -1,0 +1,24 @@
+// Attention of many tokens, in heads of up to 128 dims, on integer tensor cores: a block has the tokens of a tile, one sequence after
+// another.
+#include "cuda/kernels/attention_tile.cuh"
+
+TN_KERNEL_BLOCKS(attention_tile_mma, tn_cuda_attention_params, 128, 2)
+{
+    TN_SHARED(uint8_t, stages, TN_TILE_STAGES * TN_TILE_STAGE_BYTES);
+    TN_SHARED(uint8_t, q, TN_TILE_ROWS * TN_TILE_STEPS_MAX * 64);
+    TN_SHARED(float, q_scale, TN_TILE_ROWS);
+    TN_SHARED(float, scales, 2 * TN_KV_CHUNK);
+    const tn_tile_shared s = {stages, q, q_scale, scales};
+    const uint32_t first = tn_block_x() * TN_CUDA_ATTENTION_TOKENS, n_tokens = p.step.words[0];
+    const uint32_t end = n_tokens - first < TN_CUDA_ATTENTION_TOKENS ? n_tokens : first + TN_CUDA_ATTENTION_TOKENS;
+    if (first >= n_tokens) return;
+    tn_tile_job job = {};
+    job.kv_head = tn_block_y();
+    TN_ROLL
+    for (job.first = first; job.first < end; job.first += job.n) {
+        job.seq = p.step.words[p.step.seqs + job.first];
+        job.n = 1;
+        while (job.first + job.n < end && p.step.words[p.step.seqs + job.first + job.n] == job.seq) job.n++;
+        tn_tile_run(p, s, job);
+    }
+}
