@@ -180,6 +180,7 @@ void tn_cuda_device_close(tn_device *base)
     }
     if (device->context) (void)device->cu->cuDevicePrimaryCtxRelease(device->handle);
     tn_cuda_driver_release(device->driver);
+    tn_free(device->staging); // left where the context could not be entered, which took all else with it
     tn_free(device->modules);
     tn_free(device);
     tn_error_set(&failure);
