@@ -74,8 +74,10 @@ TEST_F(LazyHost, LoadsItOnceForAllThatAsk)
     EXPECT_STREQ(info.name, "cuda:host");
     EXPECT_STREQ(info.backend, "cuda");
     EXPECT_STREQ(info.kernels, "sm_90");
-    tn_device *device;
-    EXPECT_EQ(tn_host_device(host, n_cpus, &device), TN_OK) << last_error();
+    EXPECT_EQ(tn_host_device_kernels(
+                  host, n_cpus, [](void *, const char *, bool) {}, nullptr),
+              TN_OK)
+        << last_error(); // which opens it
     EXPECT_EQ(cuda_driver::calls()["cuInit"], 1u);
 }
 
