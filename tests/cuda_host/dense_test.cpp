@@ -48,7 +48,7 @@ class Product
   private:
     uint32_t grid_x() const
     {
-        const uint32_t rows = w.is_quantised() ? find_kernel(name_)->threads : (uint32_t)TN_CUDA_DENSE_FLOAT_ROWS;
+        const uint32_t rows = w.is_quantised() ? TN_CUDA_DENSE_CODE_ROWS : TN_CUDA_DENSE_FLOAT_ROWS;
         return (shape_.n_rows + rows - 1) / rows;
     }
     void store_input(tn_cuda_dense_params &p)
@@ -127,7 +127,7 @@ TEST_P(DenseProduct, EveryNumberOfColumns)
 
 TEST_P(DenseProduct, EveryNumberOfRows)
 {
-    for (uint32_t n : {1u, 7u, 8u, 31u, 33u, 127u, 128u, 129u, 300u}) check({n, 288, 2});
+    for (uint32_t n : {1u, 7u, 8u, 31u, 33u, 127u, 128u, 129u, 255u, 257u, 300u, 420u}) check({n, 288, 2});
 }
 
 TEST_P(DenseProduct, EveryNumberOfTokens)

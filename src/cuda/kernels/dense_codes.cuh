@@ -1,5 +1,6 @@
-// Products with quantised dense weights: a row of W a thread, up to 8 tokens a block. Columns go by in pieces of 64, of which a block of
-// 256 has four; the tokens' codes of a piece are read from shared memory by all threads at once.
+// Products with quantised dense weights: two rows of W a thread, so that what is read of x serves twice, and up to 8 tokens a block.
+// Columns go by in pieces of 64, of which a block of 256 has four; the tokens' codes of a piece are read from shared memory by all threads
+// at once.
 //
 // GSUM of a block with 8 terms adds the tree ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)), so for Q8_0 and Q4_0 piece i is groups i and i + 4
 // of 32 columns, taken in the order 0, 2, 1, 3: few terms wait for others. For Q6_K pieces are columns as they come, their sum an integer.

@@ -30,7 +30,8 @@ enum {
     TN_CUDA_MANY_TOKENS = 64,      // of the same
     TN_CUDA_ATTENTION_TOKENS = 16, // of a block of attention_tile
     TN_CUDA_ROPE_HEADS = 4,        // of a block of rope_append
-    TN_CUDA_DENSE_FLOAT_ROWS = 32, // of a block of dense_f32, _f16, _bf16; of the quantised ones a row a thread
+    TN_CUDA_DENSE_FLOAT_ROWS = 32, // of a block of dense_f32, _f16, _bf16
+    TN_CUDA_DENSE_CODE_ROWS = 256, // of a block of dense_q8_0, _q4_0, _q6_k
     TN_CUDA_DENSE_GRID_Y = 8,      // blocks of dense_* over tokens at most: they walk on with that stride
     TN_CUDA_DENSE_TOKENS = 8,      // of a block of dense_*
     TN_CUDA_ELEMENTS = 1024,       // of a row, of a block of element and copy_rows
