@@ -1,6 +1,14 @@
-// A GPU's blocks, warps and threads on the host.
+// A GPU's blocks, warps and threads on the host: threads are fibers of one thread, and each runs until it has to wait for others. Shared
+// memory is watched (shadow.hpp), and so is who meets which barrier; whatever is wrong ends the launch with one line about it.
+//
+// Blocks run one after another, in random order, so that what one block reads of another's is right or wrong as a whole: a reader that
+// comes too early is seen by a wrong result in some order. Plain accesses to global memory are not watched; the one rule for them that can
+// be checked is that threads which made their stores visible (tn_fence) are waited for before one of them counts their block (add_global).
+// Nothing here knows how long anything takes on a GPU.
 #ifndef TN_TESTS_CUDA_HOST_EMULATION_HPP
 #define TN_TESTS_CUDA_HOST_EMULATION_HPP
+
+#include "cuda_host/shadow.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -25,8 +33,24 @@ struct Launch {
     uint32_t grid[3] = {1, 1, 1};
     uint32_t shared_bytes = 0; // dynamic
 };
-// Runs all blocks, in random order. What a kernel did wrong, one line each; empty: nothing.
+// Runs all blocks, in random order, until something is wrong: one line about it; empty: nothing was.
 std::vector<std::string> run(const Kernel &kernel, const void *params, const Launch &launch);
+// Of the order of blocks in this thread's last launch. TN_CUDA_HOST_SEED=<seed> in the environment gives every launch that order.
+uint32_t last_seed();
+
+// ---- barriers, for tests that leave one out ----
+
+// A place in a kernel's text where threads wait for one another (tn_sync, tn_sync_or, tn_sync_warp), or for copies (tn_async_wait).
+struct Barrier {
+    const Kernel *kernel;
+    const char *what, *file;
+    int line;
+};
+// Those that this thread's launches met since they were forgotten, each once.
+std::vector<Barrier> barriers_met();
+void forget_barriers();
+// Launches of this thread go by that barrier as if it were not there, until called with nullptr; the barrier is borrowed until then.
+void leave_out(const Barrier *barrier);
 
 // ---- what a running thread sees ----
 
@@ -36,32 +60,49 @@ struct Thread {
 struct Block {
     uint32_t n_threads, at[3], grid[3];
 };
-Thread &self();
-Block &block();
+struct Here {
+    const Thread *thread;
+    const Block *block;
+};
+extern __thread Here here __attribute__((tls_model("initial-exec")));
+inline const Thread &self() { return *here.thread; }
+inline const Block &block() { return *here.block; }
 
+// A place in a kernel's text.
+struct Place {
+    const char *file;
+    int line;
+};
 void sync_block(const char *file, int line);
 void sync_warp(const char *file, int line);
 bool sync_or(bool value, const char *file, int line);
 void fence();
-uint32_t exchange(uint32_t v, uint32_t from_lane); // of the warp, by all its lanes
-uint32_t ballot(bool v);
-void mma(int32_t d[4], const uint32_t a[4], const uint32_t b[2], bool a_is_signed);
-uint32_t atomic_add(uint32_t *at, uint32_t v);
-uint32_t atomic_min(uint32_t *at, uint32_t v);
+uint32_t exchange(uint32_t v, uint32_t from_lane, const Place &place); // of the warp, by all its lanes
+uint32_t ballot(bool v, const Place &place);
+void mma(int32_t d[4], const uint32_t a[4], const uint32_t b[2], bool a_is_signed, const Place &place);
+// Global memory.
+uint32_t add_global(uint32_t *at, uint32_t v);
+uint32_t min_global(uint32_t *at, uint32_t v);
 void check_aligned(const void *at, size_t bytes);
 void async_commit();
-void async_wait(int n_left);
-void fail(const std::string &what); // notes it, once for each text
+void async_wait(int n_left, const Place &place);
 
 // ---- shared memory ----
 
-enum class Access { Read, Write, Atomic, AsyncWrite };
-// Notes an access to bytes [offset, offset + n) of the block's shared memory by the running thread; false: it is outside [begin, end).
-bool access(size_t offset, size_t n, size_t begin, size_t end, Access kind);
+// Notes an access to bytes [at, at + n) of the block's shared memory by the running thread, n a power of two; does not return where it is
+// outside [begin, end), not aligned, or not ordered with what other threads did there.
+void access(size_t at, size_t n, size_t begin, size_t end, Access kind);
+// Has the bytes arrive there when the running thread waits for them; until then nobody may touch the place.
+void copy_async(size_t at, const void *bytes, size_t n, size_t begin, size_t end);
 uint8_t *shared_bytes();
-// The array of this place in the kernel: where it lies, the same for all threads of the block.
-size_t shared_place(size_t n_bytes, const char *file, int line);
-size_t dynamic_place(size_t *out_bytes);
+// Where the array lies that `key` stands for, the same for all threads of the block.
+struct Array {
+    const void *key;
+    const char *name;
+    size_t element_bytes, n_bytes, place;
+};
+size_t shared_place(const Array &array);
+size_t dynamic_place(const char *name, size_t element_bytes, size_t *out_bytes);
 
 template <class T> class Element;
 
@@ -78,41 +119,40 @@ template <class T> class Shared
     void store(size_t i, T v) const { store_wide<T>(i, v); }
     template <class W> W load_wide(size_t i) const
     {
-        W v = {};
+        W v;
         const size_t at = place_ + i * sizeof(T);
-        if (at % sizeof(W) != 0) fail("a shared access is not aligned");
-        if (access(at, sizeof v, begin_, end_, Access::Read)) __builtin_memcpy(&v, shared_bytes() + at, sizeof v);
+        access(at, sizeof v, begin_, end_, Access::Read);
+        __builtin_memcpy(&v, shared_bytes() + at, sizeof v);
         return v;
     }
-    template <class W> void store_wide(size_t i, W v, Access kind = Access::Write) const
+    template <class W> void store_wide(size_t i, W v) const
     {
         const size_t at = place_ + i * sizeof(T);
-        if (at % sizeof(W) != 0) fail("a shared access is not aligned");
-        if (access(at, sizeof v, begin_, end_, kind)) __builtin_memcpy(shared_bytes() + at, &v, sizeof v);
+        access(at, sizeof v, begin_, end_, Access::Write);
+        __builtin_memcpy(shared_bytes() + at, &v, sizeof v);
     }
-    template <class W> void store_async(size_t i, W v) const { store_wide<W>(i, v, Access::AsyncWrite); }
+    template <class W> void store_async(size_t i, W v) const { copy_async(place_ + i * sizeof(T), &v, sizeof v, begin_, end_); }
     T atomic_add(size_t i, T v) const
     {
-        T old = {};
-        const size_t at = place_ + i * sizeof(T);
-        if (!access(at, sizeof v, begin_, end_, Access::Atomic)) return old;
-        __builtin_memcpy(&old, shared_bytes() + at, sizeof old);
-        const T sum = (T)(old + v);
-        __builtin_memcpy(shared_bytes() + at, &sum, sizeof sum);
-        return old;
+        return change(i, [v](T old) { return (T)(old + v); });
     }
     T atomic_max(size_t i, T v) const
     {
-        T old = {};
-        const size_t at = place_ + i * sizeof(T);
-        if (!access(at, sizeof v, begin_, end_, Access::Atomic)) return old;
-        __builtin_memcpy(&old, shared_bytes() + at, sizeof old);
-        const T larger = old > v ? old : v;
-        __builtin_memcpy(shared_bytes() + at, &larger, sizeof larger);
-        return old;
+        return change(i, [v](T old) { return old > v ? old : v; });
     }
 
   private:
+    template <class F> T change(size_t i, F to) const
+    {
+        const size_t at = place_ + i * sizeof(T);
+        access(at, sizeof(T), begin_, end_, Access::Atomic);
+        T old;
+        __builtin_memcpy(&old, shared_bytes() + at, sizeof old);
+        const T v = to(old);
+        __builtin_memcpy(shared_bytes() + at, &v, sizeof v);
+        return old;
+    }
+
     size_t place_, begin_, end_;
 };
 
@@ -135,15 +175,16 @@ template <class T> class Element
     size_t i_;
 };
 
-template <class T> Shared<T> shared_array(size_t n, const char *file, int line)
+// `key`: an address of the place's own.
+template <class T> Shared<T> shared_array(size_t n, const void *key, const char *name)
 {
-    const size_t place = shared_place(n * sizeof(T), file, line);
-    return Shared<T>(place, place, place + n * sizeof(T));
+    const size_t n_bytes = n * sizeof(T), place = shared_place({key, name, sizeof(T), n_bytes, 0});
+    return Shared<T>(place, place, place + n_bytes);
 }
-template <class T> Shared<T> shared_dynamic()
+template <class T> Shared<T> shared_dynamic(const char *name)
 {
     size_t n_bytes;
-    const size_t place = dynamic_place(&n_bytes);
+    const size_t place = dynamic_place(name, sizeof(T), &n_bytes);
     return Shared<T>(place, place, place + n_bytes);
 }
 

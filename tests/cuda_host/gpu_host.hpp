@@ -1,6 +1,7 @@
 // The words of src/cuda/kernels/gpu.cuh on the host: a block's threads are fibers of one thread, which switch where they wait for others.
-// What it watches: shared memory accesses outside an array, and between two threads without a barrier; warps and blocks whose threads wait
-// at different places; addresses that are not aligned. What it cannot: the memory model of a GPU, and how long anything takes.
+// What it watches: shared memory accesses outside an array, of what nobody wrote, and of two threads without a barrier between; copies that
+// nobody waited for; warps and blocks whose threads wait at different places or return before others; addresses that are not aligned.
+// Exchanges between lanes order nothing in memory, as on a GPU: only tn_sync and tn_sync_warp do.
 #ifndef TN_TESTS_CUDA_HOST_GPU_HOST_HPP
 #define TN_TESTS_CUDA_HOST_GPU_HOST_HPP
 
@@ -22,9 +23,11 @@
     static void tn_body_##name(const params &p)
 #define TN_KERNEL_BLOCKS(name, params, threads, n_blocks) TN_KERNEL(name, params, threads)
 
-#define TN_SHARED(type, name, n)      const cuda_host::Shared<type> name = cuda_host::shared_array<type>(n, __FILE__, __LINE__)
+#define TN_SHARED(type, name, n)                                                                                                           \
+    static const char tn_key_of_##name = 0;                                                                                                \
+    const cuda_host::Shared<type> name = cuda_host::shared_array<type>(n, &tn_key_of_##name, #name)
 #define TN_SHARED_ARG(type, name)     const cuda_host::Shared<type> &name
-#define TN_SHARED_DYNAMIC(type, name) const cuda_host::Shared<type> name = cuda_host::shared_dynamic<type>()
+#define TN_SHARED_DYNAMIC(type, name) const cuda_host::Shared<type> name = cuda_host::shared_dynamic<type>(#name)
 
 TN_FN const uint8_t *tn_opaque(const uint8_t *at) { return at; }
 
@@ -44,21 +47,24 @@ TN_FN uint32_t tn_grid_z() { return cuda_host::block().grid[2]; }
 #define tn_sync_or(value) cuda_host::sync_or((value), __FILE__, __LINE__)
 TN_FN void tn_fence() { cuda_host::fence(); }
 
-template <class T> static inline T tn_exchange(T v, uint32_t from)
+// As a last parameter: where the function was called.
+#define TN_CALLED_AT const cuda_host::Place &place = {__builtin_FILE(), __builtin_LINE()}
+
+template <class T> static inline T tn_exchange(T v, uint32_t from, const cuda_host::Place &place)
 {
     uint32_t bits;
     static_assert(sizeof bits == sizeof v, "32-bit values");
     std::memcpy(&bits, &v, sizeof bits);
-    bits = cuda_host::exchange(bits, from);
+    bits = cuda_host::exchange(bits, from, place);
     std::memcpy(&v, &bits, sizeof v);
     return v;
 }
-template <class T> static inline T tn_shfl(T v, uint32_t lane) { return tn_exchange(v, lane & 31u); }
-template <class T> static inline T tn_shfl_xor(T v, uint32_t mask) { return tn_exchange(v, (tn_lane() ^ mask) & 31u); }
-TN_FN uint32_t tn_ballot(bool v) { return cuda_host::ballot(v); }
+template <class T> static inline T tn_shfl(T v, uint32_t lane, TN_CALLED_AT) { return tn_exchange(v, lane & 31u, place); }
+template <class T> static inline T tn_shfl_xor(T v, uint32_t mask, TN_CALLED_AT) { return tn_exchange(v, (tn_lane() ^ mask) & 31u, place); }
+TN_FN uint32_t tn_ballot(bool v, TN_CALLED_AT) { return cuda_host::ballot(v, place); }
 
-TN_FN uint32_t tn_atomic_add(uint32_t *at, uint32_t v) { return cuda_host::atomic_add(at, v); }
-TN_FN uint32_t tn_atomic_min(uint32_t *at, uint32_t v) { return cuda_host::atomic_min(at, v); }
+TN_FN uint32_t tn_atomic_add(uint32_t *at, uint32_t v) { return cuda_host::add_global(at, v); }
+TN_FN uint32_t tn_atomic_min(uint32_t *at, uint32_t v) { return cuda_host::min_global(at, v); }
 #define tn_shared_add(name, i, v) (name).atomic_add((i), (v))
 #define tn_shared_max(name, i, v) (name).atomic_max((i), (v))
 
@@ -82,7 +88,7 @@ static inline void tn_store16(void *at, tn_u4 v)
 #define tn_shared_store16(name, i, v) (name).template store_wide<tn_u4>((i), (v))
 #define tn_async16(name, i, from)     (name).template store_async<tn_u4>((i), tn_load16(from))
 TN_FN void tn_async_commit() { cuda_host::async_commit(); }
-template <int n_left> static inline void tn_async_wait() { cuda_host::async_wait(n_left); }
+template <int n_left> static inline void tn_async_wait(TN_CALLED_AT) { cuda_host::async_wait(n_left, place); }
 
 static inline int32_t tn_byte(uint32_t word, int i) { return (int8_t)(word >> (8 * i)); }
 static inline int32_t tn_half_of(uint32_t word, int i) { return (int16_t)(word >> (16 * i)); }
@@ -115,8 +121,11 @@ static inline uint32_t tn_prmt(uint32_t a, uint32_t b, uint32_t selector)
     }
     return d;
 }
-static inline void tn_mma_us(int32_t d[4], const uint32_t a[4], const uint32_t b[2]) { cuda_host::mma(d, a, b, false); }
-static inline void tn_mma_ss(int32_t d[4], const uint32_t a[4], const uint32_t b[2]) { cuda_host::mma(d, a, b, true); }
+static inline void tn_mma_us(int32_t d[4], const uint32_t a[4], const uint32_t b[2], TN_CALLED_AT)
+{
+    cuda_host::mma(d, a, b, false, place);
+}
+static inline void tn_mma_ss(int32_t d[4], const uint32_t a[4], const uint32_t b[2], TN_CALLED_AT) { cuda_host::mma(d, a, b, true, place); }
 
 static inline float tn_half(uint16_t h)
 {

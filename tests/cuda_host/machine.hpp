@@ -1,0 +1,124 @@
+// The emulated multiprocessor of one thread of the host: what the parts of the emulation share. It stays from launch to launch.
+#ifndef TN_TESTS_CUDA_HOST_MACHINE_HPP
+#define TN_TESTS_CUDA_HOST_MACHINE_HPP
+
+#include "cuda_host/emulation.hpp"
+#include "cuda_host/fiber.hpp"
+
+#include <cstring>
+
+namespace cuda_host
+{
+
+constexpr uint32_t kMaxThreads = 1024;      // a block
+constexpr size_t kSharedBytes = 227 * 1024; // what a block can have on the largest devices
+
+// A copy to shared memory under way.
+struct Copy {
+    size_t at, n_bytes;
+    uint8_t bytes[16];
+    uint32_t group;
+};
+
+struct Fiber {
+    Thread thread = {};
+    Context context;
+    bool has_returned = false;
+    const char *waits_in = nullptr; // what, where it waits
+    Place place = {};
+    std::vector<Copy> copies; // that nobody waited for yet, oldest first
+    uint32_t n_committed = 0; // groups of copies
+    bool has_fenced = false;  // since it met a barrier of the block
+};
+
+struct Warp {
+    uint32_t n_arrived, n_blocked, n_returned; // lanes that wait in a collective, wait in a barrier of the block, have returned
+    uint32_t epoch;                            // ends with every tn_sync_warp
+    uint32_t side;
+    const Fiber *first;       // that arrived
+    uint32_t slots[2][32][6]; // two sides: one is read while the other is filled
+};
+
+// Fences since the last barrier of the block, and additions to global memory by threads that had a fence of their own before.
+struct Publishing {
+    const Fiber *fenced = nullptr, *fenced_too = nullptr; // two of the threads
+    const Fiber *added = nullptr;
+    bool several_added = false;
+};
+
+class Machine
+{
+  public:
+    Machine() : shared(static_cast<uint8_t *>(std::calloc(kSharedBytes, 1)), std::free), shadow(kSharedBytes) {}
+
+    bool begin(const Kernel &of, const void *of_params, const Launch &launch);
+    bool run_block();
+    void returned();
+
+    // Leaves the running thread until somebody wakes it.
+    void wait(const char *what, const Place &place)
+    {
+        current->waits_in = what;
+        current->place = place;
+        run_next(Leave::ToComeBack);
+    }
+    void wake(Fiber &fiber);
+    Warp &warp_of(const Fiber &fiber) { return warps[fiber.thread.thread / 32]; }
+
+    // Notes what is wrong; give_up then leaves the block for good.
+    __attribute__((format(printf, 2, 3))) void note(const char *format, ...);
+    [[noreturn]] void give_up();
+
+    void meet_block(const char *what, const Place &place);
+    uint32_t (*meet_warp(const char *what, const Place &place, const uint32_t *words, uint32_t n))[6];
+    void publish(const Fiber &added);
+    bool end_publishing(); // false: noted what is wrong
+    bool is_left_out(const Place &place) const;
+    void met(const char *what, const Place &place);
+
+    const Kernel *kernel = nullptr;
+    const void *params = nullptr;
+    Block grid = {};
+    uint32_t seed = 0, n_launches = 0;
+    std::string complaint;
+
+    std::vector<Fiber> fibers;
+    std::vector<Warp> warps;
+    Stacks stacks;
+    Context scheduler;
+    Fiber *current = nullptr;
+    std::vector<Fiber *> ready; // a ring
+    size_t first_ready = 0, n_ready = 0;
+    bool is_abandoned = false;
+
+    uint32_t n_arrived = 0, n_returned = 0; // threads in the block's barrier; that have returned
+    const Fiber *first = nullptr;           // that arrived
+    Place last_sync = {};
+    uint32_t side = 0;
+    bool last_or[2] = {false, false};
+    Publishing publishing;
+
+    std::unique_ptr<uint8_t, decltype(&std::free)> shared;
+    size_t shared_used = 0;
+    Array dynamic = {};
+    std::vector<Array> arrays;
+    Shadow shadow;
+
+    std::vector<Barrier> barriers;
+    const Barrier *left_out = nullptr;
+
+  private:
+    void run_next(Leave leave);
+    [[noreturn]] void complain_of_return(const Fiber &me);
+    [[noreturn]] void complain_of_meeting(const char *what, const Place &place, const Fiber &other);
+    [[noreturn]] void complain_of_absence(const char *what, const Place &place, const Fiber &absent);
+};
+
+Machine &machine();
+extern __thread Machine *running __attribute__((tls_model("initial-exec"))); // the same, while a launch runs
+std::string text_of(const Place &place);
+inline bool is_same(const Place &a, const Place &b) { return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0); }
+
+} // namespace cuda_host
+
+#endif
