@@ -50,24 +50,6 @@ void Machine::complain_of_absence(const char *what, const Place &place, const Fi
     give_up();
 }
 
-// ---- barriers that tests leave out ----
-
-bool Machine::is_left_out(const Place &place) const
-{
-    return left_out && left_out->line == place.line && left_out->kernel == kernel && is_same({left_out->file, left_out->line}, place);
-}
-
-void Machine::met(const char *what, const Place &place)
-{
-    const auto is_it = [&](const Barrier &barrier) { return barrier.kernel == kernel && is_same({barrier.file, barrier.line}, place); };
-    if (!barriers.empty() && is_it(barriers.back())) return;
-    if (std::none_of(barriers.begin(), barriers.end(), is_it)) barriers.push_back({kernel, what, place.file, place.line});
-}
-
-std::vector<Barrier> barriers_met() { return machine().barriers; }
-void forget_barriers() { machine().barriers.clear(); }
-void leave_out(const Barrier *barrier) { machine().left_out = barrier; }
-
 // ---- barriers of a block ----
 
 void Machine::meet_block(const char *what, const Place &place)

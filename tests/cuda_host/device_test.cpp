@@ -313,7 +313,7 @@ TEST_F(Device, KernelsThatGoWrongLoseIt)
     const CUresult result = cu->cuStreamSynchronize(device.cuda()->stream);
     EXPECT_EQ(result, CUDA_ERROR_LAUNCH_FAILED);
     EXPECT_EQ(tn_cuda_leave(device.cuda(), TN_CUDA_CHECK(cu, result, "the kernel")), TN_DEVICE_LOST);
-    EXPECT_EQ(cuda_driver::complaints(), Lines({"probe_read: an access of 16 bytes is not aligned"}));
+    EXPECT_EQ(cuda_driver::complaints(), Lines({"probe_read: thread 0: an access of 16 bytes of global memory that is not aligned"}));
     cuda_driver::forget_complaints();
     EXPECT_EQ(tn_cuda_enter(device.cuda()), TN_DEVICE_LOST);
     ASSERT_EQ(tn_cuda_context_push(device.cuda()), TN_OK);

@@ -41,16 +41,15 @@ void entry()
 
 // ---- complaints ----
 
-// Files are named from the source tree on.
-std::string text_of(const Place &place)
+const char *short_name(const char *file)
 {
-    const char *at = place.file;
-    for (const char *root : {"src/", "tests/"}) {
-        const char *found = std::strstr(place.file, root);
-        if (found) at = found;
+    for (const char *root : {"src/cuda/", "tests/cuda_host/"}) {
+        const char *found = std::strstr(file, root);
+        if (found) return found;
     }
-    return std::string(at) + ":" + std::to_string(place.line);
+    return file;
 }
+std::string text_of(const Place &place) { return std::string(short_name(place.file)) + ":" + std::to_string(place.line); }
 
 void Machine::note(const char *format, ...)
 {
@@ -153,6 +152,7 @@ bool Machine::run_block()
 bool Machine::begin(const Kernel &of, const void *of_params, const Launch &launch)
 {
     kernel = &of;
+    if (std::find(launched.begin(), launched.end(), &of) == launched.end()) launched.push_back(&of);
     params = of_params;
     complaint.clear();
     last_sync = {};
@@ -187,6 +187,8 @@ Kernel add_kernel(const Kernel &kernel)
     kernels().push_back(kernel);
     return kernel;
 }
+
+const std::vector<Kernel> &all_kernels() { return kernels(); }
 
 const Kernel *find_kernel(const std::string &name)
 {

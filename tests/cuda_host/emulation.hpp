@@ -42,15 +42,15 @@ uint32_t last_seed();
 
 // A place in a kernel's text where threads wait for one another (tn_sync, tn_sync_or, tn_sync_warp), or for copies (tn_async_wait).
 struct Barrier {
-    const Kernel *kernel;
-    const char *what, *file;
+    std::string kernel, what, file; // from the source tree's root
     int line;
 };
-// Those that this thread's launches met since they were forgotten, each once.
+// Those that this thread's launches have met, each once. With TN_CUDA_HOST_BARRIERS=<file> in the environment they are appended to that
+// file when the thread ends, a line "met <kernel> <what> <file>:<line>" each, and behind them which kernels there are and were launched.
 std::vector<Barrier> barriers_met();
-void forget_barriers();
-// Launches of this thread go by that barrier as if it were not there, until called with nullptr; the barrier is borrowed until then.
-void leave_out(const Barrier *barrier);
+// Launches of this thread go by that barrier as if it were not there. TN_CUDA_HOST_LEAVE_OUT="<kernel> <file>:<line>" does it from outside.
+void leave_out(const Barrier &barrier);
+void leave_out_nothing();
 
 // ---- what a running thread sees ----
 

@@ -5,10 +5,21 @@
 #include "cuda_host/emulation.hpp"
 #include "cuda_host/kernel_structs.hpp"
 
+#include <cstdio>
 #include <gtest/gtest.h>
 
 namespace cuda_host
 {
+
+// Says with a failed test in which order the blocks of its last launch ran, so that the order can be had again.
+class SeedTeller : public testing::EmptyTestEventListener
+{
+    void OnTestEnd(const testing::TestInfo &test) override
+    {
+        if (test.result()->Failed()) std::printf("blocks of the last launch were in the order of TN_CUDA_HOST_SEED=%u\n", last_seed());
+    }
+};
+inline const bool tells_seed = (testing::UnitTest::GetInstance()->listeners().Append(new SeedTeller), true);
 
 // Runs a kernel; what it does wrong fails the test.
 template <class Params>

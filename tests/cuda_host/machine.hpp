@@ -49,7 +49,8 @@ struct Publishing {
 class Machine
 {
   public:
-    Machine() : shared(static_cast<uint8_t *>(std::calloc(kSharedBytes, 1)), std::free), shadow(kSharedBytes) {}
+    Machine();
+    ~Machine();
 
     bool begin(const Kernel &of, const void *of_params, const Launch &launch);
     bool run_block();
@@ -73,7 +74,8 @@ class Machine
     uint32_t (*meet_warp(const char *what, const Place &place, const uint32_t *words, uint32_t n))[6];
     void publish(const Fiber &added);
     bool end_publishing(); // false: noted what is wrong
-    bool is_left_out(const Place &place) const;
+    bool is_left_out(const Place &place) const { return left_out.line == place.line && is_left_out_here(place); }
+    bool is_left_out_here(const Place &place) const;
     void met(const char *what, const Place &place);
 
     const Kernel *kernel = nullptr;
@@ -104,8 +106,14 @@ class Machine
     std::vector<Array> arrays;
     Shadow shadow;
 
-    std::vector<Barrier> barriers;
-    const Barrier *left_out = nullptr;
+    struct Met {
+        const Kernel *kernel;
+        const char *what;
+        Place place;
+    };
+    std::vector<Met> barriers;
+    Barrier left_out = {"", "", "", 0};
+    std::vector<const Kernel *> launched;
 
   private:
     void run_next(Leave leave);
@@ -115,7 +123,9 @@ class Machine
 };
 
 Machine &machine();
+const std::vector<Kernel> &all_kernels();
 extern __thread Machine *running __attribute__((tls_model("initial-exec"))); // the same, while a launch runs
+const char *short_name(const char *file);                                    // from the source tree's root
 std::string text_of(const Place &place);
 inline bool is_same(const Place &a, const Place &b) { return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0); }
 
