@@ -31,9 +31,10 @@ def cases():
     yield Case("ternary gemm mul, 64 x 32", "matmul_ternary_gemm_mul", [128, 32, 0, 4], 4, 4, 64)
     yield Case("ternary mul, 1 token", "matmul_ternary_mul", [64, 1, 0, 1], 1, 1, 64)
     yield Case("ternary mul, 8 tokens", "matmul_ternary_mul", [64, 8, 0, 1], 1, 8, 64)
-    yield Case("ternary mul texel, 1 token", "matmul_ternary_mul_texel", [8, 1, 0, 4], 8, 1, 64)
-    yield Case("ternary mul texel, 4 tokens", "matmul_ternary_mul_texel", [8, 4, 0, 4], 8, 4, 64)
-    for form, lanes, rows, widest in (("dot", 64, 1, 8), ("mul", 64, 1, 8), ("mul_texel", 8, 4, 4)):
+    for form in ("mul_texel", "mul_shuffle"):
+        yield Case(f"ternary {form.replace('_', ' ')}, 1 token", "matmul_ternary_" + form, [8, 1, 0, 8], 16, 1, 64)
+        yield Case(f"ternary {form.replace('_', ' ')}, 4 tokens", "matmul_ternary_" + form, [8, 4, 0, 4], 8, 4, 64)
+    for form, lanes, rows, widest in (("dot", 64, 1, 8), ("mul", 64, 1, 8), ("mul_texel", 8, 4, 4), ("mul_shuffle", 8, 4, 4)):
         for cols in (1, widest):
             yield Case(f"q6_k {form.replace('_', ' ')}, {cols} token{'s' * (cols > 1)}", "matmul_dense_q6_k_" + form, [lanes, rows, cols], rows,
                        cols, 256)  # a block

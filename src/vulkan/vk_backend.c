@@ -15,9 +15,21 @@ static bool ends_with(const char *text, const char *end)
     return n > n_end && strcmp(text + n - n_end, end) == 0;
 }
 
-// A shader without a form in its name is for every device.
-static bool is_of_form(const char *shader, const char *form)
+static bool has_shuffle_form(const char *shader)
 {
+    const size_t n_stem = strlen(shader) - strlen("_texel");
+    for (uint32_t i = 0; i < tn_vk_n_shaders; i++) {
+        if (strncmp(tn_vk_shaders[i].name, shader, n_stem) == 0 && strcmp(tn_vk_shaders[i].name + n_stem, "_shuffle") == 0) return true;
+    }
+    return false;
+}
+
+// A shader without a form in its name is for every device. Shuffles replace the same shader without them.
+static bool is_used(const char *shader, const tn_vk_traits *traits)
+{
+    const char *form = tn_vk_form_name(traits);
+    if (ends_with(shader, "_mul_shuffle")) return traits->use_shuffle;
+    if (traits->use_shuffle && ends_with(shader, "_mul_texel") && has_shuffle_form(shader)) return false;
     static const char *const ends[] = {"_dot", "_mul", "_mul_texel"};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
         if (ends_with(shader, ends[i])) return strcmp(ends[i] + 1, form) == 0;
@@ -27,8 +39,8 @@ static bool is_of_form(const char *shader, const char *form)
 
 static tn_status device_kernels(tn_device *base, void (*line)(void *user, const char *kernel, bool chosen), void *user)
 {
-    const char *form = tn_vk_form_name(&tn_vk_device_of(base)->traits);
-    for (uint32_t i = 0; i < tn_vk_n_shaders; i++) line(user, tn_vk_shaders[i].name, is_of_form(tn_vk_shaders[i].name, form));
+    const tn_vk_traits *traits = &tn_vk_device_of(base)->traits;
+    for (uint32_t i = 0; i < tn_vk_n_shaders; i++) line(user, tn_vk_shaders[i].name, is_used(tn_vk_shaders[i].name, traits));
     return TN_OK;
 }
 

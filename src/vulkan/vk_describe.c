@@ -12,6 +12,7 @@ enum { STORAGE_BUFFERS_MIN = 8, SHARED_BYTES_MIN = 16 << 10, INVOCATIONS_MIN = 1
 // Invocations of a workgroup: GPUs hide the latency of a few loads by many lanes.
 enum { ROW_THREADS_GPU = 256 };
 enum { ALIGNMENT_MIN = 16 };
+enum { SHUFFLE_LANES = 8 }; // of dot.glsl's load_eight
 
 typedef struct extensions {
     bool integer_dot, memory_budget, pci_bus_info, portability_subset;
@@ -140,9 +141,12 @@ static tn_vk_traits traits_of(const answers *a, const tn_vk_limits *limits)
         // A device that wants one mode for all widths would need it declared for f16 and f64 too, which the shaders do not have.
         .has_rte = a->v12.shaderRoundingModeRTEFloat32 && a->v12.roundingModeIndependence != VK_SHADER_FLOAT_CONTROLS_INDEPENDENCE_NONE,
         .has_preserve = a->v12.shaderSignedZeroInfNanPreserveFloat32,
+        .has_shuffle = a->v11.subgroupSize == SHUFFLE_LANES && (a->v11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
+                       (a->v11.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT),
     };
     traits.use_dot = traits.has_fast_dot && !traits.is_software;
     traits.use_texels = traits.is_software;
+    traits.use_shuffle = traits.use_texels && traits.has_shuffle;
     traits.n_row_threads = ROW_THREADS_GPU;
     while (traits.n_row_threads > limits->n_invocations) traits.n_row_threads /= 2;
     return traits;
@@ -254,6 +258,7 @@ tn_status tn_vk_form_choose(const char *form, tn_vk_traits *traits)
         return tn_fail(TN_UNSUPPORTED, "Vulkan: the device has no integer dot product for kernels of the form dot: use auto or mul");
     traits->use_dot = dot;
     traits->use_texels = texel;
+    traits->use_shuffle = texel && traits->has_shuffle;
     return TN_OK;
 }
 

@@ -27,6 +27,8 @@ typedef struct tn_vk_traits {
     bool has_rte, has_preserve; // rounding mode and signed zeros can be declared for f32
     bool use_dot;               // shaders of the form "dot": else "mul"
     bool use_texels;            // "mul" shaders read weights and codes as texels
+    bool has_shuffle;           // subgroups of 8 lanes, which can read each other's values
+    bool use_shuffle;           // shaders with texels load a unit a lane and hand it on; else all lanes load all of them
     uint32_t n_row_threads;     // invocations of a workgroup, a power of two; shaders that want fewer take fewer
 } tn_vk_traits;
 

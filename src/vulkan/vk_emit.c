@@ -24,6 +24,9 @@ enum {
 
 static bool by_texels(const tn_vk_compiler *c) { return c->device->traits.use_texels; }
 
+// A workgroup is then made of whole subgroups.
+static bool by_shuffle(const tn_vk_compiler *c) { return c->device->traits.use_shuffle; }
+
 uint32_t tn_vk_invocations(const tn_vk_compiler *c) { return c->device->traits.n_row_threads; }
 
 static uint32_t at_most(uint32_t a, uint32_t b) { return a < b ? a : b; }
@@ -241,8 +244,8 @@ static ternary_form ternary_form_of(const tn_vk_compiler *c, tn_rows rows, bool 
     if (!by_texels(c) && tn_vk_rows_max(c->list, rows) > COLS_MANY) return gemm_form_of(c, is_glu);
     if (c->device->traits.use_dot)
         return (ternary_form){"matmul_ternary_dot", tn_vk_invocations(c) < 16 ? 16 : tn_vk_invocations(c), cols_of(c), 0, 16};
-    ternary_form form = {c->device->traits.use_texels ? "matmul_ternary_mul_texel" : "matmul_ternary_mul", row_invocations(c), cols_of(c),
-                         1, 0};
+    static const char *const shaders[] = {"matmul_ternary_mul", "matmul_ternary_mul_texel", "matmul_ternary_mul_shuffle"};
+    ternary_form form = {shaders[by_texels(c) + by_shuffle(c)], row_invocations(c), cols_of(c), 1, 0};
     if (by_texels(c)) form.groups = cols_of(c) == 1 ? TEXEL_GROUPS_ONE : TEXEL_GROUPS;
     form.rows_block = 16 * form.groups * (form.invocations < 16 ? 1 : form.invocations / 16);
     return form;
@@ -401,14 +404,15 @@ static tn_status emit_ternary(tn_vk_compiler *c, const tn_group *group)
 
 // ---- dense ----
 
-static const char *const dense_shaders[][3] = {
-    // plain or dot, mul, mul with texels (types of floats: plain, plain, texels)
+static const char *const dense_shaders[][4] = {
+    // plain or dot, mul, mul with texels (types of floats: plain, plain, texels), and with shuffles where there is such a one
     [TN_VK_LAYOUT_F32] = {"matmul_dense_f32", "matmul_dense_f32", "matmul_dense_f32_texel"},
     [TN_VK_LAYOUT_F16] = {"matmul_dense_f16", "matmul_dense_f16", "matmul_dense_f16_texel"},
     [TN_VK_LAYOUT_BF16] = {"matmul_dense_bf16", "matmul_dense_bf16", "matmul_dense_bf16_texel"},
     [TN_VK_LAYOUT_Q8_0] = {"matmul_dense_q8_0_dot", "matmul_dense_q8_0_mul", "matmul_dense_q8_0_mul_texel"},
     [TN_VK_LAYOUT_Q4_0] = {"matmul_dense_q4_0_dot", "matmul_dense_q4_0_mul", "matmul_dense_q4_0_mul_texel"},
-    [TN_VK_LAYOUT_Q6_K] = {"matmul_dense_q6_k_dot", "matmul_dense_q6_k_mul", "matmul_dense_q6_k_mul_texel"},
+    [TN_VK_LAYOUT_Q6_K] = {"matmul_dense_q6_k_dot", "matmul_dense_q6_k_mul", "matmul_dense_q6_k_mul_texel",
+                           "matmul_dense_q6_k_mul_shuffle"},
 };
 
 // How the inputs of a quantised dense type lie; all 0 for types of floats.
@@ -487,7 +491,8 @@ static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_group *group, cons
     const tn_vk_value *x = &c->values[node->in[0]], *y = &c->values[node->out];
     const bool is_outside = y->place == TN_VK_OUTSIDE;
     const uint32_t codes = g->n_words ? (uint32_t)c->arena.spans[c->scratch[time]].at : 0;
-    const int form = c->device->traits.use_dot ? 0 : c->device->traits.use_texels ? 2 : 1;
+    const char *const *shaders = dense_shaders[w->shape.layout];
+    const int form = c->device->traits.use_dot ? 0 : !by_texels(c) ? 1 : by_shuffle(c) && shaders[3] ? 3 : 2;
     uint32_t rows, cols;
     dense_tiles(c, g->n_words == 0, &rows, &cols);
     struct tn_vk_dense_params p = {.w = dense_at(&w->shape),
@@ -506,7 +511,7 @@ static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_group *group, cons
                                    .node = poison_of(group->nodes[0]),
                                    .is_logits = rows_of(c, node->in[0]) == TN_ROWS_LOGITS,
                                    .logit_rows = c->step.logit_rows};
-    tn_vk_dispatch d = {.shader = dense_shaders[w->shape.layout][form],
+    tn_vk_dispatch d = {.shader = shaders[form],
                         .constants = {row_invocations(c), rows, cols},
                         .n_constants = 3,
                         .nodes = {group->nodes[0], TN_NONE, TN_NONE},

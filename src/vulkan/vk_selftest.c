@@ -17,7 +17,7 @@
 
 // ---- what was found out before ----
 
-static uint32_t form_bit(const tn_vk_traits *traits) { return traits->use_dot ? 1 : traits->use_texels ? 2 : 4; }
+static uint32_t form_bit(const tn_vk_traits *traits) { return traits->use_dot ? 1 : !traits->use_texels ? 4 : traits->use_shuffle ? 8 : 2; }
 
 const char *tn_vk_selftest_verdict(const tn_vk_instance *instance, uint32_t index, const tn_vk_traits *traits)
 {
@@ -28,8 +28,8 @@ const char *tn_vk_selftest_verdict(const tn_vk_instance *instance, uint32_t inde
 // The file's path, and what it holds: of which shaders, sources, form and way to memory the device passed.
 static tn_status pass_of(const tn_vk_device *device, char **out_path, char text[256])
 {
-    snprintf(text, 256, "%s %s %s%s", tn_vk_shaders_hash, TN_VK_SOURCES_ID, tn_vk_form_name(&device->traits),
-             device->maps_memory ? "" : " staged");
+    snprintf(text, 256, "%s %s %s%s%s", tn_vk_shaders_hash, TN_VK_SOURCES_ID, tn_vk_form_name(&device->traits),
+             device->traits.use_shuffle ? " shuffle" : "", device->maps_memory ? "" : " staged");
     const uint64_t parts[2] = {tn_hash(device->cache_key, sizeof device->cache_key), tn_hash(text, strlen(text))};
     const size_t capacity = strlen(device->cache_folder) + 48;
     TN_TRY(tn_alloc(capacity, 1, out_path));

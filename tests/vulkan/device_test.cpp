@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <gtest/gtest.h>
+#include <map>
 
 extern "C" {
 #include "vulkan/vk_describe.h"
@@ -251,6 +252,15 @@ TEST(Kernels, AreOfTheFormThatTheHostWants)
         EXPECT_STREQ(describe(host).kernels, form);
         const OpenDevice device(host);
         EXPECT_STREQ(tn_vk_form_name(&device.vk()->traits), form);
+        EXPECT_EQ(device.vk()->traits.use_shuffle, device.vk()->traits.has_shuffle && std::string(form) == "mul_texel");
+        std::map<std::string, bool> chosen;
+        const auto note = [](void *user, const char *kernel, bool is) { (*static_cast<std::map<std::string, bool> *>(user))[kernel] = is; };
+        ASSERT_EQ(vulkan().device_kernels(&device.vk()->base, note, &chosen), TN_OK);
+        EXPECT_EQ(chosen.at("matmul_ternary_mul_shuffle"), device.vk()->traits.use_shuffle);
+        EXPECT_EQ(chosen.at("matmul_ternary_mul_texel"), std::string(form) == "mul_texel" && !device.vk()->traits.use_shuffle);
+        EXPECT_EQ(chosen.at("matmul_dense_q8_0_mul_texel"), std::string(form) == "mul_texel");
+        EXPECT_EQ(chosen.at(std::string("matmul_ternary_") + (std::string(form) == "mul" ? "mul" : "dot")),
+                  std::string(form) != "mul_texel");
     }
     host.host.vulkan_kernels = "auto";
     EXPECT_STREQ(describe(host).kernels, "mul_texel");

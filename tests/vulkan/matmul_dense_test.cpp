@@ -36,7 +36,7 @@ const Variant kVariants[] = {
     {"matmul_dense_q8_0_mul_texel", TN_DTYPE_Q8_0, Form::mul}, {"matmul_dense_q4_0_dot", TN_DTYPE_Q4_0, Form::dot},
     {"matmul_dense_q4_0_mul", TN_DTYPE_Q4_0, Form::mul},       {"matmul_dense_q4_0_mul_texel", TN_DTYPE_Q4_0, Form::mul},
     {"matmul_dense_q6_k_dot", TN_DTYPE_Q6_K, Form::dot},       {"matmul_dense_q6_k_mul", TN_DTYPE_Q6_K, Form::mul},
-    {"matmul_dense_q6_k_mul_texel", TN_DTYPE_Q6_K, Form::mul},
+    {"matmul_dense_q6_k_mul_texel", TN_DTYPE_Q6_K, Form::mul}, {"matmul_dense_q6_k_mul_shuffle", TN_DTYPE_Q6_K, Form::mul},
 };
 
 // How a dispatch is cut: invocations, rows of W a lane, rows of x a workgroup.
@@ -265,6 +265,9 @@ class MatmulDense : public testing::TestWithParam<Variant>
     void SetUp() override
     {
         if (GetParam().form == Form::dot && !rig()->has_dot()) GTEST_SKIP() << "the device has no OpSDot";
+        const std::string name = GetParam().shader;
+        if (name.find("_shuffle") != name.npos && !rig()->has_shuffle())
+            GTEST_SKIP() << "the device has no subgroups of 8 lanes with shuffles";
     }
 };
 

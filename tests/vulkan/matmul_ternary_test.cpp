@@ -32,6 +32,7 @@ const Form kForms[] = {
     {"matmul_ternary_dot", true, false, {{16, 1, 1}, {64, 4, 1}, {256, 1, 1}, {16, 4, 1}, {256, 2, 1}}, {1, 5}},
     {"matmul_ternary_mul", false, false, {{8, 1, 1}, {16, 4, 4}, {64, 1, 2}, {8, 4, 3}, {64, 2, 2}}, {1, 5}},
     {"matmul_ternary_mul_texel", false, false, {{8, 1, 4}, {32, 4, 2}, {8, 4, 1}, {32, 1, 3}, {32, 2, 2}}, {1, 5}},
+    {"matmul_ternary_mul_shuffle", false, false, {{8, 1, 8}, {32, 4, 2}, {8, 4, 4}, {64, 1, 1}, {16, 2, 2}}, {1, 5}},
     {"matmul_ternary_gemm_dot", true, true, {{64, 16, 2}, {16, 2, 2}, {128, 64, 4}, {32, 8, 6}, {256, 64, 4}}, {1, 5, 63, 64, 65, 130}},
     {"matmul_ternary_gemm_mul",
      false,
@@ -150,7 +151,10 @@ class TernaryForms : public testing::TestWithParam<Form>
   protected:
     void SetUp() override
     {
+        const std::string name = GetParam().shader;
         if (GetParam().is_dot && !rig_.has_dot()) GTEST_SKIP() << "the device has no integer dot product";
+        if (name.find("_shuffle") != name.npos && !rig_.has_shuffle())
+            GTEST_SKIP() << "the device has no subgroups of 8 lanes with shuffles";
     }
     ShaderRig rig_;
 };

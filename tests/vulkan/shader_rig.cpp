@@ -55,7 +55,7 @@ struct ShaderRig::State {
     VkDevice device = VK_NULL_HANDLE;
     VkQueue queue = VK_NULL_HANDLE;
     uint32_t memory_type = 0;
-    bool has_dot = false;
+    bool has_dot = false, has_shuffle = false;
     double seconds = 0;
     VkDescriptorSetLayout set_layout = VK_NULL_HANDLE;
     VkPipelineLayout layout = VK_NULL_HANDLE;
@@ -132,6 +132,13 @@ void ShaderRig::State::open_device()
     has.pNext = &has13;
     vkGetPhysicalDeviceFeatures2(physical, &has);
     has_dot = has13.shaderIntegerDotProduct;
+    VkPhysicalDeviceVulkan11Properties subgroups = {};
+    subgroups.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES;
+    VkPhysicalDeviceProperties2 properties = {};
+    properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+    properties.pNext = &subgroups;
+    vkGetPhysicalDeviceProperties2(physical, &properties);
+    has_shuffle = subgroups.subgroupSize == 8 && (subgroups.subgroupSupportedOperations & VK_SUBGROUP_FEATURE_SHUFFLE_BIT);
     VkPhysicalDeviceVulkan13Features wanted = {};
     wanted.sType = has13.sType;
     wanted.shaderIntegerDotProduct = has13.shaderIntegerDotProduct;
@@ -306,6 +313,7 @@ ShaderRig::~ShaderRig()
 }
 
 bool ShaderRig::has_dot() const { return state_->has_dot; }
+bool ShaderRig::has_shuffle() const { return state_->has_shuffle; }
 double ShaderRig::seconds() const { return state_->seconds; }
 
 void ShaderRig::run_bytes(const std::string &shader, const std::vector<uint32_t> &constants, const void *params, uint32_t n_params,

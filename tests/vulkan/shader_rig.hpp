@@ -57,6 +57,8 @@ class ShaderRig
     }
     // Whether the device has OpSDot: shaders of the form "dot" can run.
     bool has_dot() const;
+    // Whether its subgroups have 8 lanes and can shuffle: shaders with "shuffle" in their name can run.
+    bool has_shuffle() const;
     // Host time of the fastest of the last run's submits, seconds.
     double seconds() const;
 

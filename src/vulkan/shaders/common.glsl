@@ -35,6 +35,18 @@ layout(set = 0, binding = 7) uniform utextureBuffer arena_texels;
 #endif
 
 float arena_f32(uint at) { return uintBitsToFloat(arena[at]); }
+// A word of a value that the dispatch does not write.
+#ifdef TN_TEXEL
+uint arena_word(uint at)
+{
+    const uvec4 v = LOAD_ARENA4(at >> 2);
+    const uint low = (at & 1u) == 0u ? v.x : v.y, high = (at & 1u) == 0u ? v.z : v.w;
+    return (at & 2u) == 0u ? low : high;
+}
+#else
+uint arena_word(uint at) { return arena[at]; }
+#endif
+float arena_word_f32(uint at) { return uintBitsToFloat(arena_word(at)); }
 float weights_f32(uint at) { return uintBitsToFloat(weights[at]); }
 
 uint token_of(tn_vk_row_of of, uint row) { return of.is_logits != 0u ? step_words[of.logit_rows + row] : row; }

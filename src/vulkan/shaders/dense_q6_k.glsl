@@ -1,6 +1,6 @@
 // Q6_K: of a block of 256 columns 8 units of the codes' low 4 bits, 4 of their high 2 bits, one of the 16 factors. The block's sum is an
 // integer: factor times dot of 16 with the codes less 32.
-#include "vulkan/shaders/dense_codes.glsl"
+#include "vulkan/shaders/dot.glsl"
 
 const uint BLOCK_UNITS = 13u, HIGH_AT = 8u, FACTORS_AT = 12u;
 const uint PIECE = 64u, PIECES = 4u; // columns that are multiplied at a time; of a block
@@ -54,8 +54,10 @@ void multiply()
             [[unroll]] for (uint c = 0u; c < COLS; c++) {
                 const uint at = (p.x_at + token_row[c] * p.x_stride) / 4u + (b * PIECES + piece) * X_UNITS;
                 uvec4 x[X_UNITS], sum_x = uvec4(0u);
+#if !defined(TN_DOT)
+                load_eight(at, x);
+#else
                 [[unroll]] for (uint i = 0u; i < X_UNITS; i++) x[i] = LOAD_ARENA4(at + i);
-#if defined(TN_DOT)
                 sum_x = LOAD_ARENA4((p.sums + token_row[c] * p.sums_stride) / 4u + b * PIECES + piece);
 #endif
                 [[unroll]] for (uint r = 0u; r < ROWS; r++) {
@@ -71,7 +73,7 @@ void multiply()
             const uint at = (group * p.w.n_blocks + b) * p.w.interleave + (row_of[r] - group * p.w.interleave);
             const float dw = uintBitsToFloat(kv[p.w.scales_at + at]);
             [[unroll]] for (uint c = 0u; c < COLS; c++) {
-                const float dx = arena_scale(p.scales + token_row[c] * p.scales_stride + b);
+                const float dx = arena_word_f32(p.scales + token_row[c] * p.scales_stride + b);
                 sums[r * COLS + c] = sums[r * COLS + c] + (any_float(acc[r * COLS + c]) * fl(dx * dw));
             }
         }

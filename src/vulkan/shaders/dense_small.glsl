@@ -1,5 +1,5 @@
 // Q8_0 and Q4_0: of a block of 256 columns 16 or 8 units of codes, then one of 8 f16 scales, of 32 columns each.
-#include "vulkan/shaders/dense_codes.glsl"
+#include "vulkan/shaders/dot.glsl"
 
 const uint GROUPS = 8u, X_UNITS = 32u / X_COLS; // of a block; of a group
 #if defined(TN_DENSE_Q8_0)

@@ -13,5 +13,21 @@ const uint X_COLS = 16u; // columns of x in 16 bytes
 const uint X_COLS = 8u;
 // Of the sum of products of words, the part that is wanted: the lower half, less than 2^15 in size, is not.
 int upper_half(uint sum) { return int(sum + 0x8000u) >> 16; }
+
+// Eight units of the arena from unit `at` on, the same in all lanes: 64 codes.
+#ifdef TN_SHUFFLE
+// Each lane of a subgroup of eight loads one of them and hands it to the others.
+#extension GL_KHR_shader_subgroup_shuffle : require
+void load_eight(uint at, out uvec4 units[8])
+{
+    const uvec4 own = LOAD_ARENA4(at + gl_SubgroupInvocationID);
+    [[unroll]] for (uint i = 0u; i < 8u; i++) units[i] = subgroupShuffle(own, i);
+}
+#else
+void load_eight(uint at, out uvec4 units[8])
+{
+    [[unroll]] for (uint i = 0u; i < 8u; i++) units[i] = LOAD_ARENA4(at + i);
+}
+#endif
 #endif
 #endif

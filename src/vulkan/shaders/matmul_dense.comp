@@ -32,7 +32,7 @@ void main()
 {
     const uint n_x = step_words[p.is_logits != 0u ? 1u : 0u], first_x = p.first_token + gl_WorkGroupID.y * COLS;
     const uint first_w = gl_WorkGroupID.x * gl_WorkGroupSize.x * ROWS + gl_LocalInvocationID.x;
-    if (first_x >= n_x || first_w >= p.n_rows) return;
+    if (first_x >= n_x) return; // of lanes beyond the last row too, the others may need what they load
     [[unroll]] for (uint r = 0u; r < ROWS; r++) {
         row_of[r] = min(first_w + r * gl_WorkGroupSize.x, p.n_rows - 1u);
         const uint group = row_of[r] / p.w.interleave;

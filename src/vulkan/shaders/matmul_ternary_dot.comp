@@ -54,8 +54,8 @@ void main()
     for (uint i = gl_LocalInvocationIndex; i < 16u * COLS; i += gl_WorkGroupSize.x) {
         const uint row = group * 16u + i / COLS, input_row = gl_WorkGroupID.y * COLS + i % COLS;
         if (row >= n_rows || input_row >= n_input_rows()) continue;
-        if (EPILOGUE < 2u) store(matrix, row, input_row, met[0][i]);
-        else store_glu(row, input_row, met[0][i], met[1][i]);
+        if (EPILOGUE < 2u) store_one(matrix, row, input_row, met[0][i]);
+        else store_one_glu(row, input_row, met[0][i], met[1][i]);
     }
     quantise_row();
 }

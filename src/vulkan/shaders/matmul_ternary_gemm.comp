@@ -144,8 +144,8 @@ void main()
         const uint row = (group + i / LANE_COLS) * 16u + lane() % 16u;
         const uint input_row = gl_WorkGroupID.y * COLS + lane() / 16u + i % LANE_COLS * COL_LANES;
         if (row < n_rows && input_row < n_input) {
-            if (EPILOGUE < 2u) store(matrix, row, input_row, sums[i]);
-            else store_glu(row, input_row, sums[i], sums[UP_SUMS + i]);
+            if (EPILOGUE < 2u) store_one(matrix, row, input_row, sums[i]);
+            else store_one_glu(row, input_row, sums[i], sums[UP_SUMS + i]);
         }
     }
 }

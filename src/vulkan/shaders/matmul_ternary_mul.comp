@@ -25,6 +25,22 @@ uint first_group(uint block) { return block * GROUPS_ALL + gl_LocalInvocationInd
 uint row_of(uint group, uint i) { return (group + i / OF_GROUP) * 16u + i % OF_GROUP * LANES + lane(); }
 uint input_row_of(uint col) { return gl_WorkGroupID.y * COLS + col; }
 
+// Of one input row, for which unpacking is half of the work: codes are shifted by whole nibbles, those that lie two bits higher count
+// four times. 16 such products have at most 16 * 2 * 4 * 2 * 127, less than 2^15.
+int product_of(uvec4 w, uvec4 x[8])
+{
+    uint once = 0u, four_times = 0u;
+    [[unroll]] for (uint k = 0u; k < 32u; k += 8u) {
+        [[unroll]] for (uint i = 0u; i < 4u; i++) {
+            const uint codes = w[k / 8u] >> (i % 2u * 8u + i / 2u * 4u);
+            const uvec4 x4 = x[k / 4u + i / 2u];
+            once += (codes & 0x00030003u) * x4[i % 2u];
+            four_times += (codes & 0x000c000cu) * x4[2u + i % 2u];
+        }
+    }
+    return upper_half(once) + (upper_half(four_times) >> 2);
+}
+
 int sums[ROWS * COLS], gate_sums[ROWS * COLS]; // of codes times activations
 
 // Leaves its result in `sums`.
@@ -44,20 +60,19 @@ void multiply(uint matrix, uint n_rows, uint group)
     for (uint c = 0u; c < p.n_chunks; c++) {
         uvec4 w[ROWS];
         [[unroll]] for (uint i = 0u; i < ROWS; i++) w[i] = LOAD_WEIGHTS4(base[i] + c * 16u);
-        uint x[COLS * 32u];
-        [[unroll]] for (uint m = 0u; m < COLS; m++) {
-            [[unroll]] for (uint k = 0u; k < 8u; k++) {
-                const uvec4 v = LOAD_ARENA4(x_at[m] + c * 8u + k);
-                [[unroll]] for (uint i = 0u; i < 4u; i++) x[m * 32u + 4u * k + i] = v[i];
-            }
-        }
+        uvec4 x[COLS][8];
+        [[unroll]] for (uint m = 0u; m < COLS; m++) load_eight(x_at[m] + c * 8u, x[m]);
         [[unroll]] for (uint i = 0u; i < ROWS; i++) {
+            if (COLS == 1u) {
+                sums[i] += product_of(w[i], x[0]);
+                continue;
+            }
             uint products[COLS];
             [[unroll]] for (uint m = 0u; m < COLS; m++) products[m] = 0u;
             // Unpacked once for all columns.
             [[unroll]] for (uint k = 0u; k < 32u; k++) {
                 const uint codes = (w[i][k / 8u] >> (k % 8u / 2u * 2u + k % 2u * 8u)) & 0x00030003u;
-                [[unroll]] for (uint m = 0u; m < COLS; m++) products[m] += codes * x[m * 32u + k];
+                [[unroll]] for (uint m = 0u; m < COLS; m++) products[m] += codes * x[m][k / 4u][k % 4u];
             }
             [[unroll]] for (uint m = 0u; m < COLS; m++) sums[i * COLS + m] += upper_half(products[m]);
         }
@@ -75,17 +90,27 @@ void main()
     }
     const uint group = first_group(block), n_input = n_input_rows();
     multiply(matrix, n_rows, group);
-    if (EPILOGUE < 2u) {
-        [[unroll]] for (uint i = 0u; i < ROWS * COLS; i++) {
-            const uint row = row_of(group, i / COLS), input_row = input_row_of(i % COLS);
-            if (row < n_rows && input_row < n_input) store(matrix, row, input_row, sums[i]);
-        }
-    } else {
+    if (EPILOGUE >= 2u) {
         [[unroll]] for (uint i = 0u; i < ROWS * COLS; i++) gate_sums[i] = sums[i];
         multiply(1u, n_rows, group);
-        [[unroll]] for (uint i = 0u; i < ROWS * COLS; i++) {
-            const uint row = row_of(group, i / COLS), input_row = input_row_of(i % COLS);
-            if (row < n_rows && input_row < n_input) store_glu(row, input_row, gate_sums[i], sums[i]);
+    }
+    vec2 w_scales[ROWS];
+    [[unroll]] for (uint i = 0u; i < ROWS; i++) {
+        const uint row = min(row_of(group, i), n_rows - 1u);
+        w_scales[i].x = weight_scale(matrix, row);
+        if (EPILOGUE >= 2u) w_scales[i].y = weight_scale(1u, row);
+    }
+    [[unroll]] for (uint m = 0u; m < COLS; m++) {
+        if (input_row_of(m) < n_input) {
+            const input_facts x = facts_of(input_row_of(m));
+            uvec3 largest = uvec3(0u);
+            [[unroll]] for (uint i = 0u; i < ROWS; i++) {
+                const uint row = row_of(group, i), at = i * COLS + m;
+                if (row >= n_rows) continue;
+                if (EPILOGUE < 2u) store(matrix, row, x, w_scales[i].x, sums[at], largest);
+                else store_glu(row, x, w_scales[i], gate_sums[at], sums[at], largest);
+            }
+            mark_row(matrix, x, largest);
         }
     }
     quantise_row();

@@ -18,44 +18,47 @@ uint n_input_rows() { return step_words[p.logit_rows != 0u ? 1u : 0u]; } // of a
 // Where matrix i has its codes, scales, output. Selects, not arrays: push constants are not indexed at run time.
 uint pick(uint i, uint a, uint b, uint c) { return i == 0u ? a : i == 1u ? b : c; }
 
-float scaled(uint matrix, uint row, uint input_row, int sum)
+float weight_scale(uint matrix, uint row)
 {
     const uint at = pick(matrix, p.s_0, p.s_1, p.s_2) + (((p.per_row >> matrix) & 1u) != 0u ? row : 0u);
-    const float w_scale = SCALES_AT_KV == 0u ? weights_f32(at) : uintBitsToFloat(kv[at]);
-    return fl(small_float(sum - int(arena[p.sums + input_row])) * fl(arena_f32(p.scales + input_row) * w_scale));
-}
-
-void store_checked(uint at, float y, uint token, uint node)
-{
-    outb[at] = floatBitsToUint(y);
-    mark_poison(token, node, abs_bits(y));
+    return SCALES_AT_KV == 0u ? weights_f32(at) : uintBitsToFloat(kv[at]);
 }
 
 uint token_of_input(uint input_row) { return p.logit_rows != 0u ? step_words[p.logit_rows + input_row] : input_row; }
 
-// Of matrix `matrix` (EPILOGUE 0 or 1): output `row` of an input row.
-void store(uint matrix, uint row, uint input_row, int sum)
+// What all results of an input row have in common.
+struct input_facts {
+    uint row;
+    float scale;
+    int sum; // of its codes, which weights that are stored one too large count too often
+};
+input_facts facts_of(uint input_row)
 {
-    const uint token = token_of_input(input_row), node = pick(matrix, p.node_0, p.node_1, p.node_2);
+    return input_facts(input_row, arena_word_f32(p.scales + input_row), int(arena_word(p.sums + input_row)));
+}
+
+float scaled(input_facts x, float w_scale, int sum) { return fl(small_float(sum - x.sum) * fl(x.scale * w_scale)); }
+
+// Of matrix `matrix` (EPILOGUE 0 or 1): output `row` of an input row. Raises to its own the largest bits that the row's nodes have made.
+void store(uint matrix, uint row, input_facts x, float w_scale, int sum, inout uvec3 largest)
+{
     const uint stride = EPILOGUE == 0u && p.n_rows_1 != 0u ? (pick(matrix, p.n_rows_0, p.n_rows_1, p.n_rows_2) + 3u) & ~3u : p.y_stride;
-    const uint at = pick(matrix, p.y_0, p.y_1, p.y_2) + input_row * stride + row;
-    const float y = scaled(matrix, row, input_row, sum);
+    float y = scaled(x, w_scale, sum);
+    largest.x = max(largest.x, abs_bits(y));
     if (EPILOGUE == 1u) {
-        mark_poison(token, node, abs_bits(y));
-        store_checked(at, fl(arena_f32(p.add_at + input_row * p.add_stride + row) + y), token, p.add_node);
-    } else {
-        store_checked(at, y, token, node);
+        y = fl(arena_word_f32(p.add_at + x.row * p.add_stride + row) + y);
+        largest.y = max(largest.y, abs_bits(y));
     }
+    outb[pick(matrix, p.y_0, p.y_1, p.y_2) + x.row * stride + row] = floatBitsToUint(y);
 }
 
 // Of gate (matrix 0) and up (matrix 1).
-void store_glu(uint row, uint input_row, int gate_sum, int up_sum)
+void store_glu(uint row, input_facts x, vec2 w_scales, int gate_sum, int up_sum, inout uvec3 largest)
 {
-    const uint token = token_of_input(input_row);
-    float g = scaled(0u, row, input_row, gate_sum);
-    const float u = scaled(1u, row, input_row, up_sum);
-    mark_poison(token, p.node_0, abs_bits(g));
-    mark_poison(token, p.node_1, abs_bits(u));
+    float g = scaled(x, w_scales.x, gate_sum);
+    const float u = scaled(x, w_scales.y, up_sum);
+    largest.x = max(largest.x, abs_bits(g));
+    largest.y = max(largest.y, abs_bits(u));
     float a;
     if (EPILOGUE == 2u) {
         g = g > 0.0 ? g : 0.0;
@@ -63,7 +66,35 @@ void store_glu(uint row, uint input_row, int gate_sum, int up_sum)
     } else {
         a = fl(silu(g));
     }
-    store_checked(p.y_0 + input_row * p.y_stride + row, fl(a * u), token, p.glu_node);
+    const float y = fl(a * u);
+    largest.z = max(largest.z, abs_bits(y));
+    outb[p.y_0 + x.row * p.y_stride + row] = floatBitsToUint(y);
+}
+
+// After the stores of an input row, or of some of them.
+void mark_row(uint matrix, input_facts x, uvec3 largest)
+{
+    const uint token = token_of_input(x.row);
+    mark_poison(token, EPILOGUE < 2u ? pick(matrix, p.node_0, p.node_1, p.node_2) : p.node_0, largest.x);
+    if (EPILOGUE != 0u) mark_poison(token, EPILOGUE == 1u ? p.add_node : p.node_1, largest.y);
+    if (EPILOGUE >= 2u) mark_poison(token, p.glu_node, largest.z);
+}
+
+// One result alone.
+void store_one(uint matrix, uint row, uint input_row, int sum)
+{
+    const input_facts x = facts_of(input_row);
+    uvec3 largest = uvec3(0u);
+    store(matrix, row, x, weight_scale(matrix, row), sum, largest);
+    mark_row(matrix, x, largest);
+}
+
+void store_one_glu(uint row, uint input_row, int gate_sum, int up_sum)
+{
+    const input_facts x = facts_of(input_row);
+    uvec3 largest = uvec3(0u);
+    store_glu(row, x, vec2(weight_scale(0u, row), weight_scale(1u, row)), gate_sum, up_sum, largest);
+    mark_row(0u, x, largest);
 }
 
 #ifndef TN_NO_ROW_OP
