@@ -6,17 +6,18 @@ const uint BLOCK_UNITS = 13u, HIGH_AT = 8u, FACTORS_AT = 12u;
 const uint PIECE = 64u, PIECES = 4u; // columns that are multiplied at a time; of a block
 const uint X_UNITS = PIECE / X_COLS;
 
-// Four codes 0..63 of a piece: columns 4q ... For products in halves the two bits above each are of any value.
+#if defined(TN_DOT)
+const uint UPPER = 0x30303030u;
+#else
+const uint UPPER = 0xf0f0f0f0u; // products in halves leave out what lies above: a device that selects by a mask then masks once
+#endif
+
+// Four codes 0..63 of a piece: columns 4q ..
 uint codes_of(uvec4 low, uvec4 high, uint q)
 {
     const uint i = q % 4u, word = high[q / 4u];
     const uint upper = i == 0u ? word << 4 : i == 1u ? word << 2 : i == 2u ? word : word >> 2;
-    const uint codes = ((low[q % 8u / 2u] >> (4u * (q & 1u))) & 0x0f0f0f0fu) | (upper & 0xf0f0f0f0u);
-#if defined(TN_DOT)
-    return codes & 0x3f3f3f3fu;
-#else
-    return codes;
-#endif
+    return ((low[q % 8u / 2u] >> (4u * (q & 1u))) & 0x0f0f0f0fu) | (upper & UPPER);
 }
 
 // Columns 16g .. of the piece, with codes -32..31.
