@@ -275,7 +275,7 @@ static tn_status emit_dense(tn_cuda_compiler *c, const tn_group *group, uint32_t
         p.scales_stride = g.scales_stride;
         p.sums_stride = g.sums_stride;
     }
-    const uint32_t rows_of_block = g.n_bytes ? tn_cuda_kernels[TN_CUDA_dense_q8_0].threads : TN_CUDA_DENSE_FLOAT_ROWS;
+    const uint32_t rows_of_block = g.n_bytes ? TN_CUDA_DENSE_CODE_ROWS : TN_CUDA_DENSE_FLOAT_ROWS;
     const tn_cuda_launch l = launch_of(kernels[w.shape.layout], ceil_div(w.shape.n_rows, rows_of_block),
                                        at_most(ceil_div(n_rows, TN_CUDA_DENSE_TOKENS), TN_CUDA_DENSE_GRID_Y), 1, group->nodes[0]);
     return tn_cuda_emit(c, &l, &p, sizeof p);
@@ -332,6 +332,16 @@ static tn_status emit_rope(tn_cuda_compiler *c, const tn_group *group)
 
 static bool attention_is_split(const tn_cuda_compiler *c) { return c->list->n_tokens_max <= TN_CUDA_FEW_TOKENS; }
 
+// A block for a tile of tokens and a KV head; without matrix instructions several share a tile's tokens, so that the device is full.
+static tn_cuda_launch tile_launch(const tn_cuda_compiler *c, uint32_t n_kv_heads, uint32_t head_dim, uint32_t node)
+{
+    const uint32_t n_tiles = ceil_div(c->list->n_tokens_max, TN_CUDA_ATTENTION_TOKENS);
+    if (c->device->traits.has_mma && head_dim <= TN_CUDA_ATTENTION_MMA_DIM)
+        return launch_of(TN_CUDA_attention_tile_mma, n_tiles, n_kv_heads, 1, node);
+    const uint32_t n_fit = 2 * c->device->traits.n_sms / (n_tiles * n_kv_heads);
+    return launch_of(TN_CUDA_attention_tile, n_tiles, n_kv_heads, at_most(n_fit > 1 ? n_fit : 1, TN_CUDA_ATTENTION_TOKENS), node);
+}
+
 static tn_status emit_attention(tn_cuda_compiler *c, const tn_group *group, uint32_t time)
 {
     const tn_node *node = node_of(c, group->nodes[0]);
@@ -351,9 +361,7 @@ static tn_status emit_attention(tn_cuda_compiler *c, const tn_group *group, uint
                                          .log2e_by_sqrt = tn_ref_query_scale(1.0f, head_dim)};
     if (!attention_is_split(c)) {
         p.q = c->values[node->in[0]].rows;
-        const uint32_t n_tiles = ceil_div(n_tokens, TN_CUDA_ATTENTION_TOKENS), n_fit = 2 * c->device->traits.n_sms / (n_tiles * n_kv_heads);
-        const uint32_t n_shares = at_most(n_fit > 1 ? n_fit : 1, TN_CUDA_ATTENTION_TOKENS); // of a tile's tokens
-        const tn_cuda_launch l = launch_of(TN_CUDA_attention_tile, n_tiles, n_kv_heads, n_shares, group->nodes[0]);
+        const tn_cuda_launch l = tile_launch(c, n_kv_heads, head_dim, group->nodes[0]);
         return tn_cuda_emit(c, &l, &p, sizeof p);
     }
     if (group->rope[0] != TN_NONE)

@@ -141,7 +141,7 @@ TN_FN void tn_tile_load(const tn_tile_shared &s, const tn_tile_chunk &chunk, uin
         TN_UNROLL
         for (uint32_t j = 0; j < 4; j++) tn_async16(s.stages, units.to + j * TN_TILE_THREADS * 16, tn_tile_unit(units, j));
     } else {
-        TN_ROLL
+        TN_ROLLED
         for (uint32_t j = 0; j < 4; j++) tn_load_unit(s.stages, units.to + j * TN_TILE_THREADS * 16, tn_tile_unit(units, j), units.words);
     }
 }
@@ -192,7 +192,7 @@ template <uint32_t steps> TN_FN void tn_tile_queries(const tn_cuda_attention_par
     TN_UNROLL
     for (uint32_t j = 0; j < 2 * steps; j++) tn_shared_store16(s.q, warp_at + (j * 32 + tn_lane()) * 16, (tn_u4{0, 0, 0, 0}));
     tn_sync_warp();
-    TN_ROLL
+    TN_ROLLED
     for (uint32_t r = 0; r < 16; r++) {
         const uint32_t row = job.first_row + tn_warp() * 16 + r;
         if (row >= n_rows) {
@@ -478,7 +478,7 @@ template <uint32_t steps> TN_FN void tn_tile_pass(const tn_cuda_attention_params
     const tn_tile_rows rows = tn_tile_rows_of(p, s, job);
     tn_tile_state state = {{TN_NO_EXPONENT, TN_NO_EXPONENT}, {0.0f, 0.0f}};
     float o[steps][4][4] = {};
-    TN_ROLL
+    TN_ROLLED
     for (uint32_t chunk = 0; chunk < n_chunks; chunk++) {
         queue.next = tn_tile_chunk_of(p, job, chunk + 1);
         tn_tile_store_scales(
@@ -504,7 +504,7 @@ TN_FN void tn_tile_run(const tn_cuda_attention_params &p, const tn_tile_shared &
 {
     job.n_positions = p.step.words[p.step.positions + job.first + job.n - 1] + 1;
     const uint32_t n_rows = job.n * (p.n_heads / p.n_kv_heads);
-    TN_ROLL
+    TN_ROLLED
     for (job.first_row = 0; job.first_row < n_rows; job.first_row += TN_TILE_ROWS) {
         if (p.rope.head_dim > 64)
             tn_tile_pass<4>(p, s, job);

@@ -14,7 +14,7 @@ TN_KERNEL_BLOCKS(attention_tile_mma, tn_cuda_attention_params, 128, 2)
     if (first >= n_tokens) return;
     tn_tile_job job = {};
     job.kv_head = tn_block_y();
-    TN_ROLL
+    TN_ROLLED
     for (job.first = first; job.first < end; job.first += job.n) {
         job.seq = p.step.words[p.step.seqs + job.first];
         job.n = 1;

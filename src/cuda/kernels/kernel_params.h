@@ -25,18 +25,19 @@
 enum {
     TN_CUDA_TILE_ROWS = 16, // of a ternary tile (cuda_pack.h), and
     TN_CUDA_TILE_COLS = 128,
-    TN_CUDA_FEW_TOKENS = 8,        // of ternary_few and attention_split at most
-    TN_CUDA_MANY_ROWS = 128,       // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
-    TN_CUDA_MANY_TOKENS = 64,      // of the same
-    TN_CUDA_ATTENTION_TOKENS = 16, // of a block of attention_tile
-    TN_CUDA_ROPE_HEADS = 4,        // of a block of rope_append
-    TN_CUDA_DENSE_FLOAT_ROWS = 32, // of a block of dense_f32, _f16, _bf16
-    TN_CUDA_DENSE_CODE_ROWS = 256, // of a block of dense_q8_0, _q4_0, _q6_k
-    TN_CUDA_DENSE_GRID_Y = 8,      // blocks of dense_* over tokens at most: they walk on with that stride
-    TN_CUDA_DENSE_TOKENS = 8,      // of a block of dense_*
-    TN_CUDA_ELEMENTS = 1024,       // of a row, of a block of element and copy_rows
-    TN_CUDA_PAGE_PART = 16384,     // bytes of a page, of a block of copy_pages
-    TN_CUDA_RANK_MAX = 128,        // candidates of a row of logits that rank ranks at most: tn_device.ranking_max
+    TN_CUDA_FEW_TOKENS = 8,          // of ternary_few and attention_split at most
+    TN_CUDA_MANY_ROWS = 128,         // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
+    TN_CUDA_MANY_TOKENS = 64,        // of the same
+    TN_CUDA_ATTENTION_TOKENS = 16,   // of a block of attention_tile and attention_tile_mma
+    TN_CUDA_ATTENTION_MMA_DIM = 128, // dims of a head of attention_tile_mma at most
+    TN_CUDA_ROPE_HEADS = 4,          // of a block of rope_append
+    TN_CUDA_DENSE_FLOAT_ROWS = 32,   // of a block of dense_f32, _f16, _bf16
+    TN_CUDA_DENSE_CODE_ROWS = 256,   // of a block of dense_q8_0, _q4_0, _q6_k
+    TN_CUDA_DENSE_GRID_Y = 8,        // blocks of dense_* over tokens at most: they walk on with that stride
+    TN_CUDA_DENSE_TOKENS = 8,        // of a block of dense_*
+    TN_CUDA_ELEMENTS = 1024,         // of a row, of a block of element and copy_rows
+    TN_CUDA_PAGE_PART = 16384,       // bytes of a page, of a block of copy_pages
+    TN_CUDA_RANK_MAX = 128,          // candidates of a row of logits that rank ranks at most: tn_device.ranking_max
 };
 
 // The step in device memory, and where its arrays lie in it, in words (tn_step_layout). Behind its n_words words lie the addresses of the
