@@ -4,11 +4,18 @@
 
 #include "cuda/kernels/gpu.cuh"
 
+// A number is an address in global memory, which the compiler must be told, or all rows are reached by instructions for any memory.
+#ifdef __CUDACC__
+TN_FN float *tn_global_floats(uint64_t address) { return static_cast<float *>(__cvta_global_to_generic(address)); }
+#else
+TN_FN float *tn_global_floats(uint64_t address) { return reinterpret_cast<float *>((uintptr_t)address); }
+#endif
+
 // The submit's input (which = 0) or output (2): its address lies in the step.
 TN_FN float *tn_submit_rows(const tn_cuda_step &step, uint32_t which)
 {
     const uint32_t *address = step.words + step.addresses + which;
-    return reinterpret_cast<float *>((uintptr_t)((uint64_t)address[0] | (uint64_t)address[1] << 32));
+    return tn_global_floats((uint64_t)address[0] | (uint64_t)address[1] << 32);
 }
 TN_FN const float *tn_x_row(const tn_cuda_step &step, const tn_cuda_rows &x, uint32_t row)
 {
