@@ -56,11 +56,10 @@ tn_status tn_cuda_launch_one(tn_cuda_device *device, const tn_cuda_launch *launc
                          tn_cuda_kernels[launch->kernel].name);
 }
 
-void tn_cuda_list_deinit(tn_cuda_device *device, tn_cuda_list *list)
+void tn_cuda_graph_destroy(tn_cuda_device *device, tn_cuda_list *list)
 {
     if (list->exec) device->cu->cuGraphExecDestroy(list->exec);
-    tn_free(list->launches);
-    *list = (tn_cuda_list){0};
+    list->exec = NULL;
 }
 
 // ---- timed ----
@@ -74,11 +73,10 @@ tn_status tn_cuda_times_create(tn_cuda_device *device, uint32_t n_events, tn_cud
     return TN_OK;
 }
 
-void tn_cuda_times_destroy(tn_cuda_device *device, tn_cuda_times *times)
+void tn_cuda_times_give_back(tn_cuda_device *device, tn_cuda_times *times)
 {
     for (uint32_t i = 0; i < times->n; i++) device->cu->cuEventDestroy(times->events[i]);
-    tn_free(times->events);
-    *times = (tn_cuda_times){0};
+    times->n = 0;
 }
 
 tn_status tn_cuda_launch_timed(tn_cuda_device *device, const tn_cuda_list *list, const tn_cuda_times *times)

@@ -45,20 +45,20 @@ typedef struct tn_cuda_compile_params {
 
 // Fills `list` (launches, arena_bytes, n_counters).  Errors: OUT_OF_MEMORY, UNSUPPORTED (with the reason), INVALID_ARGUMENT.
 tn_status tn_cuda_compile(const tn_cuda_compile_params *params, tn_cuda_list *list);
-void tn_cuda_list_deinit(tn_cuda_device *device, tn_cuda_list *list);
 // Makes the list's launches a graph, one after another.
 tn_status tn_cuda_graph_create(tn_cuda_device *device, tn_cuda_list *list);
+void tn_cuda_graph_destroy(tn_cuda_device *device, tn_cuda_list *list);
 // Gives a launch to the device's stream.
 tn_status tn_cuda_launch_one(tn_cuda_device *device, const tn_cuda_launch *launch);
 
 // Events around the launches of a list, for programs that keep statistics: of those there is one before the first and one behind each.
 typedef struct tn_cuda_times {
     CUevent *events; // owned
-    uint32_t n;
+    uint32_t n;      // that were made
 } tn_cuda_times;
-// What it made, failed or not, is given to destroy.
+// What it made, failed or not, is given back, and the array freed.
 tn_status tn_cuda_times_create(tn_cuda_device *device, uint32_t n_events, tn_cuda_times *out_times);
-void tn_cuda_times_destroy(tn_cuda_device *device, tn_cuda_times *times);
+void tn_cuda_times_give_back(tn_cuda_device *device, tn_cuda_times *times);
 // Gives all launches to the stream, with the events between them.
 tn_status tn_cuda_launch_timed(tn_cuda_device *device, const tn_cuda_list *list, const tn_cuda_times *times);
 // Adds what the launches took, once they have ended, to the times of their nodes.

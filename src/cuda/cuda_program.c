@@ -81,7 +81,8 @@ static tn_status compile_lists(tn_cuda_program *program, const tn_program_desc *
                                                .addresses = program->addresses,
                                                .n_tokens_max = list->n_tokens_max,
                                                .places = program->places};
-        tn_cuda_list_deinit(program->device, list);
+        tn_free(list->launches); // of the first time
+        list->launches = NULL;
         TN_TRY(tn_cuda_compile(&params, list));
     }
     return TN_OK;
@@ -208,22 +209,31 @@ static void leave_flight(tn_cuda_program *program)
     program->is_in_flight = false;
 }
 
+// What it holds of the driver, within the device's context.
+static void give_back(tn_cuda_program *program)
+{
+    tn_cuda_device *device = program->device;
+    if (program->is_in_flight) (void)device->cu->cuEventSynchronize(program->done); // a device that is lost runs nothing any more
+    for (uint32_t i = 0; i < program->n_lists; i++) tn_cuda_graph_destroy(device, &program->lists[i]);
+    tn_cuda_times_give_back(device, &program->times);
+    if (program->done) device->cu->cuEventDestroy(program->done);
+    tn_cuda_free(device, program->places.step);
+    tn_cuda_free_host(device, program->host);
+}
+
 void tn_cuda_program_destroy(tn_program *base)
 {
     if (!base) return;
     tn_cuda_program *program = program_of(base);
-    tn_cuda_device *device = program->device;
-    const bool has_context = tn_cuda_context_push(device) == TN_OK;
-    if (program->is_in_flight) {
-        (void)device->cu->cuEventSynchronize(program->done); // a device that is lost runs nothing any more
-        leave_flight(program);
+    const tn_error failure = *tn_error_last(); // of a creation that failed: what happens here is less
+    if (tn_cuda_context_push(program->device) == TN_OK) {
+        give_back(program);
+        (void)tn_cuda_context_pop(program->device);
     }
-    for (uint32_t i = 0; i < program->n_lists; i++) tn_cuda_list_deinit(device, &program->lists[i]);
-    tn_cuda_times_destroy(device, &program->times);
-    if (program->done) device->cu->cuEventDestroy(program->done);
-    tn_cuda_free(device, program->places.step);
-    tn_cuda_free_host(device, program->host);
-    if (has_context) (void)tn_cuda_context_pop(device);
+    tn_error_set(&failure);
+    leave_flight(program);
+    for (uint32_t i = 0; i < program->n_lists; i++) tn_free(program->lists[i].launches);
+    tn_free(program->times.events);
     tn_step_checker_deinit(&program->checker);
     tn_free(program);
 }
@@ -275,6 +285,9 @@ static tn_status launch_copies(tn_cuda_program *program, const tn_cuda_list *lis
     return tn_cuda_launch_one(program->device, &program->copies);
 }
 
+// Waits until the device works on nothing any more, however that ends.
+static void settle(const tn_cuda_device *device) { (void)device->cu->cuStreamSynchronize(device->stream); }
+
 static tn_status launch_step(tn_cuda_program *program, const tn_cuda_list *list, bool has_copies)
 {
     tn_cuda_device *device = program->device;
@@ -297,7 +310,11 @@ tn_status tn_cuda_program_submit(tn_program *base, const tn_submit *submit, tn_f
     TN_TRY(check_submit(program, submit));
     tn_cuda_list *list = list_for(program, step.n_tokens);
     write_step(program, submit);
-    TN_TRY(launch_step(program, list, step.n_copies && program->copies.grid[0]));
+    const tn_status status = launch_step(program, list, step.n_copies && program->copies.grid[0]);
+    if (status != TN_OK) {
+        settle(program->device); // a part of it may be on its way, and reads the step
+        return status;
+    }
     program->n_tokens = step.n_tokens;
     program->n_logits = step.n_logits;
     program->poison = submit->poison;
@@ -348,5 +365,7 @@ tn_status tn_cuda_fence_wait(tn_device *base, tn_fence fence)
     if (!program) return TN_OK; // it was waited for before
     const tn_status status = TN_CUDA_CHECK(device->cu, device->cu->cuEventSynchronize(program->done), "waiting for a step");
     leave_flight(program);
-    return status == TN_OK ? give_results(program) : status;
+    if (status == TN_OK) return give_results(program);
+    settle(device);
+    return status;
 }

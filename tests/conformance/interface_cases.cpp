@@ -156,6 +156,7 @@ Result describes_itself(const Target &target)
     tn_cpu_share share = {};
     share.n_threads = target.n_threads;
     tn_backend_host host = {};
+    host.cuda_library = std::getenv("TN_CUDA_LIBRARY");
     host.n_cpu_shares = 1;
     host.cpu_shares = &share;
     tn_device_desc desc;
