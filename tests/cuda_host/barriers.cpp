@@ -33,7 +33,7 @@ Machine::~Machine()
     std::FILE *file = path ? std::fopen(path, "a") : nullptr;
     if (!file) return;
     for (const Met &barrier : barriers)
-        std::fprintf(file, "met %s %s %s\n", barrier.kernel->name, barrier.what, text_of(barrier.place).c_str());
+        std::fprintf(file, "met %s %s %s %s\n", barrier.kernel->name, barrier.what, text_of(barrier.place).c_str(), barrier.test.c_str());
     for (const Kernel &known : all_kernels()) std::fprintf(file, "kernel %s\n", known.name);
     for (const Kernel *was : launched) std::fprintf(file, "launched %s\n", was->name);
     std::fclose(file);
@@ -48,7 +48,7 @@ void Machine::met(const char *what, const Place &place)
 {
     const auto is_it = [&](const Met &barrier) { return barrier.kernel == kernel && is_same(barrier.place, place); };
     if (!barriers.empty() && is_it(barriers.back())) return;
-    if (std::none_of(barriers.begin(), barriers.end(), is_it)) barriers.push_back({kernel, what, place});
+    if (std::none_of(barriers.begin(), barriers.end(), is_it)) barriers.push_back({kernel, what, place, test});
 }
 
 std::vector<Barrier> barriers_met()
@@ -58,6 +58,7 @@ std::vector<Barrier> barriers_met()
         met.push_back({barrier.kernel->name, barrier.what, short_name(barrier.place.file), barrier.place.line});
     return met;
 }
+void begin_test(const std::string &name) { machine().test = name; }
 void leave_out(const Barrier &barrier) { machine().left_out = barrier; }
 void leave_out_nothing() { machine().left_out = {"", "", "", 0}; }
 

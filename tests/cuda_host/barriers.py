@@ -4,8 +4,8 @@
     barriers.py PROGRAM...
 
 Each PROGRAM is a GoogleTest program over the emulated GPU. It is run once as it is, to learn which barriers (tn_sync, tn_sync_or,
-tn_sync_warp, tn_async_wait) of which kernels it meets, and then once for each of them with that barrier left out. A barrier whose absence
-fails nothing is either superfluous, or the emulation is blind to what it is for. A program that crashes without a barrier is an error too:
+tn_sync_warp, tn_async_wait) of which kernels it meets, and then once for each of them with that barrier left out: the test that met it
+first, and where that does not fail all of them. A barrier whose absence fails nothing is either superfluous, or the emulation is blind to what it is for. A program that crashes without a barrier is an error too:
 its tests end before they have told what is wrong. A kernel that no program launches has barriers that nobody saw: an error.
 """
 import concurrent.futures
@@ -36,9 +36,9 @@ def learn(program):
 
 
 def without(kernel, place, programs):
-    """What comes of leaving the barrier out, in the first of the programs that notices: (is it noticed, a line about it)."""
-    for program in programs:
-        done = run(program, TN_CUDA_HOST_LEAVE_OUT=f"{kernel} {place}")
+    """What comes of leaving the barrier out, where it is noticed first: (is it noticed, a line about it). programs: with tests that meet it."""
+    for program, test in [(program, test) for program, test in programs if test != "-"] + [(program, "*") for program, _ in programs]:
+        done = run(program, TN_CUDA_HOST_LEAVE_OUT=f"{kernel} {place}", GTEST_FILTER=test)
         complaint = next((line for line in done.stdout.splitlines() if line.startswith(f"{kernel}: ")), None)
         if done.returncode < 0 or done.returncode > 1:
             return False, f"{os.path.basename(program)} ends with {done.returncode}; {complaint or done.stdout[-300:]}"
@@ -56,10 +56,8 @@ def main():
         for program, lines in zip(programs, pool.map(learn, programs)):
             for kind, kernel, *rest in lines:
                 if kind == "met":
-                    what, place = rest
-                    barriers.setdefault((kernel, place, what), [])
-                    if program not in barriers[kernel, place, what]:
-                        barriers[kernel, place, what].append(program)
+                    what, place, test = rest
+                    barriers.setdefault((kernel, place, what), []).append((program, test))
                 else:
                     (kernels if kind == "kernel" else launched).add(kernel)
         results = pool.map(lambda item: without(item[0][0], item[0][1], item[1]), barriers.items())

@@ -46,8 +46,10 @@ struct Barrier {
     int line;
 };
 // Those that this thread's launches have met, each once. With TN_CUDA_HOST_BARRIERS=<file> in the environment they are appended to that
-// file when the thread ends, a line "met <kernel> <what> <file>:<line>" each, and behind them which kernels there are and were launched.
+// file when the thread ends, a line "met <kernel> <what> <file>:<line> <test>" each, and behind them which kernels there are and were
+// launched. The test is the one that met it first.
 std::vector<Barrier> barriers_met();
+void begin_test(const std::string &name);
 // Launches of this thread go by that barrier as if it were not there. TN_CUDA_HOST_LEAVE_OUT="<kernel> <file>:<line>" does it from outside.
 void leave_out(const Barrier &barrier);
 void leave_out_nothing();

@@ -11,15 +11,17 @@
 namespace cuda_host
 {
 
-// Says with a failed test in which order the blocks of its last launch ran, so that the order can be had again.
-class SeedTeller : public testing::EmptyTestEventListener
+// Tells the emulation which test is under way, and says with a failed one in which order the blocks of its last launch ran, so that the
+// order can be had again.
+class TestTeller : public testing::EmptyTestEventListener
 {
+    void OnTestStart(const testing::TestInfo &test) override { begin_test(std::string(test.test_suite_name()) + "." + test.name()); }
     void OnTestEnd(const testing::TestInfo &test) override
     {
         if (test.result()->Failed()) std::printf("blocks of the last launch were in the order of TN_CUDA_HOST_SEED=%u\n", last_seed());
     }
 };
-inline const bool tells_seed = (testing::UnitTest::GetInstance()->listeners().Append(new SeedTeller), true);
+inline const bool tells = (testing::UnitTest::GetInstance()->listeners().Append(new TestTeller), true);
 
 // Runs a kernel; what it does wrong fails the test.
 template <class Params>

@@ -110,10 +110,12 @@ class Machine
         const Kernel *kernel;
         const char *what;
         Place place;
+        std::string test;
     };
     std::vector<Met> barriers;
     Barrier left_out = {"", "", "", 0};
     std::vector<const Kernel *> launched;
+    std::string test = "-"; // under way
 
   private:
     void run_next(Leave leave);
