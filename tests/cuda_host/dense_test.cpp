@@ -14,6 +14,7 @@ struct Shape {
     uint32_t grid_y = 1;
     bool is_logits = false;
     bool to_output = false;
+    uint32_t n_more_blocks = 0; // of rows, that have none
 };
 
 // A product and all that it may write. Rows of x may be changed before `run`.
@@ -49,7 +50,7 @@ class Product
     uint32_t grid_x() const
     {
         const uint32_t rows = w.is_quantised() ? TN_CUDA_DENSE_CODE_ROWS : TN_CUDA_DENSE_FLOAT_ROWS;
-        return (shape_.n_rows + rows - 1) / rows;
+        return (shape_.n_rows + rows - 1) / rows + shape_.n_more_blocks;
     }
     void store_input(tn_cuda_dense_params &p)
     {
@@ -133,6 +134,12 @@ TEST_P(DenseProduct, EveryNumberOfRows)
 TEST_P(DenseProduct, EveryNumberOfTokens)
 {
     for (uint32_t n = 1; n <= 20; n++) check({45, 544, n, 1 + n % 3});
+}
+
+TEST_P(DenseProduct, BlocksWithoutRowsDoNothing)
+{
+    check({33, 256, 1, 2, false, false, 3});
+    check({256, 256, 9, 3, false, false, 2});
 }
 
 TEST_P(DenseProduct, RowsAreTakenPieceByPiece)
