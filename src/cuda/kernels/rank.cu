@@ -48,32 +48,47 @@ TN_FN void tn_rank_load(const tn_rank_row &row, uint32_t u, uint32_t (&bits)[4])
     }
 }
 TN_FN uint32_t tn_rank_largest(uint32_t a, uint32_t b) { return a > b ? a : b; }
-// Units of this thread in a stretch, from its number `first` on, as keys: all asked for before any is looked at.
+// The largest key of each of some units of this thread in a stretch, from its number `first` on: all are asked for before any is looked at.
 enum { TN_RANK_AT_A_TIME = 8 };
 TN_FN uint32_t tn_rank_unit(const tn_rank_row &row, uint32_t stretch, uint32_t i)
 {
     return i < row.n_stretch ? (stretch * row.n_stretch + i) * TN_RANK_THREADS + tn_thread() : row.n_units;
 }
-TN_FN void tn_rank_load_units(const tn_rank_row &row, uint32_t stretch, uint32_t first, uint32_t (&keys)[TN_RANK_AT_A_TIME][4])
+TN_FN void tn_rank_units(const tn_rank_row &row, uint32_t stretch, uint32_t first, uint32_t (&largest)[TN_RANK_AT_A_TIME])
 {
-    TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++) tn_rank_load(row, tn_rank_unit(row, stretch, first + i), keys[i]);
+    uint32_t bits[TN_RANK_AT_A_TIME][4];
+    TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++) tn_rank_load(row, tn_rank_unit(row, stretch, first + i), bits[i]);
     TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++)
     {
-        TN_UNROLL for (uint32_t e = 0; e < 4; e++) keys[i][e] = tn_rank_order(keys[i][e]);
+        largest[i] = 0;
+        TN_UNROLL for (uint32_t e = 0; e < 4; e++) largest[i] = tn_rank_largest(largest[i], tn_rank_order(bits[i][e]));
     }
 }
 
-TN_FN uint32_t tn_rank_group(const tn_rank_row &row, uint32_t stretch)
+// This thread's groups. One code for all stretches: a block that runs alone waits for its instructions too.
+struct tn_rank_groups {
+    uint32_t largest[TN_RANK_STRETCHES];
+};
+TN_FN tn_rank_groups tn_rank_groups_of(const tn_rank_row &row)
+{
+    tn_rank_groups groups = {};
+    TN_ROLLED for (uint32_t stretch = 0; stretch < TN_RANK_STRETCHES; stretch++)
+    {
+        uint32_t largest = 0;
+        TN_ROLLED for (uint32_t first = 0; first < row.n_stretch; first += TN_RANK_AT_A_TIME)
+        {
+            uint32_t of_units[TN_RANK_AT_A_TIME];
+            tn_rank_units(row, stretch, first, of_units);
+            TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++) largest = tn_rank_largest(largest, of_units[i]);
+        }
+        TN_UNROLL for (uint32_t s = 0; s < TN_RANK_STRETCHES; s++) groups.largest[s] = s == stretch ? largest : groups.largest[s];
+    }
+    return groups;
+}
+TN_FN uint32_t tn_rank_group(const tn_rank_groups &groups, uint32_t stretch)
 {
     uint32_t largest = 0;
-    for (uint32_t first = 0; first < row.n_stretch; first += TN_RANK_AT_A_TIME) {
-        uint32_t keys[TN_RANK_AT_A_TIME][4];
-        tn_rank_load_units(row, stretch, first, keys);
-        TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++)
-        {
-            TN_UNROLL for (uint32_t e = 0; e < 4; e++) largest = tn_rank_largest(largest, keys[i][e]);
-        }
-    }
+    TN_UNROLL for (uint32_t s = 0; s < TN_RANK_STRETCHES; s++) largest = s == stretch ? groups.largest[s] : largest;
     return largest;
 }
 
@@ -99,7 +114,7 @@ TN_FN void tn_rank_clear(const tn_rank_shared &shared)
 }
 
 // The k-th largest of all threads' groups.
-TN_FN uint32_t tn_rank_bound(const tn_rank_shared &shared, uint32_t k, const uint32_t (&groups)[TN_RANK_STRETCHES])
+TN_FN uint32_t tn_rank_bound(const tn_rank_shared &shared, uint32_t k, const tn_rank_groups &groups)
 {
     uint32_t bound = 0;
     tn_rank_clear(shared);
@@ -107,7 +122,7 @@ TN_FN uint32_t tn_rank_bound(const tn_rank_shared &shared, uint32_t k, const uin
     {
         const uint32_t next = bound | 0x80000000u >> bit;
         uint32_t n = 0;
-        TN_UNROLL for (uint32_t i = 0; i < TN_RANK_STRETCHES; i++) n += groups[i] >= next ? 1 : 0;
+        TN_UNROLL for (uint32_t i = 0; i < TN_RANK_STRETCHES; i++) n += groups.largest[i] >= next ? 1 : 0;
         if (tn_rank_count(shared, bit, n) >= k) bound = next;
     }
     return bound;
@@ -119,32 +134,37 @@ TN_FN bool tn_rank_reaches(const tn_rank_key &least, uint32_t logit, uint32_t id
     return logit > least.logit || (logit == least.logit && id <= least.id);
 }
 // A unit's logits that reach `least` become candidates, as far as there is room.
-TN_FN void tn_rank_take(const tn_rank_row &row, uint32_t u, const uint32_t (&keys)[4], const tn_rank_key &least,
-                        const tn_rank_shared &shared)
+TN_FN void tn_rank_take(const tn_rank_row &row, uint32_t u, const tn_rank_key &least, const tn_rank_shared &shared)
 {
+    uint32_t bits[4];
+    tn_rank_load(row, u, bits);
     TN_UNROLL for (uint32_t e = 0; e < 4; e++)
     {
-        const uint32_t id = 4 * u + e;
-        if (keys[e] < least.logit || id >= row.n || !tn_rank_reaches(least, keys[e], id)) continue;
+        const uint32_t id = 4 * u + e, key = tn_rank_order(bits[e]);
+        if (id >= row.n || !tn_rank_reaches(least, key, id)) continue;
         const uint32_t at = tn_shared_add(shared.counts, 0, 1u);
         if (at >= TN_RANK_ROOM) continue;
-        shared.logits[at] = keys[e];
+        shared.logits[at] = key;
         shared.ids[at] = id;
     }
 }
 // Candidates: all logits that reach `least`. Their number, of which there may be more than there is room for.
-TN_FN uint32_t tn_rank_gather(const tn_rank_row &row, const tn_rank_key &least, const uint32_t (&groups)[TN_RANK_STRETCHES],
-                              const tn_rank_shared &shared)
+TN_FN uint32_t tn_rank_gather(const tn_rank_row &row, const tn_rank_key &least, const tn_rank_groups &groups, const tn_rank_shared &shared)
 {
     tn_rank_clear(shared);
-    TN_UNROLL for (uint32_t stretch = 0; stretch < TN_RANK_STRETCHES; stretch++)
+    TN_ROLLED for (uint32_t stretch = 0; stretch < TN_RANK_STRETCHES; stretch++)
     {
-        if (groups[stretch] < least.logit) continue;
-        for (uint32_t first = 0; first < row.n_stretch; first += TN_RANK_AT_A_TIME) {
-            uint32_t keys[TN_RANK_AT_A_TIME][4];
-            tn_rank_load_units(row, stretch, first, keys);
-            TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++)
-                tn_rank_take(row, tn_rank_unit(row, stretch, first + i), keys[i], least, shared);
+        if (tn_rank_group(groups, stretch) < least.logit) continue;
+        TN_ROLLED for (uint32_t first = 0; first < row.n_stretch; first += TN_RANK_AT_A_TIME)
+        {
+            uint32_t largest[TN_RANK_AT_A_TIME], reach = 0;
+            tn_rank_units(row, stretch, first, largest);
+            TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++) reach |= largest[i] >= least.logit ? 1u << i : 0;
+            // Few do: what is in them is read again.
+            TN_ROLLED for (uint32_t i = 0; reach >> i != 0; i++)
+            {
+                if (reach >> i & 1u) tn_rank_take(row, tn_rank_unit(row, stretch, first + i), least, shared);
+            }
         }
     }
     tn_sync();
@@ -155,7 +175,8 @@ TN_FN uint32_t tn_rank_gather(const tn_rank_row &row, const tn_rank_key &least, 
 TN_FN uint32_t tn_rank_count_row(const tn_rank_row &row, const tn_rank_key &least)
 {
     uint32_t n = 0;
-    for (uint32_t u = tn_thread(); u < row.n_units; u += TN_RANK_THREADS) {
+    TN_ROLLED for (uint32_t u = tn_thread(); u < row.n_units; u += TN_RANK_THREADS)
+    {
         uint32_t bits[4];
         tn_rank_load(row, u, bits);
         TN_UNROLL for (uint32_t e = 0; e < 4; e++) n +=
@@ -187,7 +208,8 @@ TN_FN tn_rank_key tn_rank_exact(const tn_rank_row &row, uint32_t k, const tn_ran
 // Writes the k best of n candidates, each to its place.
 TN_FN void tn_rank_store(const tn_cuda_rank_params &p, uint32_t k, uint32_t n, const tn_rank_shared &shared)
 {
-    for (uint32_t c = tn_thread(); c < n; c += TN_RANK_THREADS) {
+    TN_ROLLED for (uint32_t c = tn_thread(); c < n; c += TN_RANK_THREADS)
+    {
         const tn_rank_key key = {shared.logits[c], shared.ids[c]};
         uint32_t place = 0;
         for (uint32_t i = 0; i < n; i++) place += tn_rank_is_before({shared.logits[i], shared.ids[i]}, key) ? 1 : 0;
@@ -212,13 +234,10 @@ TN_KERNEL(rank, tn_cuda_rank_params, 256)
         if (tn_thread() == 0) p.counts[r] = 0;
         return;
     }
-    uint32_t groups[TN_RANK_STRETCHES];
-    TN_UNROLL for (uint32_t s = 0; s < TN_RANK_STRETCHES; s++) groups[s] = tn_rank_group(row, s);
+    const tn_rank_groups groups = tn_rank_groups_of(row);
     tn_rank_key least = {tn_rank_bound(shared, wanted, groups), UINT32_MAX};
-    uint32_t n = tn_rank_gather(row, least, groups, shared);
-    if (n > TN_RANK_ROOM) {
+    uint32_t n;
+    TN_ROLLED while ((n = tn_rank_gather(row, least, groups, shared)) > TN_RANK_ROOM) // the second time it is as many as are wanted
         least = tn_rank_exact(row, wanted, shared);
-        n = tn_rank_gather(row, least, groups, shared);
-    }
     tn_rank_store(p, wanted, n, shared);
 }
