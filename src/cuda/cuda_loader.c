@@ -175,6 +175,7 @@ tn_status tn_cuda_driver_acquire(const tn_backend_host *host, tn_cuda_driver **o
         memcpy(keep->absent, (*out_driver)->absent, sizeof keep->absent);
     }
     *out_driver = keep->state;
+    (*out_driver)->hooks = host->cuda_hooks; // of the device that is asked for now
     (*out_driver)->n_users++;
     return TN_OK;
 }

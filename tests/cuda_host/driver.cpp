@@ -27,9 +27,26 @@ void *new_handle()
     return reinterpret_cast<void *>((uintptr_t)0x5a5a000000000000u + 16 * ++serial); // no address of a program
 }
 
-std::vector<CUcontext> &context_stack()
+// Without a destructor: devices are closed by what lives as long as the program, after a thread's own objects are gone.
+struct ContextStack {
+    CUcontext contexts[64];
+    size_t n;
+    bool empty() const { return n == 0; }
+    size_t size() const { return n; }
+    CUcontext back() const { return contexts[n - 1]; }
+    void clear() { n = 0; }
+    void pop_back() { n--; }
+    bool push_back(CUcontext context)
+    {
+        if (n == sizeof contexts / sizeof *contexts) return false;
+        contexts[n++] = context;
+        return true;
+    }
+};
+
+ContextStack &context_stack()
 {
-    static thread_local std::vector<CUcontext> stack;
+    static thread_local ContextStack stack;
     static thread_local uint64_t of_reset = 0;
     if (of_reset != driver().n_resets) stack.clear();
     of_reset = driver().n_resets;
@@ -57,7 +74,7 @@ Entered::Entered(const char *name) : name_(name), lock_(driver().mutex)
     if (d.fail_nth == 0 || d.fail_function != name || --d.fail_nth > 0) return;
     d.has_failed = true;
     injected_ = d.fail_result;
-    const std::vector<CUcontext> &stack = context_stack();
+    const ContextStack &stack = context_stack();
     if (is_fatal(injected_) && !stack.empty()) spoil(stack.back(), injected_);
 }
 
@@ -69,7 +86,7 @@ CUresult Entered::outside() const
 
 CUresult Entered::inside()
 {
-    const std::vector<CUcontext> &stack = context_stack();
+    const ContextStack &stack = context_stack();
     context_ = stack.empty() ? nullptr : stack.back();
     const ContextState *state = driver().contexts.find(context_);
     const CUresult result = outside();
@@ -438,7 +455,7 @@ CUresult cuCtxPushCurrent(CUcontext context)
     const CUresult result = call.outside();
     if (result != CUDA_SUCCESS) return result;
     if (!driver().contexts.find(context)) return call.stray(CUDA_ERROR_INVALID_CONTEXT);
-    context_stack().push_back(context);
+    if (!context_stack().push_back(context)) return call.stray(CUDA_ERROR_INVALID_CONTEXT); // pushed and never popped
     return CUDA_SUCCESS;
 }
 
