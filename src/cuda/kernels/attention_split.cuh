@@ -484,7 +484,8 @@ TN_FN void tn_split_store_chunk(const tn_cuda_attention_params &p, const tn_spli
     }
 }
 
-// Up to form::heads query heads of the KV head, over the job's chunks.
+// Up to form::heads query heads of the KV head, over the job's chunks. Whoever comes here again may store queries at once: the last chunk's
+// barriers lie behind all that reads them.
 template <class form, uint32_t mode>
 TN_FN void tn_split_heads(const tn_cuda_attention_params &p, const tn_split_shared &s, const tn_split_job &job, uint32_t first_head,
                           uint32_t n_heads)
@@ -519,7 +520,6 @@ TN_FN void tn_split_heads(const tn_cuda_attention_params &p, const tn_split_shar
         queue.chunk = queue.next;
         set ^= 1;
     }
-    tn_sync(); // the queries of the next heads take the place of these
 }
 
 template <class form, uint32_t mode>

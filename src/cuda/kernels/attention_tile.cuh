@@ -29,7 +29,7 @@ struct tn_tile_shared {
     TN_SHARED_ARG(uint8_t, stages); // [TN_TILE_STAGES][512 units][16]
     TN_SHARED_ARG(uint8_t, q);      // [warps][steps][high, low][lanes][4 words of mma's left factor]
     TN_SHARED_ARG(float, q_scale);  // [rows]
-    TN_SHARED_ARG(float, scales);   // [pairs of positions][of both keys, of both values]
+    TN_SHARED_ARG(float, scales);   // of keys, then of values: [pairs of products over keys][lanes][2 products][2 positions]
 };
 
 // Tokens first .. first + n - 1 are of one sequence; rows from first_row on are being done.
@@ -247,22 +247,22 @@ TN_FN void tn_tile_dots(const tn_tile_shared &s, uint32_t stage, uint32_t slot, 
 {
     constexpr uint32_t columns = TN_TILE_COLUMNS / steps;
     TN_UNROLL
-    for (uint32_t first = 0; first < columns; first += 4) {
-        tn_tile_sums sums[4] = {};
+    for (uint32_t first = 0; first < columns; first += 2) {
+        tn_tile_sums sums[2] = {};
         TN_UNROLL
         for (uint32_t step = 0; step < steps; step++) {
             uint32_t high[4], low[4];
             tn_tile_factor(s.q, ((tn_warp() * steps + step) * 64 + tn_lane()) * 16, high);
             tn_tile_factor(s.q, ((tn_warp() * steps + step) * 64 + 32 + tn_lane()) * 16, low);
             TN_UNROLL
-            for (uint32_t j = 0; j < 4; j++) {
+            for (uint32_t j = 0; j < 2; j++) {
                 const uint32_t unit = ((first + j) * steps + step) * 32 + tn_lane();
                 const tn_u4 k = tn_shared_load16(s.stages, slot * TN_TILE_STAGE_BYTES + unit * 16);
                 tn_tile_multiply(sums[j], high, low, tn_tile_limbs_of(k.x, k.y, k.z, k.w));
             }
         }
         TN_UNROLL
-        for (uint32_t j = 0; j < 16; j++) dots[stage * columns + first + j / 4][j % 4] = tn_tile_sum(sums[j / 4], j % 4);
+        for (uint32_t j = 0; j < 8; j++) dots[stage * columns + first + j / 4][j % 4] = tn_tile_sum(sums[j / 4], j % 4);
     }
 }
 
@@ -293,13 +293,19 @@ TN_FN tn_tile_scales tn_tile_load_scales(const tn_tile_chunk &chunk, uint32_t he
 }
 TN_FN void tn_tile_store_scales(const tn_tile_shared &s, const tn_tile_scales &scales)
 {
-    const uint32_t at = tn_thread() / 2 * 4 + tn_thread() % 2;
+    const uint32_t column = tn_thread() / 8, lane = tn_thread() % 8 / 2,
+                   at = (column / 2 * 4 + lane) * 4 + column % 2 * 2 + tn_thread() % 2;
     s.scales[at] = scales.k;
-    s.scales[at + 2] = scales.v;
+    s.scales[TN_KV_CHUNK + at] = scales.v;
 }
-TN_FN tn_u4 tn_tile_pair_scales(const tn_tile_shared &s, uint32_t column)
+// Those of the lane's positions in two columns; of keys (which = 0) or values.
+TN_FN void tn_tile_take_scales(const tn_tile_shared &s, uint32_t which, uint32_t column, float (&scales)[4])
 {
-    return tn_shared_load16(s.scales, (column * 4 + tn_lane() % 4) * 4);
+    const tn_u4 v = tn_shared_load16(s.scales, which * TN_KV_CHUNK + (column / 2 * 4 + tn_lane() % 4) * 4);
+    scales[0] = tn_float(v.x);
+    scales[1] = tn_float(v.y);
+    scales[2] = tn_float(v.z);
+    scales[3] = tn_float(v.w);
 }
 
 // Logits in place of dots; positions that a row does not see get TN_NO_LOGIT. The largest of each row.
@@ -308,12 +314,13 @@ TN_FN void tn_tile_logits(const tn_tile_shared &s, const tn_tile_rows &rows, con
 {
     largest[0] = largest[1] = TN_NO_LOGIT;
     TN_UNROLL
-    for (uint32_t column = 0; column < TN_TILE_COLUMNS; column++) {
-        const tn_u4 scales = tn_tile_pair_scales(s, column);
+    for (uint32_t first = 0; first < TN_TILE_COLUMNS; first += 2) {
+        float scales[4];
+        tn_tile_take_scales(s, 0, first, scales);
         TN_UNROLL
-        for (uint32_t i = 0; i < 4; i++) {
-            const uint32_t row = i / 2, position = column * 8 + tn_lane() % 4 * 2 + i % 2;
-            const float logit = tn_logit_of(dots[column][i], rows.q_scale[row], tn_float(i % 2 == 0 ? scales.x : scales.y));
+        for (uint32_t j = 0; j < 8; j++) {
+            const uint32_t column = first + j / 4, i = j % 4, row = i / 2, position = column * 8 + tn_lane() % 4 * 2 + i % 2;
+            const float logit = tn_logit_of(dots[column][i], rows.q_scale[row], scales[j / 4 * 2 + i % 2]);
             t[column][i] = position < n[row] ? logit : TN_NO_LOGIT;
             largest[row] = t[column][i] > largest[row] ? t[column][i] : largest[row];
         }
@@ -332,14 +339,15 @@ TN_FN void tn_tile_weigh(const tn_tile_shared &s, const int32_t (&m)[2], float (
     w_max[0] = w_max[1] = 0;
     l[0] = l[1] = 0;
     TN_UNROLL
-    for (uint32_t column = 0; column < TN_TILE_COLUMNS; column++) {
-        const tn_u4 scales = tn_tile_pair_scales(s, column);
+    for (uint32_t first = 0; first < TN_TILE_COLUMNS; first += 2) {
+        float scales[4];
+        tn_tile_take_scales(s, 1, first, scales);
         TN_UNROLL
-        for (uint32_t i = 0; i < 4; i++) {
-            const uint32_t row = i / 2;
+        for (uint32_t j = 0; j < 8; j++) {
+            const uint32_t column = first + j / 4, i = j % 4, row = i / 2;
             const float weight = tn_weight_of(tn_exponent_of(t[column][i]), m[row]);
             l[row] += tn_weight_units(weight);
-            t[column][i] = weight * tn_float(i % 2 == 0 ? scales.z : scales.w);
+            t[column][i] = weight * scales[j / 4 * 2 + i % 2];
             w_max[row] = tn_bits(t[column][i]) > w_max[row] ? tn_bits(t[column][i]) : w_max[row];
         }
     }
@@ -390,7 +398,6 @@ TN_FN void tn_tile_weights_of(const tn_cuda_attention_params &p, const tn_tile_s
     tn_tile_logits(s, rows, n, dots, t, largest);
     m[0] = tn_round_int(largest[0]);
     m[1] = tn_round_int(largest[1]);
-    tn_sync_warp(); // so that no scale is kept in a register from there to here
     tn_tile_weigh(s, m, t, w_max, l);
     TN_UNROLL
     for (uint32_t row = 0; row < 2; row++) {
