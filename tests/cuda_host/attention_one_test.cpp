@@ -56,7 +56,7 @@ class OneCase : public AttentionCase
         p.rope.v = {v_.data(), s_.n_kv_heads * d};
         p.rope.q_node = kQNode;
         p.rope.k_node = kKNode;
-        run("attention_one", &p, n_splits, 1, n_splits, false);
+        run({{"attention_one", 1, TN_CUDA_TILES_ALL}}, &p, n_splits, n_splits, false);
     }
 
   protected:

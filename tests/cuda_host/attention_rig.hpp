@@ -70,7 +70,16 @@ class AttentionCase
         SCOPED_TRACE(testing::Message() << kernel << " " << s_ << " splits " << n_splits);
         tn_cuda_attention_params p = params();
         p.q = {q_.data(), q_stride_};
-        run(kernel, &p, grid_x, grid_z, n_splits, has_output_address);
+        run({{kernel, grid_z, TN_CUDA_TILES_ALL}}, &p, grid_x, n_splits, has_output_address);
+    }
+    // Tiles of one sequence by attention_tile_mma, those of several, which have n_rows, by attention_tile.
+    void check_both_tiles(uint32_t n_tiles, uint32_t n_rows)
+    {
+        SCOPED_TRACE(testing::Message() << "both " << s_);
+        tn_cuda_attention_params p = params();
+        p.q = {q_.data(), q_stride_};
+        run({{"attention_tile_mma", 1, TN_CUDA_TILES_OF_ONE, n_rows}, {"attention_tile", 16, TN_CUDA_TILES_OF_SEVERAL}}, &p, n_tiles, 1,
+            false);
     }
 
   protected:
@@ -80,7 +89,13 @@ class AttentionCase
     };
     KvHead &head(uint32_t seq, uint32_t kv_head) { return heads_[seq * s_.n_kv_heads + kv_head]; }
 
-    void run(const char *kernel, tn_cuda_attention_params *p, uint32_t grid_x, uint32_t grid_z, uint32_t n_splits, bool has_output_address)
+    struct TileLaunch {
+        const char *kernel;
+        uint32_t grid_z, tiles;
+        uint32_t n_rows_left = 0; // that it leaves to launches behind it
+    };
+    void run(const std::vector<TileLaunch> &launches, tn_cuda_attention_params *p, uint32_t grid_x, uint32_t n_splits,
+             bool has_output_address)
     {
         const uint32_t n = n_tokens(), y_stride = has_output_address ? n_out() : (n_out() + 3) / 4 * 4 + 8;
         Memory<uint8_t> pages(image_.bytes().size());
@@ -94,7 +109,13 @@ class AttentionCase
         p->n_splits = n_splits;
         p->partials = partials.data();
         p->counters = counters.data();
-        launch(kernel, *p, grid_x, s_.n_kv_heads, grid_z);
+        for (const TileLaunch &one : launches) {
+            p->tiles = one.tiles;
+            launch(one.kernel, *p, grid_x, s_.n_kv_heads, one.grid_z);
+            uint32_t n_rows_left = 0;
+            for (uint32_t token = 0; token < n; token++) n_rows_left += tn_bits(y[(size_t)token * y_stride]) == 0xcdcdcdcdu;
+            EXPECT_EQ(n_rows_left, one.n_rows_left) << one.kernel;
+        }
         compare(&y, y_stride, &poison);
         for (size_t i = 0; i < counters.size(); i++) EXPECT_EQ(counters[i], 0u) << "counter " << i;
         EXPECT_EQ(std::memcmp(pages.data(), want_pages(), pages.size()), 0) << "pages";

@@ -104,6 +104,14 @@ TEST_P(AttentionTile, PoisonStaysWithItsTokens)
     check(&c);
 }
 
+TEST(AttentionTiles, EachTileIsDoneByOneOfTwoLaunches)
+{
+    std::vector<Token> tokens = prompt(0, 120, 36); // two tiles of one sequence, then one of several, then one of one
+    for (uint32_t seq = 1; seq <= 12; seq++) tokens.push_back({seq, 11 * seq});
+    AttentionCase c({4, 1, 64}, joined(tokens, prompt(13, 0, 5)));
+    c.check_both_tiles(n_tiles(c.step().tokens()) + 1, TN_CUDA_ATTENTION_TOKENS);
+}
+
 INSTANTIATE_TEST_SUITE_P(Kernels, AttentionTile,
                          testing::Values(std::make_pair("attention_tile", 1u), std::make_pair("attention_tile", 16u),
                                          std::make_pair("attention_tile_mma", 1u)));

@@ -47,6 +47,16 @@ TN_FN void tn_store_share(const tn_cuda_attention_params &p, uint32_t token, uin
     }
 }
 
+// Whether the launch is for the tile of tokens first .. end - 1.
+TN_FN bool tn_has_tile(const tn_cuda_attention_params &p, uint32_t first, uint32_t end)
+{
+    if (p.tiles == TN_CUDA_TILES_ALL) return true;
+    const uint32_t *seqs = p.step.words + p.step.seqs;
+    bool is_of_one = true;
+    for (uint32_t i = first + 1; i < end; i++) is_of_one = is_of_one && seqs[i] == seqs[first];
+    return is_of_one == (p.tiles == TN_CUDA_TILES_OF_ONE);
+}
+
 // ---- shares that one block leaves for another ----
 
 TN_FN float *tn_partial_of(const tn_cuda_attention_params &p, uint32_t token, uint32_t head, uint32_t chunk)

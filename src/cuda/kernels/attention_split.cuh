@@ -579,9 +579,11 @@ template <uint32_t mode> TN_FN void tn_split_one(const tn_cuda_attention_params 
 TN_FN void tn_split_walk(const tn_cuda_attention_params &p, const tn_split_shared &s)
 {
     const uint32_t first = tn_block_x() * TN_CUDA_ATTENTION_TOKENS, n_tokens = p.step.words[0];
+    const uint32_t end = n_tokens - first < TN_CUDA_ATTENTION_TOKENS ? n_tokens : first + TN_CUDA_ATTENTION_TOKENS;
+    if (first >= n_tokens || !tn_has_tile(p, first, end)) return;
     TN_ROLLED
-    for (uint32_t i = tn_block_z(); i < TN_CUDA_ATTENTION_TOKENS && first + i < n_tokens; i += tn_grid_z())
-        tn_split_token<TN_SPLIT_WALKS>(p, s, tn_split_job_of(p, first + i, tn_block_y(), 0, 1));
+    for (uint32_t token = first + tn_block_z(); token < end; token += tn_grid_z())
+        tn_split_token<TN_SPLIT_WALKS>(p, s, tn_split_job_of(p, token, tn_block_y(), 0, 1));
 }
 
 template <uint32_t mode> TN_FN void tn_attention_split(const tn_cuda_attention_params &p)

@@ -11,7 +11,7 @@ TN_KERNEL_BLOCKS(attention_tile_mma, tn_cuda_attention_params, 128, 2)
     const tn_tile_shared s = {stages, q, q_scale, scales};
     const uint32_t first = tn_block_x() * TN_CUDA_ATTENTION_TOKENS, n_tokens = p.step.words[0];
     const uint32_t end = n_tokens - first < TN_CUDA_ATTENTION_TOKENS ? n_tokens : first + TN_CUDA_ATTENTION_TOKENS;
-    if (first >= n_tokens) return;
+    if (first >= n_tokens || !tn_has_tile(p, first, end)) return;
     tn_tile_job job = {};
     job.kv_head = tn_block_y();
     TN_ROLLED

@@ -249,6 +249,9 @@ struct tn_cuda_rope_params {
 //   attention_one    the same for one token, with RoPE, quantisation and append (`rope`) in front
 //   attention_tile   many tokens: grid x: tiles of TN_CUDA_ATTENTION_TOKENS tokens, y: KV heads, z: blocks that share a tile's tokens
 //   attention_tile_mma  the same on tensor cores, for heads of up to 128 dims; z: 1
+// Tokens of one sequence share what attention_tile_mma reads; others do not, and are better off with blocks of their own: two launches,
+// attention_tile_mma for the tiles of one sequence and attention_tile for those of several, are the fastest for any step.
+enum { TN_CUDA_TILES_ALL = 0, TN_CUDA_TILES_OF_ONE = 1, TN_CUDA_TILES_OF_SEVERAL = 2 };
 struct tn_cuda_attention_params {
     TN_PART(tn_cuda_step) step;
     TN_PART(tn_cuda_rope) rope; // of attention_one; of the others head_dim, a_qk and recip_a_qk
@@ -262,6 +265,7 @@ struct tn_cuda_attention_params {
     TN_AT(float) partials;           // [tokens][n_heads][n_chunks_max][head_dim + 4]: o, then l, m (int32), two words unused
     TN_AT(uint32_t) counters;        // [tokens][n_kv_heads], 0 between launches
     float recip_a_v, log2e_by_sqrt;  // RN(1/4095), RN(log2 e / sqrt(head_dim))
+    uint32_t tiles;                  // attention_tile*: TN_CUDA_TILES_*, of so many sequences; the others are left out
 };
 
 // dense_*: y = x W^T. See each kernel for its grid.
