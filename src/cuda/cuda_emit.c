@@ -332,14 +332,22 @@ static tn_status emit_rope(tn_cuda_compiler *c, const tn_group *group)
 
 static bool attention_is_split(const tn_cuda_compiler *c) { return c->list->n_tokens_max <= TN_CUDA_FEW_TOKENS; }
 
-// A block for a tile of tokens and a KV head; without matrix instructions several share a tile's tokens, so that the device is full.
-static tn_cuda_launch tile_launch(const tn_cuda_compiler *c, uint32_t n_kv_heads, uint32_t head_dim, uint32_t node)
+// A block for a tile of tokens and a KV head, on matrix instructions where the tile is of one sequence; else several share a tile's tokens,
+// so that the device is full.
+static tn_status emit_tiles(tn_cuda_compiler *c, struct tn_cuda_attention_params *p, uint32_t node)
 {
     const uint32_t n_tiles = ceil_div(c->list->n_tokens_max, TN_CUDA_ATTENTION_TOKENS);
-    if (c->device->traits.has_mma && head_dim <= TN_CUDA_ATTENTION_MMA_DIM)
-        return launch_of(TN_CUDA_attention_tile_mma, n_tiles, n_kv_heads, 1, node);
-    const uint32_t n_fit = 2 * c->device->traits.n_sms / (n_tiles * n_kv_heads);
-    return launch_of(TN_CUDA_attention_tile, n_tiles, n_kv_heads, at_most(n_fit > 1 ? n_fit : 1, TN_CUDA_ATTENTION_TOKENS), node);
+    const uint32_t n_fit = 2 * c->device->traits.n_sms / (n_tiles * p->n_kv_heads);
+    const uint32_t n_shares = at_most(n_fit > 1 ? n_fit : 1, TN_CUDA_ATTENTION_TOKENS);
+    p->tiles = TN_CUDA_TILES_ALL;
+    if (c->device->traits.has_mma && p->rope.head_dim <= TN_CUDA_ATTENTION_MMA_DIM) {
+        const tn_cuda_launch of_one = launch_of(TN_CUDA_attention_tile_mma, n_tiles, p->n_kv_heads, 1, node);
+        p->tiles = TN_CUDA_TILES_OF_ONE;
+        TN_TRY(tn_cuda_emit(c, &of_one, p, sizeof *p));
+        p->tiles = TN_CUDA_TILES_OF_SEVERAL;
+    }
+    const tn_cuda_launch l = launch_of(TN_CUDA_attention_tile, n_tiles, p->n_kv_heads, n_shares, node);
+    return tn_cuda_emit(c, &l, p, sizeof *p);
 }
 
 static tn_status emit_attention(tn_cuda_compiler *c, const tn_group *group, uint32_t time)
@@ -361,8 +369,7 @@ static tn_status emit_attention(tn_cuda_compiler *c, const tn_group *group, uint
                                          .log2e_by_sqrt = tn_ref_query_scale(1.0f, head_dim)};
     if (!attention_is_split(c)) {
         p.q = c->values[node->in[0]].rows;
-        const tn_cuda_launch l = tile_launch(c, n_kv_heads, head_dim, group->nodes[0]);
-        return tn_cuda_emit(c, &l, &p, sizeof p);
+        return emit_tiles(c, &p, group->nodes[0]);
     }
     if (group->rope[0] != TN_NONE)
         TN_TRY(rope_of(c, group->rope, &p.rope));
