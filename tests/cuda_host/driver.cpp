@@ -27,23 +27,6 @@ void *new_handle()
     return reinterpret_cast<void *>((uintptr_t)0x5a5a000000000000u + 16 * ++serial); // no address of a program
 }
 
-// Without a destructor: devices are closed by what lives as long as the program, after a thread's own objects are gone.
-struct ContextStack {
-    CUcontext contexts[64];
-    size_t n;
-    bool empty() const { return n == 0; }
-    size_t size() const { return n; }
-    CUcontext back() const { return contexts[n - 1]; }
-    void clear() { n = 0; }
-    void pop_back() { n--; }
-    bool push_back(CUcontext context)
-    {
-        if (n == sizeof contexts / sizeof *contexts) return false;
-        contexts[n++] = context;
-        return true;
-    }
-};
-
 ContextStack &context_stack()
 {
     static thread_local ContextStack stack;

@@ -151,8 +151,24 @@ class Entered
     CUcontext context_ = nullptr;
 };
 
-std::vector<CUcontext> &context_stack(); // of the calling thread
-bool is_fatal(CUresult result);          // whether it leaves a context unusable
+// Without a destructor: devices are closed by what lives as long as the program, after a thread's own objects are gone.
+struct ContextStack {
+    CUcontext contexts[64];
+    size_t n;
+    bool empty() const { return n == 0; }
+    size_t size() const { return n; }
+    CUcontext back() const { return contexts[n - 1]; }
+    void clear() { n = 0; }
+    void pop_back() { n--; }
+    bool push_back(CUcontext context)
+    {
+        if (n == sizeof contexts / sizeof *contexts) return false;
+        contexts[n++] = context;
+        return true;
+    }
+};
+ContextStack &context_stack();  // of the calling thread
+bool is_fatal(CUresult result); // whether it leaves a context unusable
 void spoil(CUcontext context, CUresult result);
 void destroy_context(CUcontext context);
 
