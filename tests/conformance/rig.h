@@ -8,6 +8,7 @@
 #include "support/step_block.hpp"
 
 #include <cstdlib>
+#include <gtest/gtest.h>
 #include <map>
 #include <memory>
 #include <stdexcept>
@@ -25,21 +26,30 @@ inline void must(tn_status status, const char *what)
 }
 #define MUST(expr) ::conformance::must((expr), #expr)
 
-// What backends that load a driver keep: one instance for all tests of the program.
-inline tn_backend_keep *shared_keep(const tn_backend *backend)
+class OpenDevice;
+
+// What all tests of the program share: what backends that load a driver keep, and their devices.
+struct Shared {
+    std::map<const tn_backend *, tn_backend_keep> keeps;
+    std::map<std::string, std::unique_ptr<OpenDevice>> devices;
+    void close();
+};
+
+// Given back before main ends: a driver's own statics may be gone when those of this program are.
+class SharedEnvironment : public testing::Environment
 {
-    struct Keeps {
-        std::map<const tn_backend *, tn_backend_keep> by_backend;
-        ~Keeps()
-        {
-            for (auto &entry : by_backend) {
-                if (entry.second.release) entry.second.release(entry.second.state);
-            }
-        }
-    };
-    static Keeps keeps;
-    return &keeps.by_backend[backend];
+  public:
+    void TearDown() override { shared.close(); }
+    Shared shared;
+};
+
+inline Shared &shared()
+{
+    static auto *environment = static_cast<SharedEnvironment *>(testing::AddGlobalTestEnvironment(new SharedEnvironment));
+    return environment->shared;
 }
+
+inline tn_backend_keep *shared_keep(const tn_backend *backend) { return &shared().keeps[backend]; }
 
 // One device, as a host with this many threads and this ISA would have it.
 struct Target {
@@ -96,6 +106,15 @@ class OpenDevice
     tn_device *device_ = nullptr;
 };
 
+inline void Shared::close()
+{
+    devices.clear();
+    for (auto &entry : keeps) {
+        if (entry.second.release) entry.second.release(entry.second.state);
+    }
+    keeps.clear();
+}
+
 // The device of a case. Those with a driver stay open until the program ends, so that each shader is compiled once for all cases.
 class Device
 {
@@ -107,11 +126,9 @@ class Device
             device_ = own_->get();
             return;
         }
-        shared_keep(target.backend); // made before the devices, and so gone after them
-        static std::map<std::string, std::unique_ptr<OpenDevice>> open;
-        std::unique_ptr<OpenDevice> &shared = open[target.name];
-        if (!shared) shared = std::make_unique<OpenDevice>(target);
-        device_ = shared->get();
+        std::unique_ptr<OpenDevice> &device = shared().devices[target.name];
+        if (!device) device = std::make_unique<OpenDevice>(target);
+        device_ = device->get();
     }
     Device(const Device &) = delete;
     Device &operator=(const Device &) = delete;
