@@ -24,7 +24,7 @@ CLASSES = {
     "mma": {0x037},           # IMMA
     "barrier": {0x11d},       # BAR
     "load": {0x181},          # LDG
-    "shared": {0x184, 0x188, 0x03b},  # LDS, STS, LDSM
+    "shared_access": {0x184, 0x188, 0x03b},  # LDS, STS, LDSM
     "local": {0x183, 0x187},  # LDL, STL: spills and arrays that are indexed by variables
     "branch": {0x147},        # BRA
 }
@@ -117,7 +117,7 @@ def complaints(kernels, recorded):
             if now.get("fused"):
                 yield f"{where}: {now['fused']} fused multiply-adds, of which the exact mode has none"
             if now["spills"] or now["stack"] or now.get("local"):
-                yield f"{where}: {now['spills']} bytes of spills, {now['stack']} of stack"
+                yield f"{where}: {now['spills']} bytes of spills, {now['stack']} of stack, {now.get('local', 0)} accesses to local memory"
             bound = recorded.get(kernel, {}).get(arch)
             if bound is None:
                 yield f"{where}: nothing is recorded: run scripts/cuda_counts.py BUILD/cuda --json"
@@ -125,7 +125,7 @@ def complaints(kernels, recorded):
             for what in ("registers", "shared"):
                 if now[what] > bound[what]:
                     yield f"{where}: {now[what]} {what}, recorded are {bound[what]}"
-            if [l["instructions"] for l in now["loops"]] > [l["instructions"] for l in bound["loops"]]:
+            if [loop["instructions"] for loop in now["loops"]] > [loop["instructions"] for loop in bound["loops"]]:
                 yield f"{where}: its loops have {now['loops']}, recorded are {bound['loops']}"
 
 
@@ -146,8 +146,8 @@ def main():
     kernels = read(options.folder)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"kernels": kernels}, file, indent=1, sort_keys=True)
-            file.write("\n")
+            lines = (f'  "{kernel}": {json.dumps(archs, sort_keys=True)}' for kernel, archs in sorted(kernels.items()))
+            file.write('{"kernels": {\n' + ",\n".join(lines) + "\n}}\n")
     elif options.check:
         with open(options.check, encoding="utf-8") as file:
             found = list(complaints(kernels, json.load(file)["kernels"]))

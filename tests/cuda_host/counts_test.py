@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""scripts/cuda_counts.py: what it reads of a cubin that is made here, and that each of its complaints can come. Standard library only."""
+import copy
+import os
+import struct
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts"))
+import cuda_counts  # noqa: E402
+
+FFMA, IDP, BRA = 0x223, 0x226, 0x947
+LOG = """ptxas info    : Compiling entry function 'k' for 'sm_90'
+ptxas info    : Function properties for k
+    {stack} bytes stack frame, {spills} bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 40 registers, used 1 barriers, 512 bytes smem
+"""
+
+
+def instruction(opcode):
+    return struct.pack("<QQ", opcode, 0)
+
+
+def branch(words, arch):
+    """To so many words of 4 bytes behind the next instruction."""
+    words &= (1 << 56) - 1
+    low = BRA
+    if arch >= 90:
+        low |= (words & 0xff) << 16
+        words >>= 8
+    low |= (words << 34) & ((1 << 64) - 1)
+    return struct.pack("<QQ", low, words >> 30 & 0x3ffff)
+
+
+def elf(name, code):
+    strings = b"\0.shstrtab\0" + name + b"\0"
+    at_code, at_strings = 64, 64 + len(code)
+    at_headers = at_strings + len(strings)
+    header = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 190, 1, 0, 0, at_headers, 0, 64, 0, 0, 64, 3, 1)
+    sections = [struct.pack("<IIQQQQIIQQ", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+                struct.pack("<IIQQQQIIQQ", 1, 3, 0, 0, at_strings, len(strings), 0, 0, 1, 0),
+                struct.pack("<IIQQQQIIQQ", 11, 1, 0, 0, at_code, len(code), 0, 0, 16, 0)]
+    return header + code + strings + b"".join(sections)
+
+
+class Counts(unittest.TestCase):
+    def test_a_cubins_sections_and_opcodes(self):
+        code = instruction(IDP) + instruction(FFMA)
+        sections = dict(cuda_counts.sections(elf(b".text.k", code)))
+        self.assertEqual(sections[".text.k"], code)
+        self.assertEqual(cuda_counts.count(cuda_counts.opcodes(code)), {"instructions": 2, "fused": 1, "dot": 1})
+
+    def test_loops_of_both_forms_of_branches(self):
+        for arch in (75, 90):
+            code = instruction(0x918) + instruction(IDP) * 3 + branch(-4 * 4, arch) + instruction(0x918)
+            ops = cuda_counts.opcodes(code)
+            self.assertEqual(cuda_counts.branch_target(code, 4, arch), 1)
+            self.assertEqual(cuda_counts.loops(code, ops, arch), [{"instructions": 4, "dot": 3, "branch": 1}])
+
+    def test_what_ptxas_tells(self):
+        self.assertEqual(cuda_counts.resources(LOG.format(stack=8, spills=4)), {"k": {"registers": 40, "shared": 512, "stack": 8, "spills": 4}})
+
+    def test_each_complaint(self):
+        good = {"k": {"sm_90": {"registers": 40, "shared": 512, "stack": 0, "spills": 0, "loops": [{"instructions": 10}]}}}
+        self.assertEqual(list(cuda_counts.complaints(good, good)), [])
+        for key, value in (("registers", 41), ("shared", 513), ("stack", 8), ("spills", 4), ("fused", 1), ("local", 1), ("loops", [{"instructions": 11}])):
+            worse = copy.deepcopy(good)
+            worse["k"]["sm_90"][key] = value
+            self.assertEqual(len(list(cuda_counts.complaints(worse, good))), 1, key)
+        self.assertEqual(len(list(cuda_counts.complaints(good, {}))), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
