@@ -246,6 +246,7 @@ static tn_status compile(tn_vk_program *program, const unmade *all, const tn_pro
     }
     if (all->n) TN_TRY_GOTO(tn_progress_report(progress, "compiling shaders", all->n, all->n));
 fail:
+    tn_vk_settle(program->device); // what was given up may still use the list
     tn_vk_list_deinit(program->device, &one);
     return status;
 }

@@ -125,6 +125,30 @@ TEST_F(Compiling, AnyOfItsCallsMayFail)
     EXPECT_EQ(decode({60}), TN_OK) << tn_error_last()->message;
 }
 
+// A wait that is given up leaves the device at work: nothing of that is destroyed before it is idle.
+TEST_F(Compiling, DestroysNothingThatTheDeviceMayBeUsing)
+{
+    layer_.hooks.selftest = TN_VK_SELFTEST_NEVER;
+    cancels_at_ = 5;
+    ASSERT_EQ(start(), TN_CANCELLED); // the weights are packed by waits of the same kind: that many come before the first shader's
+    const uint32_t n_before = layer_.calls().at("vkWaitSemaphores") - 4;
+    stop();
+    cancels_at_ = 0;
+    std::vector<std::string> behind;
+    layer_.on_call = [&](const std::string &function) {
+        if (!layer_.has_failed()) return;
+        if (function == "vkDeviceWaitIdle" || function == "vkDestroyDescriptorPool" || function == "vkDestroyCommandPool")
+            behind.push_back(function);
+    };
+    layer_.fail("vkWaitSemaphores", n_before + 2, VK_TIMEOUT);
+    EXPECT_EQ(start(), TN_DEVICE_LOST);
+    EXPECT_NE(std::string(tn_error_last()->message).find("VK_TIMEOUT"), std::string::npos) << tn_error_last()->message;
+    layer_.on_call = nullptr;
+    ASSERT_GE(behind.size(), 3u);
+    EXPECT_EQ(behind[0], "vkDeviceWaitIdle");
+    EXPECT_EQ(std::count(behind.begin(), behind.end(), "vkDestroyDescriptorPool"), 1) << "of the list that ran";
+}
+
 TEST_F(Compiling, StopsWhereItIsToldTo)
 {
     cancels_at_ = 3;

@@ -132,6 +132,7 @@ template <auto Member, typename Result, typename... Arguments> struct Wrapper<Me
     static Result VKAPI_PTR call(Arguments... arguments)
     {
         count_call(name);
+        if (current->layer->on_call) current->layer->on_call(name);
         if constexpr (std::is_same_v<Result, VkResult>) {
             if (is_to_fail(name)) {
                 // Undefined, says the specification, but for functions that allocate from pools and for pipelines.

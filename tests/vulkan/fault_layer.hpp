@@ -50,6 +50,7 @@ class FaultLayer
     std::function<void(uint32_t *)> change_version; // of the loader
     std::function<void(std::vector<uint8_t> *)> change_cache_data;
     // Told of calls before they are made.
+    std::function<void(const std::string &function)> on_call;
     std::function<void(const VkMemoryAllocateInfo &)> on_allocate;
     std::function<void(const VkMappedMemoryRange &)> on_flush, on_invalidate;
     std::function<void(const VkPipelineCacheCreateInfo &)> on_create_cache;
