@@ -15,26 +15,28 @@ static bool ends_with(const char *text, const char *end)
     return n > n_end && strcmp(text + n - n_end, end) == 0;
 }
 
-static bool has_shuffle_form(const char *shader)
+// Whether there is a shader whose name is the first n_stem characters of this one's and then `end`.
+static bool has_twin(const char *shader, size_t n_stem, const char *end)
 {
-    const size_t n_stem = strlen(shader) - strlen("_texel");
     for (uint32_t i = 0; i < tn_vk_n_shaders; i++) {
-        if (strncmp(tn_vk_shaders[i].name, shader, n_stem) == 0 && strcmp(tn_vk_shaders[i].name + n_stem, "_shuffle") == 0) return true;
+        if (strncmp(tn_vk_shaders[i].name, shader, n_stem) == 0 && strcmp(tn_vk_shaders[i].name + n_stem, end) == 0) return true;
     }
     return false;
 }
 
-// A shader without a form in its name is for every device. Shuffles replace the same shader without them.
+// A shader that has a twin by texels is for devices that do not load by them, and the twin for those that do; but attention over heads of
+// odd sizes has no units to load, and is never split where loads are by texels. Shuffles replace the same shader without them. Others are
+// for every device.
 static bool is_used(const char *shader, const tn_vk_traits *traits)
 {
-    const char *form = tn_vk_form_name(traits);
+    const size_t n = strlen(shader);
+    if (strncmp(shader, "attention_split", strlen("attention_split")) == 0) return !traits->use_texels && !ends_with(shader, "_texel");
+    if (strcmp(shader, "attention_walk") == 0) return true;
     if (ends_with(shader, "_mul_shuffle")) return traits->use_shuffle;
-    if (traits->use_shuffle && ends_with(shader, "_mul_texel") && has_shuffle_form(shader)) return false;
-    static const char *const ends[] = {"_dot", "_mul", "_mul_texel"};
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        if (ends_with(shader, ends[i])) return strcmp(ends[i] + 1, form) == 0;
-    }
-    return true;
+    if (traits->use_shuffle && ends_with(shader, "_mul_texel") && has_twin(shader, n - strlen("_texel"), "_shuffle")) return false;
+    if (ends_with(shader, "_texel")) return traits->use_texels;
+    if (ends_with(shader, "_dot") || ends_with(shader, "_mul")) return strcmp(shader + n - 3, tn_vk_form_name(traits)) == 0;
+    return !traits->use_texels || !(has_twin(shader, n, "_texel") || has_twin(shader, n, "_mul_texel"));
 }
 
 static tn_status device_kernels(tn_device *base, void (*line)(void *user, const char *kernel, bool chosen), void *user)

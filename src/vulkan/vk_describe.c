@@ -253,7 +253,8 @@ tn_status tn_vk_form_choose(const char *form, tn_vk_traits *traits)
     if (!form || strcmp(form, "auto") == 0) return TN_OK;
     const bool dot = strcmp(form, "dot") == 0, texel = strcmp(form, "mul_texel") == 0;
     if (!dot && !texel && strcmp(form, "mul") != 0)
-        return tn_fail(TN_INVALID_ARGUMENT, "the form of Vulkan kernels cannot be \"%.40s\": use auto, dot, mul or mul_texel", form);
+        return tn_fail(TN_INVALID_ARGUMENT,
+                       "the form of Vulkan kernels (TN_VULKAN_KERNELS) cannot be \"%.40s\": use auto, dot, mul or mul_texel", form);
     if (dot && !traits->has_dot)
         return tn_fail(TN_UNSUPPORTED, "Vulkan: the device has no integer dot product for kernels of the form dot: use auto or mul");
     traits->use_dot = dot;

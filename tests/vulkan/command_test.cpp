@@ -35,8 +35,9 @@ TEST(Devices, OfVulkanAreListedWithDriverAndProperties)
 TEST(Devices, SayWhichFormOfKernelsWasWanted)
 {
     EXPECT_TRUE(cli::contains(devices({{"TN_VULKAN_KERNELS", "mul"}}), "\nvulkan0  vulkan   mul  "));
-    EXPECT_TRUE(cli::contains(devices({{"TN_VULKAN_KERNELS", "x"}}),
-                              "\n         cannot be used: the form of Vulkan kernels cannot be \"x\": use auto, dot, mul or mul_texel\n"));
+    EXPECT_TRUE(cli::contains(
+        devices({{"TN_VULKAN_KERNELS", "x"}}),
+        "\n         cannot be used: the form of Vulkan kernels (TN_VULKAN_KERNELS) cannot be \"x\": use auto, dot, mul or mul_texel\n"));
 }
 
 TEST(Devices, WithoutDriverAreAbsentInALine)

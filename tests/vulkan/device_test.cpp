@@ -261,11 +261,23 @@ TEST(Kernels, AreOfTheFormThatTheHostWants)
         EXPECT_EQ(chosen.at("matmul_dense_q8_0_mul_texel"), std::string(form) == "mul_texel");
         EXPECT_EQ(chosen.at(std::string("matmul_ternary_") + (std::string(form) == "mul" ? "mul" : "dot")),
                   std::string(form) != "mul_texel");
+        const bool texels = std::string(form) == "mul_texel";
+        for (const char *twin : {"row_quant", "rope_append", "quant_group", "matmul_dense_f32", "matmul_dense_f16", "matmul_dense_bf16"}) {
+            EXPECT_EQ(chosen.at(twin), !texels) << form << ": " << twin;
+            EXPECT_EQ(chosen.at(std::string(twin) + "_texel"), texels) << form << ": " << twin;
+        }
+        EXPECT_EQ(chosen.at("probe_read"), !texels);
+        EXPECT_EQ(chosen.at("probe_read_mul_texel"), texels);
+        EXPECT_EQ(chosen.at("attention_walk_texel"), texels);
+        EXPECT_EQ(chosen.at("attention_split"), !texels);
+        EXPECT_FALSE(chosen.at("attention_split_texel"));
+        for (const char *everywhere : {"attention_walk", "elementwise", "copy_rows", "copy_pages", "embed_f32", "embed_q6_k"})
+            EXPECT_TRUE(chosen.at(everywhere)) << form << ": " << everywhere;
     }
     host.host.vulkan_kernels = "auto";
     EXPECT_STREQ(describe(host).kernels, "mul_texel");
     host.host.vulkan_kernels = "dto";
-    const std::string reason = "the form of Vulkan kernels cannot be \"dto\": use auto, dot, mul or mul_texel";
+    const std::string reason = "the form of Vulkan kernels (TN_VULKAN_KERNELS) cannot be \"dto\": use auto, dot, mul or mul_texel";
     EXPECT_EQ(describe(host).unusable, reason);
     tn_device *device = nullptr;
     EXPECT_EQ(vulkan().device_open(&host.host, 0, &device), TN_INVALID_ARGUMENT);
