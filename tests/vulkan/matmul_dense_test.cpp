@@ -26,17 +26,18 @@ struct Variant {
     const char *shader;
     tn_dtype dtype;
     Form form;
+    bool by_texels; // as on software devices
 };
 
 const Variant kVariants[] = {
-    {"matmul_dense_f32", TN_DTYPE_F32, Form::plain},           {"matmul_dense_f32_texel", TN_DTYPE_F32, Form::plain},
-    {"matmul_dense_f16", TN_DTYPE_F16, Form::plain},           {"matmul_dense_f16_texel", TN_DTYPE_F16, Form::plain},
-    {"matmul_dense_bf16", TN_DTYPE_BF16, Form::plain},         {"matmul_dense_bf16_texel", TN_DTYPE_BF16, Form::plain},
-    {"matmul_dense_q8_0_dot", TN_DTYPE_Q8_0, Form::dot},       {"matmul_dense_q8_0_mul", TN_DTYPE_Q8_0, Form::mul},
-    {"matmul_dense_q8_0_mul_texel", TN_DTYPE_Q8_0, Form::mul}, {"matmul_dense_q4_0_dot", TN_DTYPE_Q4_0, Form::dot},
-    {"matmul_dense_q4_0_mul", TN_DTYPE_Q4_0, Form::mul},       {"matmul_dense_q4_0_mul_texel", TN_DTYPE_Q4_0, Form::mul},
-    {"matmul_dense_q6_k_dot", TN_DTYPE_Q6_K, Form::dot},       {"matmul_dense_q6_k_mul", TN_DTYPE_Q6_K, Form::mul},
-    {"matmul_dense_q6_k_mul_texel", TN_DTYPE_Q6_K, Form::mul}, {"matmul_dense_q6_k_mul_shuffle", TN_DTYPE_Q6_K, Form::mul},
+    {"matmul_dense_f32", TN_DTYPE_F32, Form::plain, false},          {"matmul_dense_f32_texel", TN_DTYPE_F32, Form::plain, true},
+    {"matmul_dense_f16", TN_DTYPE_F16, Form::plain, false},          {"matmul_dense_f16_texel", TN_DTYPE_F16, Form::plain, true},
+    {"matmul_dense_bf16", TN_DTYPE_BF16, Form::plain, false},        {"matmul_dense_bf16_texel", TN_DTYPE_BF16, Form::plain, true},
+    {"matmul_dense_q8_0_dot", TN_DTYPE_Q8_0, Form::dot, false},      {"matmul_dense_q8_0_mul", TN_DTYPE_Q8_0, Form::mul, false},
+    {"matmul_dense_q8_0_mul_texel", TN_DTYPE_Q8_0, Form::mul, true}, {"matmul_dense_q4_0_dot", TN_DTYPE_Q4_0, Form::dot, false},
+    {"matmul_dense_q4_0_mul", TN_DTYPE_Q4_0, Form::mul, false},      {"matmul_dense_q4_0_mul_texel", TN_DTYPE_Q4_0, Form::mul, true},
+    {"matmul_dense_q6_k_dot", TN_DTYPE_Q6_K, Form::dot, false},      {"matmul_dense_q6_k_mul", TN_DTYPE_Q6_K, Form::mul, false},
+    {"matmul_dense_q6_k_mul_texel", TN_DTYPE_Q6_K, Form::mul, true}, {"matmul_dense_q6_k_mul_shuffle", TN_DTYPE_Q6_K, Form::mul, true},
 };
 
 // How a dispatch is cut: invocations, rows of W a lane, rows of x a workgroup.
@@ -275,7 +276,7 @@ TEST_P(MatmulDense, EqualsTheReferenceHoweverItIsCut)
 {
     std::vector<Cut> cuts = {{8, 1, 1}, {32, 1, 3}, {64, 2, 2}, {128, 1, 1}, {256, 1, 8}};
     // Software devices work on many rows a lane, and compile other builds slowly.
-    if (std::string(GetParam().shader).find("texel") != std::string::npos) cuts.insert(cuts.end(), {{8, 4, 1}, {8, 8, 1}});
+    if (GetParam().by_texels) cuts.insert(cuts.end(), {{8, 4, 1}, {8, 4, 4}, {8, 8, 1}});
     uint64_t stream = 0;
     for (uint32_t K : widths()) {
         for (uint32_t N : {1u, 16u, 37u, 100u}) {
