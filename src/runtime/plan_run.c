@@ -5,7 +5,6 @@
 #include "base/checked.h"
 #include "runtime/plan_weights.h"
 
-#include <stdio.h>
 #include <string.h>
 
 // A traced value of a stage.

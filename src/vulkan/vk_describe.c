@@ -3,7 +3,6 @@
 
 #include "base/alloc.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 

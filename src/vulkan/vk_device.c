@@ -6,7 +6,6 @@
 #include "vulkan/vk_pipeline.h"
 #include "vulkan/vk_selftest.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 

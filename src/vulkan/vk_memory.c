@@ -5,8 +5,6 @@
 #include "base/checked.h"
 
 #include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
 
 enum { SIZE_MULTIPLE = 16 }; // of every VkBuffer: shaders see it as elements of 16 bytes
 

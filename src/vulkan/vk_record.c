@@ -3,8 +3,6 @@
 
 #include "base/alloc.h"
 
-#include <string.h>
-
 enum {
     N_STORAGE = 6,
     N_TEXELS = 2
