@@ -162,7 +162,23 @@ TEST(VulkanShape, AHeadOverManyRowsIsCutToTheWorkOfAJob)
     EXPECT_EQ(n, 4u);
 }
 
-// Bytes that the matrices' dispatches of one token are bound to, and those of the packed matrices.
+// Workgroups that the product's shader needs for its rows, each once: what it says of how many a workgroup has.
+uint32_t blocks_of(const tn_graph &graph, const tn_vk_dispatch &d)
+{
+    const std::string shader = d.shader;
+    const uint32_t invocations = d.constants[0], shares = invocations < 16 ? 1 : invocations / 16; // of 16 lanes, a row group each
+    const bool is_dense = shader.rfind("matmul_dense", 0) == 0, is_dot = shader == "matmul_ternary_dot";
+    const uint32_t rows = is_dense ? invocations * d.constants[1] : is_dot ? 16u : 16u * shares * d.constants[3];
+    const bool is_glu = !is_dense && d.constants[2] >= 2; // two matrices, whose rows go together
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < (is_glu ? 1u : 3u) && d.nodes[k] != TN_NONE; k++) {
+        const uint32_t n_rows = graph.values[graph.nodes[d.nodes[k]].out].width;
+        n += (n_rows + rows - 1) / rows;
+    }
+    return n;
+}
+
+// Bytes that the matrices' dispatches of one token are bound to, and those of the packed matrices; and that no row is computed twice.
 TEST(VulkanShape, EveryPackedByteIsReadOnce)
 {
     const Model model(4);
@@ -175,7 +191,10 @@ TEST(VulkanShape, EveryPackedByteIsReadOnce)
         const tn_op op = graph->nodes[d.nodes[0]].op;
         if ((op != TN_OP_MATMUL_TERNARY && op != TN_OP_MATMUL_DENSE) || std::string(d.shader).find("matmul") != 0) continue;
         bound += d.weights.n_bytes;
-        EXPECT_EQ(d.grid.axes[1].by == TN_VK_FIXED ? d.grid.axes[1].n : 1u, 1u) << "one pass for the token";
+        EXPECT_NE(d.grid.axes[1].by, TN_VK_FIXED) << "as many passes as the step has tokens for";
+        EXPECT_EQ(d.grid.axes[1].first, 0u) << "the token is one of them";
+        EXPECT_EQ(d.grid.axes[2].by == TN_VK_FIXED ? d.grid.axes[2].n : 0u, 1u);
+        EXPECT_EQ(d.grid.axes[0].by == TN_VK_FIXED ? d.grid.axes[0].n : 0u, blocks_of(*graph, d)) << d.shader << ": its rows, once";
         for (uint32_t k = 1; k < 3 && d.nodes[k] != TN_NONE; k++) gaps += 255; // between matrices that are bound together
     }
     for (uint32_t i = 0; i < graph->n_nodes; i++) {
