@@ -385,7 +385,7 @@ static tn_status emit_ternary_part(tn_vk_compiler *c, const tn_group *group, con
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
-// A matrix that is more than one binding holds stands alone in its group (vk_fuse.c) and is computed slice by slice.
+// A matrix that is more than one binding holds stands alone in its group (src/backend/fuse.c) and is computed slice by slice.
 static tn_status emit_ternary(tn_vk_compiler *c, const tn_group *group)
 {
     ternary_part part;
@@ -433,9 +433,10 @@ static group_codes group_codes_of(const tn_vk_compiler *c, const tn_node *node, 
     g.codes_stride = c->device->traits.use_dot ? n_padded / 4 : n_padded / 2;
     g.scales_stride = n_padded / g.group;
     g.sums_stride = n_padded / g.sum_group;
-    g.scales = rows * g.codes_stride;
-    g.sums = g.scales + ((rows * g.scales_stride + 3u) & ~3u); // read in units of 16 bytes, as the codes are
-    g.n_words = (uint64_t)g.sums + (uint64_t)rows * g.sums_stride;
+    const uint64_t codes = (uint64_t)rows * g.codes_stride, scales = ((uint64_t)rows * g.scales_stride + 3u) & ~UINT64_C(3);
+    g.scales = (uint32_t)codes;          // n_words of 2^32 and more are refused when the arena is laid out
+    g.sums = (uint32_t)(codes + scales); // read in units of 16 bytes, as the codes are
+    g.n_words = codes + scales + (uint64_t)rows * g.sums_stride;
     return g;
 }
 
