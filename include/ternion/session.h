@@ -107,7 +107,8 @@ typedef struct tn_two_stage_info {
 } tn_two_stage_info;
 #define TN_TWO_STAGE_INFO_INIT TN_PARAMS_INIT(tn_two_stage_info)
 
-// Packs the weights and reserves all memory: tn_session_decode allocates nothing.  `params` NULL: defaults. Returns
+// Packs the weights and reserves all memory: tn_session_decode allocates nothing, but on Vulkan devices, where the first step of each kind
+// (of one token, of up to 8, of more, with copies of pages) is recorded then.  `params` NULL: defaults. Returns
 // owned. Borrows `model` and `host` until destroyed.  Errors: INVALID_ARGUMENT, UNSUPPORTED (an op that a device lacks), OUT_OF_MEMORY,
 // BAD_FILE, IO, CANCELLED.
 TN_NODISCARD TN_API tn_status tn_session_create(const tn_model *model, tn_host *host, const tn_session_params *params,
@@ -123,8 +124,8 @@ TN_NODISCARD TN_API tn_status tn_session_get_two_stage(const tn_session *session
 // Appends the tokens to their sequences and computes the wanted logits. Bits do not depend on how tokens are cut into calls or steps, on
 // the other sequences, on threads, ISA or devices.  On error before any step nothing was appended; a failing step leaves the lengths as
 // before it. Errors: INVALID_ARGUMENT (token or sequence out of range, more rows wanted than n_logits_max), LIMIT (a sequence would pass
-// n_ctx), CANCELLED, IO, DEVICE_LOST, POISON (at least one sequence was poisoned; see tn_session_seq_status; rows of the other sequences
-// are valid).
+// n_ctx), CANCELLED, IO, DEVICE_LOST, OUT_OF_MEMORY (the first step of a kind on Vulkan), POISON (at least one sequence was poisoned; see
+// tn_session_seq_status; rows of the other sequences are valid).
 TN_NODISCARD TN_API tn_status tn_session_decode(tn_session *session, const tn_batch *batch);
 // Row `index` of the last decode's wanted logits, in batch order: n_vocab values, valid until the next decode; see tn_batch.n_top. NULL
 // where there is none.

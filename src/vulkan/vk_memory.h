@@ -1,8 +1,9 @@
 // Buffers: where their memory lies, and how bytes get there.
 //
-// Reading waits for the device, and so does writing, but for bytes that the next step takes in itself (vk_mirror.h). A program leaves what
-// it wrote visible to the host (a barrier to HOST_READ at its end) and to transfers; what the host or a transfer wrote is visible to every
-// later submit that uses the buffer.
+// Who reads or writes a buffer has waited for the steps that use it. Mapped bytes are copied at once; others pass through staging, in a
+// submit that is over when the call returns, but for those that a step carries (vk_mirror.h). A program leaves what it wrote visible to the
+// host (a barrier to HOST_READ at its end) and to transfers; what the host or a transfer wrote is visible to every later submit that uses
+// the buffer.
 #ifndef TN_VULKAN_VK_MEMORY_H
 #define TN_VULKAN_VK_MEMORY_H
 
@@ -16,7 +17,8 @@ typedef enum tn_vk_place {
 
 // Host memory beside a buffer, byte for byte (vk_mirror.h).
 typedef struct tn_vk_mirror {
-    struct tn_vk_buffer *host; // mapped; NULL: no step needed it yet
+    struct tn_vk_buffer *host; // mapped; NULL: no step needed it yet, or it is refused
+    bool is_refused;           // there was no memory for it: it is not asked for again
     uint64_t begin, end;       // up: bytes that the device has still to get; down: bytes that are the device's. Empty: both 0
     uint64_t fence;            // of the last submit that copies from or to it
 } tn_vk_mirror;

@@ -15,11 +15,15 @@ static bool fits(const tn_vk_mirror *mirror, uint64_t offset, uint64_t n)
     return mirror->host && offset + n <= mirror->host->base.size_bytes;
 }
 
+// Makes the mirror where there is none. Without memory for it the step goes on: its bytes pass through staging, now and later.
 static tn_status ready_host(tn_vk_buffer *buffer, tn_vk_place place, tn_vk_mirror *mirror)
 {
     tn_vk_device *device = tn_vk_device_of(buffer->base.device);
     const uint64_t size = buffer->base.size_bytes, most = device->mirror_bytes_max;
-    return mirror->host ? TN_OK : tn_vk_memory_create(device, size < most ? size : most, place, &mirror->host);
+    if (mirror->host || mirror->is_refused) return TN_OK;
+    const tn_status status = tn_vk_memory_create(device, size < most ? size : most, place, &mirror->host);
+    mirror->is_refused = status == TN_OUT_OF_MEMORY;
+    return mirror->is_refused ? TN_OK : status;
 }
 
 // What the device does with the mirror is over.

@@ -1,5 +1,5 @@
 // Host copies of what steps take in and give out, for buffers whose memory the host does not see or reads slowly: their bytes travel in the
-// step's own submit. A buffer has one in each direction from the first step that uses it so.
+// step's own submit. A buffer has one in each direction from the first step that uses it so, if the host has memory for it then.
 //
 // up: what the host wrote is kept until a step takes it in, or anything else uses the buffer. down: what the last step gave out is read
 // from here, until anything else may have written to the buffer. All other bytes pass through staging (vk_transfer.c).

@@ -90,6 +90,14 @@ bool Walk::attempt(const std::string &what, const std::function<tn_status()> &ca
     return status == TN_OK;
 }
 
+bool Walk::attempt_step(const std::string &what, const std::function<tn_status()> &call)
+{
+    const auto failed = [&] { return has_failed ? has_failed() : layer_->has_failed(); };
+    const bool before = failed(), goes_on = attempt(what, call);
+    step_bore_it_ = step_bore_it_ || (!before && failed() && !failure_);
+    return goes_on;
+}
+
 void Walk::check_refusal(const std::string &what, tn_status status)
 {
     EXPECT_EQ(status, TN_DEVICE_LOST) << what;
@@ -241,7 +249,7 @@ bool Walk::submit(const std::string &what, tn_program *program, const conformanc
     const std::vector<uint32_t> untouched(n, kUntouched);
     std::vector<uint32_t> poison = untouched;
     const tn_submit submit = {block.get(), in, out, poison.data(), nullptr};
-    return attempt(what, [&] {
+    return attempt_step(what, [&] {
         tn_fence fence = {77};
         tn_status status = vulkan().program_submit(program, &submit, &fence);
         EXPECT_EQ(fence.value != 0, status == TN_OK);
@@ -261,7 +269,7 @@ bool Walk::steps_in_flight()
     const std::vector<uint32_t> untouched[2] = {{kUntouched}, std::vector<uint32_t>(kPrompt, kUntouched)};
     std::vector<uint32_t> poison[2] = {untouched[0], untouched[1]};
     tn_program *const programs[2] = {program_, twin_};
-    const bool done = attempt("steps in flight", [&] {
+    const bool done = attempt_step("steps in flight", [&] {
         tn_fence fences[2] = {};
         tn_status submitted[2], waited[2];
         tn_error first = {};

@@ -61,10 +61,19 @@ class Walk
     void close();
     bool is_lost() const { return lost_; }
     const std::optional<Failure> &failure() const { return failure_; }
-    void forget_failure() { failure_.reset(); }
+    void forget_failure()
+    {
+        failure_.reset();
+        step_bore_it_ = false;
+    }
+    // What fails is not a function of the driver's: whether it did.
+    std::function<bool()> has_failed;
+    // It failed in a step, and the step did not.
+    bool step_bore_it() const { return step_bore_it_; }
 
   private:
     bool attempt(const std::string &what, const std::function<tn_status()> &call);
+    bool attempt_step(const std::string &what, const std::function<tn_status()> &call);
     void check_refusal(const std::string &what, tn_status status);
     bool create_buffer(const char *what, uint64_t bytes, tn_buffer **out);
     bool pack_weights();
@@ -92,7 +101,7 @@ class Walk
     std::vector<tn_packed_weight> weights_;
     tn_buffer *packed_ = nullptr, *kv_ = nullptr, *mapped_ = nullptr, *outs_[2] = {};
     tn_program *program_ = nullptr, *twin_ = nullptr, *head_ = nullptr;
-    bool lost_ = false;
+    bool lost_ = false, step_bore_it_ = false;
     std::optional<Failure> failure_;
 };
 

@@ -397,6 +397,46 @@ TEST_P(Staged, BytesThatNoStepTookInAreSentWhenSomethingElseWantsThem)
     all_equal();
 }
 
+// Mirrors are a matter of speed: a step does not fail for want of them, and does not ask for them again.
+TEST_P(Staged, WithoutMemoryForMirrorsBytesGoThroughStaging)
+{
+    Random random(35);
+    const size_t width = model().net.width(model().cuts[0].value);
+    const auto run = [&](uint32_t in, uint32_t out) {
+        const conformance::Step step = random_step(&random, kTokens);
+        const std::vector<float> rows = random_floats(&random, step.tokens.size() * width);
+        layer.forget_calls();
+        for (Side *s : {&side, &truth}) s->write(in, 0, rows);
+        EXPECT_EQ(side.run(1, step, in, out), truth.run(1, step, in, out));
+        EXPECT_EQ(side.read(out, 0, rows.size() * 4), truth.read(out, 0, rows.size() * 4));
+        return submits();
+    };
+    uint32_t n_refused = 0;
+    layer.is_full = [&](uint32_t) { return ++n_refused > 0; };
+    EXPECT_EQ(run(0, 1), 3u) << "in, the step, out";
+    EXPECT_GE(n_refused, 2u) << "both were asked for";
+    n_refused = 0;
+    EXPECT_EQ(run(0, 1), 3u);
+    EXPECT_EQ(n_refused, 0u);
+    layer.is_full = nullptr;
+    EXPECT_EQ(run(0, 1), 3u);
+    EXPECT_EQ(layer.calls().count("vkAllocateMemory"), 0u);
+    run(2, 3); // others have theirs
+    EXPECT_EQ(run(2, 3), 1u);
+    all_equal();
+}
+
+// Nothing but a lack of memory is passed over.
+TEST_P(Staged, AMirrorThatFailsOtherwiseFailsTheStep)
+{
+    Random random(36);
+    layer.fail("vkAllocateMemory", 1, VK_ERROR_UNKNOWN);
+    std::vector<uint32_t> poison;
+    EXPECT_THROW(side.submit(1, random_step(&random, 1), 0, 1, &poison), std::runtime_error);
+    EXPECT_TRUE(layer.has_failed());
+    EXPECT_EQ(side.run(1, random_step(&random, 1), 0, 1), std::vector<uint32_t>(1, 0)) << "the step after it";
+}
+
 INSTANTIATE_TEST_SUITE_P(Memory, Staged, testing::Values(kAccesses[2], kAccesses[3]), name_of);
 
 } // namespace

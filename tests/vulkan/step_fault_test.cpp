@@ -197,6 +197,13 @@ void check_failure(const Failure &failure, const std::string &function, VkResult
 }
 
 // What the driver never answers: that a list is too short where it was asked for the length alone.
+// A step that finds no memory for a mirror goes on without it.
+bool is_of_mirrors(const std::string &function, VkResult result)
+{
+    const bool is_of_memory = function == "vkCreateBuffer" || function == "vkAllocateMemory" || function == "vkBindBufferMemory";
+    return is_of_memory && status_of(result) == TN_OUT_OF_MEMORY;
+}
+
 bool is_possible(VkResult result, uint32_t nth) { return result != VK_INCOMPLETE || nth % 2 == 0; }
 
 void check_end(const FaultLayer &layer, const Walk &walk, const std::string &function, uint32_t nth, VkResult result)
@@ -205,7 +212,7 @@ void check_end(const FaultLayer &layer, const Walk &walk, const std::string &fun
     if (walk.failure())
         check_failure(*walk.failure(), function, result);
     else
-        EXPECT_TRUE(is_harmless(function, result, nth)) << "nobody was told";
+        EXPECT_TRUE(is_harmless(function, result, nth) || (walk.step_bore_it() && is_of_mirrors(function, result))) << "nobody was told";
 }
 
 // ---- campaigns ----
@@ -268,16 +275,20 @@ class UsedDevice
         stages_ = stages_ || function == "vkMapMemory"; // the device has its staging from then on
         end_use();
     }
+    uint32_t n_borne = 0; // allocations that failed in steps, which went on
     // False where there is no nth allocation.
     bool fail_allocation(long nth)
     {
         long failed;
         {
             const tn_test::FailAlloc fail(nth);
+            walk_.has_failed = [&] { return fail.failed() > 0; };
             walk_.use();
+            walk_.has_failed = nullptr;
             failed = fail.failed();
         }
-        EXPECT_EQ(failed == 0, !walk_.failure()) << "nobody was told";
+        n_borne += walk_.step_bore_it();
+        EXPECT_EQ(failed == 0 || walk_.step_bore_it(), !walk_.failure()) << "nobody was told";
         if (walk_.failure()) check_host_failure(*walk_.failure());
         end_use();
         return failed > 0;
@@ -457,6 +468,7 @@ TEST(VulkanFaults, AnyAllocationMayFailWhileADeviceIsUsed)
     long nth = 1;
     while (device.fail_allocation(nth) && !HasFailure()) nth += tries_all() ? 1 : 1 + nth / 20;
     EXPECT_GT(nth, 100);
+    EXPECT_LE(device.n_borne, 4u) << "mirrors: of both outputs down, of one up";
 }
 
 // ---- answers that make no sense, and questions ----
