@@ -179,10 +179,10 @@ uint32_t blocks_of(const tn_graph &graph, const tn_vk_dispatch &d)
 }
 
 // Bytes that the matrices' dispatches of one token are bound to, and those of the packed matrices; and that no row is computed twice.
-TEST(VulkanShape, EveryPackedByteIsReadOnce)
+void expect_bytes_once(bool use_dot)
 {
     const Model model(4);
-    const Compiled one(model.net, model.logits, conformance::kLayers, 1, true);
+    const Compiled one(model.net, model.logits, conformance::kLayers, 1, use_dot);
     const tn_graph *graph = model.net.graph;
     uint64_t bound = 0, packed = 0, gaps = 0;
     for (uint32_t i = 0; i < one.list.n_dispatches; i++) {
@@ -206,6 +206,12 @@ TEST(VulkanShape, EveryPackedByteIsReadOnce)
     }
     EXPECT_GE(bound, packed);
     EXPECT_LE(bound, packed + gaps);
+}
+
+TEST(VulkanShape, EveryPackedByteIsReadOnce)
+{
+    expect_bytes_once(true);
+    expect_bytes_once(false);
 }
 
 // Words of a slice's parameters, as the shader reads them.
