@@ -26,7 +26,7 @@ typedef struct tn_session_params {
     uint32_t n_logits_max;         // rows of logits per tn_session_decode; 0: n_seqs_max
     tn_trace trace;                // slows everything down
     tn_log log;
-    tn_progress progress; // packing of weights
+    tn_progress progress; // packing of weights, compiling of shaders
     bool profile;         // add up where time goes, for tn_session_profile: some microseconds a step
     // Type of the output head where the file's is F32, F16 or BF16: "q8_0" or "q6_k" quantise it as it is packed; NULL or "keep": as in the
     // file. A tied embedding is quantised with it. The logits are then those of a file that was converted with such a head, bit for bit,
