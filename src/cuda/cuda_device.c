@@ -124,7 +124,6 @@ static tn_status attach(tn_cuda_device *device, const tn_backend_host *host, uin
     device->log = host->log;
     device->base.copies_maps = true;
     device->base.ranking_max = TN_CUDA_RANK_MAX;
-    device->base.ranking_max = TN_CUDA_RANK_MAX;
     const tn_status status =
         TN_CUDA_CHECK(device->cu, device->cu->cuDevicePrimaryCtxRetain(&context, facts.handle), "cuDevicePrimaryCtxRetain");
     if (status != TN_OK) return tn_cuda_name_failure(device->name, status);
