@@ -1,5 +1,5 @@
 // A Vulkan loader for a whole process: stands before the machine's own, whose path is in TN_FAULT_LOADER, and hands everything on to it,
-// but from submit number TN_FAULT_SUBMIT (from 1) on the device is lost.
+// but from submit number TN_FAULT_SUBMIT (from 1) on the device is lost, and devices bind at most TN_FAULT_RANGE bytes of a buffer.
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 
 static PFN_vkGetInstanceProcAddr real_instance_function;
 static PFN_vkGetDeviceProcAddr real_device_function;
+static PFN_vkGetPhysicalDeviceProperties2 real_properties;
 static PFN_vkQueueSubmit real_submit;
 static atomic_long n_submits;
 
@@ -31,6 +32,14 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL device_function(VkDevice device,
     return (PFN_vkVoidFunction)submit;
 }
 
+static VKAPI_ATTR void VKAPI_CALL properties(VkPhysicalDevice physical, VkPhysicalDeviceProperties2 *out)
+{
+    const char *text = getenv("TN_FAULT_RANGE");
+    const unsigned long most = text ? strtoul(text, NULL, 10) : UINT32_MAX;
+    real_properties(physical, out);
+    if (out->properties.limits.maxStorageBufferRange > most) out->properties.limits.maxStorageBufferRange = (uint32_t)most;
+}
+
 VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL vkGetInstanceProcAddr(VkInstance instance, const char *name)
 {
     if (!real_instance_function) {
@@ -42,6 +51,10 @@ VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL vkGetInstanceProcAddr(VkInstance instan
         if (!real_instance_function) return NULL;
     }
     const PFN_vkVoidFunction found = real_instance_function(instance, name);
+    if (strcmp(name, "vkGetPhysicalDeviceProperties2") == 0) {
+        real_properties = (PFN_vkGetPhysicalDeviceProperties2)found;
+        return (PFN_vkVoidFunction)properties;
+    }
     if (strcmp(name, "vkGetDeviceProcAddr") != 0) return found;
     real_device_function = (PFN_vkGetDeviceProcAddr)found;
     return (PFN_vkVoidFunction)device_function;
