@@ -55,6 +55,26 @@ TEST(Progress, ShortWorkAndQuietWorkShowNothing)
     EXPECT_EQ(printed(pipe_end, 60 * second, true), "");
 }
 
+// The same stage several times in a row, as when each of some programs is compiled.
+TEST(Progress, RateAndTimeLeftAreOfTheRoundThatRuns)
+{
+    tn_cli_progress progress = {};
+    progress.term = &pipe_end;
+    const auto after = [&progress](uint64_t ago, uint64_t done, uint64_t total) {
+        progress.begun_ns -= ago;
+        progress.shown_ns -= ago;
+        testing::internal::CaptureStderr();
+        EXPECT_TRUE(tn_cli_progress_update(&progress, "compiling", done, total));
+        return testing::internal::GetCapturedStderr();
+    };
+    EXPECT_EQ(after(0, 0, 9), "");
+    EXPECT_EQ(after(10 * second, 9, 9).rfind("compiling: 100 %, 9 of 9, ", 0), 0u);
+    EXPECT_EQ(after(100 * second, 0, 9), "") << "less is done: a new round";
+    EXPECT_EQ(after(10 * second, 5, 9).rfind("compiling: 56 %, 5 of 9, 0/s, ETA 8.0", 0), 0u);
+    EXPECT_EQ(after(100 * second, 5, 40), "") << "another sum: a new round";
+    EXPECT_EQ(after(10 * second, 20, 40).rfind("compiling: 50 %, 20 of 40, 2/s, ETA 10.0", 0), 0u);
+}
+
 TEST(Progress, PartsAreShownAsPartsOfTheWhole)
 {
     tn_cli_progress progress = {};

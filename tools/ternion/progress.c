@@ -54,11 +54,14 @@ bool tn_cli_progress_update(tn_cli_progress *progress, const char *stage, uint64
         total = progress->whole;
     }
     if (done > total) done = total;
-    if (strncmp(progress->stage, stage, sizeof progress->stage - 1) != 0) {
+    const bool is_same = strncmp(progress->stage, stage, sizeof progress->stage - 1) == 0;
+    if (!is_same || done < progress->done || total != progress->total) {
         tn_cli_progress_clear(progress);
         snprintf(progress->stage, sizeof progress->stage, "%s", stage);
         progress->begun_ns = progress->shown_ns = now;
+        progress->total = total;
     }
+    progress->done = done;
     bool bar = progress->term->moves;
     uint64_t wait = !bar ? BETWEEN_LINE_NS : progress->drawn ? BETWEEN_BARS_NS : FIRST_BAR_NS;
     if (now - progress->shown_ns >= wait) {

@@ -12,6 +12,7 @@ typedef struct tn_cli_progress {
     bool drawn;     // a bar stands in the current line
     char stage[40]; // "" between stages
     uint64_t begun_ns, shown_ns;
+    uint64_t done, total; // as last told: a stage that is told of less, or of another sum, has begun anew
     uint64_t base, whole; // the calls are about a part: `base` is done before it, `whole` is the sum; whole 0: they are about all of it
 } tn_cli_progress;
 
