@@ -32,6 +32,9 @@ typedef struct tn_host_params {
     // Folder where drivers' compiled shaders, and that a device passed its self-test, are kept for the next start; made where it is
     // missing. NULL: they are not kept.
     const char *cache_folder;
+    // While a device is opened, on first use: its self-test, shaders that are compiled for it. A call for which a device is opened then
+    // ends with CANCELLED where `update` says so. A session's own goes before it. Kept until the host is closed.
+    tn_progress progress;
 } tn_host_params;
 #define TN_HOST_PARAMS_INIT TN_PARAMS_INIT(tn_host_params)
 
@@ -89,7 +92,7 @@ TN_NODISCARD TN_API tn_status tn_host_device_info(const tn_host *host, uint32_t 
 // The index of the device that `name` means, as tn_placement_params.devices has it.  Errors: NOT_FOUND (the message lists the devices),
 // INVALID_ARGUMENT (a part of several devices' descriptions), UNAVAILABLE (it cannot be used; the message says why), OUT_OF_MEMORY.
 TN_NODISCARD TN_API tn_status tn_host_find_device(const tn_host *host, const char *name, uint32_t *out_index);
-// Calls `line` for each kernel that device `index` has, the chosen ones marked. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
+// Calls `line` for each kernel that device `index` has, the chosen ones marked. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, CANCELLED.
 TN_NODISCARD TN_API tn_status tn_host_device_kernels(tn_host *host, uint32_t index,
                                                      void (*line)(void *user, const char *kernel, bool chosen), void *user);
 

@@ -28,6 +28,7 @@ struct tn_host {
     char *cpu_isa_max, *cpu_packing, *cpu_skip, *vulkan_kernels, *cuda_library, *cache_folder;
     bool vulkan_off, cuda_off;
     tn_log log;
+    tn_progress progress;     // of opening devices, where the caller has none
     tn_host_devices *devices; // grows when somebody asks for more, behind const hosts too
 };
 
@@ -134,6 +135,7 @@ tn_status tn_host_open(const tn_host_params *params, tn_host **out_host)
     tn_host *host;
     TN_TRY(tn_alloc_zero(1, sizeof *host, &host));
     host->log = params->log;
+    host->progress = params->progress;
     TN_TRY_GOTO(choose_text(params->cpu_isa_max, "TN_CPU_MASK", &host->cpu_isa_max));
     TN_TRY_GOTO(choose_text(params->cpu_packing, "TN_CPU_PACKING", &host->cpu_packing));
     TN_TRY_GOTO(choose_text(params->cpu_skip, "TN_CPU_SKIP", &host->cpu_skip));
@@ -227,7 +229,7 @@ tn_status tn_host_device(tn_host *host, uint32_t index, const tn_progress *progr
     tn_host_device_entry *entry = &host->devices->entries[index];
     if (!entry->device) {
         tn_backend_host *asked = &host->devices->hosts[entry->host - host->devices->hosts];
-        asked->progress = progress;
+        asked->progress = progress && progress->update ? progress : &host->progress;
         const tn_status status = entry->backend->device_open(asked, entry->index, &entry->device);
         asked->progress = NULL;
         TN_TRY(status);

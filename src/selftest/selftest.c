@@ -26,6 +26,7 @@ typedef struct trial {
     tn_step *step; // owned
     float *rows;   // owned: of one value, as the device has them
     bool differs;  // from the reference; else a failure is another one
+    tn_progress progress;
 } trial;
 
 static const uint32_t pages[TN_SELFTEST_SEQS][TN_SELFTEST_SEQ_PAGES] = {{3, 1}, {0, 2}};
@@ -53,6 +54,14 @@ static tn_status pack_weights(trial *t)
 }
 
 // ---- programs ----
+
+// Whatever a backend calls its part: to whoever waits this is the self-test.
+static bool tell(void *user, const char *stage, uint64_t done, uint64_t total)
+{
+    const tn_progress *outer = ((const trial *)user)->params->progress;
+    (void)stage;
+    return outer->update(outer->user, "testing kernels", done, total);
+}
 
 static uint64_t value_bytes(const trial *t, uint32_t value)
 {
@@ -93,7 +102,7 @@ static tn_status open_part(trial *t, const tn_selftest_part *part, uint32_t n_to
                                   .limits = t->limits,
                                   .taps = t->taps,
                                   .n_taps = t->n_taps,
-                                  .progress = t->params->progress};
+                                  .progress = &t->progress};
     return t->backend->program_create(t->device, &desc, &t->program);
 }
 
@@ -257,6 +266,7 @@ tn_status tn_selftest_run(tn_device *device, const tn_selftest_params *params, b
 {
     tn_status status;
     trial t = {.params = params, .device = device, .backend = device->backend};
+    if (params->progress && params->progress->update) t.progress = (tn_progress){tell, &t};
     TN_TRY_GOTO(tn_selftest_net_create(&t.net));
     uint32_t width = 0;
     for (uint32_t i = 0; i < t.net->graph.n_values; i++) width = t.net->values[i].width > width ? t.net->values[i].width : width;

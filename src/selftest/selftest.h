@@ -7,7 +7,7 @@
 
 typedef struct tn_selftest_params {
     const char *name, *form, *driver; // of the device, its kernels and its driver, for messages
-    const tn_progress *progress;      // of making programs; NULL: nobody is told
+    const tn_progress *progress;      // of making programs, as "testing kernels"; NULL: nobody is told
     bool steps_of_one;                // steps of one token alone
 } tn_selftest_params;
 

@@ -1,34 +1,13 @@
 // What a terminal shows, and what Ctrl-C does.
-#include "program.hpp"
+#include "on_terminal.hpp"
 
 #include <poll.h>
-#include <pty.h>
 
 namespace
 {
 
 using cli::contains;
-
-// Runs the program with a terminal as standard input, output and error; returns all that it showed.
-cli::Result run_on_terminal(const cli::Run &run)
-{
-    int master = -1, slave = -1;
-    EXPECT_EQ(openpty(&master, &slave, nullptr, nullptr, nullptr), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(slave, fd);
-        close(master);
-        close(slave);
-        cli::become_program(run);
-    }
-    close(slave);
-    cli::Result result = {0, "", ""};
-    char bytes[4096];
-    for (ssize_t n; (n = read(master, bytes, sizeof bytes)) > 0;) result.out.append(bytes, static_cast<size_t>(n));
-    close(master);
-    result.status = cli::exit_status(child);
-    return result;
-}
+using cli::run_on_terminal;
 
 TEST(Terminal, WithoutAPromptAStoryIsBegunAndShown)
 {

@@ -1,5 +1,6 @@
 // The program on a Vulkan device: what it writes on the CPU, and what it says where there is no such device.
 #include "batch_files.hpp"
+#include "on_terminal.hpp"
 #include "program.hpp"
 #include "support/chat_model.hpp"
 
@@ -149,6 +150,24 @@ TEST_F(Vulkan, ShowSaysThePlanAndTheLayouts)
     EXPECT_TRUE(contains(layouts.out, "\nvulkan0  t2x16      ternary        42 ")) << layouts.out;
     EXPECT_FALSE(contains(layouts.out, "cpu0")) << layouts.out;
     cli::expect_error(run({"show", "--device", "vulkan9"}), 1, "there is no device vulkan9; devices here: ");
+}
+
+// What opens a device before there is a session: its self-test takes seconds where no pass is kept.
+TEST_F(Vulkan, ADeviceThatIsTestedFirstSaysSo)
+{
+    const std::vector<std::vector<std::string>> commands = {{"devices", "--kernels"},
+                                                            {"show", "--layouts", "--device", "vulkan0"},
+                                                            {"bench", "--device", "vulkan0", "-p", "4", "-n", "0", "-r", "1"}};
+    for (const std::vector<std::string> &command : commands) {
+        const cli::Folder cache;
+        const cli::Run cold = {command, "", {{"XDG_CACHE_HOME", cache / ""}}};
+        const std::string shown = cli::run_on_terminal(cold).out;
+        const size_t last_bar = shown.rfind("[testing kernels ");
+        ASSERT_NE(last_bar, std::string::npos) << command[0] << ": " << shown;
+        EXPECT_NE(shown.find("\r\033[K", last_bar), std::string::npos) << command[0] << ": the bar stays: " << shown;
+        if (command[0] != "show") continue; // nor do the others keep a pass
+        EXPECT_FALSE(contains(cli::run_on_terminal(cold).out, "[testing kernels "));
+    }
 }
 
 TEST_F(Vulkan, DevicesThatAreNotHereAreNamed)

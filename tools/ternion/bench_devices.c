@@ -27,7 +27,9 @@ static int look_up(const tn_cli_bench_job *job, uint32_t index, tn_device_info *
 {
     if (tn_host_device_info(job->engine.host, index, info) != TN_OK) return tn_cli_fail_status(NULL);
     search s = {info->name, false};
-    if (tn_placement_layouts(job->engine.placement, find_device, &s) != TN_OK) return tn_cli_fail_status(NULL);
+    const tn_status status = tn_placement_layouts(job->engine.placement, find_device, &s);
+    tn_cli_progress_end(&job->cli->progress); // of devices that were opened for it
+    if (status != TN_OK) return tn_cli_fail_status(NULL);
     *out_takes_part = s.found;
     return 0;
 }

@@ -8,7 +8,7 @@
 
 static void print_kernel(void *user, const char *kernel, bool chosen)
 {
-    (void)user;
+    tn_cli_progress_end(user); // the device is open
     printf("  %c %s\n", chosen ? '*' : ' ', kernel);
 }
 
@@ -49,7 +49,7 @@ static int print_absent(const tn_host *host)
     return 0;
 }
 
-static int print_table(const tn_cli *cli, tn_host *host)
+static int print_table(tn_cli *cli, tn_host *host)
 {
     char memory[24], l1[24], l2[24], l3[24];
     tn_device_info info;
@@ -58,7 +58,7 @@ static int print_table(const tn_cli *cli, tn_host *host)
         if (tn_host_device_info(host, i, &info) != TN_OK) return tn_cli_fail_status(NULL);
         print_device(&info);
         if (tn_cli_given(&cli->options, TN_OPT_KERNELS) && !info.unusable[0] &&
-            tn_host_device_kernels(host, i, print_kernel, NULL) != TN_OK) {
+            tn_host_device_kernels(host, i, print_kernel, &cli->progress) != TN_OK) {
             return tn_cli_fail_status(NULL);
         }
     }
@@ -107,7 +107,7 @@ static json_t *absent_json(const tn_host *host)
     return absent;
 }
 
-static int print_json(const tn_cli *cli, tn_host *host)
+static int print_json(tn_cli *cli, tn_host *host)
 {
     json_t *devices = json_array();
     tn_status status = TN_OK;
@@ -119,6 +119,7 @@ static int print_json(const tn_cli *cli, tn_host *host)
         if (tn_cli_given(&cli->options, TN_OPT_KERNELS) && !info.unusable[0]) {
             json_t *kernels = json_array();
             status = tn_host_device_kernels(host, i, add_kernel, kernels);
+            tn_cli_progress_end(&cli->progress);
             json_object_set_new(device, "kernels", kernels);
         }
         json_array_append_new(devices, device);

@@ -248,7 +248,7 @@ static int print_json(const show_job *job)
 static void print_layout(void *user, const tn_layout_info *l)
 {
     char size[24], count[24];
-    (void)user;
+    tn_cli_progress_end(user); // devices are open
     tn_cli_format_bytes(l->size_bytes, size, sizeof size);
     tn_cli_format_count((double)l->n_elements, count, sizeof count);
     printf("%-8s %-10s %-8s %8" PRIu32 " %11s %12s %9.3f\n", l->device, l->layout, l->is_ternary ? "ternary" : "dense", l->n_weights, count,
@@ -296,7 +296,10 @@ static int show_layouts(show_job *job)
     json_t *list = job->cli->json ? json_array() : NULL;
     if (!job->cli->json)
         printf("%-8s %-10s %-8s %8s %11s %12s %9s\n", "device", "layout", "weights", "number", "elements", "size", "bits each");
-    if (tn_placement_layouts(job->engine.placement, job->cli->json ? json_layout : print_layout, list) != TN_OK) {
+    const tn_status status = job->cli->json ? tn_placement_layouts(job->engine.placement, json_layout, list)
+                                            : tn_placement_layouts(job->engine.placement, print_layout, &job->cli->progress);
+    tn_cli_progress_end(&job->cli->progress);
+    if (status != TN_OK) {
         json_decref(list);
         return tn_cli_fail_status(NULL);
     }

@@ -141,6 +141,7 @@ int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_thread
     if (!params.cpu_skip && cli->verb == TN_VERB_BENCH) params.cpu_skip = "off"; // what is measured does not change on the way
     params.cache_folder = engine->pack_cache[0] ? engine->pack_cache : NULL;
     params.log = tn_cli_log();
+    params.progress = tn_cli_progress_hook(&cli->progress); // of devices that are opened before there is a session
     if (tn_host_open(&params, &engine->host) == TN_OK) return 0;
     char command[64];
     bool threads = n_threads > 0 && tn_error_last()->status == TN_INVALID_ARGUMENT && strstr(tn_error_last()->message, "threads");

@@ -52,6 +52,7 @@ int tn_cli_limits_measure(tn_cli *cli, uint32_t n_threads, const tn_cli_value *t
     int rc = tn_cli_engine_open_host(cli, &engine, n_threads);
     if (rc) return rc;
     const tn_status status = measure(cli, engine.host, threads, limits);
+    tn_cli_progress_end(&cli->progress);
     if (status != TN_OK)
         rc = status == TN_CANCELLED && !tn_cli_interrupted() ? tn_cli_out_of_memory() : tn_cli_fail_status("ternion bench --no-limits");
     tn_cli_engine_stop(&engine);
