@@ -118,6 +118,7 @@ static tn_status place_weights(tn_plan_run *run, uint32_t index)
 static tn_status pack_weights(tn_plan_run *run)
 {
     tn_pack_progress progress = {.progress = run->params.progress};
+    for (uint32_t d = 0; d < run->params.n_devices; d++) TN_TRY(tn_plan_weights_copy_kept(&run->weights[d]));
     for (uint32_t d = 0; d < run->params.n_devices; d++) progress.total += tn_plan_weights_to_pack(&run->weights[d]);
     for (uint32_t d = 0; d < run->params.n_devices; d++) TN_TRY(tn_plan_weights_pack(&run->weights[d], &progress));
     return TN_OK;

@@ -135,14 +135,21 @@ static tn_status choose_places(tn_plan_weights *weights, bool (*uses)(const void
     tn_device *device = weights->device;
     uint32_t n_looked = 0;
     bool all;
-    while (weights->cache && device->backend->packing_assume(device, n_looked)) {
+    const bool maps = weights->cache && !device->copies_maps; // else tn_plan_weights_copy_kept does, later
+    while (maps && device->backend->packing_assume(device, n_looked)) {
         TN_TRY(lay_out_all(weights, uses, ctx));
         TN_TRY(map_kept(weights, &all));
         if (all) return TN_OK;
         n_looked++;
     }
     TN_TRY(lay_out_all(weights, uses, ctx));
-    return weights->cache && n_looked == 0 ? map_kept(weights, &all) : TN_OK;
+    return maps && n_looked == 0 ? map_kept(weights, &all) : TN_OK;
+}
+
+tn_status tn_plan_weights_copy_kept(tn_plan_weights *weights)
+{
+    bool all;
+    return weights->packed && weights->cache && weights->device->copies_maps ? map_kept(weights, &all) : TN_OK;
 }
 
 tn_status tn_plan_weights_place(tn_plan_weights *weights, bool (*uses)(const void *ctx, uint32_t node), const void *ctx)

@@ -31,9 +31,13 @@ typedef struct tn_pack_progress {
     uint64_t done, total; // bytes
 } tn_pack_progress;
 
-// Decides where the weights of the nodes for which `uses` answers true lie, and maps what is in files; what is not has buffers that do not
-// exist yet. `weights`: device, graph and cache filled in, the rest 0.  Errors: OUT_OF_MEMORY, UNSUPPORTED, BAD_FILE.
+// Decides where the weights of the nodes for which `uses` answers true lie, and maps what is in files, unless the device copies it; what is
+// not mapped has buffers that do not exist yet. `weights`: device, graph and cache filled in, the rest 0.  Errors: OUT_OF_MEMORY,
+// UNSUPPORTED, BAD_FILE.
 tn_status tn_plan_weights_place(tn_plan_weights *weights, bool (*uses)(const void *ctx, uint32_t node), const void *ctx);
+// Copies what is in files to a device that cannot use it where it lies: after tn_backend.program_check, which may refuse.
+// Errors: OUT_OF_MEMORY.
+tn_status tn_plan_weights_copy_kept(tn_plan_weights *weights);
 // Bytes of all areas, and of those that have to be packed.
 uint64_t tn_plan_weights_bytes(const tn_plan_weights *weights);
 uint64_t tn_plan_weights_to_pack(const tn_plan_weights *weights);

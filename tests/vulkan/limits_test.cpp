@@ -3,7 +3,9 @@
 #include "support/run_model.hpp"
 #include "vulkan/device_rig.hpp"
 
+#include <filesystem>
 #include <regex>
+#include <unistd.h>
 
 extern "C" {
 #include "runtime/host.h"
@@ -68,6 +70,7 @@ class VulkanLimits : public testing::Test
         EXPECT_EQ(message().find("vulkan0: "), 0u) << message();
         EXPECT_EQ(n_packed_, 0u) << message();
     }
+    tn_pack_cache_use pack_cache_use() const { return tn_session_pack_cache(session_); }
     std::vector<float> logits_of(const std::vector<int32_t> &ids)
     {
         tn_batch batch = TN_BATCH_INIT;
@@ -150,6 +153,29 @@ TEST_F(VulkanLimits, StepsThatAreTooLargeAreRefusedWithTheLargestOnes)
     ASSERT_EQ(start(), TN_OK) << message();
     EXPECT_GT(n_packed_, 0u);
     EXPECT_EQ(info_.n_ubatch, largest);
+}
+
+// Weights of gigabytes are not read for a session that cannot be.
+TEST_F(VulkanLimits, WeightsThatAreKeptAreNotCopiedForWhatIsRefused)
+{
+    const std::string folder = testing::TempDir() + "tn_vk_limits_" + std::to_string(getpid());
+    std::filesystem::create_directories(folder);
+    std::string lines;
+    params_.pack_cache = folder.c_str();
+    params_.pack_cache_bytes_min = 1;
+    params_.log = {[](void *user, tn_log_level, const char *line) { *static_cast<std::string *>(user) += line; }, &lines, TN_LOG_INFO};
+    bind_at_most(512 << 10);
+    ASSERT_EQ(start(), TN_OK) << message();
+    ASSERT_EQ(pack_cache_use(), TN_PACK_CACHE_WRITTEN) << lines;
+    lines.clear();
+    params_.n_ubatch = 512;
+    expect_refused_before_packing();
+    EXPECT_EQ(lines.find("mapped from"), std::string::npos) << lines;
+    params_.n_ubatch = 0;
+    ASSERT_EQ(start(), TN_OK) << message();
+    EXPECT_EQ(pack_cache_use(), TN_PACK_CACHE_MAPPED) << lines;
+    EXPECT_NE(lines.find("mapped from"), std::string::npos) << lines;
+    std::filesystem::remove_all(folder);
 }
 
 TEST_F(VulkanLimits, ACacheThatIsTooLargeIsRefusedWithTheLargestOne)
