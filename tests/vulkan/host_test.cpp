@@ -3,6 +3,8 @@
 #include "vulkan/device_rig.hpp"
 #include "vulkan/fault_layer.hpp"
 
+#include <set>
+
 extern "C" {
 #include "runtime/host.h"
 #include "ternion/placement.h"
@@ -54,6 +56,43 @@ class LazyHost : public testing::Test
     tn_host *host = nullptr;
     tn_model *model = nullptr;
 };
+
+// Who is told, and whether it goes on.
+struct Listener {
+    std::set<std::string> stages;
+    bool goes_on = true;
+};
+
+TEST_F(LazyHost, TellsItsOwnProgressOfASelfTestThatNoSessionWaitsFor)
+{
+    Listener listener;
+    tn_host_params params = TN_HOST_PARAMS_INIT;
+    params.progress = {[](void *user, const char *stage, uint64_t, uint64_t) {
+                           Listener *to = static_cast<Listener *>(user);
+                           to->stages.insert(stage);
+                           return to->goes_on;
+                       },
+                       &listener};
+    layer.hooks.selftest = TN_VK_SELFTEST_ALWAYS;
+    layer.hooks.compiles_early = true;
+    tn_host_close(host);
+    ASSERT_EQ(tn_host_open(&params, &host), TN_OK) << last_error();
+    tn_host_hook_vulkan(host, &layer.hooks);
+    const auto no_line = [](void *, const char *, bool) {};
+    uint32_t index;
+    ASSERT_EQ(tn_host_find_device(host, "vulkan0", &index), TN_OK) << last_error();
+    EXPECT_EQ(listener.stages, std::set<std::string>());
+
+    listener.goes_on = false;
+    EXPECT_EQ(tn_host_device_kernels(host, index, no_line, nullptr), TN_CANCELLED) << last_error();
+    EXPECT_EQ(listener.stages, std::set<std::string>{"testing kernels"});
+    listener.goes_on = true;
+    EXPECT_EQ(tn_host_device_kernels(host, index, no_line, nullptr), TN_OK) << last_error();
+    EXPECT_EQ(listener.stages, std::set<std::string>{"testing kernels"});
+    listener = {};
+    EXPECT_EQ(tn_host_device_kernels(host, index, no_line, nullptr), TN_OK) << last_error();
+    EXPECT_EQ(listener.stages, std::set<std::string>()) << "it is open";
+}
 
 TEST_F(LazyHost, LoadsNoDriverForTheCpu)
 {
