@@ -24,7 +24,7 @@ class RankingDevices
         current = this;
         for (uint32_t i = 0; i < n_devices; i++) {
             tn_device *device = nullptr;
-            EXPECT_EQ(tn_host_device(host, i, &device), TN_OK);
+            EXPECT_EQ(tn_host_device(host, i, nullptr, &device), TN_OK);
             real_ = device->backend;
             table_ = *real_;
             devices_.push_back(device);
