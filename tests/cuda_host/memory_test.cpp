@@ -159,9 +159,9 @@ TEST_P(Memory, BytesOutsideAreRefused)
     EXPECT_EQ(tn_cuda_buffer_write(buffer.get(), 10, nullptr, 0), TN_OK);
     EXPECT_EQ(tn_cuda_buffer_read(buffer.get(), 10, nullptr, 0), TN_OK);
     const OpenDevice other(host);
-    EXPECT_EQ(tn_cuda_buffer_check(other.get(), buffer.get(), 0, 1, "test"), TN_INVALID_ARGUMENT);
-    EXPECT_EQ(tn_cuda_buffer_check(device->get(), nullptr, 0, 0, "test"), TN_INVALID_ARGUMENT);
-    EXPECT_EQ(tn_cuda_buffer_check(device->get(), buffer.get(), 9, 1, "test"), TN_OK);
+    EXPECT_EQ(tn_buffer_check(other.get(), buffer.get(), 0, 1, "test"), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_buffer_check(device->get(), nullptr, 0, 0, "test"), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_buffer_check(device->get(), buffer.get(), 9, 1, "test"), TN_OK);
 }
 
 TEST_P(Memory, EmptyBuffersArePossible)
