@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 extern "C" {
+#include "backend/desc_check.h"
 #include "cuda/cuda_memory.h"
 }
 

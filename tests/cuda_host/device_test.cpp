@@ -156,7 +156,7 @@ TEST_F(Device, MoreSharedMemoryIsAskedForOnce)
     const Host host;
     const OpenDevice device(host);
     ASSERT_EQ(tn_cuda_enter(device.cuda()), TN_OK);
-    EXPECT_EQ(tn_cuda_allow_shared(device.cuda(), TN_CUDA_begin, 48 << 10), TN_OK);
+    EXPECT_EQ(tn_cuda_allow_shared(device.cuda(), TN_CUDA_begin, 40 << 10), TN_OK);
     EXPECT_EQ(cuda_driver::calls()["cuFuncSetAttribute"], 0u);
     for (const uint32_t bytes : {100u << 10, 100u << 10, 60u << 10})
         EXPECT_EQ(tn_cuda_allow_shared(device.cuda(), TN_CUDA_begin, bytes), TN_OK);
