@@ -27,7 +27,8 @@ CUresult no_functions(const char *, void **out_function, int, uint64_t, int *)
 }
 
 struct Absence {
-    const char *name, *reason;
+    const char *name;
+    std::string reason;
     void (*arrange)(Host *host);
 };
 void PrintTo(const Absence &absence, std::ostream *os) { *os << absence.name; }
