@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks and times the GPU backends on a machine that has a GPU and nothing else: no compiler, no package, no model. Under 8 minutes.
 # usage: gpu_check.sh FOLDER OUT [quick|full]
-#   FOLDER  ternion, conformance_test and lib/ with the libraries that they need (scripts/gpu_package.sh makes it)
+#   FOLDER  ternion, conformance_test, the small model and lib/ (scripts/gpu_package.sh makes it)
 #   OUT     logs, results as JSON, and summary.txt, which is printed last
 #   quick   correctness and the 2b-4t shape alone; full (default): llama3-8b, all batches and prompts, compute-sanitizer too
 # TN_GPU_CHECK_DEVICE names another CUDA device than cuda0; TN_GPU_CHECK_SHAPE another shape than 2b-4t.
@@ -11,7 +11,8 @@ device=${TN_GPU_CHECK_DEVICE:-cuda0} shape=${TN_GPU_CHECK_SHAPE:-2b-4t}
 tests=${device//:/_}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-export LD_LIBRARY_PATH=$bin/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} XDG_CACHE_HOME=$out/cache
+TERNION_MODEL=$(find "$bin" -maxdepth 1 -name '*.gguf' | head -n 1)
+export TERNION_MODEL LD_LIBRARY_PATH=$bin/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} XDG_CACHE_HOME=$out/cache
 work=$(mktemp -d)
 trap 'rm -rf "$work" "$out/cache"' EXIT
 failed=0

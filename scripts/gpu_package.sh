@@ -12,4 +12,5 @@ for program in "$build/ternion" "$build/tests/conformance/conformance_test"; do
     ldd "$program" | awk '$2 == "=>" && $3 ~ /^\// && $1 !~ /^lib(c|m|dl|rt|pthread)\.so/ { print $1, $3 }' |
         while read -r name path; do install -m 644 "$(readlink -f "$path")" "$folder/lib/$name"; done
 done
+install -m 644 "$(dirname "$0")"/../models/*.gguf "$folder/"
 echo "gpu_package: $(du -sh "$folder" | cut -f1) in $folder; copy it with scripts/gpu_check.sh, then: gpu_check.sh $(basename "$folder") OUT"
