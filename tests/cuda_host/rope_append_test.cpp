@@ -62,7 +62,7 @@ class Case
             expect_pages(row, &want, &want_poison);
             EXPECT_EQ(poison[row], want_poison) << "row " << row;
         }
-        if (pages.size() > 0) EXPECT_EQ(std::memcmp(pages.data(), want.bytes().data(), pages.size()), 0) << "pages";
+        EXPECT_TRUE(pages.size() == 0 || std::memcmp(pages.data(), want.bytes().data(), pages.size()) == 0) << "pages";
     }
 
   private:
