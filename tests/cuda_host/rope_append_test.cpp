@@ -100,7 +100,7 @@ class Case
         const uint32_t n = s_.n_q * s_.head_dim;
         std::vector<float> x(q_head(row, 0), q_head(row, 0) + n);
         if (n > 0 && turn(row, &x, s_.n_q) >= TN_ABS_BITS_2P56) *poison = kQNode;
-        EXPECT_EQ(std::memcmp(y->data() + row * stride_q_, x.data(), n * sizeof(float)), 0) << "queries of row " << row;
+        EXPECT_TRUE(n == 0 || std::memcmp(y->data() + row * stride_q_, x.data(), n * sizeof(float)) == 0) << "queries of row " << row;
         for (uint32_t i = n; i < stride_q_; i++) ASSERT_EQ(tn_bits((*y)[row * stride_q_ + i]), 0xcdcdcdcdu) << "behind row " << row;
     }
     void expect_pages(uint32_t row, PageImage *want, uint32_t *poison)
