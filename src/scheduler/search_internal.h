@@ -1,0 +1,24 @@
+// The parts of the search.
+#ifndef TN_SCHEDULER_SEARCH_INTERNAL_H
+#define TN_SCHEDULER_SEARCH_INTERNAL_H
+
+#include "scheduler/search.h"
+
+#include <math.h>
+
+static inline bool tn_search_can_use(const tn_search_plan *plan) { return plan->missing_bytes == 0 && !plan->cannot_run; }
+
+// Whether `plan` serves the goal better than `other` by more than `margin` of it.
+bool tn_search_is_better(const tn_search_problem *problem, const tn_search_plan *plan, const tn_search_plan *other, double margin);
+
+// A step of the whole model on one device; INFINITY where it cannot run it.
+double tn_search_whole_ns(const tn_search_problem *problem, uint32_t device, uint32_t n_tokens);
+// Memory of the whole model on one device, UINT64_MAX where no memory is that large.
+uint64_t tn_search_whole_bytes(const tn_search_problem *problem, uint32_t device, uint32_t n_seqs);
+
+// The best shares over two devices or more; `plan` has its arrays. *out_found: false where there are none.
+tn_status tn_search_replicas(const tn_search_problem *problem, tn_search_plan *plan, bool *out_found);
+// The best pipeline over two devices or more. Errors: OUT_OF_MEMORY, LIMIT.
+tn_status tn_search_pipeline(const tn_search_problem *problem, tn_search_plan *plan, bool *out_found);
+
+#endif

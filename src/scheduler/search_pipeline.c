@@ -1,0 +1,346 @@
+// The best contiguous partition of the units over two devices or more.
+//
+// For a number of lanes, two times of a lane's step count: that through the whole pipeline (the sum), after which a sequence has its next
+// token, and that of the slowest stage, which every lane's step takes. A token of all sequences comes in max(sum, lanes * slowest). Dynamic
+// programming finds the least sum with every stage below a limit; lowering the limit to the slowest stage of each answer walks over all
+// pairs (sum, slowest) of which neither can be had smaller alone, until the sum alone decides.
+//
+// Devices that are alike in every time and size count as one kind, so that eight equal GPUs are not tried in all orders.
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "scheduler/search_internal.h"
+
+#include <string.h>
+
+enum { KINDS_MAX = 10, LANES_BEYOND_DEVICES = 2 };
+
+typedef struct device_kind {
+    uint32_t first, n;                    // device, devices
+    uint32_t radix;                       // of the kind's digit in the number of a state: devices of it that are in use
+    double segment_ns, hop_ns[KINDS_MAX]; // to each kind
+} device_kind;
+
+// The first units, on devices in a state's use, the last of them on a device of one kind: the least cost of it.
+typedef struct cell {
+    double cost; // INFINITY: impossible
+    uint32_t from_unit, from_kind;
+} cell;
+
+// Units [end of the one before, end) on a device of a kind.
+typedef struct stage {
+    uint32_t end, kind;
+} stage;
+
+typedef struct partition {
+    uint32_t n_stages;
+    stage *stages; // [n_devices]
+    double sum, slowest;
+} partition;
+
+typedef struct pipeline {
+    const tn_search_problem *problem;
+    uint32_t n_lanes, n_tokens;      // of a lane's step
+    uint32_t n_kinds, n_states, row; // row: cells of a state and kind
+    device_kind kinds[KINDS_MAX];
+    uint32_t *kind_of; // [n_devices]
+    double *ns;        // [n_kinds][n_units + 1] time of the first units
+    double *bytes;     // the same of their memory
+    uint32_t *reach;   // [n_kinds][n_units] where the longest run ends that begins at a unit, by ops and memory
+    cell *cells;       // [n_states][n_kinds][row]
+    size_t cells_capacity;
+    partition best, now;
+    double best_cost; // of the goal: time of a token of all sequences, or bytes
+    uint32_t best_lanes;
+} pipeline;
+
+static bool is_alike(const tn_search_problem *p, uint32_t a, uint32_t b, uint32_t n_tokens)
+{
+    if (p->memory_bytes[a] != p->memory_bytes[b] || p->segment_ns(p->ctx, a) != p->segment_ns(p->ctx, b)) return false;
+    if (p->segment_bytes(p->ctx, a, p->n_seqs) != p->segment_bytes(p->ctx, b, p->n_seqs)) return false;
+    for (uint32_t unit = 0; unit < p->n_units; unit++) {
+        if (p->unit_ns(p->ctx, a, unit, n_tokens) != p->unit_ns(p->ctx, b, unit, n_tokens)) return false;
+        if (p->unit_bytes(p->ctx, a, unit, p->n_seqs) != p->unit_bytes(p->ctx, b, unit, p->n_seqs)) return false;
+    }
+    for (uint32_t d = 0; d < p->n_devices; d++) {
+        if (d == a || d == b) continue;
+        if (p->hop_ns(p->ctx, a, d, n_tokens) != p->hop_ns(p->ctx, b, d, n_tokens)) return false;
+        if (p->hop_ns(p->ctx, d, a, n_tokens) != p->hop_ns(p->ctx, d, b, n_tokens)) return false;
+    }
+    return p->hop_ns(p->ctx, a, b, n_tokens) == p->hop_ns(p->ctx, b, a, n_tokens);
+}
+
+static tn_status add_kind(pipeline *l, uint32_t device)
+{
+    if (l->n_kinds == KINDS_MAX)
+        return tn_fail(TN_LIMIT, "the devices are of more than %d speeds, too many to search: name some of them", KINDS_MAX);
+    l->kind_of[device] = l->n_kinds;
+    l->kinds[l->n_kinds++] = (device_kind){.first = device, .n = 1, .segment_ns = l->problem->segment_ns(l->problem->ctx, device)};
+    return TN_OK;
+}
+
+// The last device of a kind.
+static uint32_t last_of(const pipeline *l, uint32_t kind)
+{
+    uint32_t device = l->problem->n_devices;
+    while (l->kind_of[--device] != kind) {}
+    return device;
+}
+
+static tn_status find_kinds(pipeline *l)
+{
+    const tn_search_problem *p = l->problem;
+    l->n_kinds = 0;
+    for (uint32_t d = 0; d < p->n_devices; d++) {
+        uint32_t k = 0;
+        while (k < l->n_kinds && !is_alike(p, l->kinds[k].first, d, l->n_tokens)) k++;
+        if (k == l->n_kinds) {
+            TN_TRY(add_kind(l, d));
+            continue;
+        }
+        l->kind_of[d] = k;
+        l->kinds[k].n++;
+    }
+    l->n_states = 1;
+    for (uint32_t k = 0; k < l->n_kinds; k++) {
+        l->kinds[k].radix = l->n_states;
+        l->n_states *= l->kinds[k].n + 1;
+        if (l->n_states > TN_SEARCH_STATES_MAX) return tn_fail(TN_LIMIT, "there are too many devices to search: name some of them");
+        for (uint32_t to = 0; to < l->n_kinds; to++)
+            l->kinds[k].hop_ns[to] = p->hop_ns(p->ctx, l->kinds[k].first, last_of(l, to), l->n_tokens);
+    }
+    return TN_OK;
+}
+
+// Sums over the first units, and how far runs of them reach.
+static void measure_kind(pipeline *l, uint32_t kind)
+{
+    const tn_search_problem *p = l->problem;
+    const uint32_t device = l->kinds[kind].first, n = p->n_units;
+    double *ns = l->ns + (size_t)kind * l->row, *bytes = l->bytes + (size_t)kind * l->row;
+    uint32_t *reach = l->reach + (size_t)kind * n;
+    ns[0] = bytes[0] = 0;
+    for (uint32_t unit = 0; unit < n; unit++) {
+        const double unit_ns = p->unit_ns(p->ctx, device, unit, l->n_tokens);
+        reach[unit] = isinf(unit_ns) ? unit : n;
+        ns[unit + 1] = ns[unit] + (isinf(unit_ns) ? 0 : unit_ns);
+        bytes[unit + 1] = bytes[unit] + (double)p->unit_bytes(p->ctx, device, unit, p->n_seqs);
+    }
+    const uint64_t scratch = p->segment_bytes(p->ctx, device, p->n_seqs);
+    for (uint32_t unit = n; unit-- > 0;) {
+        if (reach[unit] > unit && unit + 1 < n) reach[unit] = reach[unit + 1] > unit + 1 ? reach[unit + 1] : unit + 1;
+    }
+    for (uint32_t unit = 0; unit < n; unit++) {
+        uint64_t used = scratch;
+        uint32_t end = unit;
+        while (end < reach[unit] && tn_ckd_add(used, p->unit_bytes(p->ctx, device, end, p->n_seqs), &used) &&
+               used <= p->memory_bytes[device])
+            end++;
+        reach[unit] = end;
+    }
+}
+
+// Time of units [begin, end) as a stage on a device of `kind` behind one of `before` (KINDS_MAX: it is the first).
+static double stage_ns(const pipeline *l, uint32_t before, uint32_t kind, uint32_t begin, uint32_t end)
+{
+    const double *ns = l->ns + (size_t)kind * l->row;
+    const double hop_ns = before == KINDS_MAX ? 0 : l->kinds[before].hop_ns[kind];
+    return hop_ns + l->kinds[kind].segment_ns + (ns[end] - ns[begin]);
+}
+
+static double stage_cost(const pipeline *l, uint32_t before, uint32_t kind, uint32_t begin, uint32_t end)
+{
+    const tn_search_problem *p = l->problem;
+    if (p->goal != TN_SEARCH_MEMORY) return stage_ns(l, before, kind, begin, end);
+    const double *bytes = l->bytes + (size_t)kind * l->row;
+    return (double)p->segment_bytes(p->ctx, l->kinds[kind].first, p->n_seqs) + (bytes[end] - bytes[begin]);
+}
+
+static cell *cells_of(const pipeline *l, uint32_t state, uint32_t kind) { return l->cells + ((size_t)state * l->n_kinds + kind) * l->row; }
+
+// Lets a stage on a device of `kind` follow: units from `begin` on, whose predecessors cost `cost` and end on a device of `before`.
+static void add_stage(pipeline *l, uint32_t state, uint32_t before, uint32_t kind, uint32_t begin, double cost, double limit_ns)
+{
+    cell *cells = cells_of(l, state + l->kinds[kind].radix, kind);
+    const uint32_t reach = l->reach[(size_t)kind * l->problem->n_units + begin];
+    for (uint32_t end = begin + 1; end <= reach; end++) {
+        if (stage_ns(l, before, kind, begin, end) >= limit_ns) return; // a longer one takes no less
+        const double total = cost + stage_cost(l, before, kind, begin, end);
+        if (total < cells[end].cost && total < l->best_cost) cells[end] = (cell){total, begin, before};
+    }
+}
+
+static uint32_t n_used(const pipeline *l, uint32_t state, uint32_t kind) { return state / l->kinds[kind].radix % (l->kinds[kind].n + 1); }
+
+static void follow(pipeline *l, uint32_t state, uint32_t before, uint32_t begin, double cost, double limit_ns)
+{
+    for (uint32_t kind = 0; kind < l->n_kinds; kind++) {
+        if (n_used(l, state, kind) < l->kinds[kind].n) add_stage(l, state, before, kind, begin, cost, limit_ns);
+    }
+}
+
+// Reads the stages back from the last cell.
+static void trace_back(pipeline *l, uint32_t state, uint32_t kind)
+{
+    partition *now = &l->now;
+    now->n_stages = 0;
+    now->sum = now->slowest = 0;
+    for (uint32_t end = l->problem->n_units; end > 0;) {
+        const cell from = cells_of(l, state, kind)[end];
+        const double ns = stage_ns(l, from.from_kind, kind, from.from_unit, end);
+        now->stages[now->n_stages++] = (stage){end, kind};
+        now->sum += ns;
+        if (ns > now->slowest) now->slowest = ns;
+        state -= l->kinds[kind].radix;
+        kind = from.from_kind;
+        end = from.from_unit;
+    }
+    for (uint32_t a = 0, b = now->n_stages - 1; a < b; a++, b--) {
+        const stage was = now->stages[a];
+        now->stages[a] = now->stages[b];
+        now->stages[b] = was;
+    }
+}
+
+// The partition of least cost over two devices or more, every stage of which is faster than `limit_ns`, into l->now; false: there is none
+// that could be better than the best so far.
+static bool solve(pipeline *l, double limit_ns)
+{
+    const uint32_t n_units = l->problem->n_units;
+    const size_t n_cells = (size_t)l->n_states * l->n_kinds * l->row;
+    double least = INFINITY;
+    uint32_t last_state = 0, last_kind = 0;
+    for (size_t i = 0; i < n_cells; i++) l->cells[i].cost = INFINITY;
+    follow(l, 0, KINDS_MAX, 0, 0, limit_ns);
+    for (uint32_t state = 1; state < l->n_states; state++) { // a following state has a higher number
+        for (uint32_t kind = 0; kind < l->n_kinds; kind++) {
+            const cell *cells = cells_of(l, state, kind);
+            if (n_used(l, state, kind) == 0) continue;
+            for (uint32_t unit = 1; unit < n_units; unit++) {
+                if (!isinf(cells[unit].cost)) follow(l, state, kind, unit, cells[unit].cost, limit_ns);
+            }
+            const bool alone = state == l->kinds[kind].radix;
+            if (alone || cells[n_units].cost >= least) continue;
+            least = cells[n_units].cost;
+            last_state = state;
+            last_kind = kind;
+        }
+    }
+    if (isinf(least)) return false;
+    trace_back(l, last_state, last_kind);
+    return true;
+}
+
+// Time of a token of all sequences.
+static double cycle_ns(const pipeline *l)
+{
+    const double busy = l->n_lanes * l->now.slowest;
+    return l->now.sum > busy ? l->now.sum : busy;
+}
+
+static void keep(pipeline *l, double cost)
+{
+    if (cost >= l->best_cost) return;
+    stage *stages = l->best.stages;
+    memcpy(stages, l->now.stages, l->now.n_stages * sizeof *stages);
+    l->best = l->now;
+    l->best.stages = stages;
+    l->best_cost = cost;
+    l->best_lanes = l->n_lanes;
+}
+
+static tn_status reserve(pipeline *l)
+{
+    const size_t n_units = l->problem->n_units, n_devices = l->problem->n_devices;
+    l->row = l->problem->n_units + 1;
+    TN_TRY(tn_alloc(n_devices, sizeof *l->kind_of, &l->kind_of));
+    TN_TRY(tn_alloc(KINDS_MAX * (n_units + 1), sizeof *l->ns, &l->ns));
+    TN_TRY(tn_alloc(KINDS_MAX * (n_units + 1), sizeof *l->bytes, &l->bytes));
+    TN_TRY(tn_alloc(KINDS_MAX * n_units, sizeof *l->reach, &l->reach));
+    TN_TRY(tn_alloc(n_devices, sizeof *l->best.stages, &l->best.stages));
+    return tn_alloc(n_devices, sizeof *l->now.stages, &l->now.stages);
+}
+
+static void deinit(pipeline *l)
+{
+    tn_free(l->kind_of);
+    tn_free(l->ns);
+    tn_free(l->bytes);
+    tn_free(l->reach);
+    tn_free(l->cells);
+    tn_free(l->best.stages);
+    tn_free(l->now.stages);
+}
+
+// The best for one number of lanes, kept where it is better than all before.
+static tn_status search_lanes(pipeline *l, uint32_t n_lanes)
+{
+    const tn_search_problem *p = l->problem;
+    l->n_lanes = n_lanes;
+    l->n_tokens = (p->n_seqs - 1) / n_lanes + 1;
+    if ((p->n_seqs - 1) / l->n_tokens + 1 < n_lanes) return TN_OK; // fewer lanes are as many tokens each
+    TN_TRY(find_kinds(l));
+    for (uint32_t kind = 0; kind < l->n_kinds; kind++) measure_kind(l, kind);
+    TN_TRY(tn_grow(&l->cells, &l->cells_capacity, (size_t)l->n_states * l->n_kinds * l->row, sizeof *l->cells));
+    if (p->goal == TN_SEARCH_MEMORY) {
+        double bytes = 0;
+        if (!solve(l, INFINITY)) return TN_OK;
+        for (uint32_t s = 0, begin = 0; s < l->now.n_stages; begin = l->now.stages[s++].end)
+            bytes += stage_cost(l, KINDS_MAX, l->now.stages[s].kind, begin, l->now.stages[s].end);
+        keep(l, bytes);
+        return TN_OK;
+    }
+    for (double limit_ns = INFINITY; solve(l, limit_ns); limit_ns = l->now.slowest) {
+        keep(l, cycle_ns(l));
+        if (l->now.sum >= n_lanes * l->now.slowest) break;
+    }
+    return TN_OK;
+}
+
+static void fill(const pipeline *l, tn_search_plan *plan)
+{
+    const tn_search_problem *p = l->problem;
+    uint32_t next[KINDS_MAX] = {0}; // device to look at
+    plan->kind = TN_SEARCH_PIPELINE;
+    plan->n_replicas = 1;
+    plan->n_lanes = l->best_lanes;
+    plan->shares[0] = p->n_seqs;
+    const double busy = l->best_lanes * l->best.slowest;
+    plan->step_ns = l->best.sum > busy ? l->best.sum : busy;
+    plan->tokens_per_s = p->n_seqs * 1e9 / plan->step_ns;
+    for (uint32_t s = 0, unit = 0; s < l->best.n_stages; s++) {
+        const uint32_t kind = l->best.stages[s].kind;
+        while (l->kind_of[next[kind]] != kind) next[kind]++;
+        const uint32_t device = next[kind]++;
+        uint64_t bytes = p->segment_bytes(p->ctx, device, p->n_seqs);
+        for (; unit < l->best.stages[s].end; unit++) {
+            plan->devices[unit] = device;
+            bytes += p->unit_bytes(p->ctx, device, unit, p->n_seqs);
+        }
+        plan->device_bytes[device] = bytes;
+        plan->bytes += bytes;
+    }
+    plan->bubble = 1 - l->best_lanes * l->best.sum / (l->best.n_stages * plan->step_ns);
+}
+
+tn_status tn_search_pipeline(const tn_search_problem *problem, tn_search_plan *plan, bool *out_found)
+{
+    tn_status status;
+    pipeline l = {.problem = problem, .best_cost = INFINITY};
+    uint32_t n_lanes_max = problem->goal == TN_SEARCH_THROUGHPUT ? problem->n_devices + LANES_BEYOND_DEVICES : 1;
+    if (n_lanes_max > problem->n_seqs) n_lanes_max = problem->n_seqs;
+    *out_found = false;
+    if (problem->n_devices < 2 || problem->n_units < 2) return TN_OK;
+    TN_TRY_GOTO(reserve(&l));
+    for (uint32_t n_lanes = 1; n_lanes <= n_lanes_max; n_lanes++) TN_TRY_GOTO(search_lanes(&l, n_lanes));
+    if (l.best.n_stages) {
+        l.n_lanes = l.best_lanes;
+        l.n_tokens = (problem->n_seqs - 1) / l.best_lanes + 1;
+        TN_TRY_GOTO(find_kinds(&l)); // as they were for the best
+        fill(&l, plan);
+        *out_found = true;
+    }
+    status = TN_OK;
+fail:
+    deinit(&l);
+    return status;
+}
