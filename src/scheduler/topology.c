@@ -21,9 +21,10 @@ static const size_t hwloc_bytes_max = (size_t)4 << 20;
 
 struct tn_topology {
     hwloc_topology_t hwloc;
-    uint32_t n_cores, core_quota;
+    uint32_t n_cores, core_quota, n_nodes;
     core_entry *entries; // [n_cores], in the order of tn_topology_cores
     tn_core *cores;      // the same without the sets
+    tn_numa_node *nodes; // [n_nodes]
     tn_topology_summary summary;
 };
 
@@ -43,21 +44,48 @@ static tn_status check_memory(void)
     return TN_OK;
 }
 
-static tn_status load(tn_topology *topology, const char *synthetic)
+static bool is_this_machine(const tn_topology_source *source) { return !source->synthetic && !source->xml; }
+
+// Where the topology comes from, told to hwloc.
+static tn_status set_source(hwloc_topology_t hwloc, const tn_topology_source *source)
+{
+    const unsigned long flags = HWLOC_TOPOLOGY_FLAG_IS_THISSYSTEM | HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING;
+    // Bridges, and devices that can be somebody's GPU.
+    if (source->with_pci && hwloc_topology_set_io_types_filter(hwloc, HWLOC_TYPE_FILTER_KEEP_IMPORTANT) != 0)
+        return hwloc_failed("cannot look for PCI devices");
+    if (is_this_machine(source) && hwloc_topology_set_flags(hwloc, flags) != 0)
+        return hwloc_failed("cannot keep to the process' processors");
+    if (source->synthetic && hwloc_topology_set_synthetic(hwloc, source->synthetic) != 0)
+        return tn_fail(TN_INVALID_ARGUMENT, "'%s' describes no machine: write it like \"pack:2 numa:1 core:8 pu:2\"", source->synthetic);
+    if (source->xml && hwloc_topology_set_xml(hwloc, source->xml) != 0)
+        return tn_fail(TN_INVALID_ARGUMENT, "%s: is no machine in hwloc's XML: write one with lstopo --of xml", source->xml);
+    return TN_OK;
+}
+
+// Leaves out the processing units that are not in the list.
+static tn_status restrict_to(hwloc_topology_t hwloc, const char *cpuset)
+{
+    hwloc_bitmap_t set = hwloc_bitmap_alloc();
+    if (!set) return tn_fail(TN_OUT_OF_MEMORY, "hwloc: no memory for a set of processors");
+    const bool left = hwloc_bitmap_list_sscanf(set, cpuset) == 0 && hwloc_topology_restrict(hwloc, set, 0) == 0;
+    hwloc_bitmap_free(set);
+    return left ? TN_OK : tn_fail(TN_INVALID_ARGUMENT, "none of the machine's processors is in '%s'", cpuset);
+}
+
+static tn_status load(tn_topology *topology, const tn_topology_source *source)
 {
     TN_TRY(check_memory());
     if (hwloc_topology_init(&topology->hwloc) != 0) {
         topology->hwloc = NULL;
         return hwloc_failed("cannot start");
     }
-    if (synthetic) {
-        if (hwloc_topology_set_synthetic(topology->hwloc, synthetic) != 0)
-            return tn_fail(TN_INVALID_ARGUMENT, "'%s' describes no machine: write it like \"pack:2 numa:1 core:8 pu:2\"", synthetic);
-    } else if (hwloc_topology_set_flags(topology->hwloc, HWLOC_TOPOLOGY_FLAG_IS_THISSYSTEM | HWLOC_TOPOLOGY_FLAG_RESTRICT_TO_CPUBINDING) !=
-               0) {
-        return hwloc_failed("cannot keep to the process' processors");
+    TN_TRY(set_source(topology->hwloc, source));
+    if (hwloc_topology_load(topology->hwloc) != 0) {
+        if (source->xml)
+            return tn_fail(TN_INVALID_ARGUMENT, "%s: is no machine in hwloc's XML: write one with lstopo --of xml", source->xml);
+        return hwloc_failed("cannot read the topology");
     }
-    return hwloc_topology_load(topology->hwloc) == 0 ? TN_OK : hwloc_failed("cannot read the topology");
+    return source->cpuset ? restrict_to(topology->hwloc, source->cpuset) : TN_OK;
 }
 
 // The rank of the core's kind, -1 where the machine does not say.
@@ -68,15 +96,25 @@ static int32_t kind_of(hwloc_topology_t hwloc, hwloc_const_cpuset_t cpuset)
     return efficiency;
 }
 
-static void describe_core(hwloc_topology_t hwloc, hwloc_obj_t obj, core_entry *entry)
+// The node that memory of these processors is nearest to: index into tn_topology_nodes. Nodes without processors are nobody's.
+static uint32_t node_of(const tn_topology *topology, hwloc_const_bitmap_t nodeset)
 {
+    for (uint32_t i = 0; i < topology->n_nodes; i++) {
+        if (hwloc_bitmap_isset(nodeset, topology->nodes[i].os_index)) return i;
+    }
+    return 0;
+}
+
+static void describe_core(const tn_topology *topology, hwloc_obj_t obj, core_entry *entry)
+{
+    hwloc_topology_t hwloc = topology->hwloc;
     hwloc_obj_t package = hwloc_get_ancestor_obj_by_type(hwloc, HWLOC_OBJ_PACKAGE, obj);
-    int node = hwloc_bitmap_first(obj->nodeset), pu = hwloc_bitmap_first(obj->cpuset);
+    int pu = hwloc_bitmap_first(obj->cpuset);
     entry->cpuset = obj->cpuset;
     entry->core = (tn_core){
         .os_index = pu < 0 ? 0 : (uint32_t)pu,
         .n_pus = (uint32_t)hwloc_bitmap_weight(obj->cpuset),
-        .numa_node = node < 0 ? 0 : (uint32_t)node,
+        .numa_node = node_of(topology, obj->nodeset),
         .package = package ? package->logical_index : 0,
         .kind = kind_of(hwloc, obj->cpuset),
     };
@@ -91,6 +129,19 @@ static int by_preference(const void *left, const void *right)
     if (a->numa_node != b->numa_node) return compare_u32(a->numa_node, b->numa_node);
     if (a->package != b->package) return compare_u32(a->package, b->package);
     return compare_u32(a->os_index, b->os_index);
+}
+
+// The nodes with processors, in the order of the machine.
+static tn_status list_nodes(tn_topology *topology)
+{
+    const int n = hwloc_get_nbobjs_by_type(topology->hwloc, HWLOC_OBJ_NUMANODE);
+    TN_TRY(tn_alloc_zero(n > 0 ? (size_t)n : 1, sizeof *topology->nodes, &topology->nodes));
+    for (int i = 0; i < n; i++) {
+        hwloc_obj_t obj = hwloc_get_obj_by_type(topology->hwloc, HWLOC_OBJ_NUMANODE, (unsigned)i);
+        if (!obj || hwloc_bitmap_iszero(obj->cpuset)) continue;
+        topology->nodes[topology->n_nodes++] = (tn_numa_node){.os_index = obj->os_index, .memory_bytes = obj->attr->numanode.local_memory};
+    }
+    return TN_OK;
 }
 
 static tn_status list_cores(tn_topology *topology)
@@ -108,10 +159,14 @@ static tn_status list_cores(tn_topology *topology)
     for (int i = 0; i < n; i++) {
         hwloc_obj_t obj = hwloc_get_obj_by_type(hwloc, type, (unsigned)i);
         if (!obj || hwloc_bitmap_iszero(obj->cpuset)) continue;
-        describe_core(hwloc, obj, &topology->entries[topology->n_cores++]);
+        describe_core(topology, obj, &topology->entries[topology->n_cores++]);
     }
+    if (topology->n_cores == 0) return tn_fail(TN_INVALID_ARGUMENT, "the machine has no core that this process may use");
     qsort(topology->entries, topology->n_cores, sizeof *topology->entries, by_preference);
-    for (uint32_t i = 0; i < topology->n_cores; i++) topology->cores[i] = topology->entries[i].core;
+    for (uint32_t i = 0; i < topology->n_cores; i++) {
+        topology->cores[i] = topology->entries[i].core;
+        if (topology->n_nodes) topology->nodes[topology->cores[i].numa_node].n_cores++;
+    }
     return TN_OK;
 }
 
@@ -145,7 +200,10 @@ static void summarise(tn_topology *topology, const tn_cgroup_limits *limits)
     summary->n_packages = count_of(hwloc, HWLOC_OBJ_PACKAGE);
     summary->n_numa_nodes = count_of(hwloc, HWLOC_OBJ_NUMANODE);
     summary->n_cores = topology->n_cores;
-    for (uint32_t i = 0; i < topology->n_cores; i++) summary->n_pus += topology->cores[i].n_pus;
+    for (uint32_t i = 0; i < topology->n_cores; i++) {
+        summary->n_pus += topology->cores[i].n_pus;
+        summary->n_fast_cores += topology->cores[i].kind == topology->cores[0].kind;
+    }
     summary->l1d_bytes = cache_bytes(hwloc, HWLOC_OBJ_L1CACHE);
     summary->l2_bytes = cache_bytes(hwloc, HWLOC_OBJ_L2CACHE);
     summary->l3_bytes = cache_bytes(hwloc, HWLOC_OBJ_L3CACHE);
@@ -160,16 +218,19 @@ static void summarise(tn_topology *topology, const tn_cgroup_limits *limits)
     topology->core_quota = limits->n_cpus && limits->n_cpus < topology->n_cores ? limits->n_cpus : topology->n_cores;
 }
 
-tn_status tn_topology_create(const char *synthetic, tn_topology **out_topology)
+tn_status tn_topology_create(const tn_topology_source *source, tn_topology **out_topology)
 {
+    const tn_topology_source none = {0};
+    if (!source) source = &none;
     *out_topology = NULL;
     tn_status status;
     tn_topology *topology;
     TN_TRY(tn_alloc_zero(1, sizeof *topology, &topology));
-    TN_TRY_GOTO(load(topology, synthetic));
+    TN_TRY_GOTO(load(topology, source));
+    TN_TRY_GOTO(list_nodes(topology));
     TN_TRY_GOTO(list_cores(topology));
-    // A made-up machine has no control groups.
-    tn_cgroup_limits limits = synthetic ? (tn_cgroup_limits){0} : tn_cgroup_read("");
+    const char *cgroup_root = is_this_machine(source) && !source->cgroup_root ? "" : source->cgroup_root;
+    tn_cgroup_limits limits = cgroup_root ? tn_cgroup_read(cgroup_root) : (tn_cgroup_limits){0};
     summarise(topology, &limits);
     *out_topology = topology;
     return TN_OK;
@@ -184,6 +245,7 @@ void tn_topology_destroy(tn_topology *topology)
     if (topology->hwloc) hwloc_topology_destroy(topology->hwloc);
     tn_free(topology->entries);
     tn_free(topology->cores);
+    tn_free(topology->nodes);
     tn_free(topology);
 }
 
@@ -197,14 +259,74 @@ const tn_core *tn_topology_cores(const tn_topology *topology, uint32_t *out_n)
 
 uint32_t tn_topology_core_quota(const tn_topology *topology) { return topology->core_quota; }
 
+const tn_numa_node *tn_topology_nodes(const tn_topology *topology, uint32_t *out_n)
+{
+    *out_n = topology->n_nodes;
+    return topology->nodes;
+}
+
+tn_status tn_topology_pci_node(const tn_topology *topology, const char *bus_id, uint32_t *out_node)
+{
+    *out_node = 0;
+    hwloc_obj_t device = hwloc_get_pcidev_by_busidstring(topology->hwloc, bus_id);
+    hwloc_obj_t near = device ? hwloc_get_non_io_ancestor_obj(topology->hwloc, device) : NULL;
+    for (uint32_t i = 0; near && i < topology->n_nodes; i++) {
+        // A device that is at the whole machine is at no node more than at another.
+        if (hwloc_bitmap_weight(near->nodeset) > 1 || !hwloc_bitmap_isset(near->nodeset, topology->nodes[i].os_index)) continue;
+        *out_node = i;
+        return TN_OK;
+    }
+    return tn_fail(TN_NOT_FOUND, "the NUMA node of PCI device %s is not known", bus_id);
+}
+
+static tn_status bound(int result, const char *what, uint32_t os_index)
+{
+    const int error = errno;
+    if (result == 0) return TN_OK;
+    return tn_fail_native(error == ENOSYS ? TN_UNSUPPORTED : TN_UNAVAILABLE, error, "%s %u: %s", what, (unsigned)os_index, strerror(error));
+}
+
+static tn_status check_bindable(const tn_topology *topology)
+{
+    if (hwloc_topology_is_thissystem(topology->hwloc)) return TN_OK;
+    return tn_fail(TN_UNSUPPORTED, "nothing can be bound to a made-up machine");
+}
+
+static tn_status check_node(const tn_topology *topology, uint32_t node)
+{
+    if (node < topology->n_nodes) return check_bindable(topology);
+    return tn_fail(TN_INVALID_ARGUMENT, "there is no NUMA node %u: this process may use %u", (unsigned)node, (unsigned)topology->n_nodes);
+}
+
 tn_status tn_topology_bind(const tn_topology *topology, uint32_t index)
 {
     if (index >= topology->n_cores)
         return tn_fail(TN_INVALID_ARGUMENT, "there is no core %u: this process may use %u", (unsigned)index, (unsigned)topology->n_cores);
-    if (!hwloc_topology_is_thissystem(topology->hwloc))
-        return tn_fail(TN_UNSUPPORTED, "threads cannot be bound to the cores of a made-up machine");
-    if (hwloc_set_cpubind(topology->hwloc, topology->entries[index].cpuset, HWLOC_CPUBIND_THREAD) == 0) return TN_OK;
-    int error = errno;
-    return tn_fail_native(error == ENOSYS ? TN_UNSUPPORTED : TN_UNAVAILABLE, error, "a thread could not be bound to core %u: %s",
-                          (unsigned)topology->cores[index].os_index, strerror(error));
+    TN_TRY(check_bindable(topology));
+    const int result = hwloc_set_cpubind(topology->hwloc, topology->entries[index].cpuset, HWLOC_CPUBIND_THREAD);
+    return bound(result, "a thread could not be bound to core", topology->cores[index].os_index);
+}
+
+static hwloc_obj_t node_object(const tn_topology *topology, uint32_t node)
+{
+    return hwloc_get_numanode_obj_by_os_index(topology->hwloc, topology->nodes[node].os_index);
+}
+
+tn_status tn_topology_bind_to_node(const tn_topology *topology, uint32_t node)
+{
+    TN_TRY(check_node(topology, node));
+    const int result = hwloc_set_cpubind(topology->hwloc, node_object(topology, node)->cpuset, HWLOC_CPUBIND_THREAD);
+    return bound(result, "a thread could not be bound to NUMA node", topology->nodes[node].os_index);
+}
+
+tn_status tn_topology_bind_memory(const tn_topology *topology, uint32_t node, void *bytes, size_t n_bytes)
+{
+    TN_TRY(check_node(topology, node));
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t begin = ((uintptr_t)bytes + page - 1) / page * page, end = ((uintptr_t)bytes + n_bytes) / page * page;
+    if (begin >= end) return TN_OK;
+    uint8_t *first = (uint8_t *)bytes + (begin - (uintptr_t)bytes);
+    const int result = hwloc_set_area_membind(topology->hwloc, first, end - begin, node_object(topology, node)->nodeset, HWLOC_MEMBIND_BIND,
+                                              HWLOC_MEMBIND_BYNODESET | HWLOC_MEMBIND_MIGRATE);
+    return bound(result, "memory could not be bound to NUMA node", topology->nodes[node].os_index);
 }

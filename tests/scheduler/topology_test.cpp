@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 extern "C" {
@@ -14,10 +15,18 @@ extern "C" {
 namespace
 {
 
+tn_topology_source source_of(const char *synthetic)
+{
+    tn_topology_source source = {};
+    source.synthetic = synthetic;
+    return source;
+}
+
 struct Machine {
-    explicit Machine(const char *synthetic)
+    explicit Machine(const char *synthetic) : Machine(source_of(synthetic)) {}
+    explicit Machine(const tn_topology_source &source)
     {
-        EXPECT_EQ(tn_topology_create(synthetic, &topology), TN_OK) << tn_error_last()->message;
+        EXPECT_EQ(tn_topology_create(&source, &topology), TN_OK) << tn_error_last()->message;
         if (!topology) return;
         tn_topology_summarise(topology, &summary);
         uint32_t n;
@@ -91,7 +100,8 @@ TEST(Topology, ThreadsAreNotBoundToAMadeUpMachine)
 TEST(Topology, NonsenseIsRefusedWithAnExample)
 {
     tn_topology *topology = reinterpret_cast<tn_topology *>(&topology);
-    EXPECT_EQ(tn_topology_create("three cores please", &topology), TN_INVALID_ARGUMENT);
+    tn_topology_source source = source_of("three cores please");
+    EXPECT_EQ(tn_topology_create(&source, &topology), TN_INVALID_ARGUMENT);
     EXPECT_EQ(topology, nullptr);
     EXPECT_NE(std::string(tn_error_last()->message).find("pack:2"), std::string::npos);
     tn_topology_destroy(nullptr);
@@ -153,6 +163,152 @@ TEST(Topology, AProcessThatIsHeldToOneProcessorSeesOneCore)
         EXPECT_EQ(m.cores[0].os_index, static_cast<uint32_t>(cpu));
     }
     ASSERT_EQ(sched_setaffinity(0, sizeof all, &all), 0);
+}
+
+tn_topology_source machine_file(const std::string &path)
+{
+    tn_topology_source source = {};
+    source.xml = path.c_str();
+    source.with_pci = true;
+    return source;
+}
+
+TEST(Topology, ATwoSocketEpycHasItsNodesWithTheirMemory)
+{
+    Machine m("pack:2 numa:4(memory=34359738368) l3:2(size=33554432) core:4 pu:2");
+    uint32_t n;
+    const tn_numa_node *nodes = tn_topology_nodes(m.topology, &n);
+    ASSERT_EQ(n, 8u);
+    for (uint32_t i = 0; i < n; i++) {
+        EXPECT_EQ(nodes[i].os_index, i);
+        EXPECT_EQ(nodes[i].n_cores, 8u);
+        EXPECT_EQ(nodes[i].memory_bytes, 34359738368u);
+    }
+    EXPECT_EQ(m.summary.n_fast_cores, 64u) << "all are of one kind";
+}
+
+TEST(Topology, AHybridLaptopsFastCoresComeFirst)
+{
+    const std::string path = TN_SOURCE_DIR "/tests/scheduler/machines/hybrid_laptop.xml";
+    Machine m(machine_file(path));
+    EXPECT_EQ(m.summary.n_cores, 12u);
+    EXPECT_EQ(m.summary.n_pus, 16u);
+    EXPECT_EQ(m.summary.n_fast_cores, 4u);
+    EXPECT_EQ(m.summary.l3_bytes, 18u << 20);
+    ASSERT_EQ(m.cores.size(), 12u);
+    for (size_t i = 0; i < m.cores.size(); i++) {
+        EXPECT_EQ(m.cores[i].n_pus, i < 4 ? 2u : 1u);
+        EXPECT_EQ(m.cores[i].kind, i < 4 ? 1 : 0);
+    }
+}
+
+TEST(Topology, EachGpuOfAServerIsAtItsNode)
+{
+    const std::string path = TN_SOURCE_DIR "/tests/scheduler/machines/gpu_server.xml";
+    Machine m(machine_file(path));
+    const char *at_node[2][4] = {{"0000:11:00.0", "0000:21:00.0", "0000:31:00.0", "0000:41:00.0"},
+                                 {"0000:51:00.0", "0000:61:00.0", "0000:71:00.0", "0000:81:00.0"}};
+    uint32_t node;
+    for (uint32_t n = 0; n < 2; n++) {
+        for (const char *bus_id : at_node[n]) {
+            ASSERT_EQ(tn_topology_pci_node(m.topology, bus_id, &node), TN_OK) << tn_error_last()->message;
+            EXPECT_EQ(node, n) << bus_id;
+        }
+    }
+    EXPECT_EQ(tn_topology_pci_node(m.topology, "0000:99:00.0", &node), TN_NOT_FOUND);
+    EXPECT_EQ(tn_topology_pci_node(m.topology, "nonsense", &node), TN_NOT_FOUND);
+}
+
+TEST(Topology, AGpuIsAtNoNodeThatTheProcessMayNotUse)
+{
+    const std::string path = TN_SOURCE_DIR "/tests/scheduler/machines/gpu_server.xml";
+    tn_topology_source source = machine_file(path);
+    source.cpuset = "4-7"; // the second node's
+    Machine m(source);
+    uint32_t node = 9, n;
+    EXPECT_EQ(m.summary.n_cores, 4u);
+    const tn_numa_node *nodes = tn_topology_nodes(m.topology, &n);
+    ASSERT_EQ(n, 1u);
+    EXPECT_EQ(nodes[0].os_index, 1u);
+    EXPECT_EQ(m.cores[0].numa_node, 0u) << "an index into the nodes that are left";
+    ASSERT_EQ(tn_topology_pci_node(m.topology, "0000:51:00.0", &node), TN_OK);
+    EXPECT_EQ(node, 0u);
+    EXPECT_EQ(tn_topology_pci_node(m.topology, "0000:11:00.0", &node), TN_NOT_FOUND);
+}
+
+TEST(Topology, ARaspberryPiIsOneNodeOfFourCores)
+{
+    Machine m("pack:1 numa:1(memory=4294967296) l2:1(size=524288) core:4 l1d:1(size=65536) pu:1");
+    EXPECT_EQ(m.summary.n_packages, 1u);
+    EXPECT_EQ(m.summary.n_numa_nodes, 1u);
+    EXPECT_EQ(m.summary.n_cores, 4u);
+    EXPECT_EQ(m.summary.l2_bytes, 524288u);
+    EXPECT_EQ(m.summary.l3_bytes, 0u);
+    EXPECT_EQ(m.summary.memory_bytes, 4294967296u);
+}
+
+TEST(Topology, ARestrictedSetOfProcessorsIsAllThatIsSeen)
+{
+    tn_topology_source source = source_of("pack:2 numa:1 core:4 pu:2");
+    source.cpuset = "2-3,8,11"; // a core, and halves of two
+    Machine m(source);
+    ASSERT_EQ(m.cores.size(), 3u);
+    EXPECT_EQ(m.summary.n_pus, 4u);
+    EXPECT_EQ(m.cores[0].os_index, 2u);
+    EXPECT_EQ(m.cores[0].n_pus, 2u);
+    EXPECT_EQ(m.cores[1].os_index, 8u);
+    EXPECT_EQ(m.cores[1].numa_node, 1u);
+    EXPECT_EQ(m.cores[2].os_index, 11u);
+    tn_topology *topology = nullptr;
+    source.cpuset = "77-80";
+    EXPECT_EQ(tn_topology_create(&source, &topology), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(topology, nullptr);
+}
+
+TEST(Topology, AFileThatIsNoMachineIsNamed)
+{
+    const std::string path = TN_SOURCE_DIR "/tests/scheduler/topology_test.cpp";
+    tn_topology_source source = machine_file(path);
+    tn_topology *topology = nullptr;
+    EXPECT_EQ(tn_topology_create(&source, &topology), TN_INVALID_ARGUMENT);
+    EXPECT_NE(std::string(tn_error_last()->message).find(path), std::string::npos) << tn_error_last()->message;
+    source.xml = "/nowhere/at/all.xml";
+    EXPECT_EQ(tn_topology_create(&source, &topology), TN_INVALID_ARGUMENT);
+}
+
+TEST(Topology, MemoryIsBoundByWholePages)
+{
+    Machine m(nullptr);
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    std::vector<uint8_t> bytes(64 * page, 7);
+    const tn_status status = tn_topology_bind_memory(m.topology, 0, bytes.data() + 1, 20 * page);
+    if (status == TN_UNSUPPORTED || status == TN_UNAVAILABLE) GTEST_SKIP() << "binding is not possible here: " << tn_error_last()->message;
+    ASSERT_EQ(status, TN_OK) << tn_error_last()->message;
+    for (uint8_t byte : bytes) ASSERT_EQ(byte, 7) << "pages move with what is in them";
+    EXPECT_EQ(tn_topology_bind_memory(m.topology, 0, bytes.data() + 1, page), TN_OK) << "no whole page: nothing to do";
+    EXPECT_EQ(tn_topology_bind_memory(m.topology, 99, bytes.data(), page), TN_INVALID_ARGUMENT);
+    Machine made("numa:2 core:2 pu:1");
+    EXPECT_EQ(tn_topology_bind_memory(made.topology, 1, bytes.data(), 4 * page), TN_UNSUPPORTED);
+    EXPECT_EQ(tn_topology_bind_to_node(made.topology, 1), TN_UNSUPPORTED);
+    EXPECT_EQ(tn_topology_bind_to_node(made.topology, 2), TN_INVALID_ARGUMENT);
+}
+
+TEST(Topology, AThreadThatIsBoundToANodeMayRunOnAllItsCores)
+{
+    Machine m(nullptr);
+    tn_status status = TN_INTERNAL;
+    cpu_set_t set;
+    std::thread([&] {
+        status = tn_topology_bind_to_node(m.topology, 0);
+        sched_getaffinity(0, sizeof set, &set);
+    }).join();
+    if (status == TN_UNSUPPORTED || status == TN_UNAVAILABLE) GTEST_SKIP() << "binding is not possible here";
+    ASSERT_EQ(status, TN_OK);
+    for (const tn_core &core : m.cores) {
+        if (core.numa_node == 0) {
+            EXPECT_TRUE(CPU_ISSET(core.os_index, &set));
+        }
+    }
 }
 
 } // namespace
