@@ -11,10 +11,16 @@ extern "C" {
 // The machine as ternion sees it: topology, backends and the devices opened so far. One thread at a time.
 typedef struct tn_host tn_host;
 
+#define TN_CPU_DEVICES_NUMA UINT32_MAX
+
 typedef struct tn_host_params {
     uint32_t struct_size;
-    uint32_t n_threads;      // CPU threads over all CPU devices; 0: one per core that this process may use
-    uint32_t n_cpu_devices;  // 0: environment TN_CPU_DEVICES, else 1. Each gets its share of the cores
+    // CPU threads over all CPU devices; 0: one for each core of the fastest kind that this process may use, as far as a quota lets them
+    // run at once.
+    uint32_t n_threads;
+    // 0: environment TN_CPU_DEVICES ("numa" is the name of TN_CPU_DEVICES_NUMA there), else 1. Each gets its share of the cores.
+    // TN_CPU_DEVICES_NUMA: a device for each NUMA node.
+    uint32_t n_cpu_devices;
     bool no_bind;            // true: leave the placement of threads to the operating system
     const char *cpu_isa_max; // highest level: "avx2", on ARM "neon" (README.md lists them); NULL: environment TN_CPU_MASK, else no limit
     tn_log log;

@@ -33,6 +33,8 @@ typedef struct tn_cpu_share {
     uint64_t cache_bytes; // of the last-level caches that its cores use; 0: unknown
     // Binds the calling thread, number `thread` of the device, to its core; NULL: threads stay unbound. A failure is only logged.
     tn_status (*bind)(void *ctx, uint32_t thread);
+    // Lets untouched memory that mostly `thread` will read come from its NUMA node; NULL: there is one node. A failure is only logged.
+    tn_status (*bind_memory)(void *ctx, uint32_t thread, void *bytes, size_t n_bytes);
     void *bind_ctx;
 } tn_cpu_share;
 

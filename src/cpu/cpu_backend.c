@@ -159,6 +159,7 @@ static tn_status device_open(const tn_backend_host *host, uint32_t index, tn_dev
     snprintf(device->name, sizeof device->name, "cpu%u", (unsigned)index);
     device->levels = levels;
     device->log = host->log;
+    device->share = *share;
     device->cache_bytes = share->cache_bytes;
     device->memory_bytes = memory_total(share);
     TN_TRY_GOTO(tn_cpu_packing_fix(device, host->cpu_packing ? host->cpu_packing : ""));
@@ -247,6 +248,9 @@ static tn_status buffer_map(tn_device *device, const void *bytes, uint64_t size_
     *out_buffer = NULL;
     if (!bytes || (uintptr_t)bytes % 64 != 0)
         return tn_fail(TN_INVALID_ARGUMENT, "memory for a buffer is missing or does not begin at a multiple of 64");
+    if (tn_cpu_device_of(device)->share.bind_memory)
+        return tn_fail(TN_UNSUPPORTED, "pages of a file lie where they were first read, not with the threads of %s that need them",
+                       tn_cpu_device_of(device)->name);
     tn_cpu_buffer *buffer;
     TN_TRY(tn_alloc_zero(1, sizeof *buffer, &buffer));
     *buffer = (tn_cpu_buffer){.base = {device, size_bytes}, .data = (uint8_t *)(uintptr_t)bytes, .is_borrowed = true};

@@ -20,6 +20,7 @@ typedef struct tn_cpu_device {
     tn_isa_set levels;
     tn_cpu_kernels kernels; // the best of these levels
     tn_cpu_pool *pool;      // owned
+    tn_cpu_share share;     // what its callbacks borrow outlives the device
     tn_log log;
     uint64_t cache_bytes;    // of the last level; 0: unknown
     uint64_t memory_bytes;   // that the device may use, at most a cgroup's limit

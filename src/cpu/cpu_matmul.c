@@ -342,7 +342,7 @@ void tn_cpu_exec_matmul(const exec *e, const tn_cpu_task *task)
     }
     const cut c = cut_of(e, task);
     const uint64_t n = (uint64_t)c.n_parts * c.n_blocks;
-    const uint64_t n_own = e->n_threads == 1 ? n : c.n_blocks == 1 ? (uint64_t)c.n_parts * 7 / 8 : 0;
+    const uint64_t n_own = e->n_threads == 1 ? n : c.n_blocks == 1 ? tn_cpu_own_parts(c.n_parts) : 0;
     run_parts(e, task, &c, n_own * e->thread / e->n_threads, n_own * (e->thread + 1) / e->n_threads);
     const uint32_t claimed_at_once = (uint32_t)((c.n_blocks == 1 ? n - n_own : c.n_parts) / (4u * e->n_threads)) + 1;
     while (n_own < n) {

@@ -11,6 +11,9 @@
 // Steps of at most this many tokens run from a list of their own, in which each worker computes the row ops for itself: doing 13 us of them
 // twice costs less than six meetings a layer of 3 us. By these figures sharing the rows is cheaper from 3 tokens on.
 #define TN_CPU_FEW_TOKENS 2u
+
+// Of the n parts of a matmul for few tokens, those that are the workers' own, in order; whoever is ready takes the others.
+static inline uint64_t tn_cpu_own_parts(uint64_t n) { return n * 7 / 8; }
 // Up to here a worker appends and attends its KV heads alone; beyond, pages are shared out, for which the workers meet once more.
 #define TN_CPU_OWNED_POSITIONS (2u * TN_KV_PAGE_POSITIONS)
 

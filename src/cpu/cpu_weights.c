@@ -3,7 +3,9 @@
 #include "backend/desc_check.h"
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "base/log.h"
 #include "cpu/cpu_backend.h"
+#include "cpu/cpu_program.h"
 #include "cpu/pack.h"
 
 #include <inttypes.h>
@@ -82,6 +84,24 @@ static tn_status pack_groups(void *ctx, uint32_t thread, uint32_t n_threads)
     return TN_OK;
 }
 
+// Lets the rows that each worker computes lie on its NUMA node, and those that anybody may take on all nodes in turn.
+static void spread(const tn_cpu_device *device, uint8_t *packed, uint64_t size_bytes)
+{
+    const uint32_t n_threads = tn_cpu_pool_n_threads(device->pool);
+    const uint64_t ends[] = {tn_cpu_own_parts(size_bytes), size_bytes};
+    uint64_t begin = 0;
+    if (!device->share.bind_memory) return;
+    for (size_t part = 0; part < sizeof ends / sizeof *ends; begin = ends[part++]) {
+        const uint64_t n = ends[part] - begin;
+        for (uint32_t thread = 0; thread < n_threads; thread++) {
+            const uint64_t first = begin + n * thread / n_threads, end = begin + n * (thread + 1) / n_threads;
+            if (device->share.bind_memory(device->share.bind_ctx, thread, packed + first, (size_t)(end - first)) == TN_OK) continue;
+            tn_log_write(&device->log, TN_LOG_DEBUG, "%s: %s", device->name, tn_error_last()->message);
+            return;
+        }
+    }
+}
+
 tn_status tn_cpu_weight_pack(tn_device *base, const tn_weight_source *source, tn_buffer *buffer, uint64_t offset_bytes)
 {
     tn_cpu_device *device = tn_cpu_device_of(base);
@@ -106,6 +126,7 @@ tn_status tn_cpu_weight_pack(tn_device *base, const tn_weight_source *source, tn
         return tn_fail(TN_BAD_FILE, "%s: its rows are too long to pack", source->name);
     TN_TRY(tn_alloc_aligned((size_t)all_bytes, 64, &job.scratch));
     job.scratch_bytes = (size_t)scratch_bytes;
+    spread(device, job.packed, layout.size_bytes);
     tn_status status = tn_cpu_pool_run(device->pool, pack_groups, &job);
     tn_free(job.scratch);
     if (source->release_rows) source->release_rows(source, 0, source->n_rows); // reading ahead mapped pages behind and before each chunk

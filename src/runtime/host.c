@@ -5,41 +5,24 @@
 #include "base/log.h"
 #include "base/params.h"
 #include "runtime/host_devices.h"
-#include "scheduler/topology.h"
+#include "runtime/host_shares.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const uint32_t n_threads_limit = 1024;
 // Measuring limits: a figure, about as many of them for each number of threads, and all.
 static const uint32_t limits_ms_each = 120, limits_per_run = 5, limits_ms_all = 3000;
 
-// The cores of one CPU device: [first_core, first_core + n_cores) of the topology's order.
-typedef struct share_binding {
-    const tn_topology *topology;
-    uint32_t first_core, n_cores, n_threads;
-} share_binding;
-
 struct tn_host {
     tn_topology *topology;
-    tn_cpu_share *shares;
-    share_binding *bindings;
+    tn_host_shares shares;
     char *cpu_isa_max, *cpu_packing, *cpu_skip, *vulkan_kernels, *cuda_library, *cache_folder;
     bool vulkan_off, cuda_off;
     tn_log log;
     tn_progress progress;     // of opening devices, where the caller has none
     tn_host_devices *devices; // grows when somebody asks for more, behind const hosts too
 };
-
-static tn_status bind_thread(void *ctx, uint32_t thread)
-{
-    const share_binding *binding = ctx;
-    // A thread for each core has its own. Fewer or more are shared out by the operating system: pinned to the first cores, two processes
-    // that take a part each would crowd there while other cores idle.
-    if (binding->n_threads != binding->n_cores) return TN_OK;
-    return tn_topology_bind(binding->topology, binding->first_core + thread);
-}
 
 // A whole number from the environment, `fallback` where it is not set.
 static tn_status env_u32(const char *name, uint32_t fallback, uint32_t *out)
@@ -50,51 +33,28 @@ static tn_status env_u32(const char *name, uint32_t fallback, uint32_t *out)
     char *end;
     errno = 0;
     unsigned long value = strtoul(text, &end, 10);
-    if (errno || *end || text[0] == '-' || value < 1 || value > n_threads_limit)
+    if (errno || *end || text[0] == '-' || value < 1 || value > TN_HOST_THREADS_MAX)
         return tn_fail(TN_INVALID_ARGUMENT, "environment %s is '%s': give a whole number from 1 to %u", name, text,
-                       (unsigned)n_threads_limit);
+                       (unsigned)TN_HOST_THREADS_MAX);
     *out = (uint32_t)value;
     return TN_OK;
 }
 
-// Shares cores and threads over the CPU devices, as evenly as they go.
-static tn_status make_shares(tn_host *host, const tn_host_params *params, uint32_t *out_n)
+// TN_CPU_DEVICES where the caller does not say: a number, or "numa".
+static tn_status make_shares(tn_host *host, const tn_host_params *params)
 {
-    uint32_t n_cores, n_shares = params->n_cpu_devices;
-    tn_topology_cores(host->topology, &n_cores);
-    if (n_shares == 0) TN_TRY(env_u32("TN_CPU_DEVICES", 1, &n_shares));
-    uint32_t n_threads = params->n_threads ? params->n_threads : tn_topology_core_quota(host->topology);
-    if (params->n_threads == 0 && n_threads < n_shares) n_threads = n_shares;
-    if (n_threads > n_threads_limit)
-        return tn_fail(TN_INVALID_ARGUMENT, "%u threads are too many: at most %u", (unsigned)n_threads, (unsigned)n_threads_limit);
-    if (n_shares > n_threads)
-        return tn_fail(TN_INVALID_ARGUMENT, "%u CPU devices cannot share %u threads: ask for at least one thread each", (unsigned)n_shares,
-                       (unsigned)n_threads);
-    tn_topology_summary summary;
-    tn_topology_summarise(host->topology, &summary);
-    TN_TRY(tn_alloc_zero(n_shares, sizeof *host->shares, &host->shares));
-    TN_TRY(tn_alloc_zero(n_shares, sizeof *host->bindings, &host->bindings));
-    for (uint32_t i = 0; i < n_shares; i++) {
-        uint32_t first_core = i * n_cores / n_shares, end_core = (i + 1) * n_cores / n_shares;
-        uint32_t threads = (i + 1) * n_threads / n_shares - i * n_threads / n_shares;
-        host->bindings[i] = (share_binding){host->topology, first_core, end_core - first_core, threads};
-        host->shares[i] = (tn_cpu_share){
-            .n_threads = threads,
-            .memory_bytes = summary.memory_bytes / n_shares,
-            .cache_bytes = summary.l3_bytes ? summary.l3_bytes : summary.l2_bytes,
-            .bind = params->no_bind ? NULL : bind_thread,
-            .bind_ctx = &host->bindings[i],
-        };
-    }
-    *out_n = n_shares;
-    return TN_OK;
+    const char *text = getenv("TN_CPU_DEVICES");
+    uint32_t n_devices = params->n_cpu_devices;
+    if (n_devices == 0 && text && strcmp(text, "numa") == 0) n_devices = TN_CPU_DEVICES_NUMA;
+    if (n_devices == 0) TN_TRY(env_u32("TN_CPU_DEVICES", 1, &n_devices));
+    return tn_host_shares_create(host->topology, n_devices, params->n_threads, params->no_bind, &host->shares);
 }
 
-static tn_status list_devices(tn_host *host, uint32_t n_shares)
+static tn_status list_devices(tn_host *host)
 {
     const bool any_packing = !host->cpu_packing || strcmp(host->cpu_packing, "auto") == 0;
-    const tn_backend_host seen = {.n_cpu_shares = n_shares,
-                                  .cpu_shares = host->shares,
+    const tn_backend_host seen = {.n_cpu_shares = host->shares.n,
+                                  .cpu_shares = host->shares.shares,
                                   .cpu_isa_max = host->cpu_isa_max,
                                   .cpu_packing = any_packing ? NULL : host->cpu_packing,
                                   .cpu_skip = host->cpu_skip,
@@ -131,7 +91,6 @@ tn_status tn_host_open(const tn_host_params *params, tn_host **out_host)
     TN_TRY(TN_PARAMS_READ(tn_host_params, log, params, &known));
     params = &known;
     tn_status status;
-    uint32_t n_shares;
     tn_host *host;
     TN_TRY(tn_alloc_zero(1, sizeof *host, &host));
     host->log = params->log;
@@ -145,8 +104,8 @@ tn_status tn_host_open(const tn_host_params *params, tn_host **out_host)
     TN_TRY_GOTO(read_switch("TN_VULKAN", &host->vulkan_off));
     TN_TRY_GOTO(read_switch("TN_CUDA", &host->cuda_off));
     TN_TRY_GOTO(tn_topology_create(NULL, &host->topology));
-    TN_TRY_GOTO(make_shares(host, params, &n_shares));
-    TN_TRY_GOTO(list_devices(host, n_shares));
+    TN_TRY_GOTO(make_shares(host, params));
+    TN_TRY_GOTO(list_devices(host));
     *out_host = host;
     return TN_OK;
 fail:
@@ -158,8 +117,7 @@ void tn_host_close(tn_host *host)
 {
     if (!host) return;
     tn_host_devices_destroy(host->devices);
-    tn_free(host->shares);
-    tn_free(host->bindings);
+    tn_host_shares_deinit(&host->shares);
     tn_free(host->cpu_isa_max);
     tn_free(host->cpu_packing);
     tn_free(host->cpu_skip);

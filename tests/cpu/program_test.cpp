@@ -6,6 +6,7 @@
 #include <cstring>
 #include <gtest/gtest.h>
 #include <string>
+#include <vector>
 
 extern "C" {
 #include "backend/builtin.h"
@@ -194,6 +195,82 @@ TEST(CpuDevice, AnAssumedPackingIsTakenAndAChosenOneIsKept)
     ASSERT_EQ(tn_cpu_backend_table.weight_layout(fixed, &source, &layout), TN_OK);
     EXPECT_EQ(layout.layout_id, static_cast<uint32_t>(TN_CPU_LAYOUT_T5_16));
     tn_cpu_backend_table.device_close(fixed);
+}
+
+// What a device asks of its host's NUMA nodes: ranges by worker.
+struct Bindings {
+    struct Range {
+        uint32_t thread;
+        const uint8_t *begin;
+        size_t n;
+    };
+    std::vector<Range> ranges;
+    tn_status status = TN_OK;
+};
+
+tn_status record_binding(void *ctx, uint32_t thread, void *bytes, size_t n)
+{
+    auto *bindings = static_cast<Bindings *>(ctx);
+    bindings->ranges.push_back({thread, static_cast<const uint8_t *>(bytes), n});
+    return bindings->status == TN_OK ? TN_OK : tn_fail(bindings->status, "no");
+}
+
+tn_status zero_rows(const tn_weight_source *source, uint32_t, uint32_t n_rows, void *out)
+{
+    memset(out, 0, static_cast<size_t>(n_rows) * source->n_cols);
+    return TN_OK;
+}
+
+TEST(CpuDevice, SpreadsRowsOverTheNodesOfItsWorkersAndMapsNoFiles)
+{
+    Bindings bindings;
+    tn_cpu_share share = {};
+    share.n_threads = 3;
+    share.bind_memory = record_binding;
+    share.bind_ctx = &bindings;
+    tn_backend_host host = {};
+    host.n_cpu_shares = 1;
+    host.cpu_shares = &share;
+    host.cpu_packing = "t2_16";
+    const tn_backend &api = tn_cpu_backend_table;
+    tn_device *device = nullptr;
+    ASSERT_EQ(api.device_open(&host, 0, &device), TN_OK);
+    const float scale = 1;
+    tn_weight_source source = {};
+    source.name = "w";
+    source.kind = TN_WEIGHT_TERNARY;
+    source.n_rows = 480;
+    source.n_cols = 320;
+    source.scales = &scale;
+    source.read_rows = zero_rows;
+    tn_weight_layout layout;
+    tn_buffer *buffer = nullptr;
+    ASSERT_EQ(api.weight_layout(device, &source, &layout), TN_OK);
+    ASSERT_EQ(api.buffer_create(device, layout.size_bytes, &buffer), TN_OK);
+    for (const tn_status status : {TN_OK, TN_UNAVAILABLE}) {
+        bindings.ranges.clear();
+        bindings.status = status;
+        ASSERT_EQ(api.weight_pack(device, &source, buffer, 0), TN_OK) << "a node that is full is no failure";
+        ASSERT_EQ(bindings.ranges.size(), status == TN_OK ? 6u : 1u);
+    }
+    bindings.ranges.clear();
+    bindings.status = TN_OK;
+    ASSERT_EQ(api.weight_pack(device, &source, buffer, 0), TN_OK);
+    // Seven eighths in order are the workers' own, the rest is shared out again; together they are all bytes, once.
+    const uint8_t *at = bindings.ranges[0].begin;
+    for (size_t i = 0; i < 6; i++) {
+        EXPECT_EQ(bindings.ranges[i].thread, i % 3);
+        EXPECT_EQ(bindings.ranges[i].begin, at);
+        at += bindings.ranges[i].n;
+        EXPECT_NEAR(static_cast<double>(bindings.ranges[i].n), static_cast<double>(layout.size_bytes) * (i < 3 ? 7.0 : 1.0) / 24, 2);
+    }
+    EXPECT_EQ(static_cast<uint64_t>(at - bindings.ranges[0].begin), layout.size_bytes);
+    alignas(64) static const uint8_t file[128] = {};
+    tn_buffer *mapped = nullptr;
+    EXPECT_EQ(api.buffer_map(device, file, sizeof file, &mapped), TN_UNSUPPORTED);
+    EXPECT_EQ(mapped, nullptr);
+    api.buffer_destroy(buffer);
+    api.device_close(device);
 }
 
 // A model beyond the last-level cache makes the device measure, once: the choice is one of the two, and the same for all its weights.

@@ -16,7 +16,7 @@ const tn_cli_variable tn_cli_environment[] = {
      "highest level of CPU kernels: scalar, sse41, avx2, avxvnni, avx512bw, avx512vnni, avx512vbmi; on ARM scalar, neon, dotprod, i8mm"},
     {"TN_CPU_PACKING", "how the CPU keeps ternary weights: t2_16, t5_16 or auto"},
     {"TN_CPU_SKIP", "whether the CPU leaves out what squared ReLU makes 0: auto, on or off"},
-    {"TN_CPU_DEVICES", "number of CPU devices that share the cores"},
+    {"TN_CPU_DEVICES", "number of CPU devices that share the cores; numa: one for each NUMA node"},
     {"TN_VULKAN", "off: as if there were no Vulkan devices"},
     {"TN_VULKAN_KERNELS", "form of the kernels of Vulkan devices: auto, dot, mul or mul_texel"},
     {"TN_CUDA", "off: as if there were no CUDA devices"},
