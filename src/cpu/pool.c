@@ -5,13 +5,12 @@
 #include "base/alloc.h"
 #include "base/float_mode.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -158,22 +157,11 @@ static bool is_crowded(uint32_t n_threads)
     return n > 0 && (unsigned long)n < n_threads;
 }
 
-// Workers leave the process' signals to its own threads; only faults that they cause themselves reach them.
 static int start_worker(worker *w)
 {
-    sigset_t blocked, old;
-    sigfillset(&blocked);
-    const int faults[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&blocked, faults[i]);
-    pthread_sigmask(SIG_SETMASK, &blocked, &old);
-    int error = pthread_create(&w->handle, NULL, worker_main, w);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (error == 0) {
-        char name[16];
-        snprintf(name, sizeof name, "%.8s.%u", w->pool->name, (unsigned)w->thread);
-        pthread_setname_np(w->handle, name);
-    }
-    return error;
+    char name[16];
+    snprintf(name, sizeof name, "%.8s.%u", w->pool->name, (unsigned)w->thread);
+    return tn_thread_start(name, worker_main, w, &w->handle);
 }
 
 static tn_status bind_self(void *ctx, uint32_t thread, uint32_t n_threads)
