@@ -45,6 +45,11 @@ typedef struct tn_session_params {
     // fails with LIMIT. 0: n_seqs_max sequences of n_ctx positions (tn_session_kv_bytes).
     uint64_t kv_bytes;
     bool may_shrink_ubatch; // n_ubatch is a wish: fewer where a device takes fewer of this model
+    // Steps that may be in flight at a time, so that the devices of a model that is split over several work side by side: of a batch of
+    // more than n_ubatch tokens, or of sequences that a batcher has in several lanes. Each takes memory for a step's values at the borders
+    // between devices and for its rows of logits. At most 64; 0: one more than the placement has segments, or 1 where it has one; 1 with a
+    // trace.
+    uint32_t n_lanes;
 } tn_session_params;
 #define TN_SESSION_PARAMS_INIT TN_PARAMS_INIT(tn_session_params)
 
@@ -75,6 +80,7 @@ typedef enum tn_pack_cache_use {
 typedef struct tn_session_info {
     uint64_t weights_bytes, kv_bytes, scratch_bytes; // over all devices
     uint32_t n_ctx, n_ubatch, n_seqs_max, n_logits_max, n_vocab;
+    uint32_t n_lanes; // tn_session_params.n_lanes as it came out
 } tn_session_info;
 
 // What tokens cost, by the sizes of the model and of its packed weights: how much memory a step reads at least, and how many products it

@@ -66,7 +66,7 @@ tn_session_profile_entry tn_costs_profile_entry(tn_plan_run *run, const tn_graph
         .op = tn_op_name(node->op),
         .name = layout ? graph->weights[node->weight].name : "",
         .layer = node->layer == TN_LAYER_HEAD ? (int32_t)graph->n_layers : node->layer,
-        .ns = tn_plan_run_stats(run)->node_ns[index],
+        .ns = tn_plan_run_stats(run).node_ns[index],
         .weight_bytes = whole ? layout->size_bytes - layout->screen_bytes : 0,
         .layout = layout ? layout->name : "",
     };

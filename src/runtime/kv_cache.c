@@ -95,8 +95,8 @@ static uint32_t *next_page(const tn_kv_cache *cache, uint32_t seq)
 }
 
 // Whether others need what the sequence's next position would overwrite in the page. A copy that is still to be made holds its page, but is
-// made before the sequence writes; it is no reason for another copy where the sequence writes behind all that it needs, so that it may be
-// made once more after a step that failed.
+// made before the sequence writes (by the same step, or one in flight, behind which the sequence's comes); it is no reason for another copy
+// where the sequence writes behind all that it needs, so that it may be made once more after a step that failed.
 static bool is_shared(const tn_kv_cache *cache, uint32_t seq, uint32_t page)
 {
     uint32_t n_refs = cache->pages[page].n_refs;
@@ -140,12 +140,23 @@ static void copy_page(tn_kv_cache *cache, uint32_t seq)
 {
     uint32_t *page = next_page(cache, seq);
     const uint32_t old = *page;
-    const tn_kv_copy copy = {source_of(cache, old), take_page(cache), cache->lengths[seq]};
+    const tn_kv_copy copy = {source_of(cache, old), take_page(cache), cache->lengths[seq], TN_KV_NOT_TAKEN};
     *page = copy.to;
     cache->copies[cache->n_copies++] = copy; // it holds its source, in place of the sequence
     if (copy.from == old) return;
     tn_kv_cache_retain(cache, copy.from);
     tn_kv_cache_release(cache, old);
+}
+
+// A copy that a step in flight makes, though that has no position of the sequence behind it, is made by the sequence's own step once more:
+// the other one may fail, and what the sequence writes into the page must not be copied over after that.
+static void retake_copy(tn_kv_cache *cache, uint32_t seq)
+{
+    const uint32_t *page = next_page(cache, seq);
+    for (uint32_t i = 0; page && i < cache->n_copies; i++) {
+        tn_kv_copy *copy = &cache->copies[i];
+        if (copy->to == *page && cache->lengths[seq] <= copy->length) copy->taker = TN_KV_NOT_TAKEN;
+    }
 }
 
 tn_status tn_kv_cache_reserve(tn_kv_cache *cache, uint32_t seq, uint32_t length)
@@ -160,13 +171,41 @@ tn_status tn_kv_cache_reserve(tn_kv_cache *cache, uint32_t seq, uint32_t length)
         copies = false;
     }
     if (copies) copy_page(cache, seq);
+    retake_copy(cache, seq);
     while (cache->n_held[seq] < tn_kv_pages_for(length)) table_of(cache, seq)[cache->n_held[seq]++] = take_page(cache);
     return TN_OK;
 }
 
-void tn_kv_cache_copies_made(tn_kv_cache *cache)
+uint32_t tn_kv_cache_copies_take(tn_kv_cache *cache, uint32_t taker, uint32_t *words)
 {
-    while (cache->n_copies) tn_kv_cache_release(cache, cache->copies[--cache->n_copies].from);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < cache->n_copies; i++) {
+        tn_kv_copy *copy = &cache->copies[i];
+        if (copy->taker != TN_KV_NOT_TAKEN) continue;
+        copy->taker = taker;
+        words[2 * n] = copy->from;
+        words[2 * n + 1] = copy->to;
+        n++;
+    }
+    return n;
+}
+
+void tn_kv_cache_copies_made(tn_kv_cache *cache, uint32_t taker)
+{
+    for (uint32_t i = cache->n_copies; i-- > 0;) {
+        if (cache->copies[i].taker != taker) continue;
+        const uint32_t from = cache->copies[i].from;
+        cache->copies[i] = cache->copies[--cache->n_copies];
+        cache->n_copied++;
+        tn_kv_cache_release(cache, from);
+    }
+}
+
+void tn_kv_cache_copies_return(tn_kv_cache *cache, uint32_t taker)
+{
+    for (uint32_t i = 0; i < cache->n_copies; i++) {
+        if (cache->copies[i].taker == taker) cache->copies[i].taker = TN_KV_NOT_TAKEN;
+    }
 }
 
 void tn_kv_cache_set_length(tn_kv_cache *cache, uint32_t seq, uint32_t length)

@@ -22,7 +22,9 @@ typedef struct tn_kv_page {
 typedef struct tn_kv_copy {
     uint32_t from, to;
     uint32_t length; // of the sequence that goes on in the copy: what stands behind it in the page does not matter
+    uint32_t taker;  // the step in flight that makes it; TN_KV_NOT_TAKEN: the next one has to
 } tn_kv_copy;
+#define TN_KV_NOT_TAKEN UINT32_MAX
 
 // The index of prefixes: contents of whole pages by the tokens that made them.
 typedef struct tn_kv_prefix {
@@ -43,8 +45,9 @@ typedef struct tn_kv_cache {
     uint32_t *page_table; // [n_seqs][n_seq_pages]
     uint32_t *n_held;     // [n_seqs] pages of each
     uint32_t *lengths;    // [n_seqs] positions in use
-    tn_kv_copy *copies;   // [n_seqs] that the next step has to make; sources are held until then
+    tn_kv_copy *copies;   // [n_seqs] that are not made yet, one a sequence at most; sources are held until they are
     uint32_t n_copies;
+    uint64_t n_copied; // that were made, of all time
     tn_kv_prefix prefix;
 } tn_kv_cache;
 
@@ -63,8 +66,13 @@ uint32_t tn_kv_cache_needed(const tn_kv_cache *cache, uint32_t seq, uint32_t len
 // not be written, a copy takes its place (`copies`); where no page is left for that and nobody else holds it, the index forgets it. Errors:
 // LIMIT.
 tn_status tn_kv_cache_reserve(tn_kv_cache *cache, uint32_t seq, uint32_t length);
-// The step has made the copies.
-void tn_kv_cache_copies_made(tn_kv_cache *cache);
+// A step, by any number that no other step in flight has, makes all copies that are not taken: writes them as (from, to) into `words`,
+// which has room for n_seqs, and returns how many. Steps that begin later find the copies made, but hold to their sources while one may yet
+// fail.
+uint32_t tn_kv_cache_copies_take(tn_kv_cache *cache, uint32_t taker, uint32_t *words);
+// That step has made its copies; or it has failed, and the next one has to make those that are still wanted.
+void tn_kv_cache_copies_made(tn_kv_cache *cache, uint32_t taker);
+void tn_kv_cache_copies_return(tn_kv_cache *cache, uint32_t taker);
 // Sets the length of `seq` and gives back the pages that it no longer needs.
 void tn_kv_cache_set_length(tn_kv_cache *cache, uint32_t seq, uint32_t length);
 // Lets `seq`, whose length must end a page, go on with `n` pages that others hold or that are kept, up to `length` positions.

@@ -1,41 +1,9 @@
-// Executing plans: stages in order, one value hopping through host memory between them.
-#include "runtime/plan_run.h"
-
+// Making what executes a plan: a stage for each segment, with packed weights, a program and buffers.
 #include "base/alloc.h"
 #include "base/checked.h"
-#include "runtime/plan_weights.h"
+#include "runtime/plan_state.h"
 
 #include <string.h>
-
-// A traced value of a stage.
-typedef struct stage_tap {
-    const tn_node *node;
-    tn_tap tap;
-} stage_tap;
-
-// A segment with all that it needs to run.
-typedef struct stage {
-    const tn_segment *segment;
-    tn_device *device;
-    tn_program *program;
-    tn_buffer *kv, *in, *out;
-    stage_tap *taps;
-    uint32_t n_taps;
-} stage;
-
-struct tn_plan_run {
-    tn_plan_run_params params;
-    tn_plan_weights *weights; // [n_devices]
-    stage *stages;            // [plan->n_segments]
-    uint32_t n_stages;
-    tn_ranking ranking;     // what the last device ranks; max 0: nothing. Its arrays are owned
-    float *hop;             // host memory for the widest hop or traced row set
-    uint32_t *stage_poison; // [limits.n_tokens]
-    tn_step_layout step_layout;
-    uint64_t kv_bytes;
-    tn_program_stats stats; // of all programs, which run one after another; node_ns is owned
-    tn_screen_stats screen_stats;
-};
 
 static tn_status rows_bytes(const tn_plan_run *run, uint32_t value, uint64_t *out_bytes)
 {
@@ -81,13 +49,13 @@ static bool takes_part(const tn_plan *plan, uint32_t device)
 }
 
 // The values that are traced, their buffers still to be made.
-static tn_status find_taps(const tn_plan_run *run, stage *s)
+static tn_status find_taps(const tn_plan_run *run, tn_stage *s)
 {
     if (!run->params.trace) return TN_OK;
     TN_TRY(tn_alloc_zero(s->segment->n_nodes, sizeof *s->taps, &s->taps));
     for (uint32_t i = 0; i < s->segment->n_nodes; i++) {
         const tn_node *node = &run->params.graph->nodes[s->segment->first_node + i];
-        if (node->trace) s->taps[s->n_taps++] = (stage_tap){node, {.value = node->out}};
+        if (node->trace) s->taps[s->n_taps++] = (tn_stage_tap){node, {.value = node->out}};
     }
     return TN_OK;
 }
@@ -96,9 +64,12 @@ static tn_status find_stages(tn_plan_run *run)
 {
     TN_TRY(tn_alloc_zero(run->params.plan->n_segments, sizeof *run->stages, &run->stages));
     for (uint32_t i = 0; i < run->params.plan->n_segments; i++) {
-        stage *s = &run->stages[run->n_stages++];
+        tn_stage *s = &run->stages[run->n_stages++];
+        s->run = run;
         s->segment = &run->params.plan->segments[i];
         s->device = run->params.devices[s->segment->device];
+        s->stats.node_ns = run->node_ns; // stages have nodes of their own
+        pthread_cond_init(&s->arrived, NULL);
         TN_TRY(check_ops(run, s->segment, s->device));
         TN_TRY(find_taps(run, s));
     }
@@ -125,7 +96,7 @@ static tn_status pack_weights(tn_plan_run *run)
 }
 
 // Calls `use` with the stage as a program to be; its buffers as far as there are some.
-static tn_status with_desc(tn_plan_run *run, stage *s, tn_status (*use)(tn_plan_run *run, stage *s, const tn_program_desc *desc))
+static tn_status with_desc(tn_plan_run *run, tn_stage *s, tn_status (*use)(tn_plan_run *run, tn_stage *s, const tn_program_desc *desc))
 {
     tn_tap *taps;
     TN_TRY(tn_alloc(s->n_taps, sizeof *taps, &taps));
@@ -143,7 +114,7 @@ static tn_status with_desc(tn_plan_run *run, stage *s, tn_status (*use)(tn_plan_
         .limits = run->params.limits,
         .taps = taps,
         .n_taps = s->n_taps,
-        .stats = run->params.profile ? &run->stats : NULL,
+        .stats = run->params.profile ? &s->stats : NULL,
         .screen_stats = &run->screen_stats,
         .progress = run->params.progress,
     };
@@ -160,7 +131,7 @@ static uint32_t round_steps(uint32_t n_tokens)
     return n_tokens / tile * tile;
 }
 
-static tn_status check_stage(tn_plan_run *run, stage *s, const tn_program_desc *desc)
+static tn_status check_stage(tn_plan_run *run, tn_stage *s, const tn_program_desc *desc)
 {
     uint32_t n_tokens = 0;
     if (!s->device->backend->program_check) return TN_OK;
@@ -179,13 +150,13 @@ static tn_status check_stages(tn_plan_run *run)
     return tn_step_layout_of(&run->params.limits, &run->step_layout);
 }
 
-static tn_status create_program(tn_plan_run *run, stage *s, const tn_program_desc *desc)
+static tn_status create_program(tn_plan_run *run, tn_stage *s, const tn_program_desc *desc)
 {
     (void)run;
     return s->device->backend->program_create(s->device, desc, &s->program);
 }
 
-static tn_status compile_stage(tn_plan_run *run, stage *s)
+static tn_status compile_stage(tn_plan_run *run, tn_stage *s)
 {
     const tn_graph *graph = run->params.graph;
     const tn_step_limits *limits = &run->params.limits;
@@ -200,7 +171,8 @@ static tn_status compile_stage(tn_plan_run *run, stage *s)
     }
     if (s->segment->in_value != TN_NONE) {
         TN_TRY(rows_bytes(run, s->segment->in_value, &bytes));
-        TN_TRY(backend->buffer_create(s->device, bytes, &s->in));
+        TN_TRY(tn_alloc_zero(run->params.n_slots, sizeof(tn_buffer *), &s->in));
+        for (uint32_t i = 0; i < run->params.n_slots; i++) TN_TRY(backend->buffer_create(s->device, bytes, &s->in[i]));
     }
     TN_TRY(rows_bytes(run, s->segment->out_value, &bytes));
     TN_TRY(backend->buffer_create(s->device, bytes, &s->out));
@@ -212,35 +184,55 @@ static tn_status compile_stage(tn_plan_run *run, stage *s)
 }
 
 // Host memory for hops and traced rows: as large as the largest of them.
-static tn_status reserve_hop(tn_plan_run *run)
+static tn_status measure_hop(tn_plan_run *run)
 {
-    uint64_t largest = 0, bytes;
+    uint64_t bytes;
     for (uint32_t i = 0; i < run->n_stages; i++) {
-        const stage *s = &run->stages[i];
+        const tn_stage *s = &run->stages[i];
         if (i + 1 < run->n_stages) {
             TN_TRY(rows_bytes(run, s->segment->out_value, &bytes));
-            if (bytes > largest) largest = bytes;
+            if (bytes > run->hop_bytes) run->hop_bytes = bytes;
         }
         for (uint32_t t = 0; t < s->n_taps; t++) {
             TN_TRY(rows_bytes(run, s->taps[t].tap.value, &bytes));
-            if (bytes > largest) largest = bytes;
+            if (bytes > run->hop_bytes) run->hop_bytes = bytes;
         }
     }
-    TN_TRY(tn_alloc(largest / sizeof(float), sizeof(float), &run->hop));
-    return tn_alloc_zero(run->params.limits.n_tokens, sizeof *run->stage_poison, &run->stage_poison);
+    return TN_OK;
 }
 
-static tn_status reserve_ranking(tn_plan_run *run)
+static tn_status reserve_ranking(const tn_plan_run *run, tn_ranking *ranking)
 {
     const uint32_t n_logits = run->params.limits.n_logits, max = run->stages[run->n_stages - 1].device->ranking_max;
     uint64_t n;
     if (max == 0) return TN_OK;
     if (!tn_ckd_mul(n_logits, max, &n)) return tn_fail(TN_INVALID_ARGUMENT, "a step of that many rows of logits is too large");
-    TN_TRY(tn_alloc_zero(n_logits, sizeof *run->ranking.counts, &run->ranking.counts));
-    TN_TRY(tn_alloc(n, sizeof *run->ranking.ids, &run->ranking.ids));
-    TN_TRY(tn_alloc(n, sizeof *run->ranking.logits, &run->ranking.logits));
-    run->ranking.max = max;
+    TN_TRY(tn_alloc_zero(n_logits, sizeof *ranking->counts, &ranking->counts));
+    TN_TRY(tn_alloc(n, sizeof *ranking->ids, &ranking->ids));
+    TN_TRY(tn_alloc(n, sizeof *ranking->logits, &ranking->logits));
+    ranking->max = max;
     return TN_OK;
+}
+
+static tn_status reserve_slots(tn_plan_run *run)
+{
+    TN_TRY(measure_hop(run));
+    TN_TRY(tn_alloc_zero(run->params.n_slots, sizeof *run->slots, &run->slots));
+    run->n_slots = run->params.n_slots;
+    for (uint32_t i = 0; i < run->n_slots; i++) {
+        tn_plan_slot *slot = &run->slots[i];
+        TN_TRY(tn_alloc(run->hop_bytes / sizeof(float), sizeof(float), &slot->hop));
+        TN_TRY(tn_alloc_zero(run->params.limits.n_tokens, sizeof *slot->stage_poison, &slot->stage_poison));
+        TN_TRY(reserve_ranking(run, &slot->ranking));
+    }
+    return TN_OK;
+}
+
+// Nothing of the system's is needed for these: they cannot fail.
+static void init_locks(tn_plan_run *run)
+{
+    pthread_mutex_init(&run->mutex, NULL);
+    pthread_cond_init(&run->left, NULL);
 }
 
 tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out_run)
@@ -250,15 +242,15 @@ tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out
     tn_plan_run *run;
     TN_TRY(tn_alloc_zero(1, sizeof *run, &run));
     run->params = *params;
-    if (params->profile) TN_TRY_GOTO(tn_alloc_zero(params->graph->n_nodes, sizeof *run->stats.node_ns, &run->stats.node_ns));
+    init_locks(run);
+    if (params->profile) TN_TRY_GOTO(tn_alloc_zero(params->graph->n_nodes, sizeof *run->node_ns, &run->node_ns));
     TN_TRY_GOTO(tn_alloc_zero(params->n_devices, sizeof *run->weights, &run->weights));
     TN_TRY_GOTO(find_stages(run));
     for (uint32_t d = 0; d < params->n_devices; d++) TN_TRY_GOTO(place_weights(run, d));
     TN_TRY_GOTO(check_stages(run));
     TN_TRY_GOTO(pack_weights(run));
     for (uint32_t i = 0; i < run->n_stages; i++) TN_TRY_GOTO(compile_stage(run, &run->stages[i]));
-    TN_TRY_GOTO(reserve_hop(run));
-    TN_TRY_GOTO(reserve_ranking(run));
+    TN_TRY_GOTO(reserve_slots(run));
     *out_run = run;
     return TN_OK;
 fail:
@@ -271,112 +263,46 @@ static void destroy_buffer(tn_buffer *buffer)
     if (buffer) buffer->device->backend->buffer_destroy(buffer);
 }
 
+static void destroy_stage(tn_stage *s)
+{
+    if (s->program) s->device->backend->program_destroy(s->program);
+    destroy_buffer(s->kv);
+    for (uint32_t i = 0; s->in && i < s->run->params.n_slots; i++) destroy_buffer(s->in[i]);
+    destroy_buffer(s->out);
+    for (uint32_t t = 0; t < s->n_taps; t++) destroy_buffer(s->taps[t].tap.buffer);
+    tn_free(s->in);
+    tn_free(s->taps);
+    pthread_cond_destroy(&s->arrived);
+}
+
+static void destroy_slot(tn_plan_slot *slot)
+{
+    tn_free(slot->hop);
+    tn_free(slot->stage_poison);
+    tn_free(slot->ranking.counts);
+    tn_free(slot->ranking.ids);
+    tn_free(slot->ranking.logits);
+}
+
 void tn_plan_run_destroy(tn_plan_run *run)
 {
     if (!run) return;
-    for (uint32_t i = 0; i < run->n_stages; i++) {
-        stage *s = &run->stages[i];
-        if (s->program) s->device->backend->program_destroy(s->program);
-        destroy_buffer(s->kv);
-        destroy_buffer(s->in);
-        destroy_buffer(s->out);
-        for (uint32_t t = 0; t < s->n_taps; t++) destroy_buffer(s->taps[t].tap.buffer);
-        tn_free(s->taps);
-    }
+    tn_plan_threads_end(run);
+    for (uint32_t i = 0; i < run->n_stages; i++) destroy_stage(&run->stages[i]);
     for (uint32_t d = 0; run->weights && d < run->params.n_devices; d++) tn_plan_weights_deinit(&run->weights[d]);
+    for (uint32_t i = 0; i < run->n_slots; i++) destroy_slot(&run->slots[i]);
+    pthread_cond_destroy(&run->left);
+    pthread_mutex_destroy(&run->mutex);
     tn_free(run->weights);
     tn_free(run->stages);
-    tn_free(run->ranking.counts);
-    tn_free(run->ranking.ids);
-    tn_free(run->ranking.logits);
-    tn_free(run->hop);
-    tn_free(run->stage_poison);
-    tn_free(run->stats.node_ns);
+    tn_free(run->slots);
+    tn_free(run->node_ns);
     tn_free(run);
 }
 
 tn_step_limits tn_plan_run_limits(const tn_plan_run *run) { return run->params.limits; }
 
-static uint32_t n_rows(const tn_plan_run *run, const tn_step *step, uint32_t value)
-{
-    return run->params.graph->values[value].rows == TN_ROWS_TOKENS ? step->n_tokens : step->n_logits;
-}
-
-static uint64_t step_bytes(const tn_plan_run *run, const tn_step *step, uint32_t value)
-{
-    return (uint64_t)n_rows(run, step, value) * run->params.graph->values[value].width * sizeof(float);
-}
-
-static tn_status report_traces(tn_plan_run *run, const stage *s, const tn_step *step)
-{
-    const uint32_t *logit_rows = tn_step_view_of(step, &run->step_layout).logit_rows;
-    for (uint32_t t = 0; t < s->n_taps; t++) {
-        const stage_tap *tap = &s->taps[t];
-        const tn_value *value = &run->params.graph->values[tap->tap.value];
-        uint32_t rows = n_rows(run, step, tap->tap.value);
-        char name[32];
-        tn_node_trace_name(tap->node, name);
-        TN_TRY(s->device->backend->buffer_read(tap->tap.buffer, 0, run->hop, step_bytes(run, step, tap->tap.value)));
-        for (uint32_t r = 0; r < rows; r++) {
-            uint32_t token = value->rows == TN_ROWS_TOKENS ? r : logit_rows[r];
-            run->params.trace(run->params.trace_user, step, token, name, run->hop + (size_t)r * value->width, value->width);
-        }
-    }
-    return TN_OK;
-}
-
-static tn_status run_stage(tn_plan_run *run, const stage *s, const tn_step *step, const tn_ranking *ranking)
-{
-    tn_submit submit = {.step = step, .in = s->in, .out = s->out, .poison = run->stage_poison, .ranking = ranking};
-    tn_fence fence;
-    TN_TRY(s->device->backend->program_submit(s->program, &submit, &fence));
-    TN_TRY(s->device->backend->fence_wait(s->device, fence));
-    return run->params.trace ? report_traces(run, s, step) : TN_OK;
-}
-
-uint32_t tn_plan_run_ranking_max(const tn_plan_run *run) { return run->ranking.max; }
-
-// The last stage's rows, to the host: candidates of those that were ranked, and the others as they are, several at a time.
-static tn_status take_logits(tn_plan_run *run, const tn_step *step, const tn_ranking *ranking, tn_logit_rows *rows, uint32_t first_row)
-{
-    const stage *last = &run->stages[run->n_stages - 1];
-    const uint32_t n = n_rows(run, step, last->segment->out_value);
-    const uint64_t row_bytes = (uint64_t)run->params.graph->values[last->segment->out_value].width * sizeof(float);
-    for (uint32_t r = 0, end; r < n; r = end) {
-        const uint32_t n_ranked = ranking ? ranking->counts[r] : 0;
-        end = r + 1;
-        if (n_ranked) {
-            const size_t at = (size_t)r * ranking->max;
-            TN_TRY(tn_logit_rows_put(rows, first_row + r, n_ranked, ranking->ids + at, ranking->logits + at));
-            continue;
-        }
-        while (end < n && !(ranking && ranking->counts[end])) end++;
-        float *to = tn_logit_rows_whole(rows, first_row + r, end - r);
-        TN_TRY(last->device->backend->buffer_read(last->out, r * row_bytes, to, (end - r) * row_bytes));
-    }
-    return TN_OK;
-}
-
-tn_status tn_plan_run_step(tn_plan_run *run, const tn_step *step, tn_logit_rows *rows, uint32_t first_row, uint32_t *poison)
-{
-    const tn_ranking *ranking = rows->max && run->ranking.max && step->has_top ? &run->ranking : NULL;
-    if (ranking) memset(ranking->counts, 0, step->n_logits * sizeof *ranking->counts);
-    for (uint32_t i = 0; i < step->n_tokens; i++) poison[i] = 0;
-    for (uint32_t i = 0; i < run->n_stages; i++) {
-        const stage *s = &run->stages[i];
-        if (i > 0) {
-            const stage *before = &run->stages[i - 1];
-            uint64_t bytes = step_bytes(run, step, s->segment->in_value);
-            TN_TRY(before->device->backend->buffer_read(before->out, 0, run->hop, bytes));
-            TN_TRY(s->device->backend->buffer_write(s->in, 0, run->hop, bytes));
-        }
-        TN_TRY(run_stage(run, s, step, i + 1 == run->n_stages ? ranking : NULL));
-        for (uint32_t t = 0; t < step->n_tokens; t++) {
-            if (!poison[t]) poison[t] = run->stage_poison[t];
-        }
-    }
-    return take_logits(run, step, ranking, rows, first_row);
-}
+uint32_t tn_plan_run_ranking_max(const tn_plan_run *run) { return run->slots[0].ranking.max; }
 
 tn_status tn_plan_run_check_intact(const tn_plan_run *run)
 {
@@ -393,14 +319,37 @@ tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run)
         for (uint32_t i = 0; packed && i < run->params.graph->n_weights; i++) memory.screen_bytes += packed[i].layout.screen_bytes;
     }
     for (uint32_t i = 0; i < run->n_stages; i++) {
-        const stage *s = &run->stages[i];
-        memory.scratch_bytes += s->device->backend->program_scratch_bytes(s->program);
-        memory.scratch_bytes += s->out->size_bytes + (s->in ? s->in->size_bytes : 0);
+        const tn_stage *s = &run->stages[i];
+        memory.scratch_bytes += s->device->backend->program_scratch_bytes(s->program) + s->out->size_bytes;
+        for (uint32_t k = 0; s->in && k < run->n_slots; k++) memory.scratch_bytes += s->in[k]->size_bytes;
     }
+    memory.scratch_bytes += run->hop_bytes * run->n_slots;
     return memory;
 }
 
-tn_program_stats *tn_plan_run_stats(tn_plan_run *run) { return &run->stats; }
+bool tn_plan_run_is_profiled(const tn_plan_run *run) { return run->node_ns != NULL; }
+
+tn_program_stats tn_plan_run_stats(const tn_plan_run *run)
+{
+    tn_program_stats sum = {.node_ns = run->node_ns};
+    for (uint32_t i = 0; i < run->n_stages; i++) {
+        const tn_program_stats *stats = &run->stages[i].stats;
+        sum.n_submits += stats->n_submits;
+        sum.n_barriers += stats->n_barriers;
+        sum.barrier_wait_ns += stats->barrier_wait_ns;
+        sum.n_gates += stats->n_gates;
+        sum.n_gates_zero += stats->n_gates_zero;
+        sum.n_codes += stats->n_codes;
+        sum.n_codes_zero += stats->n_codes_zero;
+    }
+    return sum;
+}
+
+void tn_plan_run_reset_stats(tn_plan_run *run)
+{
+    for (uint32_t i = 0; i < run->n_stages; i++) run->stages[i].stats = (tn_program_stats){.node_ns = run->node_ns};
+    if (run->node_ns) memset(run->node_ns, 0, run->params.graph->n_nodes * sizeof *run->node_ns);
+}
 
 const tn_screen_stats *tn_plan_run_screen_stats(const tn_plan_run *run) { return &run->screen_stats; }
 

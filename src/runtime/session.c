@@ -1,9 +1,8 @@
-// Sessions: batches of tokens to steps, steps through the plan, rows of logits back.
+// Sessions: what they are made of, what they know of themselves, and their sequences. session_decode.c runs them.
 #include "ternion/session.h"
 
 #include "base/alloc.h"
 #include "base/checked.h"
-#include "base/clock.h"
 #include "base/float_mode.h"
 #include "base/log.h"
 #include "base/params.h"
@@ -11,47 +10,16 @@
 #include "runtime/costs.h"
 #include "runtime/head_type.h"
 #include "runtime/host.h"
-#include "runtime/kv_cache.h"
 #include "runtime/placement_internal.h"
-#include "runtime/plan_run.h"
 #include "runtime/session_internal.h"
+#include "runtime/session_state.h"
 #include "runtime/two_stage.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static const uint32_t n_ubatch_default = 512;
-
-// The first value of a sequence that left the exact mode's range.
-typedef struct seq_poison {
-    const tn_node *node; // NULL: none did
-    uint32_t position;
-} seq_poison;
-
-struct tn_session {
-    const tn_model *model;
-    tn_graph graph;             // the model's, with tables only as long as this session's context; nodes and values are the model's
-    tn_weight_source file_head; // the head as the file has it, where the session gives it another type
-    tn_plan *plan;
-    tn_device **devices; // [host's devices]; NULL where no segment runs
-    tn_plan_run *run;
-    tn_kv_cache kv;
-    seq_poison *poisoned; // [n_seqs_max]
-    uint32_t *seq_added;  // [n_seqs_max] scratch of decode: tokens of the batch or the step
-    tn_step_layout step_layout;
-    tn_step *step;      // the block that every step fills anew
-    uint32_t *poison;   // [n_ubatch]
-    tn_logit_rows rows; // [n_logits_max]
-    uint8_t *row_valid; // [n_logits_max] 0: its sequence is poisoned
-    uint32_t n_rows;    // of the last decode
-    tn_trace trace;
-    uint64_t n_steps, step_ns; // since the profile began; step_ns only where there is one
-    tn_session_info info;
-    tn_plan_cache cache; // what the plan borrows where packed weights are kept in files
-    tn_text identity;
-    char *model_path, *cache_folder;
-    tn_log log;
-};
+enum { N_LANES_MAX = 64 };
 
 static tn_status read_params(const tn_session_params *params, const tn_graph *graph, tn_session_info *info)
 {
@@ -60,6 +28,9 @@ static tn_status read_params(const tn_session_params *params, const tn_graph *gr
     info->n_ubatch = params->n_ubatch ? params->n_ubatch : n_ubatch_default;
     info->n_logits_max = params->n_logits_max ? params->n_logits_max : info->n_seqs_max;
     info->n_vocab = graph->n_vocab;
+    info->n_lanes = params->trace.row ? 1 : params->n_lanes; // rows are told in order
+    if (info->n_lanes > N_LANES_MAX)
+        return tn_fail(TN_INVALID_ARGUMENT, "%u lanes are too many: ask for at most %d", (unsigned)info->n_lanes, (int)N_LANES_MAX);
     if (info->n_ctx > graph->n_ctx)
         return tn_fail(TN_INVALID_ARGUMENT, "a context of %u positions is longer than the model's %u: ask for at most that",
                        (unsigned)info->n_ctx, (unsigned)graph->n_ctx);
@@ -112,8 +83,7 @@ static tn_status reserve_arrays(tn_session *session, uint64_t kv_bytes)
     TN_TRY(tn_kv_cache_init(&session->kv, info->n_seqs_max, info->n_ctx, n_kv_pages));
     TN_TRY(tn_alloc_zero(info->n_seqs_max, sizeof *session->poisoned, &session->poisoned));
     TN_TRY(tn_alloc_zero(info->n_seqs_max, sizeof *session->seq_added, &session->seq_added));
-    TN_TRY(tn_alloc_zero(info->n_logits_max, 1, &session->row_valid));
-    return tn_logit_rows_init(&session->rows, info->n_logits_max, info->n_vocab);
+    return tn_alloc_zero(info->n_seqs_max, sizeof *session->seq_lane, &session->seq_lane);
 }
 
 static void forward_trace(void *user, const tn_step *step, uint32_t token, const char *op, const float *row, uint32_t n)
@@ -159,8 +129,9 @@ static tn_status prepare_cache(tn_session *session, const tn_session_params *par
 
 static tn_status start_plan(tn_session *session, tn_host *host, const tn_session_params *params)
 {
-    const tn_session_info *info = &session->info;
+    tn_session_info *info = &session->info;
     uint32_t n_devices;
+    if (info->n_lanes == 0) info->n_lanes = session->plan->n_segments > 1 ? session->plan->n_segments + 1 : 1;
     TN_TRY(open_devices(session, host, &params->progress, &n_devices));
     if (params->pack_cache) TN_TRY(prepare_cache(session, params));
     tn_plan_run_params run_params = {
@@ -172,6 +143,7 @@ static tn_status start_plan(tn_session *session, tn_host *host, const tn_session
                    .n_seqs = info->n_seqs_max,
                    .n_seq_pages = session->kv.n_seq_pages,
                    .n_kv_pages = session->kv.n_pages},
+        .n_slots = info->n_lanes,
         .trace = session->trace.row ? forward_trace : NULL,
         .trace_user = session,
         .profile = params->profile,
@@ -182,15 +154,12 @@ static tn_status start_plan(tn_session *session, tn_host *host, const tn_session
     run_params.limits.n_logits = info->n_logits_max < info->n_ubatch ? info->n_logits_max : info->n_ubatch;
     TN_TRY(tn_plan_run_create(&run_params, &session->run));
     const tn_step_limits limits = tn_plan_run_limits(session->run);
-    session->info.n_ubatch = limits.n_tokens;
-    TN_TRY(tn_step_layout_of(&limits, &session->step_layout));
-    TN_TRY(tn_alloc_zero(session->step_layout.n_words, sizeof(uint32_t), &session->step));
-    TN_TRY(tn_alloc_zero(limits.n_tokens, sizeof *session->poison, &session->poison));
-    TN_TRY(tn_logit_rows_rank(&session->rows, tn_plan_run_ranking_max(session->run)));
+    info->n_ubatch = limits.n_tokens;
+    TN_TRY(tn_session_lanes_init(session, &limits, tn_plan_run_ranking_max(session->run)));
     tn_plan_run_memory memory = tn_plan_run_get_memory(session->run);
-    session->info.weights_bytes = memory.weights_bytes;
-    session->info.kv_bytes = memory.kv_bytes;
-    session->info.scratch_bytes = memory.scratch_bytes + tn_logit_rows_bytes(&session->rows);
+    info->weights_bytes = memory.weights_bytes;
+    info->kv_bytes = memory.kv_bytes;
+    info->scratch_bytes = memory.scratch_bytes + tn_session_lanes_bytes(session);
     return tn_gguf_check_intact(tn_model_gguf(session->model));
 }
 
@@ -252,10 +221,8 @@ void tn_session_destroy(tn_session *session)
     tn_free(session->devices);
     tn_free(session->poisoned);
     tn_free(session->seq_added);
-    tn_free(session->step);
-    tn_free(session->poison);
-    tn_free(session->row_valid);
-    tn_logit_rows_deinit(&session->rows);
+    tn_free(session->seq_lane);
+    tn_session_lanes_deinit(session);
     tn_text_deinit(&session->identity);
     free(session->model_path); // of realpath
     tn_free(session->cache_folder);
@@ -292,17 +259,17 @@ tn_status tn_session_profile(const tn_session *session, tn_session_profile_total
 {
     TN_REQUIRE(session);
     TN_REQUIRE(out_totals);
-    const tn_program_stats *stats = tn_plan_run_stats(session->run);
-    if (!stats->node_ns) return tn_fail(TN_INVALID_ARGUMENT, "the session keeps no profile: create it with params.profile");
+    const tn_program_stats stats = tn_plan_run_stats(session->run);
+    if (!stats.node_ns) return tn_fail(TN_INVALID_ARGUMENT, "the session keeps no profile: create it with params.profile");
     tn_session_profile_totals totals = TN_SESSION_PROFILE_TOTALS_INIT;
     totals.n_steps = session->n_steps;
-    totals.n_barriers = stats->n_barriers;
-    totals.barrier_wait_ns = stats->barrier_wait_ns;
+    totals.n_barriers = stats.n_barriers;
+    totals.barrier_wait_ns = stats.barrier_wait_ns;
     totals.step_ns = session->step_ns;
-    totals.n_gates = stats->n_gates;
-    totals.n_gates_zero = stats->n_gates_zero;
-    totals.n_codes = stats->n_codes;
-    totals.n_codes_zero = stats->n_codes_zero;
+    totals.n_gates = stats.n_gates;
+    totals.n_gates_zero = stats.n_gates_zero;
+    totals.n_codes = stats.n_codes;
+    totals.n_codes_zero = stats.n_codes_zero;
     TN_TRY(TN_PARAMS_WRITE(tn_session_profile_totals, step_ns, &totals, out_totals));
     for (uint32_t i = 0; told && i < session->graph.n_nodes; i++) {
         const tn_session_profile_entry entry = tn_costs_profile_entry(session->run, &session->graph, i);
@@ -313,188 +280,25 @@ tn_status tn_session_profile(const tn_session *session, tn_session_profile_total
 
 void tn_session_profile_reset(tn_session *session)
 {
-    tn_program_stats *stats = tn_plan_run_stats(session->run);
-    if (stats->node_ns) memset(stats->node_ns, 0, session->graph.n_nodes * sizeof *stats->node_ns);
-    stats->n_submits = stats->n_barriers = stats->barrier_wait_ns = 0;
-    stats->n_gates = stats->n_gates_zero = stats->n_codes = stats->n_codes_zero = 0;
+    tn_plan_run_reset_stats(session->run);
     session->n_steps = session->step_ns = 0;
-}
-
-static uint32_t seq_of(const tn_batch *batch, uint32_t i) { return batch->seqs ? batch->seqs[i] : 0; }
-
-// Checks the whole batch before anything runs, and counts its tokens by sequence into seq_added.
-static tn_status check_batch(tn_session *session, const tn_batch *batch)
-{
-    const tn_session_info *info = &session->info;
-    TN_REQUIRE(batch->tokens);
-    if (batch->n_tokens == 0) return tn_fail(TN_INVALID_ARGUMENT, "the batch has no tokens");
-    if (batch->n_top_ids > info->n_vocab)
-        return tn_fail(TN_INVALID_ARGUMENT, "the best of %u ids are wanted, but the vocabulary has %u", (unsigned)batch->n_top_ids,
-                       (unsigned)info->n_vocab);
-    memset(session->seq_added, 0, info->n_seqs_max * sizeof *session->seq_added);
-    uint64_t n_wanted = 0;
-    for (uint32_t i = 0; i < batch->n_tokens; i++) {
-        uint32_t seq = seq_of(batch, i);
-        if (seq >= info->n_seqs_max)
-            return tn_fail(TN_INVALID_ARGUMENT, "sequence %u does not exist: this session has %u", (unsigned)seq,
-                           (unsigned)info->n_seqs_max);
-        if (batch->tokens[i] < 0 || (uint32_t)batch->tokens[i] >= info->n_vocab)
-            return tn_fail(TN_INVALID_ARGUMENT, "token %d is not in the vocabulary of %u", (int)batch->tokens[i], (unsigned)info->n_vocab);
-        if (session->poisoned[seq].node)
-            return tn_fail(TN_POISON, "sequence %u is poisoned: truncate it to 0 before using it again", (unsigned)seq);
-        uint32_t length = session->kv.lengths[seq] + ++session->seq_added[seq];
-        if (length > info->n_ctx)
-            return tn_fail(TN_LIMIT, "sequence %u would pass the context length of %u tokens", (unsigned)seq, (unsigned)info->n_ctx);
-        n_wanted += batch->logits ? batch->logits[i] != 0 : session->seq_added[seq] == 1; // without flags: one row a sequence
-    }
-    if (n_wanted > info->n_logits_max)
-        return tn_fail(TN_INVALID_ARGUMENT, "%llu rows of logits are wanted, the session keeps %u: raise n_logits_max",
-                       (unsigned long long)n_wanted, (unsigned)info->n_logits_max);
-    return TN_OK;
-}
-
-// Whether token i's logits are wanted. Without flags it is the last token of its sequence: seq_added counts those still to come.
-static bool wants_logits(tn_session *session, const tn_batch *batch, uint32_t i)
-{
-    uint32_t left = --session->seq_added[seq_of(batch, i)];
-    return batch->logits ? batch->logits[i] != 0 : left == 0;
-}
-
-// Fills the step with tokens [first, first + n) and reserves their pages.
-static tn_status fill_step(tn_session *session, const tn_batch *batch, uint32_t first, uint32_t n)
-{
-    tn_kv_cache *kv = &session->kv;
-    tn_step *step = session->step;
-    const tn_step_layout *layout = &session->step_layout;
-    *step = (tn_step){.n_seqs = session->info.n_seqs_max,
-                      .has_top = batch->n_top != NULL,
-                      .n_top_ids = batch->n_top_ids ? batch->n_top_ids : session->info.n_vocab};
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t seq = seq_of(batch, first + i);
-        TN_TRY(tn_kv_cache_reserve(kv, seq, kv->lengths[seq] + 1));
-        step->n_tokens = i + 1;
-        tn_step_tokens(step, layout)[i] = batch->tokens[first + i];
-        tn_step_seqs(step, layout)[i] = seq;
-        tn_step_positions(step, layout)[i] = kv->lengths[seq]++;
-        if (wants_logits(session, batch, first + i)) {
-            if (batch->n_top) tn_step_n_top(step, layout)[step->n_logits] = batch->n_top[first + i];
-            tn_step_logit_rows(step, layout)[step->n_logits++] = i;
-        }
-    }
-    step->n_copies = kv->n_copies;
-    for (uint32_t i = 0; i < kv->n_copies; i++) {
-        tn_step_copies(step, layout)[2 * i] = kv->copies[i].from;
-        tn_step_copies(step, layout)[2 * i + 1] = kv->copies[i].to;
-    }
-    for (uint32_t seq = 0; seq < step->n_seqs; seq++) {
-        const uint32_t *pages = kv->page_table + (size_t)seq * kv->n_seq_pages;
-        memcpy(tn_step_pages(step, layout, seq), pages, kv->n_held[seq] * sizeof *pages);
-    }
-    return TN_OK;
-}
-
-// Takes the step's tokens back: lengths as before it.
-static void undo_step(tn_session *session)
-{
-    const tn_step_view step = tn_step_view_of(session->step, &session->step_layout);
-    for (uint32_t i = step.n_tokens; i-- > 0;) tn_kv_cache_set_length(&session->kv, step.seqs[i], step.positions[i]);
-}
-
-static tn_status fail_poisoned(const tn_session *session, uint32_t seq)
-{
-    const seq_poison *poison = &session->poisoned[seq];
-    const int32_t layer = poison->node->layer;
-    const char *place = layer == TN_LAYER_EMBED ? "the embedding" : layer == TN_LAYER_HEAD ? "the head" : "a layer";
-    return tn_fail(TN_POISON,
-                   "sequence %u: op %s of %s (layer %d) stored a value that is not below 2^56 at position %u: the weights are unusable",
-                   (unsigned)seq, tn_op_name(poison->node->op), place, layer == TN_LAYER_HEAD ? (int)session->graph.n_layers : (int)layer,
-                   (unsigned)poison->position);
-}
-
-// Notes which sequences the step poisoned; fails with the first of them.
-static tn_status report_poison(tn_session *session, const tn_step_view *step)
-{
-    tn_status status = TN_OK;
-    for (uint32_t i = 0; i < step->n_tokens; i++) {
-        const uint32_t seq = step->seqs[i];
-        if (!session->poison[i] || session->poisoned[seq].node) continue;
-        session->poisoned[seq] = (seq_poison){&session->graph.nodes[session->poison[i] - 1], step->positions[i]};
-        if (status == TN_OK) status = fail_poisoned(session, seq);
-    }
-    return status;
-}
-
-static tn_status run_step(tn_session *session, const tn_batch *batch, uint32_t first, uint32_t n, tn_status *poison_status)
-{
-    tn_status status = fill_step(session, batch, first, n);
-    const bool timed = tn_plan_run_stats(session->run)->node_ns != NULL;
-    const uint64_t begun_ns = timed ? tn_clock_ns() : 0;
-    if (status == TN_OK) status = tn_plan_run_step(session->run, session->step, &session->rows, session->n_rows, session->poison);
-    if (timed) session->step_ns += tn_clock_ns() - begun_ns;
-    session->n_steps++;
-    if (status == TN_OK) status = tn_gguf_check_intact(tn_model_gguf(session->model));
-    if (status == TN_OK) status = tn_plan_run_check_intact(session->run);
-    if (status != TN_OK) {
-        undo_step(session);
-        return status;
-    }
-    tn_kv_cache_copies_made(&session->kv);
-    const tn_step_view step = tn_step_view_of(session->step, &session->step_layout);
-    tn_status poison = report_poison(session, &step);
-    if (poison != TN_OK) *poison_status = poison;
-    for (uint32_t r = 0; r < step.n_logits; r++)
-        session->row_valid[session->n_rows++] = !session->poisoned[step.seqs[step.logit_rows[r]]].node;
-    return TN_OK;
-}
-
-static tn_status decode(tn_session *session, const tn_batch *batch)
-{
-    session->n_rows = 0;
-    TN_TRY(check_batch(session, batch));
-    tn_status poison_status = TN_OK;
-    for (uint32_t first = 0; first < batch->n_tokens;) {
-        uint32_t left = batch->n_tokens - first;
-        uint32_t n = left < session->info.n_ubatch ? left : session->info.n_ubatch;
-        TN_TRY(run_step(session, batch, first, n, &poison_status));
-        first += n;
-        TN_TRY(tn_progress_report(&batch->progress, "prompt", first, batch->n_tokens));
-    }
-    return poison_status;
-}
-
-tn_status tn_session_decode(tn_session *session, const tn_batch *batch)
-{
-    TN_REQUIRE(session);
-    TN_REQUIRE(batch);
-    tn_batch known = TN_BATCH_INIT;
-    TN_TRY(TN_PARAMS_READ(tn_batch, progress, batch, &known));
-    tn_float_mode mode = tn_float_mode_enter();
-    tn_status status = decode(session, &known);
-    tn_float_mode_leave(mode);
-    return status;
-}
-
-const float *tn_session_logits(const tn_session *session, uint32_t index)
-{
-    if (index >= session->n_rows || !session->row_valid[index]) return NULL;
-    return session->rows.logits + (size_t)index * session->info.n_vocab;
-}
-
-const uint32_t *tn_session_candidates(const tn_session *session, uint32_t index, uint32_t *out_n)
-{
-    *out_n = session->rows.max && index < session->n_rows && session->row_valid[index] ? session->rows.n_ids[index] : 0;
-    return *out_n ? session->rows.ids + (size_t)index * session->rows.max : NULL;
 }
 
 tn_status tn_session_seq_status(const tn_session *session, uint32_t seq)
 {
     if (seq >= session->info.n_seqs_max) return tn_fail(TN_INVALID_ARGUMENT, "sequence %u does not exist", (unsigned)seq);
-    return session->poisoned[seq].node ? fail_poisoned(session, seq) : TN_OK;
+    return session->poisoned[seq].node ? tn_session_fail_poisoned(session, seq) : TN_OK;
 }
 
 uint32_t tn_session_seq_length(const tn_session *session, uint32_t seq)
 {
     return seq < session->info.n_seqs_max ? session->kv.lengths[seq] : 0;
+}
+
+static tn_status fail_in_flight(const tn_session *session, uint32_t seq)
+{
+    return tn_fail(TN_INVALID_ARGUMENT, "sequence %u is in flight in lane %u: finish that first", (unsigned)seq,
+                   (unsigned)(session->seq_lane[seq] - 1));
 }
 
 tn_status tn_session_seq_truncate(tn_session *session, uint32_t seq, uint32_t length)
@@ -503,6 +307,7 @@ tn_status tn_session_seq_truncate(tn_session *session, uint32_t seq, uint32_t le
     if (seq >= session->info.n_seqs_max || length > session->kv.lengths[seq])
         return tn_fail(TN_INVALID_ARGUMENT, "sequence %u cannot be cut to %u tokens: it does not exist or is shorter", (unsigned)seq,
                        (unsigned)length);
+    if (session->seq_lane[seq]) return fail_in_flight(session, seq);
     tn_kv_cache_set_length(&session->kv, seq, length);
     if (length == 0) session->poisoned[seq].node = NULL;
     return TN_OK;
@@ -518,7 +323,8 @@ tn_status tn_session_seq_copy(tn_session *session, uint32_t to, uint32_t from, u
             TN_INVALID_ARGUMENT,
             "sequence %u cannot become the first %u positions of %u: one does not exist, the one is not empty, or the other is shorter",
             (unsigned)to, (unsigned)length, (unsigned)from);
-    if (session->poisoned[from].node) return fail_poisoned(session, from);
+    if (session->seq_lane[from]) return fail_in_flight(session, from); // what it appends, and what is copied for it, may yet be taken back
+    if (session->poisoned[from].node) return tn_session_fail_poisoned(session, from);
     tn_kv_cache_attach(kv, to, kv->page_table + (size_t)from * kv->n_seq_pages, tn_kv_pages_for(length), length);
     return TN_OK;
 }

@@ -12,4 +12,19 @@ const tn_model *tn_session_model(const tn_session *session);
 // other logits are -INFINITY. NULL, and 0 of them, where the row is whole.
 const uint32_t *tn_session_candidates(const tn_session *session, uint32_t index, uint32_t *out_n);
 
+// Lanes: sets of sequences whose decodes follow each other. One decode of each lane may be in flight, all at the same time; calls come from
+// one thread, the session's. Meanwhile tn_session_decode is refused, and so are truncating and copying of sequences that are in flight.
+uint32_t tn_session_n_lanes(const tn_session *session); // tn_session_info.n_lanes
+// Begins a decode of at most n_ubatch tokens, of sequences that no lane has in flight, in a lane that has none. `done` is called once, by
+// any thread, perhaps before this returns, when tn_session_finish would not wait for the devices any more; NULL: nobody is told. Where this
+// fails nothing is in flight, `done` is not called, and lengths are as before.  Errors: as tn_session_decode; INVALID_ARGUMENT (lane,
+// sequence in flight); OUT_OF_MEMORY (the first start makes the plan's threads).
+TN_NODISCARD tn_status tn_session_start(tn_session *session, uint32_t lane, const tn_batch *batch, void (*done)(void *user), void *user);
+// Waits for the lane's decode. What failed has left the lengths as before.  Errors: as tn_session_decode; INVALID_ARGUMENT (none is in
+// flight).
+TN_NODISCARD tn_status tn_session_finish(tn_session *session, uint32_t lane);
+// As tn_session_logits and tn_session_candidates; lane 0's are those of tn_session_decode too. Valid until the lane's next start.
+const float *tn_session_lane_logits(const tn_session *session, uint32_t lane, uint32_t index);
+const uint32_t *tn_session_lane_candidates(const tn_session *session, uint32_t lane, uint32_t index, uint32_t *out_n);
+
 #endif

@@ -203,7 +203,10 @@ class Shadow
             bytes_[cache.copies[i].to] = bytes_[cache.copies[i].from];
         }
         for (uint32_t page : to) EXPECT_EQ(from.count(page), 0u);
-        tn_kv_cache_copies_made(&cache);
+        std::vector<uint32_t> words(2 * cache.n_seqs);
+        EXPECT_EQ(tn_kv_cache_copies_take(&cache, 0, words.data()), to.size());
+        tn_kv_cache_copies_made(&cache, 0);
+        EXPECT_EQ(cache.n_copies, 0u);
     }
     std::vector<std::vector<int32_t>> tokens_;
     std::vector<std::vector<uint64_t>> bytes_;

@@ -48,6 +48,7 @@ class PlanRun : public ::testing::Test
         params.devices = devices;
         params.n_devices = 2;
         params.limits = limits;
+        params.n_slots = 1;
         params.cache = cache;
         params.may_shrink = may_shrink;
         return tn_plan_run_create(&params, &run);
@@ -66,7 +67,9 @@ class PlanRun : public ::testing::Test
         tn_logit_rows rows = {};
         rows.logits = logits->data();
         rows.n_rows = 2, rows.n_vocab = small_vocab;
-        return tn_plan_run_step(run, s.get(), &rows, 0, poison->data());
+        tn_plan_job job = {};
+        job.step = s.get(), job.rows = &rows, job.poison = poison->data();
+        return tn_plan_run_step(run, &job);
     }
     tn_step_limits limits = {4, 2, 1, 2, 2};
     bool may_shrink = false;
@@ -231,6 +234,7 @@ TEST_F(PlanRun, CancellingThePackingStopsIt)
     params.devices = devices;
     params.n_devices = 2;
     params.limits = {4, 2, 1, 2, 2};
+    params.n_slots = 1;
     params.progress = &progress;
     EXPECT_EQ(tn_plan_run_create(&params, &run), TN_CANCELLED);
     EXPECT_EQ(run, nullptr);

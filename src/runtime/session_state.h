@@ -1,0 +1,40 @@
+// What a session is, for its own files.
+#ifndef TN_RUNTIME_SESSION_STATE_H
+#define TN_RUNTIME_SESSION_STATE_H
+
+#include "base/str.h"
+#include "graph/plan.h"
+#include "runtime/kv_cache.h"
+#include "runtime/plan_run.h"
+#include "runtime/session_lane.h"
+
+// The first value of a sequence that left the exact mode's range.
+typedef struct tn_seq_poison {
+    const tn_node *node; // NULL: none did
+    uint32_t position;
+} tn_seq_poison;
+
+struct tn_session {
+    const tn_model *model;
+    tn_graph graph;             // the model's, with tables only as long as this session's context; nodes and values are the model's
+    tn_weight_source file_head; // the head as the file has it, where the session gives it another type
+    tn_plan *plan;
+    tn_device **devices; // [host's devices]; NULL where no segment runs
+    tn_plan_run *run;
+    tn_kv_cache kv;
+    tn_seq_poison *poisoned; // [n_seqs_max]
+    uint32_t *seq_added;     // [n_seqs_max] scratch of decode: tokens of the batch or the step
+    uint32_t *seq_lane;      // [n_seqs_max] 1 + the lane that has the sequence in flight (tn_session_start); 0: none
+    tn_step_layout step_layout;
+    tn_session_lane *lanes; // [info.n_lanes]
+    tn_trace trace;
+    uint64_t n_steps, step_ns; // since the profile began; step_ns only where there is one
+    uint64_t step_ended_ns;    // of the latest step that step_ns counts: steps in flight at a time are not counted twice
+    tn_session_info info;
+    tn_plan_cache cache; // what the plan borrows where packed weights are kept in files
+    tn_text identity;
+    char *model_path, *cache_folder;
+    tn_log log;
+};
+
+#endif
