@@ -1,7 +1,6 @@
 // ternion bench: the columns and fields of llama-bench, and figures that agree with each other.
-#include "program.hpp"
+#include "bench_limits.hpp"
 
-#include <algorithm>
 #include <cmath>
 
 namespace
@@ -118,32 +117,21 @@ TEST(Bench, TheMachinesLimitsAreMeasuredFirstAndSharesAddUp)
     json_t *test = nullptr;
     json_array_foreach(json.get(), i, test)
     {
-        double memory = 0, int8 = 0;
         size_t k = 0;
         json_t *limit = nullptr;
         bool here = false;
         json_array_foreach(json_object_get(test, "limits"), k, limit)
         {
-            const double best = cli::number_of(limit, "best");
-            EXPECT_GT(best, 0);
-            EXPECT_LE(cli::number_of(limit, "median"), best);
-            if (cli::integer_of(limit, "n_threads") > cli::integer_of(test, "n_threads")) continue;
             here = here || cli::integer_of(limit, "n_threads") == cli::integer_of(test, "n_threads");
-            double &most = cli::text_of(limit, "limit") == "memory_read" ? memory : int8;
-            most = std::max(most, best);
         }
         EXPECT_TRUE(here);
-        EXPECT_EQ(cli::number_of(test, "memory_limit_bytes_per_s"), memory);
-        EXPECT_EQ(cli::number_of(test, "int8_limit_ops_per_s"), int8);
+        EXPECT_GT(cli::best_of_limits(test, "memory_read"), 0);
+        EXPECT_GT(cli::best_of_limits(test, "int8_dot"), 0);
+        cli::expect_limits_fit(test);
         const double seconds = cli::number_of(test, "median_ns") * 1e-9;
         const double tokens = cli::number_of(test, "n_prompt") + cli::number_of(test, "n_gen");
-        const double bytes = cli::number_of(test, "read_bytes_per_token") * tokens,
-                     ops = cli::number_of(test, "int8_ops_per_token") * tokens;
+        const double bytes = cli::number_of(test, "read_bytes_per_token") * tokens;
         EXPECT_NEAR(cli::number_of(test, "median_ts"), tokens / seconds, 1e-6 * tokens / seconds);
-        EXPECT_NEAR(cli::number_of(test, "memory_share"), bytes / seconds / memory, 1e-6);
-        EXPECT_NEAR(cli::number_of(test, "int8_share"), ops / seconds / int8, 1e-6);
-        EXPECT_EQ(cli::number_of(test, "roofline_share"),
-                  std::max(cli::number_of(test, "memory_share"), cli::number_of(test, "int8_share")));
         EXPECT_GT(json_array_size(json_object_get(test, "kernels")), 10u);
         EXPECT_EQ(cli::text_of(json_object_get(test, "options"), "-t"), "1,2");
         EXPECT_NE(cli::text_of(test, "ternary_layout"), "");
@@ -181,6 +169,29 @@ TEST(Bench, OnlyDevicesThatTakePartAreDescribed)
     const size_t n = json_array_size(json_object_get(json_array_get(of_one.get(), 0), "kernels"));
     EXPECT_GT(n, 10u);
     EXPECT_EQ(json_array_size(json_object_get(json_array_get(of_both.get(), 0), "kernels")), 2 * n);
+}
+
+// A limit is of one device: what several ran has no share of it.
+TEST(Bench, LimitsAreOfTheOneDeviceThatRunsTheModel)
+{
+    const std::vector<std::string> tests = {"bench", "-p", "4", "-n", "0", "-r", "1", "-t", "2", "-o"};
+    const auto run_on = [&](const char *device, const char *format) {
+        std::vector<std::string> arguments = tests;
+        arguments.insert(arguments.end(), {format, "--device", device});
+        const cli::Result result = cli::run(cli::Run{arguments, "", {{"TN_CPU_DEVICES", "2"}}});
+        EXPECT_EQ(result.status, 0) << result.err;
+        return result.out;
+    };
+    const cli::Json one = cli::parse_json(run_on("cpu1", "json")), both = cli::parse_json(run_on("cpu0,cpu1", "json"));
+    const json_t *of_one = json_array_get(one.get(), 0), *of_both = json_array_get(both.get(), 0);
+    EXPECT_GT(cli::best_of_limits(of_one, "memory_read"), 0);
+    cli::expect_limits_fit(of_one);
+    for (const char *field : {"limits", "memory_share", "int8_share", "roofline_share", "memory_limit_bytes_per_s"})
+        EXPECT_TRUE(json_is_null(json_object_get(of_both, field))) << field;
+    EXPECT_TRUE(contains(run_on("cpu1", "md"), "  GB/s |  % mem | % int8 |"));
+    const std::string table = run_on("cpu0,cpu1", "md");
+    for (const char *of_limits : {"% mem", "% int8", "% roof", "memory read", "int8 dot"})
+        EXPECT_FALSE(contains(table, of_limits)) << of_limits << "\n" << table;
 }
 
 TEST(Bench, SequencesTogetherCountAllTheirTokens)

@@ -1,5 +1,6 @@
 // The program on a Vulkan device: what it writes on the CPU, and what it says where there is no such device.
 #include "batch_files.hpp"
+#include "bench_limits.hpp"
 #include "on_terminal.hpp"
 #include "program.hpp"
 #include "support/chat_model.hpp"
@@ -114,14 +115,15 @@ TEST_F(Vulkan, BatchHasTheSameResultsOnAnyDevices)
     EXPECT_EQ(results["cpu0,vulkan0"], results["cpu0"]);
 }
 
-TEST_F(Vulkan, BenchNamesTheDeviceAndLeavesOutWhatOnlyACpuHas)
+TEST_F(Vulkan, BenchNamesTheDeviceAndItsLimits)
 {
     const cli::Result table = run({"bench", "-p", "8", "-n", "2", "-r", "1", "--device", "vulkan0"});
     ASSERT_EQ(table.status, 0) << table.err;
     EXPECT_TRUE(contains(table.out, "| Vulkan     |       - | vulkan0      |             pp8 |")) << table.out;
-    EXPECT_TRUE(contains(table.out, "   GB/s |")) << table.out;
-    for (const char *of_cpus : {"% mem", "% int8", "% roof", "memory read", "int8 dot"})
-        EXPECT_FALSE(contains(table.out, of_cpus)) << of_cpus << "\n" << table.out;
+    EXPECT_TRUE(contains(table.out, "   GB/s |  % mem |\n")) << table.out;
+    EXPECT_TRUE(contains(table.out, "\nmemory read vulkan0    ")) << table.out;
+    for (const char *not_measured : {"% int8", "% roof", "int8 dot", " with all"})
+        EXPECT_FALSE(contains(table.out, not_measured)) << not_measured << "\n" << table.out;
     const cli::Result result = run({"bench", "-p", "8", "-n", "0", "-r", "1", "--device", "vulkan0", "-o", "json"});
     ASSERT_EQ(result.status, 0) << result.err;
     const cli::Json json = cli::parse_json(result.out);
@@ -129,13 +131,15 @@ TEST_F(Vulkan, BenchNamesTheDeviceAndLeavesOutWhatOnlyACpuHas)
     EXPECT_EQ(cli::text_of(test, "backends"), "Vulkan");
     EXPECT_EQ(cli::text_of(test, "devices"), "vulkan0");
     EXPECT_EQ(cli::integer_of(test, "n_threads"), 0);
-    EXPECT_TRUE(json_is_null(json_object_get(test, "limits")));
-    EXPECT_TRUE(json_is_null(json_object_get(test, "memory_share")));
-    EXPECT_GT(cli::number_of(test, "read_bytes_per_s"), 0);
+    EXPECT_EQ(json_array_size(json_object_get(test, "limits")), 1u);
+    EXPECT_GT(cli::best_of_limits(test, "memory_read"), 0);
+    cli::expect_limits_fit(test);
     const cli::Result both = run({"bench", "-p", "8", "-n", "0", "-r", "1", "--device", "vulkan0,cpu0", "-t", "2", "-o", "json"});
     const cli::Json split = cli::parse_json(both.out);
     EXPECT_EQ(cli::text_of(json_array_get(split.get(), 0), "backends"), "CPU,Vulkan");
     EXPECT_EQ(cli::integer_of(json_array_get(split.get(), 0), "n_threads"), 2);
+    EXPECT_TRUE(json_is_null(json_object_get(json_array_get(split.get(), 0), "limits")));
+    EXPECT_TRUE(json_is_null(json_object_get(json_array_get(split.get(), 0), "memory_share")));
 }
 
 TEST_F(Vulkan, ShowSaysThePlanAndTheLayouts)

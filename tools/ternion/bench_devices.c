@@ -34,15 +34,16 @@ static int look_up(const tn_cli_bench_job *job, uint32_t index, tn_device_info *
     return 0;
 }
 
-int tn_cli_bench_has_other_devices(const tn_cli_bench_job *job, bool *out_has)
+int tn_cli_bench_only_device(const tn_cli_bench_job *job, char *out_name, size_t capacity)
 {
     tn_device_info info;
-    *out_has = false;
-    for (uint32_t i = 0; i < tn_host_devices_listed(job->engine.host) && !*out_has; i++) {
+    uint32_t n = 0;
+    out_name[0] = '\0';
+    for (uint32_t i = 0; i < tn_host_devices_listed(job->engine.host); i++) {
         bool takes_part = false;
         const int rc = look_up(job, i, &info, &takes_part);
         if (rc) return rc;
-        *out_has = takes_part && strcmp(info.backend, "cpu") != 0;
+        if (takes_part) snprintf(out_name, capacity, "%s", n++ ? "" : info.name);
     }
     return 0;
 }

@@ -37,7 +37,7 @@ typedef struct tn_cli_bench_job {
     tn_cli_bench_batched batched; // is_batched: what runs in place of them
     size_t n_tests, n_done;
     bool begun;             // the report is, which then wants its end
-    tn_cli_limits limits;   // of the machine
+    tn_cli_limits limits;   // of the device
     tn_cli_profile profile; // of the test that runs
     tn_cli_bench_feed feed;
     uint32_t n_positions_max, n_pl_max; // of all tests
@@ -62,8 +62,8 @@ bool tn_cli_bench_batched_asked(const tn_cli_options *options);
 
 // What the placement uses: CPU and GPU names, backends in capitals as llama-bench writes them, and the thread count in use.
 int tn_cli_bench_describe_devices(tn_cli_bench_job *job);
-// Whether a device takes part whose limits nobody measures: one that is no CPU.
-int tn_cli_bench_has_other_devices(const tn_cli_bench_job *job, bool *out_has);
+// The name of the device that runs the whole model, or "" where several do: limits are of one device.
+int tn_cli_bench_only_device(const tn_cli_bench_job *job, char *out_name, size_t capacity);
 
 // Refuses what they do not go together with, and what belongs to them where they are not asked for; before a model is opened.
 int tn_cli_bench_batched_check(const tn_cli_bench_job *job);

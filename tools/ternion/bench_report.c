@@ -39,8 +39,8 @@ static bool measure(const tn_cli_bench_report *report, const tn_cli_bench_result
     double *times = malloc((r->n_samples + 1) * sizeof *times);
     m->rates = malloc((r->n_samples + 1) * sizeof *m->rates);
     m->work = tn_cli_work_of(&r->costs, &r->test);
-    m->memory_limit = tn_cli_limits_best(report->limits, TN_LIMIT_MEMORY_READ, r->test.n_threads);
-    m->int8_limit = tn_cli_limits_best(report->limits, TN_LIMIT_INT8_DOT, r->test.n_threads);
+    m->memory_limit = r->limited ? tn_cli_limits_best(report->limits, TN_LIMIT_MEMORY_READ, r->test.n_threads) : 0;
+    m->int8_limit = r->limited ? tn_cli_limits_best(report->limits, TN_LIMIT_INT8_DOT, r->test.n_threads) : 0;
     if (times && m->rates) {
         for (size_t i = 0; i < r->n_samples; i++) {
             times[i] = (double)r->samples_ns[i];
@@ -143,7 +143,7 @@ static void add_nested(json_t *o, const tn_cli_bench_report *report, const tn_cl
     }
     json_object_set_new(o, "samples_ns", ns);
     json_object_set_new(o, "samples_ts", ts);
-    json_object_set_new(o, "limits", report->limits->measured ? tn_cli_limits_json(report->limits) : json_null());
+    json_object_set_new(o, "limits", r->limited ? tn_cli_limits_json(report->limits) : json_null());
     json_object_set(o, "kernels", r->kernels);
     json_object_set_new(o, "options", tn_cli_bench_given_options(report->options));
     if (r->profile) json_object_set_new(o, "profile", tn_cli_profile_json(r->profile));

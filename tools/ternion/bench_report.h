@@ -19,12 +19,13 @@ typedef struct tn_cli_bench_result {
     char test_time[32];          // when it began, UTC
     uint64_t *samples_ns;
     size_t n_samples;
+    bool limited; // the device whose limits were measured has it alone
 } tn_cli_bench_result;
 
 // Which columns the table shows beside those that are always there.
 typedef struct tn_cli_bench_columns {
     bool batch, ubatch, gpu_layers, devices, two_stage;
-    bool reads, limits, roofline; // bytes a second; their shares of the CPU's limits
+    bool reads, memory_limit, int8_limit, roofline; // bytes a second; shares of the device's limits
 } tn_cli_bench_columns;
 
 typedef struct tn_cli_bench_statistics {

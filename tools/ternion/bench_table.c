@@ -30,7 +30,8 @@ static void print_header_row(FILE *out, const tn_cli_bench_columns *c)
     if (c->devices) fprintf(out, " %-12s |", "dev");
     fprintf(out, " %15s | %20s |", "test", "t/s");
     if (c->reads) fprintf(out, " %6s |", "GB/s");
-    if (c->limits) fprintf(out, " %6s | %6s |", "% mem", "% int8");
+    if (c->memory_limit) fprintf(out, " %6s |", "% mem");
+    if (c->int8_limit) fprintf(out, " %6s |", "% int8");
     if (c->roofline) fprintf(out, " %6s |", "% roof");
     if (c->two_stage) fprintf(out, " %9s |", "2 stages");
     fprintf(out, "\n| %.30s | %.9s: | %.9s: | %.10s |", "------------------------------", "---------", "---------", "----------");
@@ -41,7 +42,8 @@ static void print_header_row(FILE *out, const tn_cli_bench_columns *c)
     if (c->devices) fprintf(out, " ------------ |");
     fprintf(out, " %.14s: | %.19s: |", "--------------", "-------------------");
     if (c->reads) fprintf(out, " -----: |");
-    if (c->limits) fprintf(out, " -----: | -----: |");
+    if (c->memory_limit) fprintf(out, " -----: |");
+    if (c->int8_limit) fprintf(out, " -----: |");
     if (c->roofline) fprintf(out, " -----: |");
     if (c->two_stage) fprintf(out, " --------: |");
     fprintf(out, "\n");
@@ -89,10 +91,8 @@ static void print_row(FILE *out, const tn_cli_bench_report *report, const tn_cli
     if (c->devices) fprintf(out, " %-12s |", r->devices);
     fprintf(out, " %15s | %21s |", test, speed); // the sign takes two bytes and one column
     if (c->reads) fprintf(out, " %6.2f |", m->median_ns > 0 ? m->work.read_bytes / m->median_ns : 0);
-    if (c->limits) {
-        print_share(out, m->shares.memory);
-        print_share(out, m->shares.int8);
-    }
+    if (c->memory_limit) print_share(out, m->shares.memory);
+    if (c->int8_limit) print_share(out, m->shares.int8);
     if (c->roofline) print_share(out, m->shares.roofline);
     if (c->two_stage) print_kept(out, &r->two_stage);
     fprintf(out, "\n");

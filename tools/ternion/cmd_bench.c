@@ -168,20 +168,30 @@ static uint32_t most_threads(const tn_cli_bench_job *job)
     return (uint32_t)most;
 }
 
-// Once, while the memory that the model will take is still free.
+// The shares that are known get their columns: of several devices none, and nobody measures int8 products by Vulkan.
+static void choose_limits(tn_cli_bench_job *job)
+{
+    tn_cli_bench_columns *columns = &job->report.columns;
+    columns->memory_limit = tn_cli_limits_have(&job->limits, TN_LIMIT_MEMORY_READ);
+    columns->int8_limit = tn_cli_limits_have(&job->limits, TN_LIMIT_INT8_DOT);
+    columns->roofline = columns->roofline && columns->memory_limit && columns->int8_limit;
+}
+
+// Once, while the memory that the model will take is still free. What is printed first tells of the first placement.
 static int measure_limits(tn_cli_bench_job *job)
 {
-    bool has_others = false;
-    if (!job->report.columns.limits || job->limits.measured) return 0;
-    const int rc = tn_cli_bench_has_other_devices(job, &has_others);
-    if (rc) return rc;
-    if (has_others) { // the CPU's limits say nothing of them
-        job->report.columns.limits = job->report.columns.roofline = false;
-        return 0;
+    char device[sizeof job->limits.device];
+    const tn_cli_options *options = &job->cli->options;
+    if (job->is_batched || tn_cli_given(options, TN_OPT_BENCH_NO_LIMITS)) return 0;
+    int rc = tn_cli_bench_only_device(job, device, sizeof device);
+    if (rc == 0 && device[0] && !job->begun) {
+        tn_cli_interrupt_install();
+        if (tn_cli_given(options, TN_OPT_BENCH_PROGRESS)) fprintf(stderr, "ternion bench: measuring the machine\n");
+        rc = tn_cli_limits_measure(job->cli, most_threads(job), tn_cli_bench_list(job, TN_OPT_BENCH_THREADS), device, &job->limits);
     }
-    tn_cli_interrupt_install();
-    if (tn_cli_given(&job->cli->options, TN_OPT_BENCH_PROGRESS)) fprintf(stderr, "ternion bench: measuring the machine\n");
-    return tn_cli_limits_measure(job->cli, most_threads(job), tn_cli_bench_list(job, TN_OPT_BENCH_THREADS), &job->limits);
+    if (!job->begun) choose_limits(job);
+    job->result.limited = job->limits.measured && strcmp(device, job->limits.device) == 0;
+    return rc;
 }
 
 static int begin_report(tn_cli_bench_job *job)
@@ -243,8 +253,8 @@ static void choose_columns(tn_cli_bench_job *job)
 {
     const tn_cli_options *options = &job->cli->options;
     tn_cli_bench_columns *columns = &job->report.columns;
-    columns->reads = columns->limits = !job->is_batched && !tn_cli_given(options, TN_OPT_BENCH_NO_LIMITS);
-    columns->roofline = columns->limits && job->n_pl_max > 1;
+    columns->reads = !job->is_batched && !tn_cli_given(options, TN_OPT_BENCH_NO_LIMITS);
+    columns->roofline = columns->reads && job->n_pl_max > 1;
     columns->batch = tn_cli_bench_list(job, TN_OPT_BENCH_BATCH)->n > 1;
     columns->ubatch = tn_cli_bench_list(job, TN_OPT_BENCH_UBATCH)->n > 1;
     columns->gpu_layers = tn_cli_given(options, TN_OPT_GPU_LAYERS);

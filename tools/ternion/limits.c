@@ -27,31 +27,33 @@ static bool keep(void *user, const tn_device_limit *limit)
 }
 
 // All numbers of threads that the library chooses, then those of the tests that it left out.
-static tn_status measure(const tn_cli *cli, tn_host *host, const tn_cli_value *threads, tn_cli_limits *limits)
+static tn_status measure(tn_host *host, const tn_cli_value *threads, tn_cli_limits *limits)
 {
     tn_device_limits_params params = TN_DEVICE_LIMITS_PARAMS_INIT;
     tn_device_info info;
     uint32_t device;
     params.told = keep;
     params.user = limits;
-    tn_status status = tn_cli_first_device(cli, host, &device);
+    tn_status status = tn_host_find_device(host, limits->device, &device);
     if (status == TN_OK) status = tn_host_device_limits(host, device, &params);
     if (status == TN_OK) status = tn_host_device_info(host, device, &info);
+    if (status == TN_OK) limits->n_threads = info.n_threads;
     for (size_t i = 0; i < threads->n && status == TN_OK; i++) {
         const uint32_t n = (uint32_t)threads->numbers[i];
-        if (n == 0 || n > info.n_threads || tn_cli_limits_best(limits, TN_LIMIT_MEMORY_READ, n) > 0) continue;
+        if (n == 0 || n > limits->n_threads || tn_cli_limits_best(limits, TN_LIMIT_MEMORY_READ, n) > 0) continue;
         params.n_threads = n;
         status = tn_host_device_limits(host, device, &params);
     }
     return status;
 }
 
-int tn_cli_limits_measure(tn_cli *cli, uint32_t n_threads, const tn_cli_value *threads, tn_cli_limits *limits)
+int tn_cli_limits_measure(tn_cli *cli, uint32_t n_threads, const tn_cli_value *threads, const char *device, tn_cli_limits *limits)
 {
     tn_cli_engine engine = {0};
     int rc = tn_cli_engine_open_host(cli, &engine, n_threads);
     if (rc) return rc;
-    const tn_status status = measure(cli, engine.host, threads, limits);
+    snprintf(limits->device, sizeof limits->device, "%s", device);
+    const tn_status status = measure(engine.host, threads, limits);
     tn_cli_progress_end(&cli->progress);
     if (status != TN_OK)
         rc = status == TN_CANCELLED && !tn_cli_interrupted() ? tn_cli_out_of_memory() : tn_cli_fail_status("ternion bench --no-limits");
@@ -64,7 +66,15 @@ void tn_cli_limits_deinit(tn_cli_limits *limits) { free(limits->list); }
 
 double tn_cli_limits_best(const tn_cli_limits *limits, tn_limit_kind kind, uint32_t n_threads)
 {
-    return tn_cli_best_limit(limits->list, limits->n, kind, n_threads);
+    return tn_cli_best_limit(limits->list, limits->n, kind, n_threads < limits->n_threads ? n_threads : limits->n_threads);
+}
+
+bool tn_cli_limits_have(const tn_cli_limits *limits, tn_limit_kind kind)
+{
+    for (size_t i = 0; i < limits->n; i++) {
+        if (limits->list[i].kind == kind) return true;
+    }
+    return false;
 }
 
 json_t *tn_cli_limits_json(const tn_cli_limits *limits)
@@ -104,7 +114,7 @@ static void print_line(const tn_cli_limits *limits, size_t first, FILE *out)
         theory = &l->theoretical;
     }
     if (*theory > 0) {
-        fprintf(out, " %s; by data sheet %.1f%s\n", unit, *theory * 1e-9, memory ? "" : " with all");
+        fprintf(out, " %s; by data sheet %.1f%s\n", unit, *theory * 1e-9, memory || !head->n_threads ? "" : " with all");
     } else {
         fprintf(out, " %s; by data sheet unknown\n", unit);
     }
