@@ -1,16 +1,35 @@
 #!/usr/bin/env bash
 # Checks and times the GPU backends on a machine that has a GPU and nothing else: no compiler, no package, no model. Under 8 minutes.
-# usage: gpu_check.sh FOLDER OUT [quick|full]
-#   FOLDER  ternion, conformance_test, the small model and lib/ (scripts/gpu_package.sh makes it)
-#   OUT     logs, results as JSON, and summary.txt, which is printed last
-#   quick   correctness and the 2b-4t shape alone; full (default): llama3-8b, all batches and prompts, compute-sanitizer too
-# TN_GPU_CHECK_DEVICE names another CUDA device than cuda0; TN_GPU_CHECK_SHAPE another shape than 2b-4t.
+# usage: gpu_check.sh FOLDER OUT [quick|full|dry]
+#   FOLDER  what scripts/gpu_package.sh made: ternion, conformance_test, the small model, lib/, this script and its awk program
+#   OUT     a log for each step, the tests' results as JSON lines, and summary.txt, which is printed last
+#   full    (default) everything: 2b-4t and llama3-8b, all batches and prompts, compute-sanitizer where it is installed
+#   quick   correctness and 2b-4t alone, with fewer batches
+#   dry     the same steps with a tiny model and a few tests, for a device that is emulated: it tries this script, not a card
+# TN_GPU_CHECK_DEVICE names another CUDA device than cuda0. Exit status: 0 where every step passed, else 1; 2: it was called wrongly.
+#
+# It checks first: devices open (which runs their self-test), the conformance suite (also with the card taken for one without tensor
+# cores), logits equal to the CPU's. Then it measures how fast the card reads memory and multiplies bytes, makes random models of real
+# shapes, and times them: each row of summary.txt has tokens/s, shares of what was measured, and beside it what the data sheet allows
+# (gpu_rows.awk says how).
 set -uo pipefail
-bin=$(cd "$1" && pwd) out=$2 mode=${3:-full}
-device=${TN_GPU_CHECK_DEVICE:-cuda0} shape=${TN_GPU_CHECK_SHAPE:-2b-4t}
-tests=${device//:/_}
-mkdir -p "$out"
-out=$(cd "$out" && pwd)
+
+usage() { printf 'gpu_check: %s\nusage: gpu_check.sh FOLDER OUT [quick|full|dry]\n' "$1" >&2; exit 2; }
+
+[ $# -ge 2 ] && [ $# -le 3 ] || usage 'a folder and a place for results are needed'
+[ -x "$1/ternion" ] && [ -r "$1/gpu_rows.awk" ] || usage "$1 is not what gpu_package.sh makes: it has no ternion or no gpu_rows.awk"
+bin=$(cd "$1" && pwd) mode=${3:-full}
+mkdir -p "$2" && out=$(cd "$2" && pwd) || usage "$2 cannot be made"
+device=${TN_GPU_CHECK_DEVICE:-cuda0}
+tests=${device//:/_} cases=''
+case $mode in
+full) models=(2b-4t llama3-8b) batches=(1 4 8 16 32 64 128) prompts=512,2048,4096 reply=128 context=1024 together=32 ;;
+quick) models=(2b-4t) batches=(1 8 32) prompts=512 reply=128 context=1024 together=32 ;;
+dry) models=(tiny) batches=(1 3) prompts=20 reply=2 context=6 together=2 cases=BuffersAreZero ;;
+*) usage "there is no mode $mode" ;;
+esac
+tiny='custom --arch bitnet-b1.58 --layers 2 -d 256 -ff 512 --heads 4 --kv-heads 2 --vocab 300 -c 64' # of a dry run
+
 TERNION_MODEL=$(find "$bin" -maxdepth 1 -name '*.gguf' | head -n 1)
 export TERNION_MODEL LD_LIBRARY_PATH=$bin/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} XDG_CACHE_HOME=$out/cache
 work=$(mktemp -d)
@@ -19,6 +38,7 @@ failed=0
 export bin work
 
 note() { printf '%s\n' "$*" | tee -a "$out/summary.txt"; }
+rows() { awk -f "$bin/gpu_rows.awk" "$@" | tee -a "$out/summary.txt"; }
 
 # step NAME SECONDS COMMAND..: runs it into OUT/NAME.log; says how it ended.
 step() {
@@ -53,48 +73,82 @@ same_logits() {
     done
 }
 
-export -f conformance same_logits
+# replies_together MODEL DEVICE REPLY CONTEXT N..: tests of N sequences, each behind a context of its own. The largest N are left out where
+# their keys and values do not fit into the device's memory, which is said before anything runs.
+replies_together() {
+    local model=$1 device=$2 reply=$3 context=$4 list
+    shift 4
+    while [ $# -gt 0 ]; do
+        list=$(IFS=, && echo "$*")
+        "$bin/ternion" bench -m "$model" -dev "$device" -p 0 -n "$reply" -d "$context" -npl "$list" -r 2 --no-limits -o jsonl 2>"$work/why" && return
+        grep -qiE 'memory|free' "$work/why" || break
+        echo "$list sequences do not fit: $(tail -n 1 "$work/why")"
+        set -- "${@:1:$#-1}"
+    done
+    cat "$work/why"
+    return 1
+}
 
-# time_model NAME SHAPE: replies of one and of many sequences at a context of 1 024, and prompts.
+export -f conformance same_logits replies_together
+
+# time_model NAME: makes the model and times replies of one and of many sequences and prompts; a table row for each test.
 time_model() {
-    local model=$work/$1.gguf batches=1,4,8,16,32,64,128 prompts=512,2048,4096
-    [ "$mode" = quick ] && batches=1,8,32 prompts=512
-    step "$1-synth" 120 "$bin/ternion" synth "$2" "$model" --embd q6_k || return
-    step "$1-reply" 60 "$bin/ternion" bench -m "$model" -dev "$device" -p 0 -n 128 -r 3 --no-limits -o md
-    step "$1-prompts" 90 "$bin/ternion" bench -m "$model" -dev "$device" -p "$prompts" -n 0 -r 3 --no-limits -o md
-    step "$1-batches" 150 "$bin/ternion" bench -m "$model" -dev "$device" -npp 1024 -ntg 32 -npl "$batches" -pps --no-limits -o md
-    step "$1-profile" 60 "$bin/ternion" bench -m "$model" -dev "$device" -p 512 -n 32 -r 1 --profile -o md
-    for log in reply prompts batches; do grep '^|' "$out/$1-$log.log" | tee -a "$out/summary.txt"; done
+    local model=$work/$1.gguf n_layers synth=("$1")
+    [ "$1" = tiny ] && read -ra synth <<<"$tiny"
+    step "$1-synth" 120 "$bin/ternion" synth "${synth[0]}" "$model" --embd q6_k "${synth[@]:1}" || return
+    n_layers=$("$bin/ternion" show -m "$model" --json | sed -n 's/.*"n_layers": \([0-9]*\).*/\1/p' | head -n 1)
+    step "$1-reply" 60 "$bin/ternion" bench -m "$model" -dev "$device" -p 0 -n "$reply" -r 3 --no-limits -o jsonl
+    step "$1-prompts" 90 "$bin/ternion" bench -m "$model" -dev "$device" -p "$prompts" -n 0 -r 3 --no-limits -o jsonl
+    step "$1-together" 150 bash -c 'replies_together "$@"' _ "$model" "$device" "$together" "$context" "${batches[@]}"
+    step "$1-profile" 60 "$bin/ternion" bench -m "$model" -dev "$device" -p "${prompts%%,*}" -n "$reply" -r 1 --no-limits --profile -o md
+    rows -v what=head
+    for log in reply prompts together; do
+        rows -v what=rows -v name="$1" -v n_layers="${n_layers:-0}" "$out/limits.log" "$out/$1-$log.log"
+    done
     rm -f "$model"
 }
 
-: >"$out/summary.txt"
-step nvidia-smi 20 nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,clocks.max.mem --format=csv,noheader && note "$(cat "$out/nvidia-smi.log")"
-step devices 60 "$bin/ternion" devices --kernels
-note "$(grep -E "^$device|^vulkan" "$out/devices.log")"
-step conformance 150 bash -c 'set -o pipefail; conformance "$0"' "*/${tests}_*-*/${tests}_sm_75_*"
-step conformance-sm75 150 bash -c 'set -o pipefail; conformance "$0"' "*/${tests}_sm_75_*"
-step logits 60 bash -c 'same_logits "$0"' "$device"
-step limits 60 "$bin/ternion" bench -dev "$device" -p 16 -n 16 -r 1 -o md
-note "$(grep -iE 'limit|GB/s|TOPS' "$out/limits.log" | head -n 6)"
-time_model "$shape" "$shape"
-if grep -E '^vulkan0' "$out/devices.log" | grep -qv emulated; then # the same card by its other driver
+# The same card by its other driver.
+check_vulkan() {
     step vulkan-conformance 100 bash -c 'set -o pipefail; conformance "$0"' "*/vulkan0_dot_*-*_rows_*"
     step vulkan-logits 60 bash -c 'same_logits "$0"' vulkan0
-    step vulkan-synth 60 "$bin/ternion" synth "$shape" "$work/vulkan.gguf" --embd q6_k
-    step vulkan-speed 90 "$bin/ternion" bench -m "$work/vulkan.gguf" -dev vulkan0 -p 512 -n 64 -r 3 --profile -o md
-    grep '^|' "$out/vulkan-speed.log" | tee -a "$out/summary.txt"
-fi
-if [ "$mode" = full ]; then
-    time_model llama3-8b llama3-8b
-    if command -v compute-sanitizer >/dev/null; then
-        for tool in memcheck racecheck synccheck; do
-            step "sanitizer-$tool" 90 compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 9 "$bin/conformance_test" --gtest_brief=1 \
-                --gtest_filter="*/${tests}_TernaryMatmulOfQuantisedRows*:*/${tests}_AttentionEquals*"
-        done
-    else
+    step vulkan-synth 60 "$bin/ternion" synth "${models[0]}" "$work/vulkan.gguf" --embd q6_k
+    step vulkan-limits 60 "$bin/ternion" bench -dev vulkan0 -p 16 -n 0 -r 1 -o jsonl
+    step vulkan-speed 90 "$bin/ternion" bench -m "$work/vulkan.gguf" -dev vulkan0 -p 512 -n 64 -r 3 --no-limits -o jsonl
+    step vulkan-profile 60 "$bin/ternion" bench -m "$work/vulkan.gguf" -dev vulkan0 -p 512 -n 64 -r 1 --no-limits --profile -o md
+    note "Vulkan: $(rows -v what=card "$out/vulkan-limits.log")"
+    rows -v what=head
+    rows -v what=rows -v name="${models[0]}, Vulkan" -v n_layers=0 "$out/vulkan-limits.log" "$out/vulkan-speed.log"
+}
+
+sanitize() {
+    if ! command -v compute-sanitizer >/dev/null; then
         note "skipped compute-sanitizer: it is not installed here"
+        return
     fi
+    # memcheck would count CUresults that are answers: a kernel is looked for in one module after another.
+    for tool in memcheck racecheck synccheck; do
+        step "sanitizer-$tool" 90 compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 9 "$bin/conformance_test" --gtest_brief=1 \
+            --gtest_filter="*/${tests}_TernaryMatmulOfQuantisedRows*:*/${tests}_AttentionEquals*"
+    done
+}
+
+: >"$out/summary.txt"
+if command -v nvidia-smi >/dev/null; then
+    step nvidia-smi 20 nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,clocks.max.mem --format=csv,noheader && note "$(cat "$out/nvidia-smi.log")"
+else
+    note "skipped nvidia-smi: it is not installed here"
 fi
+step devices 60 "$bin/ternion" devices --kernels
+note "$(grep -E "^$device|^vulkan|^cuda: " "$out/devices.log")"
+step conformance 150 bash -c 'set -o pipefail; conformance "$0"' "*/${tests}_$cases*-*/${tests}_sm_75_*"
+step conformance-sm75 150 bash -c 'set -o pipefail; conformance "$0"' "*/${tests}_sm_75_$cases*"
+step logits 60 bash -c 'same_logits "$0"' "$device"
+if step limits 60 "$bin/ternion" bench -dev "$device" -p 16 -n 0 -r 1 -o jsonl; then
+    rows -v what=card "$out/limits.log" || failed=1
+    for model in "${models[@]}"; do time_model "$model"; done
+fi
+if [ "$mode" != dry ] && grep -E '^vulkan0' "$out/devices.log" | grep -qv emulated; then check_vulkan; fi
+if [ "$mode" = full ]; then sanitize; fi
 note "gpu_check: $([ "$failed" -eq 0 ] && echo passed || echo FAILED) in $SECONDS s"
 exit "$failed"
