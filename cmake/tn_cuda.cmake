@@ -33,9 +33,13 @@ function(tn_add_cuda_kernels folder sources)
   file(MAKE_DIRECTORY ${out})
   list(JOIN TN_CUDA_ARCHS "," archs)
   set(ptx)
+  set(ptx_number 0)
   if(TN_CUDA_PTX)
     set(ptx --ptx ${TN_CUDA_PTX})
+    string(REGEX MATCH "^[0-9]+" ptx_number "${TN_CUDA_PTX}")
   endif()
+  list(TRANSFORM TN_CUDA_ARCHS REPLACE "[a-z]$" "" OUTPUT_VARIABLE numbers) # 90a is for devices that are 90
+  list(JOIN numbers ", " numbers)
   set(images)
   set(externs)
   set(entries)
@@ -64,7 +68,8 @@ function(tn_add_cuda_kernels folder sources)
 const tn_cuda_image tn_cuda_images[] = {
 @entries@};
 const uint32_t tn_cuda_n_images = sizeof tn_cuda_images / sizeof *tn_cuda_images;
-const int tn_cuda_images_version = @TN_CUDA_VERSION@;
+static const uint32_t archs[] = {@numbers@, 0};
+const tn_cuda_built tn_cuda_images_built = {archs, @ptx_number@, @TN_CUDA_VERSION@};
 ]])
   set_source_files_properties(${table} PROPERTIES OBJECT_DEPENDS "${images}")
   target_sources(tn_${folder} PRIVATE ${table})

@@ -18,9 +18,11 @@ static tn_status attribute(const tn_cuda_api *cu, CUdevice device, int which, ui
     return TN_OK;
 }
 
-static tn_status read_traits(const tn_cuda_driver *driver, CUdevice device, tn_cuda_traits *out)
+static tn_status read_traits(const tn_cuda_driver *driver, tn_cuda_facts *facts)
 {
     const tn_cuda_api *cu = &driver->cu;
+    const CUdevice device = facts->handle;
+    tn_cuda_traits *out = &facts->traits;
     uint32_t major, minor, integrated;
     TN_TRY(attribute(cu, device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, &major));
     TN_TRY(attribute(cu, device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, &minor));
@@ -28,7 +30,8 @@ static tn_status read_traits(const tn_cuda_driver *driver, CUdevice device, tn_c
     TN_TRY(attribute(cu, device, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, &out->shared_bytes));
     TN_TRY(attribute(cu, device, CU_DEVICE_ATTRIBUTE_INTEGRATED, &integrated));
     const uint32_t pretended = driver->hooks ? driver->hooks->compute_capability : 0;
-    out->capability = pretended ? pretended : 10 * major + minor;
+    facts->capability = 10 * major + minor;
+    out->capability = pretended ? pretended : facts->capability;
     out->has_mma = out->capability >= 80;
     out->is_integrated = integrated != 0;
     return TN_OK;
@@ -70,8 +73,9 @@ static tn_status read_free_memory(const tn_cuda_api *cu, tn_cuda_facts *out)
     return status != TN_OK ? status : TN_CUDA_CHECK(cu, released, "cuDevicePrimaryCtxRelease");
 }
 
-static tn_status judge(const tn_cuda_api *cu, tn_cuda_facts *facts)
+static tn_status judge(const tn_cuda_driver *driver, tn_cuda_facts *facts)
 {
+    const tn_cuda_api *cu = &driver->cu;
     uint32_t mode;
     const uint32_t capability = facts->traits.capability;
     TN_TRY(attribute(cu, facts->handle, CU_DEVICE_ATTRIBUTE_COMPUTE_MODE, &mode));
@@ -80,8 +84,8 @@ static tn_status judge(const tn_cuda_api *cu, tn_cuda_facts *facts)
                  (unsigned)capability % 10, TN_CUDA_CAPABILITY_MIN / 10, TN_CUDA_CAPABILITY_MIN % 10);
     else if (mode == CU_COMPUTEMODE_PROHIBITED)
         UNUSABLE(facts, "its compute mode allows no program on it: set it with nvidia-smi -c 0");
-    else if (!facts->is_stand_in && tn_cuda_n_images == 0)
-        UNUSABLE(facts, "this build of ternion has no kernels for it: build it where nvcc is installed");
+    else if (!facts->is_stand_in)
+        tn_cuda_built_judge(&tn_cuda_images_built, facts->capability, driver->version, facts->unusable, sizeof facts->unusable);
     return TN_OK;
 }
 
@@ -99,10 +103,10 @@ tn_status tn_cuda_facts_read(const tn_cuda_driver *driver, uint32_t index, bool 
         snprintf(out->name, sizeof out->name, index ? "cuda:host%u" : "cuda:host", (unsigned)index);
     TN_TRY(TN_CUDA_CHECK(cu, cu->cuDeviceGet(&out->handle, (int)index), "cuDeviceGet"));
     TN_TRY(read_names(driver, out));
-    TN_TRY(read_traits(driver, out->handle, &out->traits));
+    TN_TRY(read_traits(driver, out));
     TN_TRY(TN_CUDA_CHECK(cu, cu->cuDeviceTotalMem(&total, out->handle), "cuDeviceTotalMem"));
     out->memory_bytes = out->memory_free_bytes = total;
-    TN_TRY(judge(cu, out));
+    TN_TRY(judge(driver, out));
     return asks_memory && !out->unusable[0] ? read_free_memory(cu, out) : TN_OK;
 }
 

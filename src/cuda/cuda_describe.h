@@ -13,6 +13,7 @@ typedef struct tn_cuda_facts {
     char bus_id[16]; // "0000:01:00.0"
     char driver[96];
     tn_cuda_traits traits;
+    uint32_t capability; // its own, whatever a test takes it for
     uint64_t memory_bytes, memory_free_bytes;
     bool is_stand_in;
     char unusable[256]; // why the device cannot be opened; "" where it can

@@ -2,6 +2,8 @@
 #ifndef TN_CUDA_CUDA_IMAGE_H
 #define TN_CUDA_CUDA_IMAGE_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 // A fatbin: what one .cu file became for every architecture.
@@ -11,7 +13,17 @@ typedef struct tn_cuda_image {
 } tn_cuda_image;
 
 extern const tn_cuda_image tn_cuda_images[];
-extern const uint32_t tn_cuda_n_images;  // 0: the build had no nvcc
-extern const int tn_cuda_images_version; // CUDA version of the nvcc that made them, as drivers count (13000); 0: there are none
+extern const uint32_t tn_cuda_n_images; // 0: the build had no nvcc
+
+// For which devices they are.
+typedef struct tn_cuda_built {
+    const uint32_t *archs; // that have machine code: 80, 90; 0 at the end
+    uint32_t ptx;          // drivers compile it for devices from this one on; 0: there is none
+    int version;           // CUDA version of the nvcc that made them, as drivers count (13000); 0: there are no kernels
+} tn_cuda_built;
+extern const tn_cuda_built tn_cuda_images_built;
+
+// Why a device of that compute capability (90) cannot take them from a driver of that version, with what to do; "" where it can.
+void tn_cuda_built_judge(const tn_cuda_built *built, uint32_t capability, int driver_version, char *why, size_t capacity);
 
 #endif

@@ -1,8 +1,7 @@
 // No kernels: for builds without nvcc.
 #include "cuda/cuda_image.h"
 
-#include <stddef.h>
-
 const tn_cuda_image tn_cuda_images[] = {{"", NULL, NULL}};
 const uint32_t tn_cuda_n_images = 0;
-const int tn_cuda_images_version = 0;
+static const uint32_t no_archs[] = {0};
+const tn_cuda_built tn_cuda_images_built = {.archs = no_archs};

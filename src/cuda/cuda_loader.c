@@ -21,7 +21,7 @@ static const char usual_library[] = "libcuda.so.1";
 // Kernels are read by drivers of their compiler's major version on; a stand-in has its own.
 static int version_needed(const tn_cuda_driver *driver)
 {
-    const int of_images = driver->is_stand_in ? 0 : VERSION_MAJOR(tn_cuda_images_version);
+    const int of_images = driver->is_stand_in ? 0 : VERSION_MAJOR(tn_cuda_images_built.version);
     return of_images > TN_CUDA_DRIVER_MIN ? of_images : TN_CUDA_DRIVER_MIN;
 }
 
@@ -77,7 +77,9 @@ static tn_cuda_get_proc *find_get_proc(tn_cuda_driver *driver, const char *name)
     else
         open_library(driver, name);
     if (!driver->library) return NULL;
-    driver->is_stand_in = dlsym(driver->library, TN_CUDA_STAND_IN_SYMBOL) != NULL;
+    int (*stands_in)(void);
+    find_symbol(driver->library, TN_CUDA_STAND_IN_SYMBOL, &stands_in);
+    driver->is_stand_in = stands_in && stands_in() != 0;
     find_symbol(driver->library, "cuGetProcAddress_v2", &get);
     if (!get) judge_old_library(driver, name);
     return get;

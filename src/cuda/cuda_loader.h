@@ -8,7 +8,8 @@
 // Driver versions as the driver counts them: 1000 * major + 10 * minor.
 enum { TN_CUDA_DRIVER_MIN = 12000 };
 
-// A library that stands for the driver in tests brings its own kernels: it exports this function, and its name for devices is "cuda:host".
+// A library that stands for the driver in tests brings its own kernels: it exports this function, int (void), whose answer is not 0, and
+// its name for devices is "cuda:host".
 #define TN_CUDA_STAND_IN_SYMBOL "tn_cuda_stand_in"
 
 // How tests stand between ternion and the driver (tn_backend_host.cuda_hooks).

@@ -60,11 +60,29 @@ TEST(CudaDevices, OfNoUseAreListedWithTheReason)
                       "cuda:host (Emulated GPU) cannot be used: its compute capability is 6.1");
 }
 
+// A driver that brings no kernels, so that those of this build have to do.
+TEST(CudaDevices, ForWhichTheBuildHasNoKernelsSaySoBeforeTheyAreOpened)
+{
+    const std::string none = "this build of ternion has no kernels for it: build it where nvcc is installed";
+    if (tn_cuda_images_built.version == 0) {
+        EXPECT_TRUE(cli::contains(devices("kernels=0,capability=80"), "\n         cannot be used: " + none + "\n"));
+        return;
+    }
+    if (tn_cuda_images_built.archs[0] <= 75) GTEST_SKIP() << "this build has kernels for every device";
+    const std::string text = devices("kernels=0,capability=75"), why = "no kernels for sm_75 in this build of ternion, which has sm_80";
+    EXPECT_TRUE(cli::contains(text, "\ncuda0    cuda     sm_75 ")) << text;
+    EXPECT_TRUE(cli::contains(text, "\n         cannot be used: " + why)) << text;
+    EXPECT_TRUE(cli::contains(text, ": build it with -DTN_CUDA_ARCHS=75\n")) << text;
+    cli::expect_error(with_stand_in({"run", "--device", "cuda0", "-p", "a", "-n", "1"}, "kernels=0,capability=75"), 1,
+                      "cuda0 (Emulated GPU) cannot be used: " + why);
+    EXPECT_FALSE(cli::contains(devices("kernels=0,capability=86"), "cannot be used")) << "machine code of sm_80 is for sm_86 too";
+}
+
 TEST(CudaDevices, WithoutADriverAreAbsentInALine)
 {
     EXPECT_TRUE(cli::contains(devices("", "/nowhere/libcuda.so.1"), kAbsent + "NVIDIA's driver cannot be loaded: /nowhere/libcuda.so.1: "));
     // By the kernels of this build, where it has some.
-    const std::string needed = std::to_string(tn_cuda_n_images ? tn_cuda_images_version / 1000 : 12) + ".0";
+    const std::string needed = std::to_string(tn_cuda_n_images ? tn_cuda_images_built.version / 1000 : 12) + ".0";
     EXPECT_TRUE(
         cli::contains(devices("", TN_OLD_DRIVER), kAbsent + "the driver is for CUDA 11.4, and " + needed + " is needed: update it\n"));
     EXPECT_TRUE(cli::contains(devices("version=11080"), kAbsent + "the driver is for CUDA 11.8, and 12.0 is needed: update it\n"));

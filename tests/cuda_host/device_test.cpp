@@ -63,6 +63,7 @@ TEST_F(Device, IsARealOneWhereTheDriverBringsNoKernels)
 {
     Host host;
     host.hooks.is_stand_in = false;
+    if (tn_cuda_n_images > 0) cuda_driver::options().capability = (int)tn_cuda_images_built.archs[0];
     const tn_device_desc desc = describe(host);
     EXPECT_STREQ(desc.name, "cuda0");
     EXPECT_FALSE(desc.is_software);
@@ -76,6 +77,59 @@ TEST_F(Device, IsARealOneWhereTheDriverBringsNoKernels)
                                  " failed with CUDA_ERROR_INVALID_IMAGE (200): update the driver, or use another device");
     EXPECT_EQ(cuda_driver::complaints(), Lines({"cuModuleLoadData: the image is none of this driver"}));
     cuda_driver::forget_complaints();
+}
+
+// Whatever a test takes it for: a card taken for one without matrix instructions has its own machine code.
+TEST_F(Device, KernelsMustBeForItsOwnCapability)
+{
+    if (tn_cuda_n_images == 0) GTEST_SKIP() << "this build has no kernels";
+    Host host;
+    host.hooks.is_stand_in = false;
+    cuda_driver::options().capability = (int)tn_cuda_images_built.archs[0];
+    host.hooks.compute_capability = 75;
+    const tn_device_desc desc = describe(host);
+    EXPECT_STREQ(desc.unusable, "");
+    EXPECT_STREQ(desc.kernels, "sm_75");
+}
+
+TEST(Built, KernelsAreForDevicesOfTheFamilyAndPtxForLaterOnes)
+{
+    const uint32_t few[] = {80, 90, 0}, all[] = {75, 80, 86, 89, 90, 100, 120, 0}, none[] = {0};
+    const tn_cuda_built two = {few, 0, 13000}, seven = {all, 100, 13010}, ptx = {none, 100, 13000}, nothing = {none, 0, 0};
+    const std::string has_two = " in this build of ternion, which has sm_80, sm_90: build it with -DTN_CUDA_ARCHS=",
+                      only_ptx = ", of CUDA 13.1, and the driver is for 13.0: update it, or build with -DTN_CUDA_ARCHS=";
+    const struct {
+        const tn_cuda_built &built;
+        uint32_t capability;
+        int driver;
+        std::string why;
+    } cases[] = {
+        {two, 75, 13000, "no kernels for sm_75" + has_two + "75"},
+        {two, 80, 13000, ""},
+        {two, 86, 13000, ""},
+        {two, 89, 13000, ""},
+        {two, 90, 13000, ""},
+        {two, 100, 13000, "no kernels for sm_100" + has_two + "100"},
+        {two, 120, 13000, "no kernels for sm_120" + has_two + "120"},
+        {seven, 75, 13000, ""},
+        {seven, 103, 13000, ""},
+        {seven, 121, 13000, ""},
+        {seven, 110, 13010, ""},
+        {seven, 130, 13020, ""},
+        {seven, 110, 13000, "this build of ternion has only PTX for sm_110" + only_ptx + "110"},
+        {ptx, 90, 13000,
+         "no kernels for sm_90 in this build of ternion, which has PTX for sm_100 and later: build it with -DTN_CUDA_ARCHS=90"},
+        {ptx, 100, 13000, ""},
+        {nothing, 90, 13000, "this build of ternion has no kernels for it: build it where nvcc is installed"},
+    };
+    for (const auto &c : cases) {
+        char why[256];
+        tn_cuda_built_judge(&c.built, c.capability, c.driver, why, sizeof why);
+        EXPECT_EQ(why, c.why) << c.capability;
+    }
+    char why[40]; // little room cuts the sentence
+    tn_cuda_built_judge(&seven, 72, 13000, why, sizeof why);
+    EXPECT_EQ(std::string(why), "no kernels for sm_72 in this build of t");
 }
 
 TEST_F(Device, ThereAreNoOthers)

@@ -184,6 +184,7 @@ static bool configure_one(const std::string &key, const char *value)
     if (key == "sms") return set.n_sms = (int)number, true;
     if (key == "memory_mib") return set.memory_bytes = (size_t)number << 20, true;
     if (key == "deferred") return set.is_deferred = number != 0, true;
+    if (key == "kernels") return set.brings_kernels = number != 0, true;
     if (key == "init") return set.init_result = (int)number, true;
     return false;
 }

@@ -29,6 +29,7 @@ struct DriverOptions {
     size_t memory_bytes = (size_t)4 << 30; // of each device
     bool is_deferred = true;               // work waits for who waits for it; false: it is done when it is given
     CUresult init_result = CUDA_SUCCESS;
+    bool brings_kernels = true;    // false: of the library, which is taken for a real driver
     std::set<std::string> missing; // functions that this driver lacks
 };
 
@@ -56,8 +57,8 @@ void forget_complaints();
 // Contexts that are current on this thread, one above the other.
 size_t context_depth();
 
-// Options and a failure from text: "devices=2,version=11040,capability=75,memory_mib=64,sms=8,deferred=0,fail=cuGraphLaunch:12:719"; false:
-// it is no such text.
+// Options and a failure from text: "devices=2,version=11040,capability=75,memory_mib=64,sms=8,deferred=0,kernels=0,
+// fail=cuGraphLaunch:12:719"; false: it is no such text.
 bool configure(const char *text);
 
 } // namespace cuda_driver

@@ -42,8 +42,8 @@ CUresult cuGetProcAddress_v2(const char *symbol, void **out_function, int cuda_v
     return cuda_driver::get_proc(symbol, out_function, cuda_version, flags, out_status);
 }
 
-// That it is there is all that it says (TN_CUDA_STAND_IN_SYMBOL).
+// Whether it brings kernels of its own (TN_CUDA_STAND_IN_SYMBOL).
 EXPORT int tn_cuda_stand_in(void);
-int tn_cuda_stand_in(void) { return 1; }
+int tn_cuda_stand_in(void) { return cuda_driver::options().brings_kernels; }
 
 } // extern "C"

@@ -11,7 +11,7 @@ namespace
 {
 
 // What a driver that brings no kernels must have: those of this build, where it has some, need the toolkit's major version.
-std::string needed_by_kernels() { return std::to_string(tn_cuda_n_images ? tn_cuda_images_version / 1000 : 12) + ".0"; }
+std::string needed_by_kernels() { return std::to_string(tn_cuda_n_images ? tn_cuda_images_built.version / 1000 : 12) + ".0"; }
 
 uint32_t count(const Host &host)
 {
@@ -131,7 +131,7 @@ TEST_F(Loader, ADriverIsStartedOnceForAHostThatKeepsIt)
 
 TEST_F(Loader, KernelsNeedADriverAsNewAsTheirCompiler)
 {
-    if (tn_cuda_images_version < 13000) GTEST_SKIP() << "this build has no kernels of a CUDA 13 compiler";
+    if (tn_cuda_images_built.version < 13000) GTEST_SKIP() << "this build has no kernels of a CUDA 13 compiler";
     cuda_driver::options().version = 12090;
     Host host;
     host.hooks.is_stand_in = false;
