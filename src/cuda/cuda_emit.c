@@ -254,6 +254,9 @@ static tn_status emit_dense(tn_cuda_compiler *c, const tn_group *group, uint32_t
     static const tn_cuda_kernel kernels[] = {
         [TN_CUDA_LAYOUT_F32] = TN_CUDA_dense_f32,   [TN_CUDA_LAYOUT_F16] = TN_CUDA_dense_f16,   [TN_CUDA_LAYOUT_BF16] = TN_CUDA_dense_bf16,
         [TN_CUDA_LAYOUT_Q8_0] = TN_CUDA_dense_q8_0, [TN_CUDA_LAYOUT_Q4_0] = TN_CUDA_dense_q4_0, [TN_CUDA_LAYOUT_Q6_K] = TN_CUDA_dense_q6_k};
+    static const tn_cuda_kernel tensor_kernels[] = {[TN_CUDA_LAYOUT_Q8_0] = TN_CUDA_dense_q8_0_mma,
+                                                    [TN_CUDA_LAYOUT_Q4_0] = TN_CUDA_dense_q4_0_mma,
+                                                    [TN_CUDA_LAYOUT_Q6_K] = TN_CUDA_dense_q6_k_mma};
     const tn_node *node = node_of(c, group->nodes[0]);
     const uint32_t n_rows = rows_max_of(c, node->in[0]);
     weight w;
@@ -275,9 +278,13 @@ static tn_status emit_dense(tn_cuda_compiler *c, const tn_group *group, uint32_t
         p.scales_stride = g.scales_stride;
         p.sums_stride = g.sums_stride;
     }
-    const uint32_t rows_of_block = g.n_bytes ? TN_CUDA_DENSE_CODE_ROWS : TN_CUDA_DENSE_FLOAT_ROWS;
-    const tn_cuda_launch l = launch_of(kernels[w.shape.layout], ceil_div(w.shape.n_rows, rows_of_block),
-                                       at_most(ceil_div(n_rows, TN_CUDA_DENSE_TOKENS), TN_CUDA_DENSE_GRID_Y), 1, group->nodes[0]);
+    tn_cuda_launch l;
+    if (g.n_bytes && c->device->traits.has_mma && n_rows > TN_CUDA_DENSE_TOKENS)
+        l = launch_of(tensor_kernels[w.shape.layout], ceil_div(w.shape.n_rows, TN_CUDA_DENSE_MMA_ROWS),
+                      ceil_div(n_rows, TN_CUDA_DENSE_MMA_TOKENS), 1, group->nodes[0]);
+    else
+        l = launch_of(kernels[w.shape.layout], ceil_div(w.shape.n_rows, g.n_bytes ? TN_CUDA_DENSE_CODE_ROWS : TN_CUDA_DENSE_FLOAT_ROWS),
+                      at_most(ceil_div(n_rows, TN_CUDA_DENSE_TOKENS), TN_CUDA_DENSE_GRID_Y), 1, group->nodes[0]);
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 

@@ -15,6 +15,7 @@ struct Shape {
     bool is_logits = false;
     bool to_output = false;
     uint32_t n_more_blocks = 0; // of rows, that have none
+    bool is_tensor = false;     // by the kernel for tensor cores
 };
 
 // A product and all that it may write. Rows of x may be changed before `run`.
@@ -22,9 +23,9 @@ class Product
 {
   public:
     Product(const DenseType &type, const Shape &shape)
-        : shape_(shape), name_(std::string("dense_") + type.name), w(type.type, shape.n_rows, shape.n_cols, shape.n_cols),
-          y_stride_(shape.to_output ? shape.n_rows : (shape.n_rows + 3) / 4 * 4), padded_((shape.n_cols + 255) / 256 * 256),
-          y((size_t)(shape.n_tokens + 1) * y_stride_), poison(kTokens, 0xff)
+        : shape_(shape), name_(std::string("dense_") + type.name + (shape.is_tensor ? "_mma" : "")),
+          w(type.type, shape.n_rows, shape.n_cols, shape.n_cols), y_stride_(shape.to_output ? shape.n_rows : (shape.n_rows + 3) / 4 * 4),
+          padded_((shape.n_cols + 255) / 256 * 256), y((size_t)(shape.n_tokens + 1) * y_stride_), poison(kTokens, 0xff)
     {
         std::mt19937 random(shape.n_rows);
         for (uint32_t t = 0; t < shape.n_tokens; t++) x.push_back(random_floats(random, shape.n_cols, t % 3 == 2 ? 1e-4f : 1.0f));
@@ -49,7 +50,9 @@ class Product
   private:
     uint32_t grid_x() const
     {
-        const uint32_t rows = w.is_quantised() ? TN_CUDA_DENSE_CODE_ROWS : TN_CUDA_DENSE_FLOAT_ROWS;
+        const uint32_t rows = shape_.is_tensor   ? TN_CUDA_DENSE_MMA_ROWS
+                              : w.is_quantised() ? TN_CUDA_DENSE_CODE_ROWS
+                                                 : TN_CUDA_DENSE_FLOAT_ROWS;
         return (shape_.n_rows + rows - 1) / rows + shape_.n_more_blocks;
     }
     void store_input(tn_cuda_dense_params &p)
@@ -174,6 +177,52 @@ TEST_P(DenseProduct, PoisonIsNotedForTheTokenOfItsRow)
 }
 
 INSTANTIATE_TEST_SUITE_P(All, DenseProduct, testing::ValuesIn(kDenseTypes), dense_type_name);
+
+// The kernels for tensor cores, of quantised types.
+class DenseTensorProduct : public DenseProduct
+{
+  protected:
+    void check_tensor(uint32_t n_rows, uint32_t n_cols, uint32_t n_tokens, bool is_logits = false, uint32_t n_more_blocks = 0)
+    {
+        const uint32_t grid_y = (n_tokens + TN_CUDA_DENSE_MMA_TOKENS - 1) / TN_CUDA_DENSE_MMA_TOKENS;
+        check({n_rows, n_cols, n_tokens, std::max(grid_y, 1u) + n_more_blocks, is_logits, is_logits, n_more_blocks, true});
+    }
+};
+
+TEST_P(DenseTensorProduct, EveryNumberOfColumns)
+{
+    for (uint32_t n : {1u, 32u, 96u, 224u, 256u, 288u, 512u, 544u, 1056u}) check_tensor(37, n, 10);
+}
+TEST_P(DenseTensorProduct, EveryNumberOfRows)
+{
+    for (uint32_t n : {1u, 8u, 9u, 15u, 16u, 17u, 31u, 32u, 33u, 49u, 112u, 113u, 127u, 128u, 129u, 300u}) check_tensor(n, 288, 9);
+}
+TEST_P(DenseTensorProduct, EveryNumberOfTokens)
+{
+    for (uint32_t n = 1; n <= 18; n++) check_tensor(20, 288, n);
+    for (uint32_t n : {23u, 24u, 25u, 31u, 32u, 33u, 40u, 63u, 64u, 65u, 72u, 81u, 129u}) check_tensor(20, 288, n);
+}
+TEST_P(DenseTensorProduct, BlocksWithoutRowsOrTokensDoNothing)
+{
+    check_tensor(128, 256, 12, false, 2);
+    check_tensor(33, 256, 64, false, 1);
+    check_tensor(33, 256, 0, false, 1);
+}
+TEST_P(DenseTensorProduct, WantedRowsOfLogitsGoToTheOutput)
+{
+    for (uint32_t n : {0u, 1u, 12u, 66u}) check_tensor(77, 512, n, true);
+}
+TEST_P(DenseTensorProduct, PoisonIsNotedForTheTokenOfItsRow)
+{
+    for (const float bad : {INFINITY, 1e30f}) {
+        Product product(GetParam(), {150, 512, 11, 1, true, false, 0, true});
+        product.x[9][100] = bad;
+        product.run();
+        for (uint32_t t = 0; t < kTokens; t++) EXPECT_EQ(product.poison[t], t == product.token(9) ? kNode : UINT32_MAX) << t;
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Quantised, DenseTensorProduct, testing::ValuesIn(kDenseTypes + 3, std::end(kDenseTypes)), dense_type_name);
 
 // A sum of -0 is stored as +0, and a fused product would leave a difference here.
 TEST(DenseProductBits, SumsAreRoundedProductByProduct)

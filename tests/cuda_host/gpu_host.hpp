@@ -76,6 +76,15 @@ static inline tn_u4 tn_load16(const void *at)
     return v;
 }
 static inline tn_u4 tn_load16_once(const void *at) { return tn_load16(at); }
+template <class T> static inline T tn_load_aligned(const void *at)
+{
+    cuda_host::check_aligned(at, sizeof(T));
+    T v;
+    std::memcpy(&v, at, sizeof v);
+    return v;
+}
+static inline uint64_t tn_load8_once(const void *at) { return tn_load_aligned<uint64_t>(at); }
+static inline uint32_t tn_load4_once(const void *at) { return tn_load_aligned<uint32_t>(at); }
 static inline tn_u4 tn_load16_fresh(const void *at) { return tn_load16(at); }
 static inline float tn_load_fresh(const float *at) { return *at; }
 static inline uint32_t tn_load_fresh(const uint32_t *at) { return *at; }
@@ -126,6 +135,17 @@ static inline void tn_mma_us(int32_t d[4], const uint32_t a[4], const uint32_t b
     cuda_host::mma(d, a, b, false, place);
 }
 static inline void tn_mma_ss(int32_t d[4], const uint32_t a[4], const uint32_t b[2], TN_CALLED_AT) { cuda_host::mma(d, a, b, true, place); }
+static inline void tn_mma_ss_from(int32_t d[4], int32_t origin, const uint32_t a[4], const uint32_t b[2], TN_CALLED_AT)
+{
+    d[0] = d[1] = d[2] = d[3] = origin;
+    cuda_host::mma(d, a, b, true, place);
+}
+static inline void tn_mma_k16_ss(int32_t d[4], const uint32_t a[2], uint32_t b, TN_CALLED_AT)
+{
+    const uint32_t a_wide[4] = {a[0], a[1], 0, 0}, b_wide[2] = {b, 0};
+    d[0] = d[1] = d[2] = d[3] = 0;
+    cuda_host::mma(d, a_wide, b_wide, true, place);
+}
 
 static inline float tn_half(uint16_t h)
 {

@@ -69,7 +69,7 @@ TN_FN uint32_t tn_atomic_min(uint32_t *at, uint32_t v) { return atomicMin(at, v)
 #define tn_shared_add(name, i, v) atomicAdd(&(name)[i], v)
 #define tn_shared_max(name, i, v) atomicMax(&(name)[i], v)
 
-// 16 bytes of global memory, aligned: through the read-only path; the same for what is read once (weights); stored.
+// 16 bytes of global memory, aligned: through the read-only path; the same for what is read once (weights), and 8 and 4 of them; stored.
 TN_FN tn_u4 tn_load16(const void *at)
 {
     tn_u4 v;
@@ -80,6 +80,18 @@ TN_FN tn_u4 tn_load16_once(const void *at)
 {
     tn_u4 v;
     asm("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(at));
+    return v;
+}
+TN_FN uint64_t tn_load8_once(const void *at)
+{
+    uint64_t v;
+    asm("ld.global.nc.L1::no_allocate.L2::128B.u64 %0, [%1];" : "=l"(v) : "l"(at));
+    return v;
+}
+TN_FN uint32_t tn_load4_once(const void *at)
+{
+    uint32_t v;
+    asm("ld.global.nc.L1::no_allocate.L2::128B.u32 %0, [%1];" : "=r"(v) : "l"(at));
     return v;
 }
 // What other blocks of the same launch may have stored (after a fence and a counter): never from a stale cache.
@@ -163,6 +175,28 @@ TN_FN void tn_mma_ss(int32_t d[4], const uint32_t a[4], const uint32_t b[2])
     asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+// The same with all of d from `origin` on, and with 16 for 32: a[0] row g, k 4t..; a[1] row g + 8; b column g, k 4t..; d from 0 on.
+TN_FN void tn_mma_ss_from(int32_t d[4], int32_t origin, const uint32_t a[4], const uint32_t b[2])
+{
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};"
+        : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(origin));
+#else
+    d[0] = d[1] = d[2] = d[3] = origin;
+#endif
+}
+TN_FN void tn_mma_k16_ss(int32_t d[4], const uint32_t a[2], uint32_t b)
+{
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%7,%7,%7,%7};"
+        : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(b), "r"(0));
+#else
+    d[0] = d[1] = d[2] = d[3] = 0;
 #endif
 }
 

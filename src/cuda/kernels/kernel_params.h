@@ -35,9 +35,11 @@ enum {
     TN_CUDA_DENSE_CODE_ROWS = 256,   // of a block of dense_q8_0, _q4_0, _q6_k
     TN_CUDA_DENSE_GRID_Y = 8,        // blocks of dense_* over tokens at most: they walk on with that stride
     TN_CUDA_DENSE_TOKENS = 8,        // of a block of dense_*
-    TN_CUDA_ELEMENTS = 1024,         // of a row, of a block of element and copy_rows
-    TN_CUDA_PAGE_PART = 16384,       // bytes of a page, of a block of copy_pages
-    TN_CUDA_RANK_MAX = 128,          // candidates of a row of logits that rank ranks at most: tn_device.ranking_max
+    TN_CUDA_DENSE_MMA_ROWS = 128,    // of a block of dense_*_mma, and
+    TN_CUDA_DENSE_MMA_TOKENS = 64,
+    TN_CUDA_ELEMENTS = 1024,   // of a row, of a block of element and copy_rows
+    TN_CUDA_PAGE_PART = 16384, // bytes of a page, of a block of copy_pages
+    TN_CUDA_RANK_MAX = 128,    // candidates of a row of logits that rank ranks at most: tn_device.ranking_max
 };
 
 // The step in device memory, and where its arrays lie in it, in words (tn_step_layout). Behind its n_words words lie the addresses of the
