@@ -100,9 +100,10 @@ typedef struct tn_cost_sample {
 
 // Adds to amounts[] what a unit has of each part, in steps whose tokens are spread over sequences, and see positions, as the step's do.
 void tn_cost_add_amounts(const tn_cost_work *work, const tn_cost_step *step, uint64_t cache_bytes, double amounts[TN_COST_PARTS]);
-// Sets the parts of `parts` (bits 1 << part) from samples, for each step size that has some; the table's other parts are taken as they are.
-// Times are not negative, and the sum of squares of relative errors is the least that there is. What no sample of a step size has is left
-// to tn_cost_complete.
+// Sets the parts of `parts` (bits 1 << part) from samples, for each step size that has at least as many of them as they have parts; the
+// table's other parts are taken as they are.
+// Times are not negative, and the sum of relative errors is about the least that there is, so that a disturbed sample among many does
+// little. What no sample of a step size has is left to tn_cost_complete.
 void tn_cost_fit(tn_cost_table *table, uint32_t parts, const tn_cost_sample *samples, uint32_t n_samples);
 // Fills in what was not measured of `parts`: near as far and far as near, and step sizes without samples in proportion to their tokens.
 void tn_cost_complete(tn_cost_table *table, uint32_t parts);

@@ -3,7 +3,10 @@
 
 #include <string.h>
 
-enum { UNKNOWNS_MAX = 8 }; // parts that are fitted together
+enum { UNKNOWNS_MAX = 8, ROUNDS = 12 }; // parts that are fitted together; times that samples are weighed anew
+
+// A sample that is off by more than this has less weight in the next round: what else ran on the machine may have disturbed it.
+static const double error_trusted = 0.02;
 
 // Normal equations of the relative errors, by the parts that samples have. Columns are scaled to length 1.
 typedef struct equations {
@@ -37,14 +40,14 @@ static void find_unknowns(equations *eq, uint32_t parts, const tn_cost_sample *s
     }
 }
 
-static void add_sample(equations *eq, const tn_cost_table *rest, const tn_cost_sample *sample)
+static void add_sample(equations *eq, const tn_cost_table *rest, const tn_cost_sample *sample, double weight)
 {
     const double left = (sample->ns - tn_cost_at_step(rest, sample->amounts, sample->step)) / sample->ns; // for the parts that are fitted
     double row[UNKNOWNS_MAX];
     for (uint32_t i = 0; i < eq->n; i++) row[i] = sample->amounts[eq->parts[i]] / sample->ns / eq->scale[i];
     for (uint32_t i = 0; i < eq->n; i++) {
-        for (uint32_t j = 0; j < eq->n; j++) eq->matrix[i][j] += row[i] * row[j];
-        eq->right[i] += row[i] * left;
+        for (uint32_t j = 0; j < eq->n; j++) eq->matrix[i][j] += weight * row[i] * row[j];
+        eq->right[i] += weight * row[i] * left;
     }
 }
 
@@ -91,23 +94,44 @@ static double explained(const equations *eq, const double x[UNKNOWNS_MAX])
 }
 
 // Tries every set of unknowns that are not 0: there are few, and so the best one is sure to be found.
+static void solve_best(const equations *eq, double best[UNKNOWNS_MAX])
+{
+    double x[UNKNOWNS_MAX], most = 0.0;
+    memset(best, 0, UNKNOWNS_MAX * sizeof *best);
+    for (uint32_t set = 1; set < 1u << eq->n; set++) {
+        if (!solve(eq, set, x)) continue;
+        const double gain = explained(eq, x);
+        if (gain <= most) continue;
+        most = gain;
+        memcpy(best, x, sizeof x);
+    }
+}
+
+// A sample's weight by how far off the table is: sums of weighted squares become sums of absolute errors, which outliers move little.
+static double weight_of(const tn_cost_table *table, const tn_cost_sample *sample)
+{
+    const double off = tn_cost_at_step(table, sample->amounts, sample->step) / sample->ns - 1.0, error = off < 0.0 ? -off : off;
+    return error > error_trusted ? error_trusted / error : 1.0;
+}
+
 static void fit_step(tn_cost_table *table, const tn_cost_table *rest, uint32_t parts, const tn_cost_sample *samples, uint32_t n_samples,
                      uint32_t step)
 {
     equations eq = {.n = 0};
-    double x[UNKNOWNS_MAX], best[UNKNOWNS_MAX] = {0}, most = 0.0;
+    double best[UNKNOWNS_MAX];
+    uint32_t n_here = 0;
     find_unknowns(&eq, parts, samples, n_samples, step);
-    for (uint32_t i = 0; i < n_samples; i++) {
-        if (samples[i].step == step) add_sample(&eq, rest, &samples[i]);
+    for (uint32_t i = 0; i < n_samples; i++) n_here += samples[i].step == step;
+    if (n_here < eq.n) return; // too few to tell them apart
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        memset(eq.matrix, 0, sizeof eq.matrix);
+        memset(eq.right, 0, sizeof eq.right);
+        for (uint32_t i = 0; i < n_samples; i++) {
+            if (samples[i].step == step) add_sample(&eq, rest, &samples[i], round ? weight_of(table, &samples[i]) : 1.0);
+        }
+        solve_best(&eq, best);
+        for (uint32_t i = 0; i < eq.n; i++) table->ns[eq.parts[i]][step] = best[i] / eq.scale[i];
     }
-    for (uint32_t set = 1; set < 1u << eq.n; set++) {
-        if (!solve(&eq, set, x)) continue;
-        const double gain = explained(&eq, x);
-        if (gain <= most) continue;
-        most = gain;
-        memcpy(best, x, sizeof best);
-    }
-    for (uint32_t i = 0; i < eq.n; i++) table->ns[eq.parts[i]][step] = best[i] / eq.scale[i];
 }
 
 void tn_cost_fit(tn_cost_table *table, uint32_t parts, const tn_cost_sample *samples, uint32_t n_samples)
@@ -148,9 +172,8 @@ void tn_cost_complete(tn_cost_table *table, uint32_t parts)
 
 tn_cost_link tn_cost_fit_link(const uint64_t *bytes, const double *ns, uint32_t n)
 {
-    // A link as a table of two parts.
     equations eq = {.n = 2};
-    double x[UNKNOWNS_MAX], best[UNKNOWNS_MAX] = {0}, most = 0.0;
+    double best[UNKNOWNS_MAX];
     for (uint32_t i = 0; i < n; i++) {
         eq.scale[0] += 1.0 / (ns[i] * ns[i]);
         eq.scale[1] += (double)bytes[i] * (double)bytes[i] / (ns[i] * ns[i]);
@@ -163,13 +186,7 @@ tn_cost_link tn_cost_fit_link(const uint64_t *bytes, const double *ns, uint32_t 
             eq.right[i] += row[i];
         }
     }
-    for (uint32_t set = 1; set < 4; set++) {
-        if (!solve(&eq, set, x)) continue;
-        const double gain = explained(&eq, x);
-        if (gain <= most) continue;
-        most = gain;
-        memcpy(best, x, sizeof best);
-    }
+    solve_best(&eq, best);
     const double ns_per_byte = best[1] / eq.scale[1];
     return (tn_cost_link){.latency_ns = best[0] / eq.scale[0], .bytes_per_s = ns_per_byte > 0.0 ? 1e9 / ns_per_byte : 0.0};
 }

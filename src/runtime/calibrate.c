@@ -1,0 +1,334 @@
+// What is measured of a device, and what becomes of it. Layers of four shapes are fitted, each as one layer and as several: what a submit,
+// a layer and an element take can be told apart so. A fifth shape is only predicted, which tells how well that goes.
+#include "runtime/calibrate.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "runtime/calibrate_net.h"
+#include "runtime/calibrate_program.h"
+
+#include <string.h>
+
+enum {
+    SAMPLES_MAX = 96,
+    N_LAYER_SHAPES = 5, // the last one is not fitted
+    N_HEAD_SHAPES = 4,  // the same
+    N_HEAD_STEPS = 4,   // more rows of logits than this are rare, and follow in proportion
+    N_LINK_SIZES = 4,
+    LAYERS_MAX = 24,
+    // Figures: each shape's layers, as one and as several; steps of long contexts; heads; embeddings; links; reading of memory.
+    N_CONTEXTS = 8,
+    N_FIGURES = 2 * N_LAYER_SHAPES * TN_COST_STEPS + N_CONTEXTS + TN_COST_HEADS * N_HEAD_SHAPES * N_HEAD_STEPS + 2 * TN_COST_STEPS +
+                2 * N_LINK_SIZES + 1,
+    SHARE_MAX = 60,   // no figure has more than this part of all the time
+    TOO_SLOW = 12,    // times its share a step may take, as far as can be said before
+    LAYERS_KNOWN = 4, // of shapes that need not leave a cache
+};
+
+typedef struct calibration {
+    tn_device *device;
+    const tn_calibration_params *params;
+    tn_cost_table *table;
+    tn_cost_sample samples[SAMPLES_MAX];
+    uint32_t n_samples, n_done; // figures
+    uint64_t begun_ns;
+} calibration;
+
+static const tn_calibration_shape layer_shapes[2][N_LAYER_SHAPES] = {
+    {
+        {8, 256, 768, 4, 2, 64, 64, TN_DTYPE_Q8_0},
+        {4, 640, 1728, 10, 5, 64, 64, TN_DTYPE_Q8_0},
+        {2, 1536, 4096, 12, 4, 128, 64, TN_DTYPE_Q8_0},
+        {0, 2560, 6912, 20, 5, 128, 64, TN_DTYPE_Q8_0},
+        {2, 2048, 5632, 16, 4, 128, 64, TN_DTYPE_Q8_0},
+    },
+    {
+        {4, 64, 192, 2, 1, 32, 64, TN_DTYPE_Q8_0},
+        {4, 96, 320, 2, 1, 48, 64, TN_DTYPE_Q8_0},
+        {2, 128, 384, 4, 2, 32, 64, TN_DTYPE_Q8_0},
+        {2, 256, 768, 4, 2, 64, 64, TN_DTYPE_Q8_0},
+        {2, 192, 512, 4, 2, 48, 64, TN_DTYPE_Q8_0},
+    },
+};
+
+// Rows and columns of heads; 0 rows: as many as leave the cache.
+static const uint32_t head_shapes[2][N_HEAD_SHAPES][2] = {
+    {{512, 768}, {8192, 768}, {0, 2560}, {12288, 1536}},
+    {{64, 256}, {512, 256}, {1024, 512}, {512, 512}},
+};
+static const tn_dtype head_types[TN_COST_HEADS] = {TN_DTYPE_Q8_0, TN_DTYPE_Q6_K, TN_DTYPE_Q4_K, TN_DTYPE_F16};
+static const uint64_t link_sizes[N_LINK_SIZES] = {4u << 10, 64u << 10, 1u << 20, 4u << 20};
+
+static const uint32_t layer_parts = 1u << TN_COST_SUBMIT | 1u << TN_COST_LAYER | 1u << TN_COST_TERNARY_NEAR | 1u << TN_COST_TERNARY_FAR |
+                                    1u << TN_COST_VALUES | 1u << TN_COST_ATTENTION_MANY | 1u << TN_COST_ATTENTION_ONE;
+static const uint32_t embed_parts = 1u << TN_COST_EMBED | 1u << TN_COST_EMBED_VALUES;
+
+static uint32_t head_parts(uint32_t head) { return 7u << (TN_COST_HEADS_FIRST + 3 * head); }
+
+// ---- figures ----
+
+// Time for the next figure: what is left, shared by those that are left.
+static uint64_t slot_ns(const calibration *c)
+{
+    const uint64_t spent = tn_clock_ns() - c->begun_ns, all = c->params->time_ns, least = all / 1000;
+    const uint64_t left = spent < all ? all - spent : 0, n_left = c->n_done < N_FIGURES ? N_FIGURES - c->n_done : 1;
+    const uint64_t share = left / n_left > all / SHARE_MAX ? all / SHARE_MAX : left / n_left;
+    return share > least ? share : least;
+}
+
+static tn_status figures_done(calibration *c, uint32_t n)
+{
+    c->n_done += n;
+    return tn_progress_report(c->params->progress, "measuring", c->n_done < N_FIGURES ? c->n_done : N_FIGURES, N_FIGURES);
+}
+
+// Steps of the first n sizes, of up to 4 sequences; the largest ones, where the others say that they take too long, are left to proportion.
+// Fitted ones become samples; of the others the error is noted for `group`.
+static tn_status measure_sizes(calibration *c, tn_calibration_program *program, uint32_t n_sizes, bool has_logits, bool fitted,
+                               uint32_t group)
+{
+    double expected_ns = 0.0;
+    for (uint32_t k = 0; k < n_sizes; k++) {
+        const uint32_t n = tn_cost_step_sizes[k];
+        const tn_cost_step step = {
+            .n_tokens = n, .n_logits = has_logits ? n : 0, .n_seqs = n < 4 || n > 64 ? 1 : 4, .n_positions = 64 + n / 2};
+        const uint64_t slot = slot_ns(c);
+        tn_cost_sample sample;
+        TN_TRY(figures_done(c, 1));
+        if (expected_ns > (double)slot * TOO_SLOW) continue;
+        TN_TRY(tn_calibration_program_time(program, &step, k, c->params->cache_bytes, slot, &sample));
+        if (k + 1 < n_sizes) expected_ns = sample.ns * (tn_cost_step_sizes[k + 1] / n) / 2;
+        if (!fitted)
+            tn_cost_note_error(c->table, group, &sample);
+        else if (c->n_samples < SAMPLES_MAX)
+            c->samples[c->n_samples++] = sample;
+    }
+    return TN_OK;
+}
+
+// What attention takes, by steps in long contexts: of many sequences, as replies have it, and of one, as prompts do.
+static tn_status measure_contexts(calibration *c, tn_calibration_program *program)
+{
+    static const struct {
+        uint32_t step, n_seqs, n_positions;
+    } contexts[N_CONTEXTS] = {{0, 1, 512}, {0, 1, 1900}, {1, 4, 1024}, {2, 16, 768}, {2, 1, 512}, {3, 64, 512}, {3, 1, 512}, {4, 1, 1024}};
+    for (uint32_t i = 0; i < N_CONTEXTS; i++) {
+        const uint32_t n = tn_cost_step_sizes[contexts[i].step];
+        const tn_cost_step step = {.n_tokens = n, .n_seqs = contexts[i].n_seqs, .n_positions = contexts[i].n_positions};
+        const uint64_t slot = slot_ns(c);
+        TN_TRY(figures_done(c, 1));
+        // Other steps of that size were left out: nothing could be told from this one alone.
+        bool is_known = false;
+        for (uint32_t s = 0; s < c->n_samples; s++) is_known = is_known || c->samples[s].step == contexts[i].step;
+        if (!is_known || c->n_samples == SAMPLES_MAX) continue;
+        TN_TRY(tn_calibration_program_time(program, &step, contexts[i].step, c->params->cache_bytes, slot, &c->samples[c->n_samples]));
+        c->n_samples++;
+    }
+    return TN_OK;
+}
+
+// ---- layers ----
+
+static uint64_t layer_bytes(const tn_calibration_shape *shape)
+{
+    const uint64_t q_width = (uint64_t)shape->n_heads * shape->head_dim, kv_width = (uint64_t)shape->n_kv_heads * shape->head_dim;
+    return shape->n_embd * (2 * q_width + 2 * kv_width + 3 * (uint64_t)shape->n_ff) / 4;
+}
+
+// Enough layers that a step finds none of their weights in the cache, within a quarter of the memory.
+static uint32_t n_far_layers(const calibration *c, const tn_calibration_shape *shape)
+{
+    const uint64_t bytes = layer_bytes(shape), wanted = c->params->cache_bytes / 8 * 13 / bytes + 1,
+                   most = c->params->memory_bytes / 4 / bytes;
+    uint64_t n = c->params->cache_bytes == 0 ? LAYERS_KNOWN : wanted;
+    if (n > LAYERS_MAX) n = LAYERS_MAX;
+    if (n > most) n = most;
+    return n < 2 ? 2 : (uint32_t)n;
+}
+
+static tn_status measure_layers_of(calibration *c, tn_calibration_weights *weights, uint32_t n_layers, bool fitted, bool with_contexts)
+{
+    tn_status status;
+    const uint32_t n_tokens = tn_cost_step_sizes[TN_COST_STEPS - 1];
+    tn_calibration_program *program;
+    TN_TRY(tn_calibration_program_create(weights, n_layers, n_tokens, with_contexts ? 64 : 4, &program));
+    TN_TRY_GOTO(measure_sizes(c, program, TN_COST_STEPS, false, fitted, TN_COST_GROUP_LAYER));
+    if (with_contexts) TN_TRY_GOTO(measure_contexts(c, program));
+fail:
+    tn_calibration_program_destroy(program);
+    return status;
+}
+
+static tn_status measure_layer_shape(calibration *c, uint32_t index)
+{
+    tn_status status;
+    tn_calibration_net *net;
+    tn_calibration_weights weights = {0};
+    tn_calibration_shape shape = layer_shapes[c->params->small][index];
+    const bool fitted = index + 1 < N_LAYER_SHAPES, with_contexts = index == 2;
+    if (shape.n_layers == 0) shape.n_layers = n_far_layers(c, &shape);
+    TN_TRY(tn_calibration_net_create(&shape, &net));
+    TN_TRY_GOTO(tn_calibration_weights_init(&weights, c->device, tn_calibration_net_graph(net), 1, shape.n_layers));
+    TN_TRY_GOTO(measure_layers_of(c, &weights, 1, fitted, false));
+    TN_TRY_GOTO(measure_layers_of(c, &weights, shape.n_layers, fitted, with_contexts));
+fail:
+    tn_calibration_weights_deinit(&weights);
+    tn_calibration_net_destroy(net);
+    return status;
+}
+
+static tn_status measure_layers(calibration *c)
+{
+    for (uint32_t i = 0; i + 1 < N_LAYER_SHAPES; i++) TN_TRY(measure_layer_shape(c, i));
+    tn_cost_fit(c->table, layer_parts, c->samples, c->n_samples);
+    tn_cost_complete(c->table, layer_parts);
+    return measure_layer_shape(c, N_LAYER_SHAPES - 1);
+}
+
+// ---- heads and embeddings ----
+
+static tn_calibration_shape head_shape(const calibration *c, uint32_t head, uint32_t index)
+{
+    const uint32_t *sizes = head_shapes[c->params->small][index];
+    tn_calibration_shape shape = {0, sizes[1], sizes[1], 2, 1, 64, sizes[0], head_types[head]};
+    if (shape.n_vocab) return shape;
+    const uint64_t row_bytes = tn_dtype_row_bytes(shape.dense, shape.n_embd);
+    uint64_t bytes = c->params->cache_bytes ? c->params->cache_bytes / 8 * 13 : (uint64_t)64 << 20;
+    if (bytes > c->params->memory_bytes / 4) bytes = c->params->memory_bytes / 4;
+    const uint64_t n = bytes / row_bytes;
+    shape.n_vocab = n < 1024 ? 1024 : n > 262144 ? 262144 : (uint32_t)n;
+    return shape;
+}
+
+// A unit of a head's model: the head itself, or its embedding.
+static tn_status measure_ends_of(calibration *c, const tn_calibration_shape *shape, uint32_t unit, bool fitted, uint32_t group)
+{
+    tn_status status;
+    tn_calibration_net *net;
+    tn_calibration_program *program = NULL;
+    tn_calibration_weights weights = {0};
+    const uint32_t n_sizes = unit ? N_HEAD_STEPS : TN_COST_STEPS;
+    TN_TRY(tn_calibration_net_create(shape, &net));
+    TN_TRY_GOTO(tn_calibration_weights_init(&weights, c->device, tn_calibration_net_graph(net), unit, 1));
+    TN_TRY_GOTO(tn_calibration_program_create(&weights, 1, tn_cost_step_sizes[n_sizes - 1], 4, &program));
+    TN_TRY_GOTO(measure_sizes(c, program, n_sizes, unit != 0, fitted, group));
+fail:
+    tn_calibration_program_destroy(program);
+    tn_calibration_weights_deinit(&weights);
+    tn_calibration_net_destroy(net);
+    return status;
+}
+
+static tn_status measure_head(calibration *c, uint32_t head)
+{
+    const uint32_t first = c->n_done, group = TN_COST_GROUP_HEADS_FIRST + head;
+    c->n_samples = 0;
+    for (uint32_t i = 0; i < N_HEAD_SHAPES; i++) {
+        const bool fitted = i + 1 < N_HEAD_SHAPES;
+        const tn_calibration_shape shape = head_shape(c, head, i);
+        if (!fitted) {
+            tn_cost_fit(c->table, head_parts(head), c->samples, c->n_samples);
+            tn_cost_complete(c->table, head_parts(head));
+        }
+        const tn_status status = measure_ends_of(c, &shape, 1, fitted, group);
+        if (status == TN_UNSUPPORTED) return figures_done(c, first + N_HEAD_SHAPES * N_HEAD_STEPS - c->n_done);
+        TN_TRY(status);
+    }
+    return TN_OK;
+}
+
+// A type that the device has no head of costs what values of floating point do: whoever places one there is told by the device itself.
+static void copy_unsupported(tn_cost_table *table)
+{
+    double(*from)[TN_COST_STEPS] = &table->ns[TN_COST_HEADS_FIRST + 3 * TN_COST_HEAD_FLOAT];
+    for (uint32_t head = 0; head < TN_COST_HEADS; head++) {
+        double(*to)[TN_COST_STEPS] = &table->ns[TN_COST_HEADS_FIRST + 3 * head];
+        if (to[1][0] <= 0.0) memcpy(to, from, 3 * sizeof *to);
+    }
+}
+
+static tn_status measure_ends(calibration *c)
+{
+    for (uint32_t head = 0; head < TN_COST_HEADS; head++) TN_TRY(measure_head(c, head));
+    copy_unsupported(c->table);
+    c->n_samples = 0;
+    for (uint32_t i = 0; i < 2; i++) {
+        const tn_calibration_shape shape = head_shape(c, TN_COST_HEAD_Q6_K, i + 1);
+        TN_TRY(measure_ends_of(c, &shape, 0, true, TN_COST_GROUP_EMBED));
+    }
+    tn_cost_fit(c->table, embed_parts, c->samples, c->n_samples);
+    tn_cost_complete(c->table, embed_parts);
+    return TN_OK;
+}
+
+// ---- links and memory ----
+
+static tn_status time_transfer(calibration *c, tn_buffer *buffer, void *host, uint64_t bytes, bool to_device, double *out_ns)
+{
+    const tn_backend *backend = c->device->backend;
+    const uint64_t slot = slot_ns(c), begun_ns = tn_clock_ns();
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < 3 || tn_clock_ns() - begun_ns < slot; i++) {
+        const uint64_t at_ns = tn_clock_ns();
+        TN_TRY(to_device ? backend->buffer_write(buffer, 0, host, bytes) : backend->buffer_read(buffer, 0, host, bytes));
+        const uint64_t ns = tn_clock_ns() - at_ns;
+        if (ns < least) least = ns;
+    }
+    *out_ns = least ? (double)least : 1.0;
+    return figures_done(c, 1);
+}
+
+static tn_status measure_links(calibration *c)
+{
+    tn_status status;
+    tn_buffer *buffer = NULL;
+    uint8_t *host;
+    double ns[N_LINK_SIZES];
+    TN_TRY(tn_alloc_aligned(link_sizes[N_LINK_SIZES - 1], 64, &host));
+    TN_TRY_GOTO(c->device->backend->buffer_create(c->device, link_sizes[N_LINK_SIZES - 1], &buffer));
+    for (uint32_t i = 0; i < N_LINK_SIZES; i++) TN_TRY_GOTO(time_transfer(c, buffer, host, link_sizes[i], true, &ns[i]));
+    c->table->to_device = tn_cost_fit_link(link_sizes, ns, N_LINK_SIZES);
+    for (uint32_t i = 0; i < N_LINK_SIZES; i++) TN_TRY_GOTO(time_transfer(c, buffer, host, link_sizes[i], false, &ns[i]));
+    c->table->to_host = tn_cost_fit_link(link_sizes, ns, N_LINK_SIZES);
+fail:
+    if (buffer) c->device->backend->buffer_destroy(buffer);
+    tn_free(host);
+    return status;
+}
+
+// Takes the first figure, which is of memory; the others are not wanted.
+static bool take_memory(void *user, const tn_measured_limit *limit)
+{
+    calibration *c = user;
+    if (limit->kind == TN_MEASURED_MEMORY_READ) c->table->memory_bytes_per_s = limit->best;
+    return false;
+}
+
+static tn_status measure_memory(calibration *c)
+{
+    const uint32_t n_threads = c->params->n_threads ? c->params->n_threads : 1;
+    if (!c->params->small) {
+        const tn_status status = c->device->backend->device_measure(c->device, n_threads, slot_ns(c), take_memory, c);
+        if (status != TN_CANCELLED) TN_TRY(status);
+    }
+    return figures_done(c, 1);
+}
+
+tn_status tn_calibrate(tn_device *device, const tn_calibration_params *params, tn_cost_table *out_table)
+{
+    calibration *c;
+    tn_cost_table_init(out_table);
+    TN_TRY(tn_alloc_zero(1, sizeof *c, &c));
+    c->device = device;
+    c->params = params;
+    c->table = out_table;
+    c->begun_ns = tn_clock_ns();
+    out_table->cache_bytes = params->cache_bytes;
+    tn_status status = measure_layers(c);
+    if (status == TN_OK) status = measure_ends(c);
+    if (status == TN_OK) status = measure_links(c);
+    if (status == TN_OK) status = measure_memory(c);
+    tn_free(c);
+    return status;
+}

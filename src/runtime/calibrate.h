@@ -1,0 +1,21 @@
+// Measures what units of models cost on a device, by timing made-up models on it.
+#ifndef TN_RUNTIME_CALIBRATE_H
+#define TN_RUNTIME_CALIBRATE_H
+
+#include "backend/backend.h"
+#include "scheduler/cost.h"
+
+typedef struct tn_calibration_params {
+    uint64_t time_ns;      // for all figures together, packing of their weights included; a slow device takes longer
+    uint64_t cache_bytes;  // of the device's last cache; 0: not known
+    uint64_t memory_bytes; // free on the device: a quarter of it is used at most
+    uint32_t n_threads;    // of the device; 0: the notion does not apply
+    bool small;            // of small models only, for tests
+    const tn_progress *progress;
+} tn_calibration_params;
+
+// Nothing else should run on the device meanwhile. What the device does not take is left out of the table, or predicted as its like.
+// Errors: OUT_OF_MEMORY, CANCELLED, UNSUPPORTED (not even a layer runs), DEVICE_LOST.
+tn_status tn_calibrate(tn_device *device, const tn_calibration_params *params, tn_cost_table *out_table);
+
+#endif
