@@ -127,6 +127,46 @@ typedef struct tn_device_limits_params {
 // run on the machine meanwhile. Takes some 256 MiB of memory for the time. Errors: INVALID_ARGUMENT, OUT_OF_MEMORY, CANCELLED.
 TN_NODISCARD TN_API tn_status tn_host_device_limits(tn_host *host, uint32_t index, const tn_device_limits_params *params);
 
+// What a model's parts take on a device, measured with made-up models; what ternion's choice of devices rests on.
+typedef struct tn_device_calibration_params {
+    uint32_t struct_size;
+    uint32_t time_ms; // for measuring; 0: 4000. A device on which single steps take long needs more
+    bool anew;        // measure, though figures are kept
+    bool small;       // small models alone, in little memory: for tests, since large models are predicted badly then
+    tn_progress progress;
+} tn_device_calibration_params;
+#define TN_DEVICE_CALIBRATION_PARAMS_INIT TN_PARAMS_INIT(tn_device_calibration_params)
+
+#define TN_CALIBRATION_STEPS   5
+#define TN_CALIBRATION_FIGURES 7
+
+// Of a part of BitNet b1.58 2B4T, as an example: every model's parts are predicted from the same measurements.
+typedef struct tn_calibration_figure {
+    char name[24];                        // "layer", "embedding", "head q6_k", "model": all of it, with that head
+    double step_ns[TN_CALIBRATION_STEPS]; // time of a step of so many tokens, each of its own sequence at position 512
+    double error[TN_CALIBRATION_STEPS];   // |predicted / measured - 1| of shapes that were measured, but not learned from; -1: not known
+} tn_calibration_figure;
+
+typedef struct tn_device_calibration {
+    uint32_t struct_size;
+    bool was_known;         // nothing was measured now
+    uint64_t measured_at_s; // since 1970
+    uint32_t n_observed;    // steps of real runs that corrected the figures since
+    uint32_t n_steps, n_figures;
+    uint32_t step_tokens[TN_CALIBRATION_STEPS];
+    double memory_bytes_per_s; // reading memory; 0: not known
+    // Transfers between the host's memory and the device's.
+    double to_device_ns, to_device_bytes_per_s, to_host_ns, to_host_bytes_per_s;
+    tn_calibration_figure figures[TN_CALIBRATION_FIGURES];
+} tn_device_calibration;
+#define TN_DEVICE_CALIBRATION_INIT TN_PARAMS_INIT(tn_device_calibration)
+
+// The figures of device `index`: kept ones of the same machine, device, driver, number of threads and version where the host has a
+// cache_folder, else measured now, which takes some seconds, and kept. Nothing else should run on the machine meanwhile. Takes at most a
+// quarter of the device's free memory. Errors: INVALID_ARGUMENT, UNAVAILABLE, OUT_OF_MEMORY, CANCELLED, DEVICE_LOST.
+TN_NODISCARD TN_API tn_status tn_host_calibrate(tn_host *host, uint32_t index, const tn_device_calibration_params *params,
+                                                tn_device_calibration *out_calibration);
+
 #ifdef __cplusplus
 }
 #endif

@@ -32,6 +32,7 @@ typedef struct calibration {
     tn_cost_table *table;
     tn_cost_sample samples[SAMPLES_MAX];
     uint32_t n_samples, n_done; // figures
+    bool has_head[TN_COST_HEADS];
     uint64_t begun_ns;
 } calibration;
 
@@ -235,23 +236,23 @@ static tn_status measure_head(calibration *c, uint32_t head)
         if (status == TN_UNSUPPORTED) return figures_done(c, first + N_HEAD_SHAPES * N_HEAD_STEPS - c->n_done);
         TN_TRY(status);
     }
+    c->has_head[head] = true;
     return TN_OK;
 }
 
 // A type that the device has no head of costs what values of floating point do: whoever places one there is told by the device itself.
-static void copy_unsupported(tn_cost_table *table)
+static void copy_unsupported(calibration *c)
 {
-    double(*from)[TN_COST_STEPS] = &table->ns[TN_COST_HEADS_FIRST + 3 * TN_COST_HEAD_FLOAT];
+    double(*heads)[TN_COST_STEPS] = &c->table->ns[TN_COST_HEADS_FIRST];
     for (uint32_t head = 0; head < TN_COST_HEADS; head++) {
-        double(*to)[TN_COST_STEPS] = &table->ns[TN_COST_HEADS_FIRST + 3 * head];
-        if (to[1][0] <= 0.0) memcpy(to, from, 3 * sizeof *to);
+        if (!c->has_head[head]) memcpy(heads[3 * head], heads[3 * TN_COST_HEAD_FLOAT], 3 * sizeof *heads);
     }
 }
 
 static tn_status measure_ends(calibration *c)
 {
     for (uint32_t head = 0; head < TN_COST_HEADS; head++) TN_TRY(measure_head(c, head));
-    copy_unsupported(c->table);
+    copy_unsupported(c);
     c->n_samples = 0;
     for (uint32_t i = 0; i < 2; i++) {
         const tn_calibration_shape shape = head_shape(c, TN_COST_HEAD_Q6_K, i + 1);

@@ -4,8 +4,10 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/params.h"
+#include "runtime/host_costs.h"
 #include "runtime/host_devices.h"
 #include "runtime/host_shares.h"
+
 
 #include <errno.h>
 #include <stdlib.h>
@@ -116,6 +118,7 @@ fail:
 void tn_host_close(tn_host *host)
 {
     if (!host) return;
+    if (host->devices) tn_host_costs_keep(host);
     tn_host_devices_destroy(host->devices);
     tn_host_shares_deinit(&host->shares);
     tn_free(host->cpu_isa_max);
@@ -178,6 +181,14 @@ static tn_status check_index(const tn_host *host, uint32_t index)
     if (index >= host->devices->n) TN_TRY(tn_host_list_all(host));
     if (index < host->devices->n) return TN_OK;
     return tn_fail(TN_INVALID_ARGUMENT, "there is no device %u: this host has %u", (unsigned)index, (unsigned)host->devices->n);
+}
+
+tn_status tn_host_entry(const tn_host *host, uint32_t index, tn_host_device_entry **out_entry, const tn_device_desc **out_desc)
+{
+    TN_TRY(check_index(host, index));
+    *out_entry = &host->devices->entries[index];
+    *out_desc = &host->devices->descs[index];
+    return TN_OK;
 }
 
 tn_status tn_host_device(tn_host *host, uint32_t index, const tn_progress *progress, tn_device **out_device)

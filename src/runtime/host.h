@@ -3,11 +3,14 @@
 #define TN_RUNTIME_HOST_H
 
 #include "backend/backend.h"
+#include "runtime/host_devices.h"
 #include "ternion/device.h"
 
 // Descriptions of the devices that are listed so far, by index: without tn_host_list_all those that need no driver, the CPU's. Borrowed
 // from the host.
 const tn_device_desc *tn_host_descs(const tn_host *host, uint32_t *out_count);
+// Device `index` in the host's list, and its description. Borrowed from the host.  Errors: INVALID_ARGUMENT.
+tn_status tn_host_entry(const tn_host *host, uint32_t index, tn_host_device_entry **out_entry, const tn_device_desc **out_desc);
 // Lists the devices of all backends, whose drivers are loaded for it.
 tn_status tn_host_list_all(const tn_host *host);
 // For tests: stands between ternion and the Vulkan driver (vulkan/vk_loader.h). Before devices are listed; borrowed by the host.

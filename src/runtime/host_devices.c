@@ -18,7 +18,7 @@ static tn_status list_backend(tn_host_devices *d, uint32_t b)
     if (d->n) memcpy(descs, d->descs, d->n * sizeof *descs);
     for (uint32_t i = 0; i < n; i++) {
         TN_TRY_GOTO(backend->device_describe(&d->hosts[b], i, &descs[d->n + i]));
-        d->entries[d->n + i] = (tn_host_device_entry){backend, &d->hosts[b], i, NULL};
+        d->entries[d->n + i] = (tn_host_device_entry){.backend = backend, .host = &d->hosts[b], .index = i};
     }
     d->versions[b] = d->descs = descs;
     d->n += n;
@@ -58,6 +58,7 @@ void tn_host_devices_destroy(tn_host_devices *d)
     if (!d) return;
     for (uint32_t i = 0; i < d->n; i++) {
         if (d->entries[i].device) d->entries[i].backend->device_close(d->entries[i].device);
+        tn_free(d->entries[i].costs);
     }
     for (uint32_t b = 0; d->keeps && b < d->n_backends; b++) {
         if (d->keeps[b].release) d->keeps[b].release(d->keeps[b].state);

@@ -3,12 +3,15 @@
 #define TN_RUNTIME_HOST_DEVICES_H
 
 #include "backend/backend.h"
+#include "scheduler/cost.h"
 
 typedef struct tn_host_device_entry {
     const tn_backend *backend;
     const tn_backend_host *host; // as the backend sees it
     uint32_t index;              // within its backend
     tn_device *device;           // NULL until it is used
+    tn_cost_table *costs;        // owned; NULL until they are asked for
+    bool costs_changed;          // since they were read or written
 } tn_host_device_entry;
 
 typedef struct tn_host_devices {

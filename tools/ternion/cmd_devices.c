@@ -1,4 +1,5 @@
 // ternion devices: what can run a model here.
+#include "devices_calibrate.h"
 #include "engine.h"
 #include "json_out.h"
 #include "report.h"
@@ -142,7 +143,10 @@ int tn_cli_devices(tn_cli *cli)
 {
     tn_cli_engine engine = {0};
     int rc = tn_cli_engine_open_host(cli, &engine, tn_cli_int(&cli->options, TN_OPT_THREADS));
-    if (rc == 0) rc = cli->json ? print_json(cli, engine.host) : print_table(cli, engine.host);
+    if (rc == 0 && tn_cli_given(&cli->options, TN_OPT_CALIBRATE))
+        rc = tn_cli_devices_calibrate(cli, engine.host);
+    else if (rc == 0)
+        rc = cli->json ? print_json(cli, engine.host) : print_table(cli, engine.host);
     tn_cli_engine_close(&engine);
     return rc;
 }

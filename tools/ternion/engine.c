@@ -131,7 +131,8 @@ int tn_cli_engine_open_model(tn_cli *cli, tn_cli_engine *engine, tn_model_load l
 int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_threads)
 {
     tn_host_params params = TN_HOST_PARAMS_INIT;
-    int rc = engine->model ? tn_cli_pack_cache(cli, engine) : 0; // a wrong flag is said before anything is printed
+    int rc = engine->model || cli->verb == TN_VERB_DEVICES ? tn_cli_pack_cache(cli, engine)
+                                                           : 0; // a wrong flag is said before anything is printed
     if (rc) return rc;
     params.n_threads = n_threads > 0 ? (uint32_t)n_threads : 0;
     params.no_bind = tn_cli_given(&cli->options, TN_OPT_NO_BIND);

@@ -1,0 +1,297 @@
+// Measuring devices, and what is kept of it: on the CPU, with small models.
+#include <cstdio>
+#include <cstring>
+#include <dirent.h>
+#include <fstream>
+#include <gtest/gtest.h>
+#include <sstream>
+#include <string>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <vector>
+
+extern "C" {
+#include "base/clock.h"
+#include "runtime/calibrate.h"
+#include "runtime/calibrate_net.h"
+#include "runtime/calibrate_program.h"
+#include "runtime/cost_file.h"
+#include "runtime/host.h"
+#include "runtime/host_costs.h"
+}
+
+namespace
+{
+
+class Folder
+{
+  public:
+    Folder()
+    {
+        char name[] = "/tmp/tn_calibrate_XXXXXX";
+        path = mkdtemp(name);
+    }
+    ~Folder()
+    {
+        for (const std::string &file : files()) unlink((path + "/" + file).c_str());
+        rmdir(path.c_str());
+    }
+    Folder(const Folder &) = delete;
+    Folder &operator=(const Folder &) = delete;
+    std::vector<std::string> files() const
+    {
+        std::vector<std::string> names;
+        DIR *dir = opendir(path.c_str());
+        for (const dirent *entry = dir ? readdir(dir) : nullptr; entry; entry = readdir(dir)) {
+            if (entry->d_name[0] != '.') names.push_back(entry->d_name);
+        }
+        if (dir) closedir(dir);
+        return names;
+    }
+    std::string path;
+};
+
+std::string read_file(const std::string &path)
+{
+    std::ifstream in(path);
+    std::stringstream text;
+    text << in.rdbuf();
+    return text.str();
+}
+
+void log_line(void *user, tn_log_level, const char *message) { *static_cast<std::string *>(user) += std::string(message) + "\n"; }
+
+// A host with two threads and the folder; what it logs.
+class Host
+{
+  public:
+    explicit Host(const char *folder, uint32_t n_threads = 2)
+    {
+        tn_host_params params = TN_HOST_PARAMS_INIT;
+        params.n_threads = n_threads;
+        params.cache_folder = folder;
+        params.log = {log_line, &log, TN_LOG_DEBUG};
+        EXPECT_EQ(tn_host_open(&params, &host), TN_OK) << tn_error_last()->message;
+    }
+    ~Host() { tn_host_close(host); }
+    Host(const Host &) = delete;
+    Host &operator=(const Host &) = delete;
+    tn_device *device()
+    {
+        tn_device *out = nullptr;
+        EXPECT_EQ(tn_host_device(host, 0, nullptr, &out), TN_OK) << tn_error_last()->message;
+        return out;
+    }
+    std::string log;
+    tn_host *host = nullptr;
+};
+
+tn_calibration_params small_params()
+{
+    tn_calibration_params params = {};
+    params.time_ns = 200000000;
+    params.cache_bytes = 32u << 20;
+    params.memory_bytes = UINT64_C(1) << 30;
+    params.n_threads = 2;
+    params.small = true;
+    return params;
+}
+
+TEST(Calibrate, EveryPartOfASmallDeviceIsMeasured)
+{
+    Host host(nullptr);
+    const tn_calibration_params params = small_params();
+    tn_cost_table table;
+    ASSERT_EQ(tn_calibrate(host.device(), &params, &table), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(table.cache_bytes, params.cache_bytes);
+    EXPECT_GT(table.to_device.bytes_per_s, 0.0);
+    EXPECT_GT(table.to_host.bytes_per_s, 0.0);
+    tn_cost_work layer = {}, head = {};
+    layer.unit = TN_COST_UNIT_LAYER;
+    layer.n_ternary = 500000;
+    layer.n_values = 2000;
+    layer.n_attention = 256;
+    head.unit = TN_COST_UNIT_HEAD;
+    head.n_dense = 500000;
+    for (uint32_t n : {1u, 16u, 256u}) {
+        const tn_cost_step near = {n, n, n, 10}, far = {n, n, n, 2000};
+        EXPECT_GT(tn_cost_unit_ns(&table, &layer, &near), 0.0) << n;
+        EXPECT_GT(tn_cost_unit_ns(&table, &layer, &far), tn_cost_unit_ns(&table, &layer, &near)) << n;
+        for (tn_dtype dtype : {TN_DTYPE_Q8_0, TN_DTYPE_Q6_K, TN_DTYPE_Q5_K, TN_DTYPE_BF16}) {
+            head.head_type = dtype;
+            EXPECT_GT(tn_cost_unit_ns(&table, &head, &near), 0.0) << n << " " << dtype;
+        }
+    }
+    const tn_cost_step one = {1, 1, 1, 10};
+    EXPECT_GT(tn_cost_submit_ns(&table, &one) + tn_cost_unit_ns(&table, &layer, &one), 1000.0); // nothing is that fast
+}
+
+TEST(Calibrate, StopsWhereItIsToldTo)
+{
+    Host host(nullptr);
+    tn_calibration_params params = small_params();
+    uint32_t n_left = 7;
+    tn_progress progress = {};
+    progress.update = [](void *user, const char *stage, uint64_t done, uint64_t total) {
+        EXPECT_STREQ(stage, "measuring");
+        EXPECT_LE(done, total);
+        return --*static_cast<uint32_t *>(user) > 0;
+    };
+    progress.user = &n_left;
+    params.progress = &progress;
+    tn_cost_table table;
+    EXPECT_EQ(tn_calibrate(host.device(), &params, &table), TN_CANCELLED);
+    EXPECT_EQ(n_left, 0u);
+}
+
+TEST(Calibrate, StepsBeyondTheProgramsBoundsAreRefused)
+{
+    Host host(nullptr);
+    const tn_calibration_shape shape = {1, 64, 192, 2, 1, 32, 64, TN_DTYPE_F16};
+    tn_calibration_net *net = nullptr;
+    tn_calibration_weights weights = {};
+    tn_calibration_program *program = nullptr;
+    ASSERT_EQ(tn_calibration_net_create(&shape, &net), TN_OK) << tn_error_last()->message;
+    ASSERT_EQ(tn_calibration_weights_init(&weights, host.device(), tn_calibration_net_graph(net), 0, 3), TN_OK) << tn_error_last()->message;
+    ASSERT_EQ(tn_calibration_program_create(&weights, 3, 8, 4, &program), TN_OK) << tn_error_last()->message;
+    tn_cost_sample sample;
+    const tn_cost_step good = {8, 8, 2, 300}, more_tokens = {9, 0, 1, 1}, more_seqs = {8, 0, 8, 1}, uneven = {8, 0, 3, 1},
+                       later = {8, 0, 1, 4000};
+    ASSERT_EQ(tn_calibration_program_time(program, &good, 1, 0, 1000, &sample), TN_OK) << tn_error_last()->message;
+    EXPECT_GT(sample.ns, 0.0);
+    EXPECT_EQ(sample.amounts[TN_COST_SUBMIT], 1.0);
+    EXPECT_EQ(sample.amounts[TN_COST_EMBED], 1.0);
+    EXPECT_EQ(sample.amounts[TN_COST_TERNARY_FAR], 64.0 * (64 + 32 + 32 + 64 + 3 * 192));
+    EXPECT_EQ(sample.amounts[TN_COST_HEADS_FIRST + 3 * TN_COST_HEAD_FLOAT + 2], 64.0 * 64);
+    EXPECT_NEAR(sample.amounts[TN_COST_ATTENTION_MANY] + sample.amounts[TN_COST_ATTENTION_ONE], 64.0 * 300, 1e-6);
+    for (const tn_cost_step &step : {more_tokens, more_seqs, uneven, later})
+        EXPECT_EQ(tn_calibration_program_time(program, &step, 1, 0, 1000, &sample), TN_INVALID_ARGUMENT);
+    tn_calibration_program_destroy(program);
+    tn_calibration_weights_deinit(&weights);
+    tn_calibration_net_destroy(net);
+}
+
+tn_host_costs_params quick()
+{
+    tn_host_costs_params params = {};
+    params.small = true;
+    params.time_ns = 50000000;
+    return params;
+}
+
+TEST(HostCosts, MeasuredOnceAndKept)
+{
+    Folder folder;
+    tn_cost_table first, second;
+    bool known = true;
+    tn_host_costs_params params = quick();
+    {
+        Host host(folder.path.c_str());
+        params.known_only = true;
+        EXPECT_EQ(tn_host_costs(host.host, 0, &params, &first, &known), TN_NOT_FOUND);
+        EXPECT_TRUE(folder.files().empty());
+        params.known_only = false;
+        ASSERT_EQ(tn_host_costs(host.host, 0, &params, &first, &known), TN_OK) << tn_error_last()->message;
+        EXPECT_FALSE(known);
+        ASSERT_EQ(tn_host_costs(host.host, 0, &params, &second, &known), TN_OK);
+        EXPECT_TRUE(known); // by the host itself
+        EXPECT_EQ(memcmp(&first, &second, sizeof first), 0);
+    }
+    ASSERT_EQ(folder.files().size(), 1u);
+    EXPECT_NEAR(static_cast<double>(first.measured_at_s), static_cast<double>(time(nullptr)), 600);
+    Host host(folder.path.c_str());
+    params.known_only = true;
+    ASSERT_EQ(tn_host_costs(host.host, 0, &params, &second, &known), TN_OK) << tn_error_last()->message;
+    EXPECT_TRUE(known);
+    EXPECT_EQ(memcmp(&first, &second, sizeof first), 0);
+    Host other(folder.path.c_str(), 1); // fewer threads: another machine
+    EXPECT_EQ(tn_host_costs(other.host, 0, &params, &second, &known), TN_NOT_FOUND);
+}
+
+TEST(HostCosts, DamagedFilesAreMeasuredAgain)
+{
+    Folder folder;
+    tn_cost_table table;
+    tn_host_costs_params params = quick();
+    {
+        Host host(folder.path.c_str());
+        ASSERT_EQ(tn_host_costs(host.host, 0, &params, &table, nullptr), TN_OK) << tn_error_last()->message;
+    }
+    ASSERT_EQ(folder.files().size(), 1u);
+    const std::string path = folder.path + "/" + folder.files()[0], good = read_file(path);
+    const std::vector<std::string> bad = {"", good.substr(0, good.size() / 2), good + "x", std::string(100000, 'a')};
+    for (const std::string &text : bad) {
+        std::ofstream(path, std::ios::trunc) << text;
+        Host host(folder.path.c_str());
+        bool known = true;
+        params.known_only = true;
+        EXPECT_EQ(tn_host_costs(host.host, 0, &params, &table, &known), TN_NOT_FOUND);
+        EXPECT_NE(host.log.find("no costs of a device are kept"), std::string::npos) << host.log;
+        params.known_only = false;
+        ASSERT_EQ(tn_host_costs(host.host, 0, &params, &table, &known), TN_OK);
+        EXPECT_FALSE(known);
+    }
+    chmod(path.c_str(), 0666); // others may have written it
+    Host host(folder.path.c_str());
+    params.known_only = true;
+    EXPECT_EQ(tn_host_costs(host.host, 0, &params, &table, nullptr), TN_NOT_FOUND);
+    EXPECT_EQ(folder.files().size(), 1u); // nothing temporary is left
+}
+
+TEST(HostCosts, FoldersThatCannotBeMadeKeepNothing)
+{
+    Host host("/proc/ternion/costs");
+    tn_cost_table table;
+    const tn_host_costs_params params = quick();
+    EXPECT_EQ(tn_host_costs(host.host, 0, &params, &table, nullptr), TN_OK) << tn_error_last()->message;
+    EXPECT_NE(host.log.find("costs of a device are not kept"), std::string::npos) << host.log;
+}
+
+TEST(HostCosts, RealRunsCorrectWhatIsKept)
+{
+    Folder folder;
+    tn_cost_table table, again;
+    tn_host_costs_params params = quick();
+    tn_cost_work layer = {};
+    layer.unit = TN_COST_UNIT_LAYER;
+    layer.n_ternary = 500000000;
+    const tn_cost_step step = {1, 1, 1, 10};
+    double before;
+    {
+        Host host(folder.path.c_str());
+        tn_host_costs_observe(host.host, 0, &layer, 1, &step, 1e9); // of a device of which nothing is known: nothing to correct
+        ASSERT_EQ(tn_host_costs(host.host, 0, &params, &table, nullptr), TN_OK) << tn_error_last()->message;
+        before = tn_cost_segment_ns(&table, &layer, 1, &step);
+        for (int i = 0; i < 100; i++) tn_host_costs_observe(host.host, 0, &layer, 1, &step, 2 * before);
+        tn_host_costs_observe(host.host, 99, &layer, 1, &step, 2 * before);
+    }
+    Host host(folder.path.c_str());
+    params.known_only = true;
+    ASSERT_EQ(tn_host_costs(host.host, 0, &params, &again, nullptr), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(again.n_observed, 100u);
+    EXPECT_NEAR(tn_cost_segment_ns(&again, &layer, 1, &step) / before, 2.0, 0.02);
+}
+
+TEST(HostCosts, TheSummaryHasEveryFigure)
+{
+    Host host(nullptr);
+    tn_device_calibration_params params = TN_DEVICE_CALIBRATION_PARAMS_INIT;
+    params.small = true;
+    params.time_ms = 50;
+    tn_device_calibration c = TN_DEVICE_CALIBRATION_INIT;
+    ASSERT_EQ(tn_host_calibrate(host.host, 0, &params, &c), TN_OK) << tn_error_last()->message;
+    EXPECT_FALSE(c.was_known);
+    ASSERT_EQ(c.n_steps, 5u);
+    EXPECT_EQ(c.step_tokens[4], 256u);
+    ASSERT_EQ(c.n_figures, 7u);
+    EXPECT_STREQ(c.figures[0].name, "layer");
+    EXPECT_STREQ(c.figures[3].name, "head q6_k");
+    EXPECT_STREQ(c.figures[6].name, "model");
+    for (uint32_t k = 0; k < 5; k++) EXPECT_GT(c.figures[6].step_ns[k], 30 * c.figures[0].step_ns[k]) << k;
+    ASSERT_EQ(tn_host_calibrate(host.host, 0, &params, &c), TN_OK);
+    EXPECT_TRUE(c.was_known);
+    EXPECT_EQ(tn_host_calibrate(host.host, 99, &params, &c), TN_INVALID_ARGUMENT);
+    EXPECT_EQ(tn_host_calibrate(nullptr, 0, &params, &c), TN_INVALID_ARGUMENT);
+}
+
+} // namespace
