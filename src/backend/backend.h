@@ -2,6 +2,11 @@
 //
 // Flow: device_open -> weight_layout for every weight of a segment -> program_check -> buffer_create, weight_pack -> program_create (once)
 // -> program_submit (each step) -> fence_wait.
+//
+// Threads: devices are told apart; what follows is of one. buffer_write, buffer_read, program_submit and fence_wait are called by any thread,
+// several at a time, on programs and buffers of their own: a program has one submit in flight, and nobody else touches its `in`, `out`, step
+// and results from its submit to the end of its wait. While a thread is in fence_wait, others go on. All other functions are called by one
+// thread at a time, and while no other function of the device is in progress.
 #ifndef TN_BACKEND_BACKEND_H
 #define TN_BACKEND_BACKEND_H
 
@@ -16,6 +21,7 @@ typedef struct tn_device {
     const tn_backend *backend;
     uint64_t buffer_bytes_max; // of one buffer; 0: as large as memory
     bool copies_maps;          // buffer_map makes a copy: the caller's memory is not needed afterwards
+    bool records_buffers;      // a submit with other buffers than the program's last one costs as much as many steps' preparation
     uint32_t ranking_max;      // candidates a row that its programs rank at most (tn_submit.ranking); 0: they rank none
 } tn_device;
 typedef struct tn_buffer {

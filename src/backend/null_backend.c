@@ -20,7 +20,7 @@ typedef struct null_device {
     tn_device base;
     tn_null_state *state;
     uint32_t index;
-    struct null_program *in_flight; // list
+    struct null_program *in_flight; // list, guarded by the records' mutex
 } null_device;
 
 typedef struct null_buffer {
@@ -413,9 +413,9 @@ static tn_status program_submit(tn_program *base, const tn_submit *submit, tn_fe
     program->submit = *submit;
     pthread_mutex_lock(&device->state->records->mutex);
     program->fence = ++device->state->records->n_fences;
-    pthread_mutex_unlock(&device->state->records->mutex);
     program->next = device->in_flight;
     device->in_flight = program;
+    pthread_mutex_unlock(&device->state->records->mutex);
     out_fence->value = program->fence;
     return TN_OK;
 }
@@ -460,16 +460,24 @@ static void complete(null_program *program)
     }
 }
 
-static tn_status fence_wait(tn_device *base, tn_fence fence)
+static null_program *take_from_flight(null_device *device, tn_fence fence)
 {
-    null_device *device = (null_device *)base;
     null_program *program = NULL;
+    pthread_mutex_lock(&device->state->records->mutex);
     for (null_program **link = &device->in_flight; *link; link = &(*link)->next) {
         if ((*link)->fence != fence.value) continue;
         program = *link;
         *link = program->next;
         break;
     }
+    pthread_mutex_unlock(&device->state->records->mutex);
+    return program;
+}
+
+static tn_status fence_wait(tn_device *base, tn_fence fence)
+{
+    null_device *device = (null_device *)base;
+    null_program *program = take_from_flight(device, fence);
     if (!program) return tn_fail(TN_INVALID_ARGUMENT, "null backend: no submit in flight has fence %" PRIu64, fence.value);
     program->fence = 0; // a failing wait ends the flight too
     RECORD(device->state, TN_NULL_FENCE_WAIT, "null%u program %u wait", (unsigned)device->index, (unsigned)program->id);

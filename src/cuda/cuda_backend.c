@@ -71,7 +71,7 @@ static tn_status program_submit(tn_program *program, const tn_submit *submit, tn
 static tn_status fence_wait(tn_device *base, tn_fence fence)
 {
     tn_cuda_device *device = tn_cuda_device_of(base);
-    TN_TRY(tn_cuda_context_push(device));
+    TN_TRY(tn_cuda_enter_to_wait(device));
     return tn_cuda_leave(device, tn_cuda_fence_wait(base, fence));
 }
 

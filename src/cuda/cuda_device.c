@@ -148,6 +148,7 @@ tn_status tn_cuda_device_open(const tn_backend_host *host, uint32_t index, tn_de
     *out_device = NULL;
     tn_cuda_device *device;
     TN_TRY(tn_alloc_zero(1, sizeof *device, &device));
+    pthread_mutex_init(&device->mutex, NULL);
     tn_status status = attach(device, host, index);
     if (status == TN_OK) status = tn_cuda_enter(device);
     if (status == TN_OK) status = tn_cuda_leave(device, set_up(device));
@@ -181,6 +182,7 @@ void tn_cuda_device_close(tn_device *base)
     tn_cuda_driver_release(device->driver);
     tn_free(device->staging); // left where the context could not be entered, which took all else with it
     tn_free(device->modules);
+    pthread_mutex_destroy(&device->mutex);
     tn_free(device);
     tn_error_set(&failure);
 }

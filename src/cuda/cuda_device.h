@@ -5,6 +5,8 @@
 #include "backend/backend.h"
 #include "cuda/cuda_loader.h"
 
+#include <pthread.h>
+
 // Kernels by number.
 typedef enum tn_cuda_kernel {
 #define TN_CUDA_KERNEL(name, params, threads, form) TN_CUDA_##name,
@@ -35,6 +37,7 @@ typedef struct tn_cuda_staging tn_cuda_staging; // cuda_memory.h
 
 typedef struct tn_cuda_device {
     tn_device base;
+    pthread_mutex_t mutex; // held from tn_cuda_enter to tn_cuda_leave, but not while a step is waited for
     char name[32];
     tn_cuda_driver *driver; // shared with the host and its other devices
     const tn_cuda_api *cu;  // the driver's
@@ -63,9 +66,11 @@ const char *tn_cuda_result_name(const tn_cuda_api *cu, CUresult result);
 tn_status tn_cuda_check_at(const char *file, int line, const tn_cuda_api *cu, CUresult result, const char *what);
 #define TN_CUDA_CHECK(cu, result, what) tn_cuda_check_at(__FILE__, __LINE__, (cu), (result), (what))
 
-// Around each function of the backend's table that reaches the driver: makes the context the thread's, and the caller's again. A device
+// Around each function of the backend's table that reaches the driver: lets in one thread at a time, and makes the context its own. A device
 // that is lost stays lost.  Errors: DEVICE_LOST, at once.
 tn_status tn_cuda_enter(tn_cuda_device *device);
+// The same for what must be done of a lost device too: its programs leave the flight.
+tn_status tn_cuda_enter_to_wait(tn_cuda_device *device);
 // Returns `status`; failures of the driver name the device, and DEVICE_LOST is remembered.
 tn_status tn_cuda_leave(tn_cuda_device *device, tn_status status);
 // The context alone, of a device that may be lost: for what gives something back, and for threads that work for one that entered.

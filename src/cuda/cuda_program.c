@@ -367,7 +367,10 @@ tn_status tn_cuda_fence_wait(tn_device *base, tn_fence fence)
     tn_cuda_program *program = device->in_flight;
     while (program && program->fence != fence.value) program = program->next;
     if (!program) return TN_OK; // it was waited for before
-    const tn_status status = TN_CUDA_CHECK(device->cu, device->cu->cuEventSynchronize(program->done), "waiting for a step");
+    pthread_mutex_unlock(&device->mutex); // others may use the device, but not this program
+    const CUresult result = device->cu->cuEventSynchronize(program->done);
+    pthread_mutex_lock(&device->mutex);
+    const tn_status status = TN_CUDA_CHECK(device->cu, result, "waiting for a step");
     leave_flight(program);
     if (status == TN_OK) return give_results(program);
     settle(device);

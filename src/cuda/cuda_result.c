@@ -106,11 +106,25 @@ tn_status tn_cuda_context_pop(tn_cuda_device *device)
     return note_failure(device, TN_CUDA_CHECK(device->cu, device->cu->cuCtxPopCurrent(&popped), "cuCtxPopCurrent"));
 }
 
+tn_status tn_cuda_enter_to_wait(tn_cuda_device *device)
+{
+    pthread_mutex_lock(&device->mutex);
+    const tn_status status = tn_cuda_context_push(device);
+    if (status != TN_OK) pthread_mutex_unlock(&device->mutex);
+    return status;
+}
+
 tn_status tn_cuda_enter(tn_cuda_device *device)
 {
-    if (device->lost == CUDA_SUCCESS) return tn_cuda_context_push(device);
+    pthread_mutex_lock(&device->mutex);
+    if (device->lost == CUDA_SUCCESS) {
+        const tn_status pushed = tn_cuda_context_push(device);
+        if (pushed != TN_OK) pthread_mutex_unlock(&device->mutex);
+        return pushed;
+    }
     const tn_status status = tn_fail_native(TN_DEVICE_LOST, device->lost, "%s was lost before (%s): %s", device->name,
                                             tn_cuda_result_name(device->cu, device->lost), advice_of(TN_DEVICE_LOST));
+    pthread_mutex_unlock(&device->mutex);
     tn_cuda_error_name(device);
     return status;
 }
@@ -118,8 +132,11 @@ tn_status tn_cuda_enter(tn_cuda_device *device)
 tn_status tn_cuda_leave(tn_cuda_device *device, tn_status status)
 {
     const tn_error failure = *tn_error_last(); // which a failing pop would replace
-    const tn_status popped = tn_cuda_context_pop(device);
-    if (status == TN_OK) return popped;
-    tn_error_set(&failure);
-    return note_failure(device, status);
+    tn_status left = tn_cuda_context_pop(device);
+    if (status != TN_OK) {
+        tn_error_set(&failure);
+        left = note_failure(device, status);
+    }
+    pthread_mutex_unlock(&device->mutex);
+    return left;
 }

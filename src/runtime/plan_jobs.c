@@ -73,14 +73,31 @@ static void keep_failure(tn_plan_slot *slot, tn_status status)
     if (status != TN_OK) slot->error = *tn_error_last();
 }
 
-void tn_stage_begin(tn_stage *s, tn_plan_slot *slot)
+static tn_buffer *input_of(const tn_stage *s, const tn_plan_slot *slot)
+{
+    return s->in ? s->in[s->n_in == 1 ? 0 : slot - s->run->slots] : NULL;
+}
+
+static tn_status write_input(const tn_stage *s, const tn_plan_slot *slot)
+{
+    const uint64_t n_bytes = step_bytes(s->run, slot->job.step, s->segment->in_value);
+    return s->device->backend->buffer_write(input_of(s, slot), 0, slot->hop, n_bytes);
+}
+
+static tn_status begin_stage(const tn_stage *s, tn_plan_slot *slot)
 {
     const tn_submit submit = {.step = slot->job.step,
-                              .in = s->in ? s->in[slot - s->run->slots] : NULL,
+                              .in = input_of(s, slot),
                               .out = s->out,
                               .poison = slot->stage_poison,
                               .ranking = slot->is_ranked && is_last(s) ? &slot->ranking : NULL};
-    if (slot->status == TN_OK) keep_failure(slot, s->device->backend->program_submit(s->program, &submit, &slot->fence));
+    if (s->n_in == 1) TN_TRY(write_input(s, slot));
+    return s->device->backend->program_submit(s->program, &submit, &slot->fence);
+}
+
+void tn_stage_begin(tn_stage *s, tn_plan_slot *slot)
+{
+    if (slot->status == TN_OK) keep_failure(slot, begin_stage(s, slot));
 }
 
 static tn_status end_stage(const tn_stage *s, tn_plan_slot *slot)
@@ -103,9 +120,7 @@ void tn_stage_end(tn_stage *s, tn_plan_slot *slot)
 void tn_stage_write_next(tn_stage *s, tn_plan_slot *slot)
 {
     const tn_stage *next = s + 1;
-    tn_buffer *in = next->in[slot - s->run->slots];
-    if (slot->status != TN_OK) return;
-    keep_failure(slot, next->device->backend->buffer_write(in, 0, slot->hop, step_bytes(s->run, slot->job.step, next->segment->in_value)));
+    if (slot->status == TN_OK && next->n_in > 1) keep_failure(slot, write_input(next, slot));
 }
 
 tn_status tn_plan_run_step(tn_plan_run *run, const tn_plan_job *job)

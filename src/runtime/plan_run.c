@@ -171,8 +171,9 @@ static tn_status compile_stage(tn_plan_run *run, tn_stage *s)
     }
     if (s->segment->in_value != TN_NONE) {
         TN_TRY(rows_bytes(run, s->segment->in_value, &bytes));
-        TN_TRY(tn_alloc_zero(run->params.n_slots, sizeof(tn_buffer *), &s->in));
-        for (uint32_t i = 0; i < run->params.n_slots; i++) TN_TRY(backend->buffer_create(s->device, bytes, &s->in[i]));
+        s->n_in = s->device->records_buffers ? 1 : run->params.n_slots;
+        TN_TRY(tn_alloc_zero(s->n_in, sizeof(tn_buffer *), &s->in));
+        for (uint32_t i = 0; i < s->n_in; i++) TN_TRY(backend->buffer_create(s->device, bytes, &s->in[i]));
     }
     TN_TRY(rows_bytes(run, s->segment->out_value, &bytes));
     TN_TRY(backend->buffer_create(s->device, bytes, &s->out));
@@ -267,7 +268,7 @@ static void destroy_stage(tn_stage *s)
 {
     if (s->program) s->device->backend->program_destroy(s->program);
     destroy_buffer(s->kv);
-    for (uint32_t i = 0; s->in && i < s->run->params.n_slots; i++) destroy_buffer(s->in[i]);
+    for (uint32_t i = 0; s->in && i < s->n_in; i++) destroy_buffer(s->in[i]);
     destroy_buffer(s->out);
     for (uint32_t t = 0; t < s->n_taps; t++) destroy_buffer(s->taps[t].tap.buffer);
     tn_free(s->in);
@@ -321,7 +322,7 @@ tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run)
     for (uint32_t i = 0; i < run->n_stages; i++) {
         const tn_stage *s = &run->stages[i];
         memory.scratch_bytes += s->device->backend->program_scratch_bytes(s->program) + s->out->size_bytes;
-        for (uint32_t k = 0; s->in && k < run->n_slots; k++) memory.scratch_bytes += s->in[k]->size_bytes;
+        for (uint32_t k = 0; k < s->n_in; k++) memory.scratch_bytes += s->in[k]->size_bytes;
     }
     memory.scratch_bytes += run->hop_bytes * run->n_slots;
     return memory;

@@ -35,7 +35,10 @@ typedef struct tn_stage {
     tn_device *device;
     tn_program *program;
     tn_buffer *kv, *out; // `out` is read before the next job begins
-    tn_buffer **in;      // [n_slots], so that the stage before writes one while another is read; NULL: it starts from tokens
+    // One for each slot, which the stage before writes while the device reads another; or one for all, which the stage writes itself,
+    // between two jobs: of devices that record what a program is bound to. NULL: the stage starts from tokens.
+    tn_buffer **in;
+    uint32_t n_in; // 0: it starts from tokens
     tn_stage_tap *taps;
     uint32_t n_taps;
     tn_program_stats stats; // node_ns is the run's
@@ -66,11 +69,11 @@ struct tn_plan_run {
 
 // Makes a job the slot's.
 void tn_plan_slot_set(tn_plan_slot *slot, const tn_plan_job *job);
-// A job in a stage: given to the device; waited for and taken to the host; handed to the stage behind, or to its end. A failure is kept in
-// the slot, whose job then has nothing done to it.
+// A job in a stage: given to the device; waited for and taken to the host; and, in all stages but the last, written for the one behind. A
+// failure is kept in the slot, whose job then has nothing done to it.
 void tn_stage_begin(tn_stage *stage, tn_plan_slot *slot);
 void tn_stage_end(tn_stage *stage, tn_plan_slot *slot);
-void tn_stage_write_next(tn_stage *stage, tn_plan_slot *slot); // of all but the last stage
+void tn_stage_write_next(tn_stage *stage, tn_plan_slot *slot);
 
 // Ends the threads, behind all that is in flight.
 void tn_plan_threads_end(tn_plan_run *run);

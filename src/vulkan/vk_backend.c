@@ -46,60 +46,76 @@ static tn_status device_kernels(tn_device *base, void (*line)(void *user, const 
     return TN_OK;
 }
 
-// ---- functions that reach the driver ----
+// ---- functions that reach the driver: one at a time, but for waiting ----
+
+static tn_status enter(tn_vk_device *device)
+{
+    pthread_mutex_lock(&device->mutex);
+    const tn_status status = tn_vk_enter(device);
+    if (status != TN_OK) pthread_mutex_unlock(&device->mutex);
+    return status;
+}
+
+static tn_status leave(tn_vk_device *device, tn_status status)
+{
+    const tn_status left = tn_vk_leave(device, status);
+    pthread_mutex_unlock(&device->mutex);
+    return left;
+}
 
 static tn_status buffer_create(tn_device *device, uint64_t size_bytes, tn_buffer **out_buffer)
 {
     *out_buffer = NULL;
-    TN_TRY(tn_vk_enter(tn_vk_device_of(device)));
-    return tn_vk_leave(tn_vk_device_of(device), tn_vk_buffer_create(device, size_bytes, out_buffer));
+    TN_TRY(enter(tn_vk_device_of(device)));
+    return leave(tn_vk_device_of(device), tn_vk_buffer_create(device, size_bytes, out_buffer));
 }
 
 static tn_status buffer_write(tn_buffer *buffer, uint64_t offset_bytes, const void *src, uint64_t n_bytes)
 {
     tn_vk_device *device = tn_vk_device_of(buffer->device);
-    TN_TRY(tn_vk_enter(device));
-    return tn_vk_leave(device, tn_vk_buffer_write(buffer, offset_bytes, src, n_bytes));
+    TN_TRY(enter(device));
+    return leave(device, tn_vk_buffer_write(buffer, offset_bytes, src, n_bytes));
 }
 
 static tn_status buffer_read(tn_buffer *buffer, uint64_t offset_bytes, void *dst, uint64_t n_bytes)
 {
     tn_vk_device *device = tn_vk_device_of(buffer->device);
-    TN_TRY(tn_vk_enter(device));
-    return tn_vk_leave(device, tn_vk_buffer_read(buffer, offset_bytes, dst, n_bytes));
+    TN_TRY(enter(device));
+    return leave(device, tn_vk_buffer_read(buffer, offset_bytes, dst, n_bytes));
 }
 
 static tn_status buffer_map(tn_device *device, const void *bytes, uint64_t size_bytes, tn_buffer **out_buffer)
 {
     *out_buffer = NULL;
-    TN_TRY(tn_vk_enter(tn_vk_device_of(device)));
-    return tn_vk_leave(tn_vk_device_of(device), tn_vk_buffer_map(device, bytes, size_bytes, out_buffer));
+    TN_TRY(enter(tn_vk_device_of(device)));
+    return leave(tn_vk_device_of(device), tn_vk_buffer_map(device, bytes, size_bytes, out_buffer));
 }
 
 static tn_status weight_pack(tn_device *device, const tn_weight_source *source, tn_buffer *buffer, uint64_t offset_bytes)
 {
-    TN_TRY(tn_vk_enter(tn_vk_device_of(device)));
-    return tn_vk_leave(tn_vk_device_of(device), tn_vk_weight_pack(device, source, buffer, offset_bytes));
+    TN_TRY(enter(tn_vk_device_of(device)));
+    return leave(tn_vk_device_of(device), tn_vk_weight_pack(device, source, buffer, offset_bytes));
 }
 
 static tn_status program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
 {
     *out_program = NULL;
-    TN_TRY(tn_vk_enter(tn_vk_device_of(device)));
-    return tn_vk_leave(tn_vk_device_of(device), tn_vk_program_create(device, desc, out_program));
+    TN_TRY(enter(tn_vk_device_of(device)));
+    return leave(tn_vk_device_of(device), tn_vk_program_create(device, desc, out_program));
 }
 
 static tn_status program_submit(tn_program *program, const tn_submit *submit, tn_fence *out_fence)
 {
     out_fence->value = 0;
-    TN_TRY(tn_vk_enter(tn_vk_device_of(program->device)));
-    return tn_vk_leave(tn_vk_device_of(program->device), tn_vk_program_submit(program, submit, out_fence));
+    TN_TRY(enter(tn_vk_device_of(program->device)));
+    return leave(tn_vk_device_of(program->device), tn_vk_program_submit(program, submit, out_fence));
 }
 
 // Of a lost device too: its programs leave the flight.
 static tn_status fence_wait(tn_device *device, tn_fence fence)
 {
-    return tn_vk_leave(tn_vk_device_of(device), tn_vk_fence_wait(device, fence));
+    pthread_mutex_lock(&tn_vk_device_of(device)->mutex);
+    return leave(tn_vk_device_of(device), tn_vk_fence_wait(device, fence));
 }
 
 // There is one layout of each type.

@@ -208,7 +208,9 @@ tn_status tn_vk_device_open(const tn_backend_host *host, uint32_t index, tn_devi
     *out_device = NULL;
     tn_vk_device *device;
     TN_TRY(tn_alloc_zero(1, sizeof *device, &device));
+    pthread_mutex_init(&device->mutex, NULL);
     device->base.backend = &tn_vulkan_backend_table;
+    device->base.records_buffers = true;
     snprintf(device->name, sizeof device->name, "vulkan%u", (unsigned)index);
     const tn_status status = tn_vk_leave(device, set_up(device, host, index));
     if (status == TN_OK)
@@ -233,6 +235,7 @@ void tn_vk_device_close(tn_device *base)
     }
     if (device->handle && vk->vkDestroyDevice) vk->vkDestroyDevice(device->handle, NULL);
     tn_vk_instance_release(device->instance);
+    pthread_mutex_destroy(&device->mutex);
     tn_free(device);
 }
 
@@ -292,16 +295,19 @@ tn_status tn_vk_submit(tn_vk_device *device, const VkCommandBuffer *commands, ui
     return tn_vk_submit_jobs(device, &job, 1, out_value);
 }
 
-tn_status tn_vk_wait(tn_vk_device *device, uint64_t value)
+static VkResult wait_for_value(const tn_vk_device *device, uint64_t value)
 {
-    TN_TRY(tn_vk_enter(device));
     const VkSemaphoreWaitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
         .semaphoreCount = 1,
         .pSemaphores = &device->timeline,
         .pValues = &value,
     };
-    const VkResult result = device->vk.vkWaitSemaphores(device->handle, &info, wait_ns_max);
+    return device->vk.vkWaitSemaphores(device->handle, &info, wait_ns_max);
+}
+
+static tn_status waited(tn_vk_device *device, uint64_t value, VkResult result)
+{
     if (result == VK_SUCCESS) {
         if (value > device->n_ended) device->n_ended = value;
         return TN_OK;
@@ -315,6 +321,21 @@ tn_status tn_vk_wait(tn_vk_device *device, uint64_t value)
     const tn_status status = TN_VK_CHECK(result, "vkWaitSemaphores");
     tn_vk_settle(device); // the caller may change next what the device works on
     return status;
+}
+
+tn_status tn_vk_wait(tn_vk_device *device, uint64_t value)
+{
+    TN_TRY(tn_vk_enter(device));
+    return waited(device, value, wait_for_value(device, value));
+}
+
+tn_status tn_vk_wait_unlocked(tn_vk_device *device, uint64_t value)
+{
+    TN_TRY(tn_vk_enter(device));
+    pthread_mutex_unlock(&device->mutex);
+    const VkResult result = wait_for_value(device, value);
+    pthread_mutex_lock(&device->mutex);
+    return waited(device, value, result);
 }
 
 void tn_vk_settle(tn_vk_device *device)

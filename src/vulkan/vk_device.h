@@ -5,6 +5,8 @@
 #include "backend/backend.h"
 #include "vulkan/vk_api.h"
 
+#include <pthread.h>
+
 // What the device allows.
 typedef struct tn_vk_limits {
     uint64_t range_bytes;      // of one storage buffer binding
@@ -39,6 +41,8 @@ struct tn_vk_program;
 
 typedef struct tn_vk_device {
     tn_device base;
+    // Held in the functions of the backend's table that run steps and move bytes, but not while a step is waited for.
+    pthread_mutex_t mutex;
     char name[32];
     tn_vk_api vk;                    // a copy of the instance's, with the device's own functions
     struct tn_vk_instance *instance; // shared with the host and its other devices
@@ -104,6 +108,8 @@ tn_status tn_vk_submit_jobs(tn_vk_device *device, const tn_vk_job *jobs, uint32_
 tn_status tn_vk_submit(tn_vk_device *device, const VkCommandBuffer *commands, uint32_t n_commands, uint64_t *out_value);
 // Waits until the timeline reaches `value`.  Errors: DEVICE_LOST (also where it takes longer than ten minutes), OUT_OF_MEMORY.
 tn_status tn_vk_wait(tn_vk_device *device, uint64_t value);
+// The same, but the device's mutex, which the caller holds, is free meanwhile.
+tn_status tn_vk_wait_unlocked(tn_vk_device *device, uint64_t value);
 // Before something is destroyed: where a wait failed or was given up, waits until the device works on nothing any more.
 void tn_vk_settle(tn_vk_device *device);
 

@@ -569,7 +569,7 @@ tn_status tn_vk_fence_wait(tn_device *base, tn_fence fence)
     tn_vk_device *device = tn_vk_device_of(base);
     if (fence.value == 0 || fence.value > device->n_submits)
         return tn_fail(TN_INVALID_ARGUMENT, "%s has no fence %" PRIu64, device->name, fence.value);
-    const tn_status status = tn_vk_wait(device, fence.value);
+    const tn_status status = tn_vk_wait_unlocked(device, fence.value);
     tn_vk_program *program = device->in_flight;
     while (program && program->fence != fence.value) program = program->next;
     if (!program) return status;
