@@ -3,10 +3,10 @@
 // Flow: device_open -> weight_layout for every weight of a segment -> program_check -> buffer_create, weight_pack -> program_create (once)
 // -> program_submit (each step) -> fence_wait.
 //
-// Threads: devices are told apart; what follows is of one. buffer_write, buffer_read, program_submit and fence_wait are called by any thread,
-// several at a time, on programs and buffers of their own: a program has one submit in flight, and nobody else touches its `in`, `out`, step
-// and results from its submit to the end of its wait. While a thread is in fence_wait, others go on. All other functions are called by one
-// thread at a time, and while no other function of the device is in progress.
+// Threads: devices are told apart; what follows is of one. buffer_write, buffer_read, program_submit and fence_wait are called by any
+// thread, several at a time, on programs and buffers of their own: a program has one submit in flight, and nobody else touches its `in`,
+// `out`, step and results from its submit to the end of its wait. While a thread is in fence_wait, others go on. All other functions are
+// called by one thread at a time, and while no other function of the device is in progress.
 #ifndef TN_BACKEND_BACKEND_H
 #define TN_BACKEND_BACKEND_H
 

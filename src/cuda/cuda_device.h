@@ -66,8 +66,8 @@ const char *tn_cuda_result_name(const tn_cuda_api *cu, CUresult result);
 tn_status tn_cuda_check_at(const char *file, int line, const tn_cuda_api *cu, CUresult result, const char *what);
 #define TN_CUDA_CHECK(cu, result, what) tn_cuda_check_at(__FILE__, __LINE__, (cu), (result), (what))
 
-// Around each function of the backend's table that reaches the driver: lets in one thread at a time, and makes the context its own. A device
-// that is lost stays lost.  Errors: DEVICE_LOST, at once.
+// Around each function of the backend's table that reaches the driver: lets in one thread at a time, and makes the context its own. A
+// device that is lost stays lost.  Errors: DEVICE_LOST, at once.
 tn_status tn_cuda_enter(tn_cuda_device *device);
 // The same for what must be done of a lost device too: its programs leave the flight.
 tn_status tn_cuda_enter_to_wait(tn_cuda_device *device);

@@ -366,7 +366,7 @@ tn_status tn_cuda_fence_wait(tn_device *base, tn_fence fence)
         return tn_fail(TN_INVALID_ARGUMENT, "%s has no fence %" PRIu64, device->name, fence.value);
     tn_cuda_program *program = device->in_flight;
     while (program && program->fence != fence.value) program = program->next;
-    if (!program) return TN_OK; // it was waited for before
+    if (!program) return TN_OK;           // it was waited for before
     pthread_mutex_unlock(&device->mutex); // others may use the device, but not this program
     const CUresult result = device->cu->cuEventSynchronize(program->done);
     pthread_mutex_lock(&device->mutex);
