@@ -9,31 +9,92 @@
 extern "C" {
 #endif
 
-// A device for the embedding, for every layer and for the head. Immutable; any thread.
+// One or more replicas: copies of the model, each with a device for the embedding, for every layer and for the head. Immutable; any thread.
 typedef struct tn_placement tn_placement;
 
 #define TN_GPU_LAYERS_ALL (-1)
 
+// What devices are chosen for.
+typedef enum tn_goal {
+    TN_GOAL_DEFAULT,    // LATENCY for one sequence, THROUGHPUT for more
+    TN_GOAL_LATENCY,    // the shortest time from a token to the next
+    TN_GOAL_THROUGHPUT, // the most tokens a second over all sequences
+    TN_GOAL_MEMORY,     // the least memory
+} tn_goal;
+
+// Devices are chosen by measured speeds where several can be used and nothing is forced: no n_gpu_layers, tensor_split, overrides or
+// replicas, and no `devices`, or a goal beside them. What is chosen among is devices that are not emulated, or those of `devices`. Devices
+// that were never measured are measured then, which takes some seconds each (tn_host_calibrate); where there is no choice, nothing is.
 typedef struct tn_placement_params {
     uint32_t struct_size;
-    // "cpu0,cpu1": devices in the order of the layers; NULL: the first device that can be used and is not emulated. Each is a name, a
-    // number in the host's list, a bus id ("pci:0000:01:00.0", or without the domain 0000), or a part of one device's description ("4090").
+    // "cpu0,cpu1": devices in the order of the layers; NULL: all that can be used and are not emulated. Each is a name, a number in the
+    // host's list, a bus id ("pci:0000:01:00.0", or without the domain 0000), or a part of one device's description ("4090").
     const char *devices;
     bool has_n_gpu_layers; // false: every layer is on `devices`
     int32_t n_gpu_layers;  // that many last layers (the head counts as one more) on `devices`, the others on the first CPU device
+    tn_goal goal;
+    uint32_t n_seqs;              // that will be decoded at a time; 0: 1
+    uint32_t n_ctx;               // positions of each; 0: the model's context
+    const char *tensor_split;     // "3,1": parts of the layers for each of `devices`, in order; NULL: even
+    const char *const *overrides; // [n_overrides] "REGEX=DEVICE": layers whose tensors' names fit are on that device
+    uint32_t n_overrides;
+    const char *memory_limits; // "cuda0=4G,cpu0=512M": use no more of these devices; NULL: what is free
+    bool replicas;             // each of `devices` has a copy of the whole model
+    // "cuda0.mem=24G,cpu0.speed=2,cuda1=off": choose as if it were so, for tn_placement_explain; NULL: as it is.
+    const char *assume;
 } tn_placement_params;
 #define TN_PLACEMENT_PARAMS_INIT TN_PARAMS_INIT(tn_placement_params)
 
-// Layers are shared evenly and in order over `devices`.  Borrows `host` and `model` until destroyed. Returns owned.
-// Errors: NOT_FOUND (no such device: the message lists them), INVALID_ARGUMENT (also where a part of a description is several devices'),
-// UNAVAILABLE (the device cannot be used; the message says why).
+// Forced layers are shared over `devices` evenly, or as tensor_split says, in order.  Borrows `host` and `model` until destroyed; params
+// are copied. Returns owned. Errors: NOT_FOUND (no such device or tensor: the message lists what there is), INVALID_ARGUMENT (also where a
+// part of a description is several devices', and where wishes contradict each other), UNAVAILABLE (the device cannot be used; the message
+// says why), OUT_OF_MEMORY (no choice fits), those of measuring.
 TN_NODISCARD TN_API tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_placement_params *params,
                                                   tn_placement **out_placement);
 TN_API void tn_placement_destroy(tn_placement *placement);
+// Copies of the model; a session is of one of them (tn_session_params.replica).
+TN_API uint32_t tn_placement_replica_count(const tn_placement *placement);
+// Sequences of `n_seqs` that replica `replica` should decode; in all n_seqs.
+TN_API uint32_t tn_placement_share(const tn_placement *placement, uint32_t replica, uint32_t n_seqs);
+// Of the first replica.
 TN_API uint32_t tn_placement_segment_count(const tn_placement *placement);
-// One line of text: "cpu0: embedding, layers 0-2 | cpu1: layers 3-5, head". Writes at most `capacity` bytes with terminator, returns the
-// full length.
+// One line of text: "cpu0: embedding, layers 0-2 | cpu1: layers 3-5, head"; replicas are joined by " + ". Writes at most `capacity` bytes
+// with terminator, returns the full length.
 TN_API size_t tn_placement_print(const tn_placement *placement, char *text, size_t capacity);
+
+// A device among which was chosen. Strings are borrowed during the call.
+typedef struct tn_placement_device {
+    uint32_t struct_size;
+    const char *name, *description;
+    uint64_t memory_bytes;     // that the choice may use
+    double tokens_per_s_one;   // the whole model for one sequence, whether it fits or not; 0: it cannot run it
+    double tokens_per_s;       // and for n_seqs
+    double memory_bytes_per_s; // measured; 0: unknown
+    double error;              // of predictions, as a share, for shapes that were not measured; below 0: unknown
+    uint64_t measured_at_s;    // calendar time, since 1970
+    int32_t numa_node;         // that a GPU is at; -1: unknown, or the notion does not apply
+} tn_placement_device;
+
+typedef enum tn_placement_kind { TN_PLACEMENT_ONE, TN_PLACEMENT_REPLICAS, TN_PLACEMENT_PIPELINE } tn_placement_kind;
+
+// A placement that was looked at. Strings are borrowed during the call.
+typedef struct tn_placement_option {
+    uint32_t struct_size;
+    tn_placement_kind kind;
+    bool chosen;
+    bool fits;
+    const char *where;            // as tn_placement_print has it
+    double tokens_per_s, step_ms; // predicted, for n_seqs
+    double bubble;                // of a pipeline: share of their time that its devices wait
+    uint32_t n_lanes;             // of a pipeline: steps in flight at a time
+    uint64_t bytes;               // memory of all devices, about
+    const char *reason;           // why it was not chosen; "" for the one that was
+} tn_placement_option;
+
+// Tells what was chosen among, devices first, the choice first of the options; nothing where the placement was forced. Either function may
+// be NULL.
+TN_API void tn_placement_explain(const tn_placement *placement, void (*device)(void *user, const tn_placement_device *device),
+                                 void (*option)(void *user, const tn_placement_option *option), void *user);
 
 // A form that a device keeps weights in. Strings are borrowed from the host.
 typedef struct tn_layout_info {

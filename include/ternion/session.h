@@ -50,6 +50,7 @@ typedef struct tn_session_params {
     // between devices and for its rows of logits. At most 64; 0: one more than the placement has segments, or 1 where it has one; 1 with a
     // trace.
     uint32_t n_lanes;
+    uint32_t replica; // of the placement: which copy of the model this session is
 } tn_session_params;
 #define TN_SESSION_PARAMS_INIT TN_PARAMS_INIT(tn_session_params)
 

@@ -104,6 +104,12 @@ typedef struct tn_graph {
     size_t values_capacity, nodes_capacity, weights_capacity; // private to graph.c
 } tn_graph;
 
+// The unit of placement that a node belongs to: the embedding, 1 + i for layer i, or 1 + n_layers for the head.
+static inline uint32_t tn_node_unit(const tn_graph *graph, const tn_node *node)
+{
+    return node->layer == TN_LAYER_HEAD ? graph->n_layers + 1 : (uint32_t)(node->layer + 1);
+}
+
 #define TN_KV_PAGE_POSITIONS 128u
 // Bytes of KV cache for one page of one layer: int16 codes and f32 scales for K and V. How a backend orders them is its own affair.
 static inline uint64_t tn_kv_page_layer_bytes(uint32_t n_kv_heads, uint32_t head_dim)

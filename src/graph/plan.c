@@ -3,13 +3,6 @@
 
 #include "base/alloc.h"
 
-static uint32_t unit_of(const tn_graph *graph, const tn_node *node)
-{
-    if (node->layer == TN_LAYER_EMBED) return 0;
-    if (node->layer == TN_LAYER_HEAD) return graph->n_layers + 1;
-    return (uint32_t)node->layer + 1;
-}
-
 // The one value that nodes from `cut` on take from nodes before it.
 static tn_status live_value(const tn_graph *graph, uint32_t cut, uint32_t *out_value)
 {
@@ -53,7 +46,7 @@ tn_status tn_plan_create(const tn_graph *graph, const uint32_t *devices, tn_plan
     TN_TRY(tn_alloc_zero(1, sizeof *plan, &plan));
     TN_TRY_GOTO(tn_alloc_zero((size_t)graph->n_layers + 2, sizeof *plan->segments, &plan->segments));
     for (uint32_t i = 0; i < graph->n_nodes; i++) {
-        uint32_t device = devices[unit_of(graph, &graph->nodes[i])];
+        uint32_t device = devices[tn_node_unit(graph, &graph->nodes[i])];
         tn_segment *last = plan->n_segments ? &plan->segments[plan->n_segments - 1] : NULL;
         if (!last || last->device != device) {
             tn_segment *next = &plan->segments[plan->n_segments++];

@@ -8,7 +8,6 @@
 #include "runtime/host_devices.h"
 #include "runtime/host_shares.h"
 
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

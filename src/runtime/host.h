@@ -11,6 +11,10 @@
 const tn_device_desc *tn_host_descs(const tn_host *host, uint32_t *out_count);
 // Device `index` in the host's list, and its description. Borrowed from the host.  Errors: INVALID_ARGUMENT.
 tn_status tn_host_entry(const tn_host *host, uint32_t index, tn_host_device_entry **out_entry, const tn_device_desc **out_desc);
+// Whether it is worth asking drivers for GPUs that nobody named: there are files by which programs reach one.
+bool tn_host_may_have_gpus(const tn_host *host);
+// The NUMA node that a device is at, by its bus id; -1: unknown, or the notion does not apply.
+int32_t tn_host_numa_node(const tn_host *host, uint32_t index);
 // Lists the devices of all backends, whose drivers are loaded for it.
 tn_status tn_host_list_all(const tn_host *host);
 // For tests: stands between ternion and the Vulkan driver (vulkan/vk_loader.h). Before devices are listed; borrowed by the host.

@@ -32,12 +32,6 @@ static tn_status add(layouts *all, const char *device, const tn_weight_source *s
     return TN_OK;
 }
 
-// Index of the unit of placement that a node belongs to.
-static uint32_t unit_of(const tn_graph *graph, const tn_node *node)
-{
-    return node->layer == TN_LAYER_HEAD ? graph->n_layers + 1 : (uint32_t)(node->layer + 1);
-}
-
 // `seen` [n_devices][n_weights]: a weight that several nodes use is packed once for each device.
 static tn_status collect(const tn_placement *placement, const tn_graph *graph, uint8_t *seen, layouts *all)
 {
@@ -46,7 +40,7 @@ static tn_status collect(const tn_placement *placement, const tn_graph *graph, u
     for (uint32_t i = 0; i < graph->n_nodes; i++) {
         const tn_node *node = &graph->nodes[i];
         if (node->weight == TN_NONE) continue;
-        const uint32_t index = placement->devices[unit_of(graph, node)];
+        const uint32_t index = placement->devices[tn_node_unit(graph, node)];
         uint8_t *place = &seen[(size_t)index * graph->n_weights + node->weight];
         if (*place) continue;
         *place = 1;
@@ -86,7 +80,7 @@ static tn_status add_copies(const tn_placement *placement, const tn_graph *graph
         tn_device *device;
         tn_weight_layout layout;
         if (node->weight == TN_NONE || &graph->weights[node->weight] != head) continue;
-        TN_TRY(tn_host_device(placement->host, placement->devices[unit_of(graph, node)], NULL, &device));
+        TN_TRY(tn_host_device(placement->host, placement->devices[tn_node_unit(graph, node)], NULL, &device));
         if (device == last) continue; // the embedding and the head, where they are one
         last = device;
         TN_TRY(device->backend->op_supported(device, graph, node));

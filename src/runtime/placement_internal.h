@@ -1,14 +1,27 @@
-// A placement as the session reads it.
+// A placement as the session reads it, and the parts that make it.
 #ifndef TN_RUNTIME_PLACEMENT_INTERNAL_H
 #define TN_RUNTIME_PLACEMENT_INTERNAL_H
 
+#include "base/str.h"
+#include "runtime/placement_choice.h"
 #include "ternion/placement.h"
 
 struct tn_placement {
     const tn_model *model;
     tn_host *host;
-    uint32_t n_layers;
-    uint32_t *devices; // [n_layers + 2]: embedding, layers, head
+    uint32_t n_layers, n_replicas;
+    uint32_t n_lanes;  // steps in flight at a time; 0: as many as the segments make useful
+    uint32_t *devices; // [n_replicas][n_layers + 2]: embedding, layers, head
+    uint32_t *shares;  // [n_replicas] parts of the sequences
+    tn_placement_params params;
+    tn_text texts;               // what params point to
+    const char **overrides;      // the same
+    tn_placement_choice *choice; // NULL: forced
 };
+
+static inline const uint32_t *tn_placement_devices(const tn_placement *placement, uint32_t replica)
+{
+    return placement->devices + (size_t)replica * (placement->n_layers + 2);
+}
 
 #endif

@@ -186,7 +186,13 @@ static tn_status create(const tn_model *model, tn_host *host, const tn_session_p
         status = tn_fail(TN_INVALID_ARGUMENT, "the placement was made for another host or model");
         goto fail;
     }
-    TN_TRY_GOTO(tn_plan_create(&session->graph, placement->devices, &session->plan));
+    if (params->replica >= placement->n_replicas) {
+        status = tn_fail(TN_INVALID_ARGUMENT, "the placement has no replica %u: it has %u", (unsigned)params->replica,
+                         (unsigned)placement->n_replicas);
+        goto fail;
+    }
+    if (session->info.n_lanes == 0 && placement->n_lanes > 1) session->info.n_lanes = placement->n_lanes;
+    TN_TRY_GOTO(tn_plan_create(&session->graph, tn_placement_devices(placement, params->replica), &session->plan));
     TN_TRY_GOTO(start_plan(session, host, params));
     tn_placement_destroy(own_placement);
     *out_session = session;

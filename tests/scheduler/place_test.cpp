@@ -30,7 +30,7 @@ constexpr int32_t kNoNgl = INT32_MIN;
 // The placement as text, or the status' name and the message.
 std::string place(const std::vector<tn_device_desc> &descs, const char *devices, int32_t ngl, uint32_t n_layers)
 {
-    tn_place_request request = {devices, ngl != kNoNgl, ngl == kNoNgl ? 0 : ngl};
+    tn_place_request request = {devices, ngl != kNoNgl, ngl == kNoNgl ? 0 : ngl, nullptr};
     std::vector<uint32_t> units(n_layers + 2, 99);
     tn_status status = tn_place_forced(&request, n_layers, descs.data(), static_cast<uint32_t>(descs.size()), units.data());
     if (status != TN_OK) return std::string(tn_status_name(status)) + " " + tn_error_last()->message;

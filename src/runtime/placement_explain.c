@@ -1,0 +1,131 @@
+// A choice of devices, told: what each is measured to do, what else was looked at, and why it was not chosen.
+#include "runtime/host.h"
+#include "runtime/placement_internal.h"
+#include "scheduler/place.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// In a line of a plan.
+enum { WHERE_CAPACITY = 1024, REASON_CAPACITY = 256 };
+
+static double tokens_per_s(const tn_placement_choice *choice, uint32_t device, uint32_t n_seqs)
+{
+    const tn_cost_step step = tn_placement_step(choice, n_seqs);
+    const double ns = tn_cost_segment_ns(&choice->tables[device], choice->works, choice->graph->n_layers + 2, &step);
+    return ns > 0 ? n_seqs * 1e9 / ns * choice->speeds[device] : 0;
+}
+
+// The largest error of what was predicted and not fitted; below 0 where none is known.
+static double error_of(const tn_cost_table *table)
+{
+    double error = -1;
+    for (uint32_t g = 0; g < TN_COST_GROUPS; g++) {
+        for (uint32_t k = 0; k < TN_COST_STEPS; k++) error = table->error[g][k] > error ? table->error[g][k] : error;
+    }
+    return error;
+}
+
+static void tell_devices(const tn_placement *placement, void (*told)(void *user, const tn_placement_device *device), void *user)
+{
+    const tn_placement_choice *choice = placement->choice;
+    uint32_t n_descs;
+    const tn_device_desc *descs = tn_host_descs(placement->host, &n_descs);
+    for (uint32_t i = 0; i < choice->n_devices; i++) {
+        const tn_device_desc *desc = &descs[choice->devices[i]];
+        const tn_cost_table *table = &choice->tables[i];
+        const tn_placement_device device = {.struct_size = sizeof device,
+                                            .name = desc->name,
+                                            .description = desc->description,
+                                            .memory_bytes = choice->memory_bytes[i],
+                                            .tokens_per_s_one = tokens_per_s(choice, i, 1),
+                                            .tokens_per_s = tokens_per_s(choice, i, choice->n_seqs),
+                                            .memory_bytes_per_s = table->memory_bytes_per_s,
+                                            .error = error_of(table),
+                                            .measured_at_s = table->measured_at_s,
+                                            .numa_node = tn_host_numa_node(placement->host, choice->devices[i])};
+        told(user, &device);
+    }
+}
+
+// As tn_placement_print has it.
+static void print_plan(const tn_placement *placement, const tn_search_plan *plan, char *text, size_t capacity)
+{
+    const tn_placement_choice *choice = placement->choice;
+    const uint32_t n_units = placement->n_layers + 2;
+    uint32_t n_descs;
+    size_t len = 0;
+    const tn_device_desc *descs = tn_host_descs(placement->host, &n_descs);
+    text[0] = '\0';
+    for (uint32_t r = 0; r < plan->n_replicas && len < capacity; r++) {
+        if (r > 0) len += (size_t)snprintf(text + len, capacity - len, " + ");
+        // The search knows candidates: a list of their own descriptions is what it names.
+        if (len < capacity)
+            len += tn_place_print_from(plan->devices + (size_t)r * n_units, placement->n_layers, descs, choice->devices, text + len,
+                                       capacity - len);
+    }
+}
+
+static const char *name_of(const tn_placement *placement, uint32_t candidate)
+{
+    uint32_t n_descs;
+    return tn_host_descs(placement->host, &n_descs)[placement->choice->devices[candidate]].name;
+}
+
+static void explain_rejection(const tn_placement *placement, const tn_search_plan *plan, char *text, size_t capacity)
+{
+    const tn_placement_choice *choice = placement->choice;
+    const tn_search_plan *best = &choice->result.plans[0];
+    const double mib = 1 << 20;
+    const uint32_t device = plan->devices[0];
+    if (plan->cannot_run) {
+        snprintf(text, capacity, "%s cannot run every part of the model", name_of(placement, device));
+    } else if (plan->missing_bytes) {
+        snprintf(text, capacity, "needs %.0f MiB, %s has %.0f", (double)plan->bytes / mib, name_of(placement, device),
+                 (double)choice->memory_bytes[device] / mib);
+    } else if (choice->goal == TN_SEARCH_MEMORY) {
+        snprintf(text, capacity, "takes %.0f MiB, the choice %.0f", (double)plan->bytes / mib, (double)best->bytes / mib);
+    } else if (choice->goal == TN_SEARCH_LATENCY) {
+        const double gain = plan->step_ns / best->step_ns - 1;
+        snprintf(text, capacity, gain > 0 ? "a token takes %.0f %% longer" : "a token takes %.0f %% less, which predictions cannot tell",
+                 gain > 0 ? 100 * gain : -100 * gain);
+    } else {
+        const double loss = 1 - plan->tokens_per_s / best->tokens_per_s;
+        const char *kind = plan->kind == TN_SEARCH_PIPELINE ? " (its devices wait for each other)" : "";
+        if (loss > 0)
+            snprintf(text, capacity, "%.0f %% fewer tokens a second%s", 100 * loss, kind);
+        else
+            snprintf(text, capacity, "%.0f %% more tokens a second, which predictions cannot tell", -100 * loss);
+    }
+}
+
+static void tell_options(const tn_placement *placement, void (*told)(void *user, const tn_placement_option *option), void *user)
+{
+    const tn_search_result *result = &placement->choice->result;
+    for (uint32_t i = 0; i < result->n_plans; i++) {
+        const tn_search_plan *plan = &result->plans[i];
+        char where[WHERE_CAPACITY], reason[REASON_CAPACITY] = "";
+        print_plan(placement, plan, where, sizeof where);
+        if (i > 0) explain_rejection(placement, plan, reason, sizeof reason);
+        const tn_placement_option option = {.struct_size = sizeof option,
+                                            .kind = (tn_placement_kind)plan->kind,
+                                            .chosen = i == 0,
+                                            .fits = plan->missing_bytes == 0 && !plan->cannot_run,
+                                            .where = where,
+                                            .tokens_per_s = plan->cannot_run ? 0 : plan->tokens_per_s,
+                                            .step_ms = plan->cannot_run ? 0 : plan->step_ns / 1e6,
+                                            .bubble = plan->bubble,
+                                            .n_lanes = plan->n_lanes,
+                                            .bytes = plan->bytes,
+                                            .reason = reason};
+        told(user, &option);
+    }
+}
+
+void tn_placement_explain(const tn_placement *placement, void (*device)(void *user, const tn_placement_device *device),
+                          void (*option)(void *user, const tn_placement_option *option), void *user)
+{
+    if (!placement->choice) return;
+    if (device) tell_devices(placement, device, user);
+    if (option) tell_options(placement, option, user);
+}
