@@ -19,7 +19,9 @@
 typedef struct tn_backend tn_backend;
 typedef struct tn_device {
     const tn_backend *backend;
+    const char *name;          // "cpu0"; lives as long as the device
     uint64_t buffer_bytes_max; // of one buffer; 0: as large as memory
+    bool takes_host_memory;    // its buffers are the host's memory, taken as it is touched and shared with all devices that say so
     bool copies_maps;          // buffer_map makes a copy: the caller's memory is not needed afterwards
     bool records_buffers;      // a submit with other buffers than the program's last one costs as much as many steps' preparation
     uint32_t ranking_max;      // candidates a row that its programs rank at most (tn_submit.ranking); 0: they rank none
@@ -143,6 +145,12 @@ typedef struct tn_program_desc {
     const tn_progress *progress;   // of program_create, while it takes long; NULL: nobody is told
 } tn_program_desc;
 
+// What program_check finds.
+typedef struct tn_program_needs {
+    uint32_t n_tokens;      // where the description is refused: the most tokens a step may have for it to be taken; 0: none
+    uint64_t scratch_bytes; // where it is taken: what program_create will take of the device's memory, at most
+} tn_program_needs;
+
 // The best logits of rows, ranked by the device, so that nobody has to read the rows: of row r counts[r] candidates, best first (logit
 // descending, id ascending). All of it is host memory of the caller, written before the fence.
 typedef struct tn_ranking {
@@ -200,6 +208,9 @@ struct tn_backend {
     tn_status (*device_kernels)(tn_device *device, void (*line)(void *user, const char *kernel, bool chosen), void *user);
 
     // Memory. New buffers are zero.
+    // All of the device's memory, and how much of it could be had now; UINT64_MAX: unknown. Where devices share the host's memory, each
+    // tells of the whole.  Errors: those of a driver.
+    tn_status (*device_memory)(tn_device *device, uint64_t *out_total, uint64_t *out_free);
     tn_status (*buffer_create)(tn_device *device, uint64_t size_bytes, tn_buffer **out_buffer);
     void (*buffer_destroy)(tn_buffer *buffer);
     tn_status (*buffer_write)(tn_buffer *buffer, uint64_t offset_bytes, const void *src, uint64_t n_bytes);
@@ -221,15 +232,15 @@ struct tn_backend {
     // Ops: OK, or UNSUPPORTED with the reason.
     tn_status (*op_supported)(tn_device *device, const tn_graph *graph, const tn_node *node);
 
-    // Whether program_create takes this description: asked before weights are packed, which takes long. They have their places, in buffers
-    // of which nothing but device and size exists; `kv` and the taps' buffers are not looked at. UNSUPPORTED with the reason where it does
-    // not; *out_n_tokens is then the most tokens a step may have (limits.n_tokens) for it to do so, 0: none. NULL: it takes what memory
-    // holds.
-    tn_status (*program_check)(tn_device *device, const tn_program_desc *desc, uint32_t *out_n_tokens);
+    // Whether program_create takes this description, and what memory it needs: asked before weights are packed, which takes long. They have
+    // their places, in buffers of which nothing but device and size exists; `kv` and the taps' buffers are not looked at. Takes no memory
+    // of the device. UNSUPPORTED with the reason where a program would not be made.
+    tn_status (*program_check)(tn_device *device, const tn_program_desc *desc, tn_program_needs *out_needs);
 
     // Programs: compiled once, submitted many times, one submit in flight per program. submit returns at once.
     tn_status (*program_create)(tn_device *device, const tn_program_desc *desc, tn_program **out_program);
     void (*program_destroy)(tn_program *program);
+    // Bytes of the device's memory that it took when it was made, and what it has taken since.
     uint64_t (*program_scratch_bytes)(const tn_program *program);
     tn_status (*program_submit)(tn_program *program, const tn_submit *submit, tn_fence *out_fence);
     tn_status (*fence_wait)(tn_device *device, tn_fence fence);

@@ -1,5 +1,6 @@
 #include "backend/desc_check.h"
 
+#include "base/alloc.h"
 #include "base/checked.h"
 
 #include <inttypes.h>
@@ -29,6 +30,18 @@ tn_status tn_desc_check(const tn_device *device, const tn_program_desc *desc)
     }
     return desc->n_layers != 0 && desc->kv ? check_kv(device, desc) : TN_OK;
 }
+
+tn_status tn_desc_sketch_init(const tn_program_desc *desc, tn_buffer *later, tn_desc_sketch *out_sketch)
+{
+    *out_sketch = (tn_desc_sketch){.desc = *desc};
+    out_sketch->desc.kv = desc->n_layers ? later : NULL;
+    TN_TRY(tn_alloc(desc->n_taps, sizeof *out_sketch->taps, &out_sketch->taps));
+    for (uint32_t t = 0; t < desc->n_taps; t++) out_sketch->taps[t] = (tn_tap){desc->taps[t].value, later};
+    out_sketch->desc.taps = out_sketch->taps;
+    return tn_desc_check(later->device, &out_sketch->desc);
+}
+
+void tn_desc_sketch_deinit(tn_desc_sketch *sketch) { tn_free(sketch->taps); }
 
 tn_status tn_desc_step_checker(const tn_program_desc *desc, tn_step_checker *out_checker)
 {

@@ -13,13 +13,16 @@ typedef struct tn_null_records {
     tn_text text;
     uint32_t n_calls[TN_NULL_CALL_COUNT_];
     uint32_t n_alive, n_objects; // n_objects numbers buffers and programs
+    uint64_t used_bytes;         // in buffers, of all devices
     uint64_t n_fences;
 } tn_null_records;
 
 typedef struct null_device {
     tn_device base;
     tn_null_state *state;
+    char name[16];
     uint32_t index;
+    uint64_t used_bytes;            // in buffers
     struct null_program *in_flight; // list, guarded by the records' mutex
 } null_device;
 
@@ -182,6 +185,8 @@ static tn_status device_open(const tn_backend_host *host, uint32_t index, tn_dev
     device->base.backend = &tn_null_backend_table;
     device->state = state;
     device->index = index;
+    snprintf(device->name, sizeof device->name, "null%u", (unsigned)index);
+    device->base.name = device->name;
     pthread_mutex_lock(&state->records->mutex);
     state->records->n_alive++;
     pthread_mutex_unlock(&state->records->mutex);
@@ -208,6 +213,28 @@ static tn_status device_kernels(tn_device *device, void (*line)(void *user, cons
 
 static uint32_t index_of(const tn_device *device) { return ((const null_device *)device)->index; }
 
+static tn_status device_memory(tn_device *base, uint64_t *out_total, uint64_t *out_free)
+{
+    tn_null_state *state = state_of_device(base);
+    *out_total = *out_free = UINT64_MAX;
+    RECORD(state, TN_NULL_MEMORY, "null%u memory", (unsigned)index_of(base));
+    if (state->memory_bytes == 0) return TN_OK;
+    const uint64_t used = base->takes_host_memory ? state->records->used_bytes : ((const null_device *)base)->used_bytes;
+    *out_total = state->memory_bytes;
+    *out_free = used < state->memory_bytes ? state->memory_bytes - used : 0;
+    return TN_OK;
+}
+
+// Counts bytes of a buffer that is made, or is no more.
+static void count_bytes(tn_device *device, uint64_t n_bytes, bool is_made)
+{
+    tn_null_records *records = state_of_device(device)->records;
+    pthread_mutex_lock(&records->mutex);
+    records->used_bytes += is_made ? n_bytes : 0 - n_bytes;
+    ((null_device *)device)->used_bytes += is_made ? n_bytes : 0 - n_bytes;
+    pthread_mutex_unlock(&records->mutex);
+}
+
 static tn_status buffer_create(tn_device *device, uint64_t size_bytes, tn_buffer **out_buffer)
 {
     *out_buffer = NULL;
@@ -221,6 +248,7 @@ static tn_status buffer_create(tn_device *device, uint64_t size_bytes, tn_buffer
     buffer->base.device = device;
     buffer->base.size_bytes = size_bytes;
     buffer->id = born(state);
+    count_bytes(device, size_bytes, true);
     *out_buffer = &buffer->base;
     return TN_OK;
 fail:
@@ -249,7 +277,10 @@ static void buffer_destroy(tn_buffer *base)
     char line[64];
     snprintf(line, sizeof line, "null%u buffer %u destroy", (unsigned)index_of(base->device), (unsigned)buffer->id);
     died(state_of_device(base->device), line);
-    if (!buffer->is_borrowed) tn_free(buffer->data);
+    if (!buffer->is_borrowed) {
+        count_bytes(base->device, base->size_bytes, false);
+        tn_free(buffer->data);
+    }
     tn_free(buffer);
 }
 
@@ -321,15 +352,23 @@ static tn_status op_supported(tn_device *device, const tn_graph *graph, const tn
 
 // ---- programs ----
 
-static tn_status program_check(tn_device *device, const tn_program_desc *desc, uint32_t *out_n_tokens)
+static uint64_t scratch_bytes(const tn_step_limits *limits, uint32_t out_width)
 {
-    *out_n_tokens = 0;
+    return (uint64_t)limits->n_tokens * out_width * sizeof(float);
+}
+
+static tn_status program_check(tn_device *device, const tn_program_desc *desc, tn_program_needs *out_needs)
+{
+    *out_needs = (tn_program_needs){0};
     tn_null_state *state = state_of_device(device);
     RECORD(state, TN_NULL_PROGRAM_CHECK, "null%u check nodes %u..%u tokens %u logits %u taps %u", (unsigned)index_of(device),
            (unsigned)desc->first_node, (unsigned)(desc->first_node + desc->n_nodes - 1), (unsigned)desc->limits.n_tokens,
            (unsigned)desc->limits.n_logits, (unsigned)desc->n_taps);
-    if (state->n_tokens_max == 0 || desc->limits.n_tokens <= state->n_tokens_max) return TN_OK;
-    *out_n_tokens = state->n_tokens_max;
+    if (state->n_tokens_max == 0 || desc->limits.n_tokens <= state->n_tokens_max) {
+        out_needs->scratch_bytes = scratch_bytes(&desc->limits, desc->graph->values[desc->out_value].width);
+        return TN_OK;
+    }
+    out_needs->n_tokens = state->n_tokens_max;
     return tn_fail(TN_UNSUPPORTED, "null%u: make smaller steps (-ub %u fits)", (unsigned)index_of(device), (unsigned)state->n_tokens_max);
 }
 
@@ -385,7 +424,7 @@ static void program_destroy(tn_program *base)
 static uint64_t program_scratch_bytes(const tn_program *base)
 {
     const null_program *program = (const null_program *)base;
-    return (uint64_t)program->limits.n_tokens * program->out_width * sizeof(float);
+    return scratch_bytes(&program->limits, program->out_width);
 }
 
 static tn_status program_submit(tn_program *base, const tn_submit *submit, tn_fence *out_fence)
@@ -513,6 +552,7 @@ const tn_backend tn_null_backend_table = {
     .device_open = device_open,
     .device_close = device_close,
     .device_kernels = device_kernels,
+    .device_memory = device_memory,
     .buffer_create = buffer_create,
     .buffer_destroy = buffer_destroy,
     .buffer_write = buffer_write,

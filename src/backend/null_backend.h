@@ -12,6 +12,7 @@
 typedef enum tn_null_call {
     TN_NULL_ANY,
     TN_NULL_DEVICE_OPEN,
+    TN_NULL_MEMORY,
     TN_NULL_BUFFER_CREATE,
     TN_NULL_BUFFER_WRITE,
     TN_NULL_BUFFER_READ,
@@ -29,8 +30,8 @@ typedef enum tn_null_call {
 
 // Zero-initialise; any thread may call the backend, one at a time sets fields.
 typedef struct tn_null_state {
-    uint32_t n_devices; // "null0", "null1", ...
-    uint64_t memory_bytes;
+    uint32_t n_devices;    // "null0", "null1", ...
+    uint64_t memory_bytes; // of a device, or of all that take the host's memory; 0: unknown
     // The fail_nth-th call (from 1) of kind fail_call fails with fail_status; 0: none does.
     tn_null_call fail_call;
     uint32_t fail_nth;

@@ -92,16 +92,35 @@ static uint64_t memory_free(uint64_t total)
     return bytes < total ? bytes : total;
 }
 
-uint64_t tn_cpu_memory_left(const tn_cpu_device *device)
+// Pages of the process: all that are in memory, and those of them that it need not keep there, of mapped files.
+static bool resident_bytes(uint64_t *out_all, uint64_t *out_files)
 {
-    unsigned long pages = 0;
+    unsigned long all = 0, files = 0;
     FILE *file = fopen("/proc/self/statm", "re");
-    if (!file) return 0;
-    const bool found = fscanf(file, "%*u %lu", &pages) == 1;
+    if (!file) return false;
+    const bool found = fscanf(file, "%*u %lu %lu", &all, &files) == 2;
     fclose(file);
     const long page_bytes = sysconf(_SC_PAGESIZE);
-    const uint64_t resident = found && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : UINT64_MAX;
-    return resident < device->memory_bytes ? memory_free(device->memory_bytes - resident) : 0;
+    *out_all = (uint64_t)all * (uint64_t)page_bytes;
+    *out_files = (uint64_t)files * (uint64_t)page_bytes;
+    return found && page_bytes > 0;
+}
+
+uint64_t tn_cpu_memory_left(const tn_cpu_device *device)
+{
+    uint64_t all, files;
+    return resident_bytes(&all, &files) && all < device->memory_bytes ? memory_free(device->memory_bytes - all) : 0;
+}
+
+// What the system has without swapping, within the limit of the process.
+static tn_status device_memory(tn_device *base, uint64_t *out_total, uint64_t *out_free)
+{
+    const tn_cpu_device *device = tn_cpu_device_of(base);
+    uint64_t all, files;
+    const uint64_t kept = resident_bytes(&all, &files) && files < all ? all - files : 0;
+    *out_total = device->host_bytes;
+    *out_free = memory_free(kept < device->host_bytes ? device->host_bytes - kept : 0);
+    return TN_OK;
 }
 
 static tn_status device_describe(const tn_backend_host *host, uint32_t index, tn_device_desc *out_desc)
@@ -157,11 +176,14 @@ static tn_status device_open(const tn_backend_host *host, uint32_t index, tn_dev
     TN_TRY(tn_alloc_zero(1, sizeof *device, &device));
     device->base.backend = &tn_cpu_backend_table;
     snprintf(device->name, sizeof device->name, "cpu%u", (unsigned)index);
+    device->base.name = device->name;
+    device->base.takes_host_memory = true;
     device->levels = levels;
     device->log = host->log;
     device->share = *share;
     device->cache_bytes = share->cache_bytes;
     device->memory_bytes = memory_total(share);
+    device->host_bytes = device->memory_bytes * host->n_cpu_shares;
     TN_TRY_GOTO(tn_cpu_packing_fix(device, host->cpu_packing ? host->cpu_packing : ""));
     TN_TRY_GOTO(skip_of(host->cpu_skip, &device->skip));
     tn_cpu_dispatch(levels, &device->kernels);
@@ -301,6 +323,7 @@ const tn_backend tn_cpu_backend_table = {
     .device_open = device_open,
     .device_close = device_close,
     .device_kernels = device_kernels,
+    .device_memory = device_memory,
     .buffer_create = buffer_create,
     .buffer_destroy = buffer_destroy,
     .buffer_write = buffer_write,
@@ -310,6 +333,7 @@ const tn_backend tn_cpu_backend_table = {
     .weight_layout = tn_cpu_weight_layout,
     .weight_pack = tn_cpu_weight_pack,
     .op_supported = tn_cpu_op_supported,
+    .program_check = tn_cpu_program_check,
     .program_create = tn_cpu_program_create,
     .program_destroy = tn_cpu_program_destroy,
     .program_scratch_bytes = tn_cpu_program_scratch_bytes,

@@ -24,6 +24,7 @@ typedef struct tn_cpu_device {
     tn_log log;
     uint64_t cache_bytes;    // of the last level; 0: unknown
     uint64_t memory_bytes;   // that the device may use, at most a cgroup's limit
+    uint64_t host_bytes;     // the same of all CPU devices together
     tn_cpu_layout ternary;   // for models whose weights come from memory; 0: not chosen yet
     bool ternary_is_fixed;   // by the host, for all models
     bool ternary_is_assumed; // not measured
@@ -62,6 +63,7 @@ tn_status tn_cpu_selftest(const tn_cpu_kernels *kernels);
 tn_status tn_cpu_weight_layout(tn_device *device, const tn_weight_source *source, tn_weight_layout *out_layout);
 tn_status tn_cpu_weight_pack(tn_device *device, const tn_weight_source *source, tn_buffer *buffer, uint64_t offset_bytes);
 tn_status tn_cpu_op_supported(tn_device *device, const tn_graph *graph, const tn_node *node);
+tn_status tn_cpu_program_check(tn_device *device, const tn_program_desc *desc, tn_program_needs *out_needs);
 tn_status tn_cpu_program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program);
 void tn_cpu_program_destroy(tn_program *program);
 uint64_t tn_cpu_program_scratch_bytes(const tn_program *program);

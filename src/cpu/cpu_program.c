@@ -15,6 +15,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+// Where buffers begin that do not exist yet: from it addresses are computed, and nothing is read at them.
+#define UNKNOWN_PLACE ((uint8_t *)(uintptr_t)64)
+
 // Who wrote a value since the last barrier. NONE: nobody, or the reader itself.
 typedef enum writer { WRITER_NONE, WRITER_ROWS, WRITER_MIXED } writer;
 
@@ -29,6 +32,7 @@ typedef struct compiler {
     const tn_program_desc *desc;
     const tn_graph *graph;
     tn_cpu_program *program;
+    bool sizes_only; // weights are not packed yet, and nobody will run the program
     tn_cpu_list *list;
     uint32_t *order;     // [desc->n_nodes] nodes as they are compiled
     uint32_t *last_use;  // [graph->n_values] node, the last of that order
@@ -236,8 +240,8 @@ static tn_status resolve_weight(const compiler *c, const tn_node *node, tn_cpu_w
     const tn_packed_weight *packed = &c->desc->weights[node->weight];
     const tn_weight_source *source = &c->graph->weights[node->weight];
     TN_TRY(tn_buffer_check(c->program->base.device, packed->buffer, packed->offset_bytes, packed->layout.size_bytes, source->name));
-    tn_cpu_pack_view(source, (tn_cpu_layout)packed->layout.layout_id, tn_cpu_buffer_data(packed->buffer) + packed->offset_bytes,
-                     out_weight);
+    const uint8_t *data = c->sizes_only ? UNKNOWN_PLACE : tn_cpu_buffer_data(packed->buffer) + packed->offset_bytes;
+    tn_cpu_pack_view(source, (tn_cpu_layout)packed->layout.layout_id, data, out_weight);
     return TN_OK;
 }
 
@@ -510,32 +514,44 @@ static void size_scratch(tn_cpu_program *program, const tn_cpu_list *list)
     }
 }
 
-// The lists take turns in what values need; gains, scratch and parts follow.
+// Where the parts of the arena begin: values, for which the lists take turns, then gains, scratch and parts of heads.
+typedef struct arena_plan {
+    uint64_t gains[TN_CPU_LISTS], scratch, parts, n_bytes;
+} arena_plan;
+
+static tn_status plan_arena(compiler *c, arena_plan *out)
+{
+    tn_cpu_program *program = c->program;
+    uint64_t bytes = c->arena_bytes, per_thread, all_threads, parts;
+    for (uint32_t i = 0; i < TN_CPU_LISTS; i++) {
+        size_scratch(program, &program->lists[i]);
+        out->gains[i] = bytes;
+        if (!tn_ckd_add(bytes, gains_bytes(&program->lists[i]), &bytes)) return tn_bad_desc("its values do not fit into memory");
+    }
+    out->scratch = bytes;
+    if (!tn_ckd_round_up(program->thread_scratch_bytes, 64, &per_thread) ||
+        !tn_ckd_mul(per_thread, tn_cpu_pool_n_threads(program->device->pool), &all_threads) ||
+        !tn_ckd_add(out->scratch, all_threads, &out->parts) || !size_parts(program, c->n_heads, &parts) ||
+        !tn_ckd_add(out->parts, parts, &out->n_bytes))
+        return tn_bad_desc("its values do not fit into memory");
+    program->thread_scratch_bytes = (size_t)per_thread;
+    return TN_OK;
+}
+
 static tn_status make_arena(compiler *c)
 {
     tn_cpu_program *program = c->program;
-    uint64_t bytes = c->arena_bytes, gains_offsets[TN_CPU_LISTS], per_thread, all_threads, parts, scratch_offset, parts_offset;
-    for (uint32_t i = 0; i < TN_CPU_LISTS; i++) {
-        size_scratch(program, &program->lists[i]);
-        gains_offsets[i] = bytes;
-        if (!tn_ckd_add(bytes, gains_bytes(&program->lists[i]), &bytes)) return tn_bad_desc("its values do not fit into memory");
-    }
-    scratch_offset = bytes;
-    if (!tn_ckd_round_up(program->thread_scratch_bytes, 64, &per_thread) ||
-        !tn_ckd_mul(per_thread, tn_cpu_pool_n_threads(program->device->pool), &all_threads) ||
-        !tn_ckd_add(scratch_offset, all_threads, &parts_offset) || !size_parts(program, c->n_heads, &parts) ||
-        !tn_ckd_add(parts_offset, parts, &bytes))
-        return tn_bad_desc("its values do not fit into memory");
+    arena_plan plan;
+    TN_TRY(plan_arena(c, &plan));
     // A buffer, whose memory is not touched before the first step that needs it: most of the arena is for batches of many tokens.
-    TN_TRY(program->base.device->backend->buffer_create(program->base.device, bytes, &program->arena_buffer));
+    TN_TRY(program->base.device->backend->buffer_create(program->base.device, plan.n_bytes, &program->arena_buffer));
     program->arena = tn_cpu_buffer_data(program->arena_buffer);
-    program->arena_bytes = bytes;
-    program->thread_scratch_bytes = (size_t)per_thread;
-    program->thread_scratch = program->arena + scratch_offset;
-    program->parts = (float *)(void *)(program->arena + parts_offset);
+    program->arena_bytes = plan.n_bytes;
+    program->thread_scratch = program->arena + plan.scratch;
+    program->parts = (float *)(void *)(program->arena + plan.parts);
     for (uint32_t i = 0; i < TN_CPU_LISTS; i++) {
         resolve_pointers(program, &program->lists[i]);
-        resolve_gains(program, &program->lists[i], gains_offsets[i]);
+        resolve_gains(program, &program->lists[i], plan.gains[i]);
     }
     const uint32_t n_few = program->lists[TN_CPU_LIST_FEW].n_claims, n_many = program->lists[TN_CPU_LIST_MANY].n_claims;
     TN_TRY(tn_alloc_zero(n_few > n_many ? n_few : n_many, sizeof *program->claims, &program->claims));
@@ -593,43 +609,75 @@ static tn_status compile_list(compiler *c, tn_cpu_list *list, uint32_t n_tokens_
     return place_values(c);
 }
 
+static void deinit(compiler *c)
+{
+    tn_cpu_arena_deinit(&c->arena);
+    tn_free(c->states);
+    tn_free(c->last_use);
+    tn_free(c->order);
+}
+
+// Makes the lists of a new program, which the compiler is given whether it succeeds or not.
+static tn_status compile_program(compiler *c, tn_device *device)
+{
+    const tn_program_desc *desc = c->desc;
+    const size_t n_values = (size_t)desc->graph->n_values + desc->n_nodes;
+    TN_TRY(tn_alloc_zero(1, sizeof *c->program, &c->program));
+    tn_cpu_program *program = c->program;
+    program->base.device = device;
+    program->device = tn_cpu_device_of(device);
+    program->job = (tn_cpu_job){.run = tn_cpu_program_run, .ctx = program};
+    TN_TRY(tn_step_checker_init(&program->checker, &desc->limits));
+    fill_bounds(program, desc);
+    TN_TRY(tn_step_layout_of(&desc->limits, &program->step_layout));
+    TN_TRY(tn_alloc_zero(desc->n_nodes, sizeof *c->order, &c->order));
+    TN_TRY(tn_alloc_zero(desc->graph->n_values, sizeof *c->last_use, &c->last_use));
+    TN_TRY(tn_alloc_zero(n_values, sizeof *c->states, &c->states));
+    TN_TRY(tn_cpu_arena_init(&c->arena, (uint32_t)n_values));
+    fill_order(c);
+    fill_last_uses(c);
+    const uint32_t n_tokens = desc->limits.n_tokens, n_few = n_tokens < TN_CPU_FEW_TOKENS ? n_tokens : TN_CPU_FEW_TOKENS;
+    TN_TRY(compile_list(c, &program->lists[TN_CPU_LIST_FEW], n_few));
+    if (n_tokens > n_few) TN_TRY(compile_list(c, &program->lists[TN_CPU_LIST_MANY], n_tokens));
+    for (uint32_t i = 0; i < TN_CPU_LISTS; i++) TN_TRY(tn_cpu_skip_plan(program, &program->lists[i]));
+    return TN_OK;
+}
+
 tn_status tn_cpu_program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
 {
     *out_program = NULL;
     TN_TRY(tn_desc_check(device, desc));
-    tn_status status;
     compiler c = {.desc = desc, .graph = desc->graph};
-    tn_cpu_program *program;
-    TN_TRY(tn_alloc_zero(1, sizeof *program, &program));
-    c.program = program;
-    program->base.device = device;
-    program->device = tn_cpu_device_of(device);
-    program->job = (tn_cpu_job){.run = tn_cpu_program_run, .ctx = program};
-    TN_TRY_GOTO(tn_step_checker_init(&program->checker, &desc->limits));
-    fill_bounds(program, desc);
-    const size_t n_values = (size_t)desc->graph->n_values + desc->n_nodes;
-    TN_TRY_GOTO(tn_step_layout_of(&desc->limits, &program->step_layout));
-    TN_TRY_GOTO(tn_alloc_zero(desc->n_nodes, sizeof *c.order, &c.order));
-    TN_TRY_GOTO(tn_alloc_zero(desc->graph->n_values, sizeof *c.last_use, &c.last_use));
-    TN_TRY_GOTO(tn_alloc_zero(n_values, sizeof *c.states, &c.states));
-    TN_TRY_GOTO(tn_cpu_arena_init(&c.arena, (uint32_t)n_values));
-    fill_order(&c);
-    fill_last_uses(&c);
-    const uint32_t n_tokens = desc->limits.n_tokens, n_few = n_tokens < TN_CPU_FEW_TOKENS ? n_tokens : TN_CPU_FEW_TOKENS;
-    TN_TRY_GOTO(compile_list(&c, &program->lists[TN_CPU_LIST_FEW], n_few));
-    if (n_tokens > n_few) TN_TRY_GOTO(compile_list(&c, &program->lists[TN_CPU_LIST_MANY], n_tokens));
-    for (uint32_t i = 0; i < TN_CPU_LISTS; i++) TN_TRY_GOTO(tn_cpu_skip_plan(program, &program->lists[i]));
-    TN_TRY_GOTO(make_arena(&c));
-    TN_TRY_GOTO(tn_cpu_skip_start(program));
-    *out_program = &program->base;
-    program = NULL;
-    status = TN_OK;
+    tn_status status = compile_program(&c, device);
+    if (status == TN_OK) status = make_arena(&c);
+    if (status == TN_OK) status = tn_cpu_skip_start(c.program);
+    deinit(&c);
+    if (status == TN_OK)
+        *out_program = &c.program->base;
+    else
+        tn_cpu_program_destroy(c.program ? &c.program->base : NULL);
+    return status;
+}
+
+// Compiles a program without an arena, and forgets it.
+tn_status tn_cpu_program_check(tn_device *device, const tn_program_desc *desc, tn_program_needs *out_needs)
+{
+    *out_needs = (tn_program_needs){0};
+    tn_status status;
+    tn_cpu_buffer later = {.base = {device, UINT64_MAX}, .data = UNKNOWN_PLACE};
+    tn_desc_sketch sketch;
+    compiler c = {.desc = &sketch.desc, .graph = desc->graph, .sizes_only = true};
+    arena_plan plan;
+    uint64_t copies_bytes;
+    TN_TRY_GOTO(tn_desc_sketch_init(desc, &later.base, &sketch));
+    TN_TRY_GOTO(compile_program(&c, device));
+    TN_TRY_GOTO(plan_arena(&c, &plan));
+    TN_TRY_GOTO(tn_cpu_skip_needs(c.program, &copies_bytes));
+    if (!tn_ckd_add(plan.n_bytes, copies_bytes, &out_needs->scratch_bytes)) status = tn_bad_desc("its values do not fit into memory");
 fail:
-    tn_cpu_program_destroy(program ? &program->base : NULL);
-    tn_cpu_arena_deinit(&c.arena);
-    tn_free(c.states);
-    tn_free(c.last_use);
-    tn_free(c.order);
+    deinit(&c);
+    tn_cpu_program_destroy(c.program ? &c.program->base : NULL);
+    tn_desc_sketch_deinit(&sketch);
     return status;
 }
 

@@ -193,6 +193,23 @@ static bool place_copies(tn_cpu_skip *skip)
     return true;
 }
 
+static tn_status copies_too_large(void)
+{
+    return tn_fail(TN_INVALID_ARGUMENT, "program description: its weights do not fit into memory twice");
+}
+
+tn_status tn_cpu_skip_needs(const tn_cpu_program *program, uint64_t *out_bytes)
+{
+    const tn_cpu_skip *skip = &program->skip;
+    *out_bytes = 0;
+    if (program->device->skip != TN_CPU_SKIP_ALWAYS) return TN_OK;
+    for (uint32_t i = 0; i < skip->n_products; i++) {
+        uint64_t bytes;
+        if (!tn_cpu_sparse_bytes(&skip->products[i].copy, &bytes) || !tn_ckd_add(*out_bytes, bytes, out_bytes)) return copies_too_large();
+    }
+    return TN_OK;
+}
+
 tn_status tn_cpu_skip_start(tn_cpu_program *program)
 {
     tn_cpu_skip *skip = &program->skip;
@@ -210,7 +227,7 @@ tn_status tn_cpu_skip_start(tn_cpu_program *program)
                      "%s: rows of up are not skipped: their gains or scales are so large that one left out could hide a value out of range",
                      skip->device->name);
     }
-    if (!place_copies(skip)) return tn_fail(TN_INVALID_ARGUMENT, "program description: its weights do not fit into memory twice");
+    if (!place_copies(skip)) return copies_too_large();
     if (!all_in_range) skip->possible &= ~(1u << TN_CPU_SPARSE_ROWS);
     if (skip->possible == 0) {
         if (program->kv && program->device->skip == TN_CPU_SKIP_ALWAYS)

@@ -58,6 +58,8 @@ typedef struct tn_cpu_list tn_cpu_list;
 // Finds what a list's tasks can skip and marks them; the same products for each of a program's lists.
 // Errors: OUT_OF_MEMORY.
 tn_status tn_cpu_skip_plan(tn_cpu_program *program, tn_cpu_list *list);
+// Once all lists are planned: bytes of the copies that tn_cpu_skip_start makes at most.  Errors: INVALID_ARGUMENT (their size overflows).
+tn_status tn_cpu_skip_needs(const tn_cpu_program *program, uint64_t *out_bytes);
 // Once all lists are planned and gains resolved: gives up what could hide a value out of range, and makes the copies where the host
 // demands skipping.  Errors: OUT_OF_MEMORY, INVALID_ARGUMENT (the copies' size overflows).
 tn_status tn_cpu_skip_start(tn_cpu_program *program);

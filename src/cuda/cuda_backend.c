@@ -46,10 +46,24 @@ static tn_status device_kernels(tn_device *base, void (*line)(void *user, const 
 
 // ---- functions that reach the driver, within the device's context ----
 
+static tn_status device_memory(tn_device *device, uint64_t *out_total, uint64_t *out_free)
+{
+    *out_total = *out_free = 0;
+    TN_TRY(tn_cuda_enter(tn_cuda_device_of(device)));
+    return tn_cuda_leave(tn_cuda_device_of(device), tn_cuda_memory_ask(tn_cuda_device_of(device), out_total, out_free));
+}
+
 static tn_status weight_pack(tn_device *device, const tn_weight_source *source, tn_buffer *buffer, uint64_t offset_bytes)
 {
     TN_TRY(tn_cuda_enter(tn_cuda_device_of(device)));
     return tn_cuda_leave(tn_cuda_device_of(device), tn_cuda_weight_pack(device, source, buffer, offset_bytes));
+}
+
+static tn_status program_check(tn_device *device, const tn_program_desc *desc, tn_program_needs *out_needs)
+{
+    *out_needs = (tn_program_needs){0};
+    TN_TRY(tn_cuda_enter(tn_cuda_device_of(device)));
+    return tn_cuda_leave(tn_cuda_device_of(device), tn_cuda_program_check(device, desc, out_needs));
 }
 
 static tn_status program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
@@ -93,6 +107,7 @@ const tn_backend tn_cuda_backend_table = {
     .device_open = device_open,
     .device_close = tn_cuda_device_close,
     .device_kernels = device_kernels,
+    .device_memory = device_memory,
     .buffer_create = tn_cuda_buffer_create,
     .buffer_destroy = tn_cuda_buffer_destroy,
     .buffer_write = tn_cuda_buffer_write,
@@ -102,6 +117,7 @@ const tn_backend tn_cuda_backend_table = {
     .weight_layout = tn_cuda_weight_layout,
     .weight_pack = weight_pack,
     .op_supported = tn_cuda_op_supported,
+    .program_check = program_check,
     .program_create = program_create,
     .program_destroy = tn_cuda_program_destroy,
     .program_scratch_bytes = tn_cuda_program_scratch_bytes,

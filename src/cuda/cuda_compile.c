@@ -292,8 +292,13 @@ tn_status tn_cuda_compile(const tn_cuda_compile_params *params, tn_cuda_list *li
 {
     const tn_program_desc *desc = params->desc;
     tn_status status;
-    tn_cuda_compiler c = {
-        .device = params->device, .desc = desc, .graph = desc->graph, .places = &params->places, .step = step_of(params), .list = list};
+    tn_cuda_compiler c = {.device = params->device,
+                          .desc = desc,
+                          .graph = desc->graph,
+                          .places = &params->places,
+                          .sizes_only = params->sizes_only,
+                          .step = step_of(params),
+                          .list = list};
     *list = (tn_cuda_list){.n_tokens_max = params->n_tokens_max};
     list->n_logits_max = desc->limits.n_logits < params->n_tokens_max ? desc->limits.n_logits : params->n_tokens_max;
     const bool is_one = params->n_tokens_max == 1;

@@ -22,6 +22,7 @@ typedef struct tn_cuda_compiler {
     const tn_program_desc *desc;
     const tn_graph *graph;
     const tn_cuda_places *places;
+    bool sizes_only; // weights have no addresses
     struct tn_cuda_step step;
     tn_cuda_list *list;
     tn_group *groups;

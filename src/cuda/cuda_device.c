@@ -118,6 +118,7 @@ static tn_status attach(tn_cuda_device *device, const tn_backend_host *host, uin
     if (facts.unusable[0])
         return tn_fail(TN_UNAVAILABLE, "device %s (%.120s) cannot be used: %s", facts.name, facts.product, facts.unusable);
     memcpy(device->name, facts.name, sizeof device->name);
+    device->base.name = device->name;
     device->cu = &device->driver->cu;
     device->handle = facts.handle;
     device->traits = facts.traits;

@@ -38,7 +38,7 @@ static tn_status find_weight(const tn_cuda_compiler *c, uint32_t index, weight *
     const tn_packed_weight *packed = &c->desc->weights[index];
     TN_TRY(tn_cuda_weight_shape_of(source, &out->shape));
     TN_TRY(tn_buffer_check(&c->device->base, packed->buffer, packed->offset_bytes, packed->layout.size_bytes, source->name));
-    out->at = tn_cuda_buffer_of(packed->buffer)->at + packed->offset_bytes;
+    out->at = c->sizes_only ? 0 : tn_cuda_buffer_of(packed->buffer)->at + packed->offset_bytes;
     return TN_OK;
 }
 

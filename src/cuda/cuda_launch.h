@@ -41,6 +41,7 @@ typedef struct tn_cuda_compile_params {
     uint32_t addresses; // word of the step behind which the submit's addresses lie
     uint32_t n_tokens_max;
     tn_cuda_places places; // a first pass with all of them 0 tells arena_bytes and n_counters
+    bool sizes_only;       // of such a pass: buffers of weights may not exist yet
 } tn_cuda_compile_params;
 
 // Fills `list` (launches, arena_bytes, n_counters).  Errors: OUT_OF_MEMORY, UNSUPPORTED (with the reason), INVALID_ARGUMENT.

@@ -23,7 +23,7 @@ static tn_status out_of_memory(const tn_cuda_device *device, uint64_t n_bytes, c
     return status;
 }
 
-static tn_status free_memory(tn_cuda_device *device, uint64_t *out_free, uint64_t *out_total)
+tn_status tn_cuda_memory_ask(tn_cuda_device *device, uint64_t *out_total, uint64_t *out_free)
 {
     size_t free_bytes = 0, total_bytes = 0;
     const CUresult result = device->cu->cuMemGetInfo(&free_bytes, &total_bytes);
@@ -38,7 +38,7 @@ tn_status tn_cuda_alloc(tn_cuda_device *device, uint64_t n_bytes, const char *wh
     uint64_t rounded, free_bytes, total_bytes;
     CUdeviceptr at = 0;
     *out_at = 0;
-    TN_TRY(free_memory(device, &free_bytes, &total_bytes));
+    TN_TRY(tn_cuda_memory_ask(device, &total_bytes, &free_bytes));
     if (!tn_ckd_round_up(n_bytes ? n_bytes : 1, SIZE_MULTIPLE, &rounded) || rounded > free_bytes)
         return out_of_memory(device, n_bytes, what, free_bytes, total_bytes);
     const CUresult result = cu->cuMemAlloc(&at, (size_t)rounded);

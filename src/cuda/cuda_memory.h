@@ -13,6 +13,8 @@ typedef struct tn_cuda_buffer {
 
 static inline tn_cuda_buffer *tn_cuda_buffer_of(tn_buffer *buffer) { return (tn_cuda_buffer *)buffer; }
 
+// Of the device, as the driver tells it; within tn_cuda_enter and tn_cuda_leave.
+tn_status tn_cuda_memory_ask(tn_cuda_device *device, uint64_t *out_total, uint64_t *out_free);
 // The backend table's functions. Free memory is asked for before it is taken: an allocation that cannot fit is refused with both figures.
 tn_status tn_cuda_buffer_create(tn_device *device, uint64_t size_bytes, tn_buffer **out_buffer);
 void tn_cuda_buffer_destroy(tn_buffer *buffer);

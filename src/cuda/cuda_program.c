@@ -71,7 +71,7 @@ static void choose_sizes(tn_cuda_program *program, uint32_t n_tokens)
     program->n_lists = n;
 }
 
-static tn_status compile_lists(tn_cuda_program *program, const tn_program_desc *desc)
+static tn_status compile_lists(tn_cuda_program *program, const tn_program_desc *desc, bool sizes_only)
 {
     for (uint32_t i = 0; i < program->n_lists; i++) {
         tn_cuda_list *list = &program->lists[i];
@@ -80,7 +80,8 @@ static tn_status compile_lists(tn_cuda_program *program, const tn_program_desc *
                                                .step_layout = program->step_layout,
                                                .addresses = program->addresses,
                                                .n_tokens_max = list->n_tokens_max,
-                                               .places = program->places};
+                                               .places = program->places,
+                                               .sizes_only = sizes_only};
         tn_free(list->launches); // of the first time
         list->launches = NULL;
         TN_TRY(tn_cuda_compile(&params, list));
@@ -90,6 +91,8 @@ static tn_status compile_lists(tn_cuda_program *program, const tn_program_desc *
 
 static bool ranks(const tn_cuda_program *program) { return program->device->base.ranking_max > 0 && program->out_rows == TN_ROWS_LOGITS; }
 
+static uint64_t round_256(uint64_t n) { return (n + 255) & ~(uint64_t)255; }
+
 // Pinned memory of the program, in parts that begin at multiples of 256 bytes.
 static tn_status create_host_memory(tn_cuda_program *program, const tn_step_limits *limits)
 {
@@ -97,7 +100,7 @@ static tn_status create_host_memory(tn_cuda_program *program, const tn_step_limi
     const uint64_t sizes[] = {((uint64_t)program->addresses + 4) * 4, (uint64_t)limits->n_tokens * 4, n_ranked * 4, n_ranked * max * 4,
                               n_ranked * max * 4};
     uint64_t at[6] = {0};
-    for (size_t i = 0; i < 5; i++) at[i + 1] = (at[i] + sizes[i] + 255) & ~(uint64_t)255;
+    for (size_t i = 0; i < 5; i++) at[i + 1] = round_256(at[i] + sizes[i]);
     void *host;
     CUdeviceptr device;
     TN_TRY(tn_cuda_alloc_host(program->device, at[5], &host, &device));
@@ -116,30 +119,42 @@ static tn_status create_host_memory(tn_cuda_program *program, const tn_step_limi
     return TN_OK;
 }
 
-// One allocation for all that steps need: the step, the poison, the counters, the arena.
-static tn_status create_device_memory(tn_cuda_program *program, const tn_step_limits *limits)
+// Where the parts of a program's device memory begin: the step, the poison, the counters, the arena.
+typedef struct device_parts {
+    uint64_t poison, counters, arena, arena_bytes, n_bytes;
+} device_parts;
+
+static tn_status size_device_memory(const tn_cuda_program *program, const tn_step_limits *limits, device_parts *out)
 {
-    uint64_t arena = 256, counters = 0;
+    uint64_t counters = 0;
+    *out = (device_parts){.arena_bytes = 256};
     for (uint32_t i = 0; i < program->n_lists; i++) {
-        if (program->lists[i].arena_bytes > arena) arena = program->lists[i].arena_bytes;
+        if (program->lists[i].arena_bytes > out->arena_bytes) out->arena_bytes = program->lists[i].arena_bytes;
         if (program->lists[i].n_counters > counters) counters = program->lists[i].n_counters;
     }
-    const uint64_t sizes[] = {((uint64_t)program->addresses + 4) * 4, (uint64_t)limits->n_tokens * 4, counters * 4};
-    uint64_t at[4] = {0}, n_bytes;
-    for (size_t i = 0; i < 3; i++) at[i + 1] = (at[i] + sizes[i] + 255) & ~(uint64_t)255;
-    if (!tn_ckd_add(at[3], arena, &n_bytes)) return tn_bad_desc("its values do not fit into memory");
+    out->poison = round_256(((uint64_t)program->addresses + 4) * 4);
+    out->counters = round_256(out->poison + (uint64_t)limits->n_tokens * 4);
+    out->arena = round_256(out->counters + counters * 4);
+    return tn_ckd_add(out->arena, out->arena_bytes, &out->n_bytes) ? TN_OK : tn_bad_desc("its values do not fit into memory");
+}
+
+// One allocation for all that steps need.
+static tn_status create_device_memory(tn_cuda_program *program, const tn_step_limits *limits)
+{
+    device_parts at;
+    TN_TRY(size_device_memory(program, limits, &at));
     CUdeviceptr device;
-    TN_TRY(tn_cuda_alloc(program->device, n_bytes, "the values of a program", &device));
-    program->n_bytes = n_bytes;
+    TN_TRY(tn_cuda_alloc(program->device, at.n_bytes, "the values of a program", &device));
+    program->n_bytes = at.n_bytes;
     program->places.step = device;
-    program->places.poison = device + at[1];
-    program->places.counters = device + at[2];
-    program->places.arena = device + at[3];
+    program->places.poison = device + at.poison;
+    program->places.counters = device + at.counters;
+    program->places.arena = device + at.arena;
     // The arena needs no clearing, which tests show by filling it.
     const tn_cuda_hooks *hooks = program->device->driver->hooks;
     if (!hooks || !hooks->fills_scratch) return TN_OK;
     const tn_cuda_api *cu = program->device->cu;
-    return TN_CUDA_CHECK(cu, cu->cuMemsetD8Async(program->places.arena, 0xff, arena, program->device->stream), "cuMemsetD8Async");
+    return TN_CUDA_CHECK(cu, cu->cuMemsetD8Async(program->places.arena, 0xff, at.arena_bytes, program->device->stream), "cuMemsetD8Async");
 }
 
 // The copies of pages that a step may begin with, in all layers of the program.
@@ -168,21 +183,54 @@ static tn_status make_graphs(tn_cuda_program *program)
     return TN_OK;
 }
 
-static tn_status fill_program(tn_cuda_program *program, const tn_program_desc *desc)
+// Tells how much memory the steps need.
+static tn_status measure_program(tn_cuda_program *program, const tn_program_desc *desc)
 {
     TN_TRY(tn_step_layout_of(&desc->limits, &program->step_layout));
     program->addresses = (program->step_layout.n_words + 1) & ~1u;
-    TN_TRY(tn_desc_step_checker(desc, &program->checker));
     fill_borders(program, desc);
     choose_sizes(program, desc->limits.n_tokens);
-    TN_TRY(compile_lists(program, desc)); // tells how much memory the steps need
+    return compile_lists(program, desc, true);
+}
+
+static tn_status fill_program(tn_cuda_program *program, const tn_program_desc *desc)
+{
+    TN_TRY(tn_desc_step_checker(desc, &program->checker));
+    TN_TRY(measure_program(program, desc));
     TN_TRY(create_host_memory(program, &desc->limits));
     TN_TRY(create_device_memory(program, &desc->limits));
-    TN_TRY(compile_lists(program, desc)); // with the addresses
+    TN_TRY(compile_lists(program, desc, false)); // with the addresses
     compile_copies(program, desc);
     TN_TRY(make_graphs(program));
     return TN_CUDA_CHECK(program->device->cu, program->device->cu->cuEventCreate(&program->done, CU_EVENT_DISABLE_TIMING),
                          "making an event");
+}
+
+static tn_status check_program(tn_device *device, const tn_program_desc *desc, tn_program_needs *out_needs)
+{
+    tn_status status;
+    tn_cuda_program *program;
+    device_parts at;
+    TN_TRY(tn_alloc_zero(1, sizeof *program, &program));
+    program->device = tn_cuda_device_of(device);
+    TN_TRY_GOTO(measure_program(program, desc));
+    TN_TRY_GOTO(size_device_memory(program, &desc->limits, &at));
+    out_needs->scratch_bytes = at.n_bytes;
+fail:
+    for (uint32_t i = 0; i < program->n_lists; i++) tn_free(program->lists[i].launches);
+    tn_free(program);
+    return status;
+}
+
+tn_status tn_cuda_program_check(tn_device *device, const tn_program_desc *desc, tn_program_needs *out_needs)
+{
+    *out_needs = (tn_program_needs){0};
+    tn_cuda_buffer later = {.base = {device, UINT64_MAX}, .device = tn_cuda_device_of(device)};
+    tn_desc_sketch sketch;
+    tn_status status = tn_desc_sketch_init(desc, &later.base, &sketch);
+    if (status == TN_OK) status = check_program(device, &sketch.desc, out_needs);
+    tn_desc_sketch_deinit(&sketch);
+    return status;
 }
 
 tn_status tn_cuda_program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)

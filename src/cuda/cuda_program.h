@@ -6,6 +6,7 @@
 
 // The backend table's functions.
 tn_status tn_cuda_op_supported(tn_device *device, const tn_graph *graph, const tn_node *node);
+tn_status tn_cuda_program_check(tn_device *device, const tn_program_desc *desc, tn_program_needs *out_needs);
 tn_status tn_cuda_program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program);
 void tn_cuda_program_destroy(tn_program *program);
 uint64_t tn_cuda_program_scratch_bytes(const tn_program *program);

@@ -133,21 +133,66 @@ static uint32_t round_steps(uint32_t n_tokens)
 
 static tn_status check_stage(tn_plan_run *run, tn_stage *s, const tn_program_desc *desc)
 {
-    uint32_t n_tokens = 0;
-    if (!s->device->backend->program_check) return TN_OK;
-    const tn_status status = s->device->backend->program_check(s->device, desc, &n_tokens);
-    if (status != TN_UNSUPPORTED || n_tokens == 0 || !run->params.may_shrink) return status;
+    tn_program_needs needs;
+    const tn_status status = s->device->backend->program_check(s->device, desc, &needs);
+    s->program_bytes = needs.scratch_bytes;
+    if (status != TN_UNSUPPORTED || needs.n_tokens == 0 || !run->params.may_shrink) return status;
     tn_step_limits *limits = &run->params.limits;
-    limits->n_tokens = round_steps(n_tokens);
+    limits->n_tokens = round_steps(needs.n_tokens);
     if (limits->n_logits > limits->n_tokens) limits->n_logits = limits->n_tokens;
     return TN_OK;
 }
 
-// What a device cannot run is known before its weights are packed.
+// What a device cannot run is known before its weights are packed. Where steps become smaller, all programs are asked again what they need.
 static tn_status check_stages(tn_plan_run *run)
 {
-    for (uint32_t i = 0; i < run->n_stages; i++) TN_TRY(with_desc(run, &run->stages[i], check_stage));
+    uint32_t n_tokens;
+    do {
+        n_tokens = run->params.limits.n_tokens;
+        for (uint32_t i = 0; i < run->n_stages; i++) TN_TRY(with_desc(run, &run->stages[i], check_stage));
+    } while (run->params.limits.n_tokens != n_tokens);
     return tn_step_layout_of(&run->params.limits, &run->step_layout);
+}
+
+static tn_status kv_bytes(const tn_plan_run *run, const tn_stage *s, uint64_t *out_bytes)
+{
+    const uint64_t page = tn_kv_page_layer_bytes(run->params.graph->n_kv_heads, run->params.graph->head_dim);
+    if (tn_ckd_mul(page, run->params.limits.n_kv_pages, out_bytes) && tn_ckd_mul(*out_bytes, s->segment->n_layers, out_bytes)) return TN_OK;
+    return tn_fail(TN_INVALID_ARGUMENT, "the KV cache is larger than any memory: ask for a shorter context or fewer sequences");
+}
+
+// Sizes the stage's buffers and adds them, and its program, to its device's memory.
+static tn_status size_stage(tn_plan_run *run, tn_stage *s)
+{
+    tn_plan_memory *memory = &run->memory[s->segment->device];
+    uint64_t bytes, ins_bytes, taps_bytes = 0;
+    if (s->segment->n_layers) TN_TRY(kv_bytes(run, s, &s->kv_bytes));
+    if (s->segment->in_value != TN_NONE) {
+        TN_TRY(rows_bytes(run, s->segment->in_value, &s->in_bytes));
+        s->n_in = s->device->records_buffers ? 1 : run->params.n_slots;
+    }
+    TN_TRY(rows_bytes(run, s->segment->out_value, &s->out_bytes));
+    for (uint32_t t = 0; t < s->n_taps; t++) {
+        TN_TRY(rows_bytes(run, s->taps[t].tap.value, &bytes));
+        if (!tn_ckd_add(taps_bytes, bytes, &taps_bytes)) return tn_fail(TN_INVALID_ARGUMENT, "a trace of that many tokens is too large");
+    }
+    bool fits = tn_ckd_mul(s->in_bytes, s->n_in, &ins_bytes) && tn_ckd_add(memory->kv_bytes, s->kv_bytes, &memory->kv_bytes);
+    const uint64_t scratch[] = {s->program_bytes, fits ? ins_bytes : 0, s->out_bytes, taps_bytes};
+    for (size_t i = 0; i < sizeof scratch / sizeof *scratch; i++)
+        fits = fits && tn_ckd_add(memory->scratch_bytes, scratch[i], &memory->scratch_bytes);
+    return fits ? TN_OK : tn_fail(TN_INVALID_ARGUMENT, "the KV cache and the values of steps are larger than any memory");
+}
+
+// Before anything is taken of a device's memory.
+static tn_status sum_memory(tn_plan_run *run)
+{
+    for (uint32_t i = 0; i < run->n_stages; i++) run->memory[run->stages[i].segment->device].device = run->stages[i].device;
+    for (uint32_t d = 0; d < run->params.n_devices; d++) {
+        run->memory[d].weights_bytes = tn_plan_weights_bytes(&run->weights[d]);
+        run->memory[d].mapped_bytes = run->memory[d].weights_bytes - tn_plan_weights_to_pack(&run->weights[d]);
+    }
+    for (uint32_t i = 0; i < run->n_stages; i++) TN_TRY(size_stage(run, &run->stages[i]));
+    return tn_plan_memory_ask(run->memory, run->params.n_devices);
 }
 
 static tn_status create_program(tn_plan_run *run, tn_stage *s, const tn_program_desc *desc)
@@ -158,25 +203,12 @@ static tn_status create_program(tn_plan_run *run, tn_stage *s, const tn_program_
 
 static tn_status compile_stage(tn_plan_run *run, tn_stage *s)
 {
-    const tn_graph *graph = run->params.graph;
-    const tn_step_limits *limits = &run->params.limits;
     const tn_backend *backend = s->device->backend;
     uint64_t bytes;
-    if (s->segment->n_layers) {
-        uint64_t page = tn_kv_page_layer_bytes(graph->n_kv_heads, graph->head_dim);
-        if (!tn_ckd_mul(page, limits->n_kv_pages, &bytes) || !tn_ckd_mul(bytes, s->segment->n_layers, &bytes))
-            return tn_fail(TN_INVALID_ARGUMENT, "the KV cache is larger than any memory: ask for a shorter context or fewer sequences");
-        TN_TRY(backend->buffer_create(s->device, bytes, &s->kv));
-        run->kv_bytes += bytes;
-    }
-    if (s->segment->in_value != TN_NONE) {
-        TN_TRY(rows_bytes(run, s->segment->in_value, &bytes));
-        s->n_in = s->device->records_buffers ? 1 : run->params.n_slots;
-        TN_TRY(tn_alloc_zero(s->n_in, sizeof(tn_buffer *), &s->in));
-        for (uint32_t i = 0; i < s->n_in; i++) TN_TRY(backend->buffer_create(s->device, bytes, &s->in[i]));
-    }
-    TN_TRY(rows_bytes(run, s->segment->out_value, &bytes));
-    TN_TRY(backend->buffer_create(s->device, bytes, &s->out));
+    if (s->segment->n_layers) TN_TRY(backend->buffer_create(s->device, s->kv_bytes, &s->kv));
+    TN_TRY(tn_alloc_zero(s->n_in, sizeof(tn_buffer *), &s->in));
+    for (uint32_t i = 0; i < s->n_in; i++) TN_TRY(backend->buffer_create(s->device, s->in_bytes, &s->in[i]));
+    TN_TRY(backend->buffer_create(s->device, s->out_bytes, &s->out));
     for (uint32_t t = 0; t < s->n_taps; t++) {
         TN_TRY(rows_bytes(run, s->taps[t].tap.value, &bytes));
         TN_TRY(backend->buffer_create(s->device, bytes, &s->taps[t].tap.buffer));
@@ -236,25 +268,44 @@ static void init_locks(tn_plan_run *run)
     pthread_cond_init(&run->left, NULL);
 }
 
+// All that takes no memory of a device.
+static tn_status prepare(tn_plan_run *run, const tn_plan_run_params *params)
+{
+    run->params = *params;
+    init_locks(run);
+    TN_TRY(tn_alloc_zero(params->n_devices, sizeof *run->weights, &run->weights));
+    TN_TRY(tn_alloc_zero(params->n_devices, sizeof *run->memory, &run->memory));
+    TN_TRY(find_stages(run));
+    for (uint32_t d = 0; d < params->n_devices; d++) TN_TRY(place_weights(run, d));
+    TN_TRY(check_stages(run));
+    return sum_memory(run);
+}
+
 tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out_run)
 {
     *out_run = NULL;
     tn_status status;
     tn_plan_run *run;
     TN_TRY(tn_alloc_zero(1, sizeof *run, &run));
-    run->params = *params;
-    init_locks(run);
+    TN_TRY_GOTO(prepare(run, params));
+    TN_TRY_GOTO(tn_plan_memory_check(run->memory, params->n_devices));
     if (params->profile) TN_TRY_GOTO(tn_alloc_zero(params->graph->n_nodes, sizeof *run->node_ns, &run->node_ns));
-    TN_TRY_GOTO(tn_alloc_zero(params->n_devices, sizeof *run->weights, &run->weights));
-    TN_TRY_GOTO(find_stages(run));
-    for (uint32_t d = 0; d < params->n_devices; d++) TN_TRY_GOTO(place_weights(run, d));
-    TN_TRY_GOTO(check_stages(run));
     TN_TRY_GOTO(pack_weights(run));
     for (uint32_t i = 0; i < run->n_stages; i++) TN_TRY_GOTO(compile_stage(run, &run->stages[i]));
     TN_TRY_GOTO(reserve_slots(run));
     *out_run = run;
     return TN_OK;
 fail:
+    tn_plan_run_destroy(run);
+    return status;
+}
+
+tn_status tn_plan_run_plan_memory(const tn_plan_run_params *params, tn_plan_memory *out_memory)
+{
+    tn_plan_run *run;
+    TN_TRY(tn_alloc_zero(1, sizeof *run, &run));
+    const tn_status status = prepare(run, params);
+    if (status == TN_OK) memcpy(out_memory, run->memory, params->n_devices * sizeof *out_memory);
     tn_plan_run_destroy(run);
     return status;
 }
@@ -295,6 +346,7 @@ void tn_plan_run_destroy(tn_plan_run *run)
     pthread_cond_destroy(&run->left);
     pthread_mutex_destroy(&run->mutex);
     tn_free(run->weights);
+    tn_free(run->memory);
     tn_free(run->stages);
     tn_free(run->slots);
     tn_free(run->node_ns);
@@ -313,7 +365,7 @@ tn_status tn_plan_run_check_intact(const tn_plan_run *run)
 
 tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run)
 {
-    tn_plan_run_memory memory = {.kv_bytes = run->kv_bytes};
+    tn_plan_run_memory memory = {0};
     for (uint32_t d = 0; d < run->params.n_devices; d++) {
         const tn_packed_weight *packed = run->weights[d].packed;
         memory.weights_bytes += tn_plan_weights_bytes(&run->weights[d]);
@@ -321,10 +373,11 @@ tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run)
     }
     for (uint32_t i = 0; i < run->n_stages; i++) {
         const tn_stage *s = &run->stages[i];
-        memory.scratch_bytes += s->device->backend->program_scratch_bytes(s->program) + s->out->size_bytes;
-        for (uint32_t k = 0; k < s->n_in; k++) memory.scratch_bytes += s->in[k]->size_bytes;
+        memory.scratch_bytes += s->device->backend->program_scratch_bytes(s->program);
+        memory.scratch_bytes += s->in_bytes * s->n_in + s->out_bytes;
+        for (uint32_t t = 0; t < s->n_taps; t++) memory.scratch_bytes += s->taps[t].tap.buffer->size_bytes;
+        memory.kv_bytes += s->kv_bytes;
     }
-    memory.scratch_bytes += run->hop_bytes * run->n_slots;
     return memory;
 }
 

@@ -6,6 +6,7 @@
 #include "graph/plan.h"
 #include "runtime/logit_rows.h"
 #include "runtime/plan_cache.h"
+#include "runtime/plan_memory.h"
 
 // Told each traced row after a step: `token` is the index in the step.
 typedef void tn_plan_trace_fn(void *user, const tn_step *step, uint32_t token, const char *op, const float *row, uint32_t n);
@@ -33,8 +34,11 @@ typedef struct tn_plan_run_memory {
     uint64_t screen_bytes; // of weights_bytes: copies that screen
 } tn_plan_run_memory;
 
-// Returns owned. What a device does not take is found before anything is packed.  Errors: UNSUPPORTED (with device and reason),
-// OUT_OF_MEMORY, BAD_FILE, IO, CANCELLED.
+// What the plan needs of each device's memory, found without taking any; of files it looks for those that could be mapped. Errors: those of
+// tn_plan_run_create.
+tn_status tn_plan_run_plan_memory(const tn_plan_run_params *params, tn_plan_memory *out_memory);
+// Returns owned. What a device does not take, or has no memory for, is found before anything is packed.  Errors: UNSUPPORTED (with device
+// and reason), OUT_OF_MEMORY, BAD_FILE, IO, CANCELLED.
 tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out_run);
 void tn_plan_run_destroy(tn_plan_run *run);
 // Those of the params, but for steps that were shrunk.

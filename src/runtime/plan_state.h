@@ -4,6 +4,7 @@
 #define TN_RUNTIME_PLAN_STATE_H
 
 #include "base/thread.h"
+#include "runtime/plan_memory.h"
 #include "runtime/plan_run.h"
 #include "runtime/plan_weights.h"
 
@@ -38,7 +39,9 @@ typedef struct tn_stage {
     // One for each slot, which the stage before writes while the device reads another; or one for all, which the stage writes itself,
     // between two jobs: of devices that record what a program is bound to. NULL: the stage starts from tokens.
     tn_buffer **in;
-    uint32_t n_in; // 0: it starts from tokens
+    uint32_t n_in;                          // 0: it starts from tokens
+    uint64_t kv_bytes, in_bytes, out_bytes; // of these buffers
+    uint64_t program_bytes;                 // what the program needs
     tn_stage_tap *taps;
     uint32_t n_taps;
     tn_program_stats stats; // node_ns is the run's
@@ -51,12 +54,13 @@ typedef struct tn_stage {
 struct tn_plan_run {
     tn_plan_run_params params;
     tn_plan_weights *weights; // [n_devices]
+    tn_plan_memory *memory;   // [n_devices]
     tn_stage *stages;         // [plan->n_segments]
     uint32_t n_stages;
     tn_plan_slot *slots; // [params.n_slots]
     uint32_t n_slots;    // that were made
     tn_step_layout step_layout;
-    uint64_t kv_bytes, hop_bytes;
+    uint64_t hop_bytes;
     uint64_t *node_ns; // [graph->n_nodes] owned; NULL: no profile
     tn_screen_stats screen_stats;
 

@@ -63,6 +63,14 @@ static tn_status leave(tn_vk_device *device, tn_status status)
     return left;
 }
 
+static tn_status device_memory(tn_device *device, uint64_t *out_total, uint64_t *out_free)
+{
+    *out_total = *out_free = 0;
+    TN_TRY(tn_vk_enter(tn_vk_device_of(device)));
+    tn_vk_memory_ask(tn_vk_device_of(device), out_total, out_free);
+    return TN_OK;
+}
+
 static tn_status buffer_create(tn_device *device, uint64_t size_bytes, tn_buffer **out_buffer)
 {
     *out_buffer = NULL;
@@ -136,6 +144,7 @@ const tn_backend tn_vulkan_backend_table = {
     .device_open = tn_vk_device_open,
     .device_close = tn_vk_device_close,
     .device_kernels = device_kernels,
+    .device_memory = device_memory,
     .buffer_create = buffer_create,
     .buffer_destroy = tn_vk_buffer_destroy,
     .buffer_write = buffer_write,

@@ -174,21 +174,50 @@ static tn_status find_queue_family(const tn_vk_api *vk, VkPhysicalDevice physica
     return TN_OK;
 }
 
-// Adds up the heaps that buffers may lie in. The driver's budget of a heap is what this process may have of it, with what it has.
+// Adds up the heaps that buffers may lie in. The driver's budget of a heap is what this process may have of it, with what it has; NULL: the
+// driver tells none.
+static void add_heaps(const VkPhysicalDeviceMemoryProperties *memory, const VkPhysicalDeviceMemoryBudgetPropertiesEXT *budget, bool is_uma,
+                      uint64_t *out_total, uint64_t *out_free)
+{
+    const uint32_t main_heap = heap_of(memory);
+    *out_total = *out_free = 0;
+    for (uint32_t i = 0; i < memory->memoryHeapCount; i++) {
+        const uint64_t size = memory->memoryHeaps[i].size;
+        if (i != main_heap && !is_uma) continue;
+        *out_total += size;
+        if (!budget)
+            *out_free += size;
+        else if (budget->heapBudget[i] > budget->heapUsage[i])
+            *out_free += at_most(budget->heapBudget[i] - budget->heapUsage[i], size);
+    }
+}
+
+static uint64_t largest_heap(const VkPhysicalDeviceMemoryProperties *memory, uint32_t main_heap, bool is_uma)
+{
+    uint64_t largest = memory->memoryHeaps[main_heap].size;
+    for (uint32_t i = 0; is_uma && i < memory->memoryHeapCount; i++) {
+        if (memory->memoryHeaps[i].size > largest) largest = memory->memoryHeaps[i].size;
+    }
+    return largest;
+}
+
 static void read_memory(const answers *a, bool has_budget, tn_vk_facts *facts)
 {
-    const VkPhysicalDeviceMemoryProperties *memory = &a->memory.memoryProperties;
-    uint64_t largest = 0;
-    facts->memory = *memory;
-    facts->memory_heap = heap_of(memory);
-    for (uint32_t i = 0; i < memory->memoryHeapCount; i++) {
-        const uint64_t size = memory->memoryHeaps[i].size, budget = a->budget.heapBudget[i], used = a->budget.heapUsage[i];
-        if (i != facts->memory_heap && !facts->traits.is_uma) continue;
-        if (size > largest) largest = size;
-        facts->memory_bytes += size;
-        facts->memory_free_bytes += !has_budget ? size : budget > used ? at_most(budget - used, size) : 0;
-    }
-    facts->limits.allocation_bytes = at_most(facts->limits.allocation_bytes, largest);
+    const bool is_uma = facts->traits.is_uma;
+    facts->memory = a->memory.memoryProperties;
+    facts->memory_heap = heap_of(&facts->memory);
+    facts->has_budget = has_budget;
+    add_heaps(&facts->memory, has_budget ? &a->budget : NULL, is_uma, &facts->memory_bytes, &facts->memory_free_bytes);
+    facts->limits.allocation_bytes = at_most(facts->limits.allocation_bytes, largest_heap(&facts->memory, facts->memory_heap, is_uma));
+}
+
+void tn_vk_memory_ask(const tn_vk_device *device, uint64_t *out_total, uint64_t *out_free)
+{
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+    VkPhysicalDeviceMemoryProperties2 memory = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
+                                                .pNext = device->has_budget ? &budget : NULL};
+    device->instance->vk.vkGetPhysicalDeviceMemoryProperties2(device->physical, &memory);
+    add_heaps(&memory.memoryProperties, device->has_budget ? &budget : NULL, device->traits.is_uma, out_total, out_free);
 }
 
 #define UNUSABLE(facts, ...) snprintf((facts)->unusable, sizeof(facts)->unusable, __VA_ARGS__)

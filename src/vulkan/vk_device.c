@@ -182,6 +182,7 @@ static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint3
     device->memory = facts.memory;
     device->memory_heap = facts.memory_heap;
     device->memory_bytes = facts.memory_bytes;
+    device->has_budget = facts.has_budget;
     device->limits = facts.limits;
     device->traits = facts.traits;
     device->log = host->log;
@@ -212,6 +213,7 @@ tn_status tn_vk_device_open(const tn_backend_host *host, uint32_t index, tn_devi
     device->base.backend = &tn_vulkan_backend_table;
     device->base.records_buffers = true;
     snprintf(device->name, sizeof device->name, "vulkan%u", (unsigned)index);
+    device->base.name = device->name;
     const tn_status status = tn_vk_leave(device, set_up(device, host, index));
     if (status == TN_OK)
         *out_device = &device->base;

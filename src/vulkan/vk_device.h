@@ -50,6 +50,7 @@ typedef struct tn_vk_device {
     VkPhysicalDeviceMemoryProperties memory;
     uint32_t memory_heap;  // of buffers that the device works on, as long as there is room
     uint64_t memory_bytes; // of all heaps that they may lie in
+    bool has_budget;       // the driver tells what is free of them
     VkDevice handle;
     VkQueue queue;
     uint32_t queue_family;

@@ -136,7 +136,12 @@ static tn_status compile_lists(tn_vk_program *program, const tn_program_desc *de
     return tn_vk_collect_grids(&program->copies_list, &program->grids);
 }
 
-static tn_status create_buffers(tn_vk_program *program, const tn_program_desc *desc)
+// Bytes of the buffers that all steps use.
+typedef struct buffer_sizes {
+    uint64_t step, arena, state, poison;
+} buffer_sizes;
+
+static buffer_sizes sizes_of(const tn_vk_program *program, const tn_step_limits *limits)
 {
     uint64_t arena_words = 64;
     uint32_t n_counters = 0;
@@ -144,14 +149,21 @@ static tn_status create_buffers(tn_vk_program *program, const tn_program_desc *d
         if (program->lists[i].arena_words > arena_words) arena_words = program->lists[i].arena_words;
         if (program->lists[i].n_counters > n_counters) n_counters = program->lists[i].n_counters;
     }
-    const uint64_t step_bytes = program->args_offset + (uint64_t)program->grids.n_grids * sizeof(indirect_args) + 4;
-    const uint64_t state_bytes = ((uint64_t)desc->limits.n_tokens + n_counters) * 4;
-    TN_TRY(tn_vk_memory_create(program->device, step_bytes, TN_VK_PLACE_DEVICE, &program->step));
+    return (buffer_sizes){.step = program->args_offset + (uint64_t)program->grids.n_grids * sizeof(indirect_args) + 4,
+                          .arena = arena_words * 4,
+                          .state = ((uint64_t)limits->n_tokens + n_counters) * 4,
+                          .poison = (uint64_t)limits->n_tokens * 4};
+}
+
+static tn_status create_buffers(tn_vk_program *program, const tn_program_desc *desc)
+{
+    const buffer_sizes n_bytes = sizes_of(program, &desc->limits);
+    TN_TRY(tn_vk_memory_create(program->device, n_bytes.step, TN_VK_PLACE_DEVICE, &program->step));
     program->step_host = program->step;
-    if (!program->step->mapped) TN_TRY(tn_vk_memory_create(program->device, step_bytes, TN_VK_PLACE_UPLOAD, &program->step_host));
-    TN_TRY(tn_vk_memory_create(program->device, arena_words * 4, TN_VK_PLACE_DEVICE, &program->arena));
-    TN_TRY(tn_vk_memory_create(program->device, state_bytes, TN_VK_PLACE_DEVICE, &program->state));
-    return tn_vk_memory_create(program->device, (uint64_t)desc->limits.n_tokens * 4, TN_VK_PLACE_READBACK, &program->poison_host);
+    if (!program->step->mapped) TN_TRY(tn_vk_memory_create(program->device, n_bytes.step, TN_VK_PLACE_UPLOAD, &program->step_host));
+    TN_TRY(tn_vk_memory_create(program->device, n_bytes.arena, TN_VK_PLACE_DEVICE, &program->arena));
+    TN_TRY(tn_vk_memory_create(program->device, n_bytes.state, TN_VK_PLACE_DEVICE, &program->state));
+    return tn_vk_memory_create(program->device, n_bytes.poison, TN_VK_PLACE_READBACK, &program->poison_host);
 }
 
 // What every step begins and ends with.
@@ -299,7 +311,7 @@ fail:
 // ---- before weights are packed ----
 
 // Compiles a program for steps of that many tokens, which calls no driver, and forgets it.
-static tn_status check_size(tn_vk_device *device, const tn_program_desc *desc, uint32_t n_tokens)
+static tn_status check_size(tn_vk_device *device, const tn_program_desc *desc, uint32_t n_tokens, uint64_t *out_bytes)
 {
     tn_status status;
     tn_vk_program *program;
@@ -310,6 +322,8 @@ static tn_status check_size(tn_vk_device *device, const tn_program_desc *desc, u
     program->device = device;
     TN_TRY_GOTO(tn_step_layout_of(&sized.limits, &program->step_layout));
     TN_TRY_GOTO(compile_lists(program, &sized));
+    const buffer_sizes n_bytes = sizes_of(program, &sized.limits);
+    *out_bytes = n_bytes.step + n_bytes.arena + n_bytes.state + n_bytes.poison;
 fail:
     for (uint32_t i = 0; i < N_LISTS; i++) tn_vk_list_deinit(device, &program->lists[i]);
     tn_vk_list_deinit(device, &program->copies_list);
@@ -319,38 +333,32 @@ fail:
 }
 
 // Smaller steps need less of everything.
-static tn_status find_size(tn_vk_device *device, const tn_program_desc *desc, uint32_t *out_n_tokens)
+static tn_status find_size(tn_vk_device *device, const tn_program_desc *desc, tn_program_needs *out_needs)
 {
     uint32_t fits = 1, does_not = desc->limits.n_tokens;
-    tn_status status = check_size(device, desc, does_not);
+    uint64_t n_bytes;
+    tn_status status = check_size(device, desc, does_not, &out_needs->scratch_bytes);
     if (status != TN_UNSUPPORTED) return status;
     const tn_error error = *tn_error_last();
-    TN_TRY(check_size(device, desc, fits)); // where no size helps, the reason is another one
+    TN_TRY(check_size(device, desc, fits, &n_bytes)); // where no size helps, the reason is another one
     while (does_not - fits > 1) {
         const uint32_t middle = fits + (does_not - fits) / 2;
-        status = check_size(device, desc, middle);
+        status = check_size(device, desc, middle, &n_bytes);
         if (status != TN_OK && status != TN_UNSUPPORTED) return status;
         *(status == TN_OK ? &fits : &does_not) = middle;
     }
-    *out_n_tokens = fits;
+    out_needs->n_tokens = fits;
     return tn_fail(TN_UNSUPPORTED, "%s (-ub %u fits)", error.message, (unsigned)fits);
 }
 
-tn_status tn_vk_program_check(tn_device *device, const tn_program_desc *desc, uint32_t *out_n_tokens)
+tn_status tn_vk_program_check(tn_device *device, const tn_program_desc *desc, tn_program_needs *out_needs)
 {
-    *out_n_tokens = 0;
-    tn_status status;
-    tn_program_desc known = *desc;
-    tn_vk_buffer later = {.base = {device, UINT64_MAX}}; // stands for those that are not looked at
-    tn_tap *taps;
-    TN_TRY(tn_alloc(desc->n_taps, sizeof *taps, &taps));
-    for (uint32_t t = 0; t < desc->n_taps; t++) taps[t] = (tn_tap){desc->taps[t].value, &later.base};
-    known.taps = taps;
-    known.kv = desc->n_layers ? &later.base : NULL;
-    TN_TRY_GOTO(tn_desc_check(device, &known));
-    TN_TRY_GOTO(find_size(tn_vk_device_of(device), &known, out_n_tokens));
-fail:
-    tn_free(taps);
+    *out_needs = (tn_program_needs){0};
+    tn_vk_buffer later = {.base = {device, UINT64_MAX}};
+    tn_desc_sketch sketch;
+    tn_status status = tn_desc_sketch_init(desc, &later.base, &sketch);
+    if (status == TN_OK) status = find_size(tn_vk_device_of(device), &sketch.desc, out_needs);
+    tn_desc_sketch_deinit(&sketch);
     return status;
 }
 

@@ -6,7 +6,7 @@
 
 // The backend table's functions.
 tn_status tn_vk_op_supported(tn_device *device, const tn_graph *graph, const tn_node *node);
-tn_status tn_vk_program_check(tn_device *device, const tn_program_desc *desc, uint32_t *out_n_tokens);
+tn_status tn_vk_program_check(tn_device *device, const tn_program_desc *desc, tn_program_needs *out_needs);
 tn_status tn_vk_program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program);
 void tn_vk_program_destroy(tn_program *program);
 uint64_t tn_vk_program_scratch_bytes(const tn_program *program);

@@ -164,6 +164,10 @@ Result describes_itself(const Target &target)
     if (std::string(desc.name).find(target.backend->name) != 0)
         return std::string("a name that does not begin with the backend's: ") + desc.name;
     if (!desc.description[0] || desc.memory_bytes == 0 || desc.memory_free_bytes > desc.memory_bytes) return "a description with holes";
+    if (std::string(device.get()->name) != desc.name) return std::string("an open device of another name: ") + device.get()->name;
+    uint64_t total = 0, free_bytes = 0;
+    MUST(device.api().device_memory(device.get(), &total, &free_bytes));
+    if (total < desc.memory_bytes || free_bytes == 0 || free_bytes > total) return "memory that cannot be";
     std::vector<std::string> chosen;
     MUST(device.api().device_kernels(
         device.get(),

@@ -244,24 +244,30 @@ class Program
         desc.n_taps = static_cast<uint32_t>(tap_descs.size());
         if (in_value != TN_NONE) in_ = std::make_unique<Buffer>(device, value_bytes(in_value));
         out_ = std::make_unique<Buffer>(device, value_bytes(out_value));
-        check(desc);
+        const tn_program_needs needs = check(desc);
         if (desc.n_layers) {
             kv_ = std::make_unique<Buffer>(device, tn_kv_page_layer_bytes(net.graph->n_kv_heads, net.graph->head_dim) *
                                                        desc.limits.n_kv_pages * desc.n_layers);
             desc.kv = kv_->get();
         }
         MUST(device.api().program_create(device.get(), &desc, &program_));
+        const uint64_t taken = device.api().program_scratch_bytes(program_);
+        EXPECT_LE(taken, needs.scratch_bytes);
+        // Only a CPU may give copies up that it would have made.
+        if (std::string(device.api().name) != "cpu") {
+            EXPECT_EQ(taken, needs.scratch_bytes);
+        }
     }
     // What is created passes the check that comes first, before there is a cache or a place for taps.
-    void check(tn_program_desc desc) const
+    tn_program_needs check(tn_program_desc desc) const
     {
-        if (!device_.api().program_check) return;
         std::vector<tn_tap> taps(desc.taps, desc.taps + desc.n_taps);
         for (tn_tap &tap : taps) tap.buffer = nullptr;
         desc.taps = taps.data();
         desc.kv = nullptr;
-        uint32_t n_tokens = 99;
-        MUST(device_.api().program_check(device_.get(), &desc, &n_tokens));
+        tn_program_needs needs = {99, 99};
+        MUST(device_.api().program_check(device_.get(), &desc, &needs));
+        return needs;
     }
     ~Program() { device_.api().program_destroy(program_); }
     Program(const Program &) = delete;

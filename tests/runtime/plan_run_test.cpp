@@ -37,7 +37,7 @@ class PlanRun : public ::testing::Test
         EXPECT_EQ(tn_null_n_alive(&state), 0u);
         tn_null_deinit(&state);
     }
-    tn_status start(const std::vector<uint32_t> &units)
+    tn_plan_run_params params_for(const std::vector<uint32_t> &units)
     {
         if (!plan) {
             EXPECT_EQ(tn_plan_create(graph, units.data(), &plan), TN_OK);
@@ -51,7 +51,25 @@ class PlanRun : public ::testing::Test
         params.n_slots = 1;
         params.cache = cache;
         params.may_shrink = may_shrink;
+        return params;
+    }
+    tn_status start(const std::vector<uint32_t> &units)
+    {
+        const tn_plan_run_params params = params_for(units);
         return tn_plan_run_create(&params, &run);
+    }
+    std::vector<tn_plan_memory> memory_of(const std::vector<uint32_t> &units)
+    {
+        const tn_plan_run_params params = params_for(units);
+        std::vector<tn_plan_memory> memory(2);
+        EXPECT_EQ(tn_plan_run_plan_memory(&params, memory.data()), TN_OK) << tn_error_last()->message;
+        return memory;
+    }
+    // Whether any call since the last tn_null_clear took memory of a device.
+    bool took_memory() const
+    {
+        const std::string text = tn_null_text(&state);
+        return text.find(" create ") != std::string::npos || text.find(" pack ") != std::string::npos;
     }
     tn_status step(std::vector<float> *logits, std::vector<uint32_t> *poison)
     {
@@ -134,6 +152,104 @@ TEST_F(PlanRun, ProgramsAreCheckedBeforeWeightsArePacked)
     EXPECT_STREQ(tn_error_last()->message, "null0: make smaller steps (-ub 3 fits)");
     EXPECT_EQ(std::string(tn_null_text(&state)).find(" pack "), std::string::npos) << tn_null_text(&state);
     EXPECT_EQ(tn_null_n_alive(&state), 2u); // the devices
+}
+
+TEST_F(PlanRun, WhatAPlanNeedsIsKnownBeforeAnythingIsTaken)
+{
+    const std::vector<uint32_t> units = {0, 0, 1, 1, 0, 0}; // three segments
+    const uint64_t page = tn_kv_page_layer_bytes(1, 4), hidden = 4 * small_width * sizeof(float), logits = 2 * small_vocab * sizeof(float);
+    tn_null_clear(&state);
+    const std::vector<tn_plan_memory> memory = memory_of(units);
+    EXPECT_FALSE(took_memory()) << tn_null_text(&state);
+    EXPECT_EQ(memory[0].weights_bytes, 2u * 64); // embedding and tied head, gains
+    EXPECT_EQ(memory[1].weights_bytes, 0u);
+    EXPECT_EQ(memory[0].kv_bytes, 2 * 2 * page); // two layers each, two pages
+    EXPECT_EQ(memory[1].kv_bytes, 2 * 2 * page);
+    // Programs of this backend: rows of their output for all tokens. Then what they take in and give out.
+    EXPECT_EQ(memory[0].scratch_bytes, hidden + 4 * small_vocab * sizeof(float) + 2 * hidden + logits);
+    EXPECT_EQ(memory[1].scratch_bytes, hidden + 2 * hidden);
+    for (const tn_plan_memory &m : memory) {
+        EXPECT_EQ(m.needed_bytes, m.weights_bytes + m.kv_bytes + m.scratch_bytes);
+        EXPECT_EQ(m.device_total_bytes, 1u << 30);
+        EXPECT_EQ(m.device_free_bytes, 1u << 30);
+    }
+    ASSERT_EQ(start(units), TN_OK);
+    const tn_plan_run_memory taken = tn_plan_run_get_memory(run);
+    EXPECT_EQ(taken.weights_bytes, memory[0].weights_bytes + memory[1].weights_bytes);
+    EXPECT_EQ(taken.kv_bytes, memory[0].kv_bytes + memory[1].kv_bytes);
+    EXPECT_EQ(taken.scratch_bytes, memory[0].scratch_bytes + memory[1].scratch_bytes);
+    EXPECT_EQ(memory_of(units)[0].device_free_bytes, // the buffers, without what the program has for itself
+              (1u << 30) - (memory[0].needed_bytes - hidden - 4 * small_vocab * sizeof(float)));
+    EXPECT_EQ(memory_of({0, 0, 0, 0, 0, 0})[1].device, devices[1]) << "the plan is the first one";
+}
+
+TEST_F(PlanRun, WhatDoesNotFitIsRefusedWithThePartsBeforeAnythingIsTaken)
+{
+    const std::vector<uint32_t> units = {0, 0, 1, 1, 0, 0};
+    limits.n_kv_pages = 1000;
+    const std::vector<tn_plan_memory> memory = memory_of(units);
+    ASSERT_GT(memory[0].needed_bytes, memory[1].needed_bytes);
+    const auto refusal = [&](uint64_t bytes) {
+        state.memory_bytes = bytes;
+        tn_null_clear(&state);
+        EXPECT_EQ(start(units), TN_OUT_OF_MEMORY);
+        EXPECT_EQ(run, nullptr);
+        EXPECT_FALSE(took_memory()) << tn_null_text(&state);
+        EXPECT_EQ(tn_null_n_alive(&state), 2u); // the devices
+        return std::string(tn_error_last()->message);
+    };
+    EXPECT_EQ(
+        refusal(memory[0].needed_bytes - 1),
+        "null0: 6 MiB of memory are needed (weights 1, KV cache 6, values of steps 1 MiB), and 5 of 5 MiB are free: ask for a shorter "
+        "context (-c) or fewer sequences, put fewer layers on it (-ngl), or share them with another device (--device)");
+    EXPECT_STREQ(tn_error_last()->device, "null0");
+    const std::string kv = "the KV cache alone is too large: ask for a shorter context (-c) or fewer sequences";
+    EXPECT_NE(refusal(memory[0].kv_bytes - 1).find(kv), std::string::npos) << tn_error_last()->message;
+    EXPECT_EQ(refusal(memory[0].kv_bytes).find(kv), std::string::npos) << tn_error_last()->message;
+    state.memory_bytes = memory[0].needed_bytes;
+    EXPECT_EQ(start(units), TN_OK) << tn_error_last()->message;
+    tn_plan_run_destroy(run);
+    run = nullptr;
+    state.memory_bytes = 0; // unknown
+    EXPECT_EQ(start(units), TN_OK) << tn_error_last()->message;
+    tn_plan_run_destroy(run);
+    run = nullptr;
+
+    limits.n_kv_pages = 0; // then what is too large is something else
+    state.memory_bytes = 1 << 30;
+    const uint64_t weights = memory[0].weights_bytes, scratch = memory[0].scratch_bytes;
+    EXPECT_NE(refusal(weights - 1).find("the weights alone are too large: put fewer layers on it (-ngl)"), std::string::npos)
+        << tn_error_last()->message;
+    EXPECT_NE(refusal(weights + scratch - 1).find("or make smaller steps (-ub)"), std::string::npos) << tn_error_last()->message;
+}
+
+// What is free of a host's memory is a guess, and its devices share it.
+TEST_F(PlanRun, DevicesThatTakeTheHostsMemoryAreRefusedTogetherWhereItIsClearlyTooLittle)
+{
+    const std::vector<uint32_t> units = {0, 0, 1, 1, 0, 0};
+    limits.n_kv_pages = 1000;
+    for (tn_device *device : devices) device->takes_host_memory = true;
+    const std::vector<tn_plan_memory> memory = memory_of(units);
+    const uint64_t needed = memory[0].needed_bytes + memory[1].needed_bytes, least = (needed * 4 + 4) / 5;
+    state.memory_bytes = least;
+    EXPECT_EQ(start(units), TN_OK) << tn_error_last()->message;
+    tn_plan_run_destroy(run);
+    run = nullptr;
+    state.memory_bytes = least - 1;
+    tn_null_clear(&state);
+    ASSERT_GT(state.memory_bytes, memory[0].needed_bytes);
+    EXPECT_EQ(start(units), TN_OUT_OF_MEMORY);
+    EXPECT_FALSE(took_memory()) << tn_null_text(&state);
+    EXPECT_EQ(std::string(tn_error_last()->message).find("null0 and null1: 12 MiB of memory are needed (weights 1, KV cache 12, "), 0u)
+        << tn_error_last()->message;
+}
+
+TEST_F(PlanRun, SizesThatOverflowAreRefused)
+{
+    limits.n_kv_pages = UINT32_MAX;
+    graph->n_kv_heads = graph->head_dim = 1 << 16;
+    EXPECT_EQ(start({0, 0, 0, 0, 0, 0}), TN_INVALID_ARGUMENT);
+    EXPECT_STREQ(tn_error_last()->message, "the KV cache is larger than any memory: ask for a shorter context or fewer sequences");
 }
 
 TEST_F(PlanRun, StepsThatMayShrinkAreWhatEveryDeviceTakes)
