@@ -112,6 +112,27 @@ TN_NODISCARD TN_API tn_status tn_placement_layouts(const tn_placement *placement
 // Opens the devices.  Errors: those of tn_session_create without packing.
 TN_NODISCARD TN_API tn_status tn_placement_two_stage_bytes(const tn_placement *placement, const char *two_stage, uint64_t *out_bytes);
 
+// What a session would take of a device's memory, and what the device has. `device` is borrowed from the host.
+typedef struct tn_device_memory {
+    const char *device;     // "cuda0"
+    uint64_t weights_bytes; // all of them
+    uint64_t mapped_bytes;  // of weights_bytes: in files of packed weights, which are mapped and need no memory
+    uint64_t kv_bytes;
+    uint64_t scratch_bytes; // values of steps, and of traces
+    uint64_t needed_bytes;  // all that, without what is mapped
+    // UINT64_MAX: unknown. CPU devices share the host's memory, of which each tells the whole.
+    uint64_t device_total_bytes, device_free_bytes;
+} tn_device_memory;
+
+struct tn_session_params; // ternion/session.h
+
+// Tells for each device of the placement what a session with these params (NULL: defaults; their placement is not looked at) would need of
+// its memory, without packing weights or taking memory of devices; of the host's memory what sessions keep for themselves is left out.
+// Opens the devices. tn_session_create refuses what does not fit: with OUT_OF_MEMORY, and these figures in its message.  Errors: those of
+// tn_session_create without packing.
+TN_NODISCARD TN_API tn_status tn_placement_memory(const tn_placement *placement, const struct tn_session_params *params,
+                                                  void (*told)(void *user, const tn_device_memory *memory), void *user);
+
 #ifdef __cplusplus
 }
 #endif

@@ -127,14 +127,15 @@ static tn_status prepare_cache(tn_session *session, const tn_session_params *par
     return TN_OK;
 }
 
-static tn_status start_plan(tn_session *session, tn_host *host, const tn_session_params *params)
+// Opens the devices; the plan that is then to be run.
+static tn_status prepare_plan(tn_session *session, tn_host *host, const tn_session_params *params, tn_plan_run_params *out_params)
 {
     tn_session_info *info = &session->info;
     uint32_t n_devices;
     if (info->n_lanes == 0) info->n_lanes = session->plan->n_segments > 1 ? session->plan->n_segments + 1 : 1;
     TN_TRY(open_devices(session, host, &params->progress, &n_devices));
     if (params->pack_cache) TN_TRY(prepare_cache(session, params));
-    tn_plan_run_params run_params = {
+    *out_params = (tn_plan_run_params){
         .graph = &session->graph,
         .plan = session->plan,
         .devices = session->devices,
@@ -151,8 +152,14 @@ static tn_status start_plan(tn_session *session, tn_host *host, const tn_session
         .cache = params->pack_cache ? &session->cache : NULL,
         .may_shrink = params->n_ubatch == 0 || params->may_shrink_ubatch,
     };
-    run_params.limits.n_logits = info->n_logits_max < info->n_ubatch ? info->n_logits_max : info->n_ubatch;
-    TN_TRY(tn_plan_run_create(&run_params, &session->run));
+    out_params->limits.n_logits = info->n_logits_max < info->n_ubatch ? info->n_logits_max : info->n_ubatch;
+    return TN_OK;
+}
+
+static tn_status start_plan(tn_session *session, const tn_plan_run_params *run_params)
+{
+    tn_session_info *info = &session->info;
+    TN_TRY(tn_plan_run_create(run_params, &session->run));
     const tn_step_limits limits = tn_plan_run_limits(session->run);
     info->n_ubatch = limits.n_tokens;
     TN_TRY(tn_session_lanes_init(session, &limits, tn_plan_run_ranking_max(session->run)));
@@ -163,42 +170,64 @@ static tn_status start_plan(tn_session *session, tn_host *host, const tn_session
     return tn_gguf_check_intact(tn_model_gguf(session->model));
 }
 
-static tn_status create(const tn_model *model, tn_host *host, const tn_session_params *params, tn_session **out_session)
+// A session without its plan's run: everything that packs no weights and takes no memory of devices.
+static tn_status prepare(const tn_model *model, tn_host *host, const tn_session_params *params, tn_session *session,
+                         tn_plan_run_params *out_params)
 {
     const tn_graph *graph = tn_model_graph(model);
     if (!graph) return tn_fail(TN_INVALID_ARGUMENT, "the model was opened without its graph: open it with TN_MODEL_LOAD_ALL");
-    tn_status status;
-    tn_session *session;
-    tn_placement *own_placement = NULL;
-    TN_TRY(tn_alloc_zero(1, sizeof *session, &session));
+    tn_placement *own = NULL;
+    const tn_placement *placement = params->placement;
     session->model = model;
     session->trace = params->trace;
-    TN_TRY_GOTO(read_params(params, graph, &session->info));
-    TN_TRY_GOTO(borrow_graph(session, graph));
-    TN_TRY_GOTO(tn_head_type_set(&session->graph, params->head, &session->file_head));
-    TN_TRY_GOTO(tn_two_stage_set(&session->graph, params->two_stage));
-    TN_TRY_GOTO(reserve_arrays(session, params->kv_bytes));
-    const tn_placement *placement = params->placement;
-    if (!placement) {
-        TN_TRY_GOTO(tn_placement_create(model, host, NULL, &own_placement));
-        placement = own_placement;
-    } else if (placement->host != host || placement->model != model) {
-        status = tn_fail(TN_INVALID_ARGUMENT, "the placement was made for another host or model");
-        goto fail;
-    }
-    if (params->replica >= placement->n_replicas) {
-        status = tn_fail(TN_INVALID_ARGUMENT, "the placement has no replica %u: it has %u", (unsigned)params->replica,
-                         (unsigned)placement->n_replicas);
-        goto fail;
-    }
-    if (session->info.n_lanes == 0 && placement->n_lanes > 1) session->info.n_lanes = placement->n_lanes;
-    TN_TRY_GOTO(tn_plan_create(&session->graph, tn_placement_devices(placement, params->replica), &session->plan));
-    TN_TRY_GOTO(start_plan(session, host, params));
-    tn_placement_destroy(own_placement);
-    *out_session = session;
-    return TN_OK;
+    TN_TRY(read_params(params, graph, &session->info));
+    TN_TRY(borrow_graph(session, graph));
+    TN_TRY(tn_head_type_set(&session->graph, params->head, &session->file_head));
+    TN_TRY(tn_two_stage_set(&session->graph, params->two_stage));
+    TN_TRY(reserve_arrays(session, params->kv_bytes));
+    if (placement && (placement->host != host || placement->model != model))
+        return tn_fail(TN_INVALID_ARGUMENT, "the placement was made for another host or model");
+    if (placement && params->replica >= placement->n_replicas)
+        return tn_fail(TN_INVALID_ARGUMENT, "the placement has no replica %u: it has %u", (unsigned)params->replica,
+                       (unsigned)placement->n_replicas);
+    if (!placement) TN_TRY(tn_placement_create(model, host, NULL, &own));
+    const tn_placement *used = placement ? placement : own;
+    if (session->info.n_lanes == 0 && used->n_lanes > 1) session->info.n_lanes = used->n_lanes;
+    const tn_status status = tn_plan_create(&session->graph, tn_placement_devices(used, params->replica), &session->plan);
+    tn_placement_destroy(own);
+    return status == TN_OK ? prepare_plan(session, host, params, out_params) : status;
+}
+
+static tn_status create(const tn_model *model, tn_host *host, const tn_session_params *params, tn_session **out_session)
+{
+    tn_session *session;
+    tn_plan_run_params run_params;
+    TN_TRY(tn_alloc_zero(1, sizeof *session, &session));
+    tn_status status = prepare(model, host, params, session, &run_params);
+    if (status == TN_OK) status = start_plan(session, &run_params);
+    if (status == TN_OK)
+        *out_session = session;
+    else
+        tn_session_destroy(session);
+    return status;
+}
+
+tn_status tn_session_plan_memory(const tn_placement *placement, const tn_session_params *params, tn_plan_memory **out_memory,
+                                 uint32_t *out_n_devices)
+{
+    tn_status status;
+    tn_session *session;
+    tn_plan_run_params run_params;
+    tn_session_params known = *params;
+    *out_memory = NULL;
+    *out_n_devices = 0;
+    known.placement = placement;
+    TN_TRY(tn_alloc_zero(1, sizeof *session, &session));
+    TN_TRY_GOTO(prepare(placement->model, placement->host, &known, session, &run_params));
+    TN_TRY_GOTO(tn_alloc_zero(run_params.n_devices, sizeof **out_memory, out_memory));
+    TN_TRY_GOTO(tn_plan_run_plan_memory(&run_params, *out_memory));
+    *out_n_devices = run_params.n_devices;
 fail:
-    tn_placement_destroy(own_placement);
     tn_session_destroy(session);
     return status;
 }

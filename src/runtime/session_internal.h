@@ -1,10 +1,15 @@
-// What the batcher needs of a session beside the public interface.
+// What the batcher and placements need of sessions beside the public interface.
 #ifndef TN_RUNTIME_SESSION_INTERNAL_H
 #define TN_RUNTIME_SESSION_INTERNAL_H
 
 #include "runtime/kv_cache.h"
+#include "runtime/plan_memory.h"
 #include "ternion/session.h"
 
+// What a session of these params (whose placement is replaced) would need of each device in the host's list, found without packing
+// anything; the array is given to tn_free, after failures too.
+tn_status tn_session_plan_memory(const tn_placement *placement, const tn_session_params *params, tn_plan_memory **out_memory,
+                                 uint32_t *out_n_devices);
 // Borrowed from the session.
 tn_kv_cache *tn_session_kv(tn_session *session);
 const tn_model *tn_session_model(const tn_session *session);
