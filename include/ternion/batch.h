@@ -2,7 +2,7 @@
 //
 // Flow: tn_session_create -> tn_batcher_create -> tn_batcher_submit, as often as the queue takes more -> tn_batcher_step until nothing is
 // left, with tn_batcher_poll (or callbacks) in between. A request's tokens and text depend on itself alone: not on what else runs, on
-// its order, on pages that are reused, or on being interrupted and taken up again.
+// its order, on the session that computes it, on pages that are reused, or on being interrupted and taken up again.
 #ifndef TERNION_BATCH_H
 #define TERNION_BATCH_H
 
@@ -18,11 +18,17 @@ typedef struct tn_batcher tn_batcher;
 
 typedef struct tn_batcher_params {
     uint32_t struct_size;
-    uint32_t n_seqs;         // that run at a time, at most the session's n_seqs_max; 0: that
-    uint32_t n_queue_max;    // requests that wait at most, beside those that run; 0: 4 times the session's n_seqs_max
+    uint32_t n_seqs;         // that run at a time, at most the n_seqs_max of all sessions together; 0: that
+    uint32_t n_queue_max;    // requests that wait at most, beside those that run; 0: 4 times that n_seqs_max
     uint32_t n_prompt_chunk; // tokens of prompts in one step, while answers run; 0: what n_ubatch leaves
     bool no_prefix_reuse;    // every prompt is computed from its first token
     uint64_t prefix_bytes;   // of the KV cache at most, for pages that no request holds and later ones may begin with; 0: no other limit
+    // Sessions beside the first, each with the model on devices of its own: all take their requests from the one queue and compute at the
+    // same time. They have the same tn_model, n_ctx and head. The array is not looked at after tn_batcher_create.
+    tn_session *const *more_sessions; // [n_more_sessions], borrowed like the first
+    uint32_t n_more_sessions;
+    // How fast each session is beside the others: a sample goes where it finds the fewest for that. NULL: alike.
+    const double *shares; // [1 + n_more_sessions], above 0; copied
 } tn_batcher_params;
 #define TN_BATCHER_PARAMS_INIT TN_PARAMS_INIT(tn_batcher_params)
 
@@ -119,20 +125,30 @@ typedef struct tn_batcher_info {
     // Now.
     uint32_t n_seqs;                                              // that may run at a time
     uint32_t n_running, n_waiting;                                // samples that run; requests that wait: none of their samples has started
-    uint32_t n_pages, n_pages_used, n_pages_kept, page_positions; // of the KV cache; kept: held by no request, for reuse
+    uint32_t n_pages, n_pages_used, n_pages_kept, page_positions; // of the KV caches; kept: held by no request, for reuse
     // Since it was created.
     uint64_t n_requests, n_finished; // submitted, ended
     uint64_t n_steps, n_preempted, n_pages_copied, n_pages_used_max;
     uint64_t n_prompt_tokens, n_prompt_reused, n_generated; // computed, not computed because of reuse, sampled
-    uint64_t step_ns, schedule_ns, sample_ns;               // in steps of the session; choosing what runs; logits to text
+    uint64_t step_ns, schedule_ns, sample_ns; // in steps, added up where they run side by side; choosing what runs; logits to text
 } tn_batcher_info;
 #define TN_BATCHER_INFO_INIT TN_PARAMS_INIT(tn_batcher_info)
+
+// What one of the batcher's sessions does and did.
+typedef struct tn_batcher_member_info {
+    uint32_t struct_size;
+    uint32_t n_seqs, n_running; // samples that may run in it at a time, and that do
+    uint32_t n_lanes;           // steps that may be in flight at a time
+    uint64_t n_steps, n_tokens; // computed, of prompts and of answers
+    uint64_t busy_ns;           // while any of its steps was in flight
+} tn_batcher_member_info;
+#define TN_BATCHER_MEMBER_INFO_INIT TN_PARAMS_INIT(tn_batcher_member_info)
 
 // Borrows `session` until destroyed: nobody else may decode with it. Its sequences are emptied. Memory for steps is reserved here and in
 // the session; a request takes what its tokens and texts take, while it waits or runs.  `params` NULL: defaults. Returns owned.
 // Errors: INVALID_ARGUMENT, OUT_OF_MEMORY.
 TN_NODISCARD TN_API tn_status tn_batcher_create(tn_session *session, const tn_batcher_params *params, tn_batcher **out_batcher);
-// Requests that are not finished are forgotten: no callback is made.
+// Requests that are not finished are forgotten: no callback is made. Waits for steps in flight.
 TN_API void tn_batcher_destroy(tn_batcher *batcher);
 
 // Puts a request into the queue; *out_request (may be NULL) is its number, from 1 on.  Errors: INVALID_ARGUMENT (named), LIMIT with native
@@ -144,18 +160,24 @@ TN_NODISCARD TN_API tn_status tn_batcher_submit(tn_batcher *batcher, const tn_re
 // Errors: NOT_FOUND (it has ended, or never was).
 TN_NODISCARD TN_API tn_status tn_batcher_cancel(tn_batcher *batcher, uint64_t request);
 // Runs one step of everything that can run. *out_left: requests that wait or run after it; 0: there is nothing to step for.
-// Errors: DEVICE_LOST, IO, INTERNAL, OUT_OF_MEMORY: no request is lost, the step can be tried again.
+// Where steps run side by side (more sessions, or one with lanes), it begins those that can begin, waits for the one that is done first and
+// returns with what that gave; the others run on between calls, so call again soon.
+// Errors: DEVICE_LOST, IO, INTERNAL, OUT_OF_MEMORY: no request is lost, the step can be tried again. Other steps are not disturbed.
 TN_NODISCARD TN_API tn_status tn_batcher_step(tn_batcher *batcher, uint32_t *out_left);
 // The next finished request without on_end; NULL where there is none. Owned by the caller: tn_result_destroy.
 TN_API tn_result *tn_batcher_poll(tn_batcher *batcher);
 TN_API void tn_result_destroy(tn_result *result);
 // Fills the fields that the caller's version of the struct has.  Errors: INVALID_ARGUMENT.
 TN_NODISCARD TN_API tn_status tn_batcher_get_info(tn_batcher *batcher, tn_batcher_info *out_info);
+// The same of one session: 0 is the first, 1 the first of params.more_sessions.
+TN_NODISCARD TN_API tn_status tn_batcher_get_member_info(tn_batcher *batcher, uint32_t index, tn_batcher_member_info *out_info);
 
-// Sequences at a time from now on, 1 to the session's n_seqs_max.  Errors: INVALID_ARGUMENT.
+// Sequences at a time from now on, in all sessions together, 1 to their n_seqs_max; what tn_batcher_tune found for each of them is
+// forgotten.  Errors: INVALID_ARGUMENT.
 TN_NODISCARD TN_API tn_status tn_batcher_set_n_seqs(tn_batcher *batcher, uint32_t n_seqs);
 // Measures steps of 1, 2, 4, ... sequences, up to the session's n_seqs_max, and sets the smallest number that computes at least 95 % of the
-// most tokens a second: more would only make each answer slower. Before the first request alone; takes some steps' time.
+// most tokens a second: more would only make each answer slower. Of more sessions each is measured, one after the other, and gets a number
+// and a share of its own; *out_n_seqs is the sum. Before the first request alone; takes some steps' time.
 // Errors: INVALID_ARGUMENT (requests were submitted), CANCELLED, as tn_batcher_step.
 TN_NODISCARD TN_API tn_status tn_batcher_tune(tn_batcher *batcher, const tn_progress *progress, uint32_t *out_n_seqs);
 

@@ -1,67 +1,67 @@
-// The public face of batchers: creating, submitting, cancelling, polling, and a step from its choice to its results.
+// The public face of batchers: creating, submitting, cancelling, polling, stepping.
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "base/params.h"
 #include "graph/op.h"
 #include "runtime/batcher_internal.h"
-#include "runtime/kv_prefix.h"
 #include "ternion/model.h"
-
-#include <string.h>
-
-static tn_status empty_sequences(tn_batcher *batcher)
-{
-    // All of the session's, those too that no step of the batcher has room for: they would keep their pages.
-    for (uint32_t i = 0; i < batcher->kv->n_seqs; i++) TN_TRY(tn_session_seq_truncate(batcher->session, i, 0));
-    return TN_OK;
-}
 
 static tn_status read_params(tn_batcher *batcher)
 {
     tn_batcher_params *p = &batcher->params;
-    const tn_session_info *limits = &batcher->limits;
-    uint32_t n_max = limits->n_seqs_max < limits->n_logits_max ? limits->n_seqs_max : limits->n_logits_max;
-    if (n_max > limits->n_ubatch) n_max = limits->n_ubatch;
-    if (p->n_seqs > n_max)
+    for (uint32_t i = 0; i < batcher->n_members; i++) {
+        const tn_batch_member *member = &batcher->members[i];
+        batcher->n_seqs_max += member->n_seqs;
+        if (member->kv->n_pages > batcher->n_pages_most) batcher->n_pages_most = member->kv->n_pages;
+    }
+    if (p->n_seqs > batcher->n_seqs_max)
         return tn_fail(TN_INVALID_ARGUMENT, "%u sequences at a time are more than the session takes in one step, %u", (unsigned)p->n_seqs,
-                       (unsigned)n_max);
-    batcher->limits.n_seqs_max = n_max;
-    if (p->n_seqs == 0) p->n_seqs = n_max;
-    if (p->n_queue_max == 0) p->n_queue_max = 4 * n_max;
+                       (unsigned)batcher->n_seqs_max);
+    if (p->n_seqs == 0) p->n_seqs = batcher->n_seqs_max;
+    if (p->n_queue_max == 0) p->n_queue_max = 4 * batcher->n_seqs_max;
     return TN_OK;
 }
 
-// Pages that the index may keep when nobody holds them.
-static tn_status kept_pages(const tn_batcher *batcher, uint32_t *out_n)
+static tn_status read_shares(tn_batcher *batcher)
 {
-    uint64_t page_bytes;
-    *out_n = batcher->kv->n_pages;
-    if (batcher->params.prefix_bytes == 0) return TN_OK;
-    TN_TRY(tn_session_kv_bytes(tn_session_model(batcher->session), 1, 1, &page_bytes));
-    if (batcher->params.prefix_bytes / page_bytes < *out_n) *out_n = (uint32_t)(batcher->params.prefix_bytes / page_bytes);
+    for (uint32_t i = 0; batcher->params.shares && i < batcher->n_members; i++) {
+        const double share = batcher->params.shares[i];
+        if (!(share > 0 && share <= 1e9)) // neither NaN
+            return tn_fail(TN_INVALID_ARGUMENT, "session %u of the batcher has a share of %g: give it a weight above 0", (unsigned)i,
+                           share);
+        batcher->members[i].share = share;
+    }
+    return TN_OK;
+}
+
+static tn_status init_members(tn_batcher *batcher, tn_session *session)
+{
+    const tn_batcher_params *p = &batcher->params;
+    const uint32_t n = p->n_more_sessions + 1;
+    uint32_t n_lanes = 0;
+    if (p->n_more_sessions) TN_REQUIRE(p->more_sessions);
+    if (n == 0) return tn_fail(TN_INVALID_ARGUMENT, "too many sessions");
+    TN_TRY(tn_alloc_zero(n, sizeof *batcher->members, &batcher->members));
+    TN_TRY(tn_alloc_zero(n, sizeof *batcher->is_open, &batcher->is_open));
+    for (uint32_t i = 0; i < n; i++, batcher->n_members++) {
+        tn_session *its = i ? p->more_sessions[i - 1] : session;
+        if (!its) return tn_fail(TN_INVALID_ARGUMENT, "session %u of the batcher is NULL: correct the call", (unsigned)i);
+        TN_TRY(tn_batch_member_init(batcher, i, its));
+        n_lanes += batcher->members[i].n_lanes;
+    }
+    TN_TRY(tn_alloc(n_lanes, sizeof *batcher->idle, &batcher->idle));
+    for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t k = 0; k < batcher->members[i].n_lanes; k++) batcher->idle[batcher->n_idle++] = &batcher->members[i].lanes[k];
+    }
+    batcher->in_line = n_lanes == 1;
     return TN_OK;
 }
 
 static tn_status reserve(tn_batcher *batcher)
 {
-    const uint32_t n_seqs = batcher->limits.n_seqs_max, n_ubatch = batcher->limits.n_ubatch;
-    uint32_t n_kept;
-    TN_TRY(kept_pages(batcher, &n_kept));
-    if (!batcher->params.no_prefix_reuse) TN_TRY(tn_kv_prefix_init(batcher->kv, n_kept));
+    for (uint32_t i = 0; i < batcher->n_members; i++) TN_TRY(tn_batch_member_keep(&batcher->members[i]));
     TN_TRY(tn_sampler_scratch_create(&batcher->scratch));
-    TN_TRY(tn_sampler_scratch_reserve(batcher->scratch, batcher->n_vocab));
-    TN_TRY(tn_alloc(n_seqs, sizeof *batcher->running, &batcher->running));
-    TN_TRY(tn_alloc(n_seqs, sizeof *batcher->free_seqs, &batcher->free_seqs));
-    TN_TRY(tn_alloc(n_seqs, sizeof *batcher->entries, &batcher->entries));
-    TN_TRY(tn_alloc(n_ubatch, sizeof *batcher->tokens, &batcher->tokens));
-    TN_TRY(tn_alloc(n_ubatch, sizeof *batcher->seqs, &batcher->seqs));
-    TN_TRY(tn_alloc(n_ubatch, sizeof *batcher->n_top, &batcher->n_top));
-    TN_TRY(tn_alloc(n_ubatch, sizeof *batcher->logits, &batcher->logits));
-    for (uint32_t i = n_seqs; i-- > 0;) batcher->free_seqs[batcher->n_free_seqs++] = i;
-    return TN_OK;
+    return tn_sampler_scratch_reserve(batcher->scratch, batcher->n_vocab);
 }
-
-static void publish(tn_batcher *batcher);
 
 tn_status tn_batcher_create(tn_session *session, const tn_batcher_params *params, tn_batcher **out_batcher)
 {
@@ -71,19 +71,23 @@ tn_status tn_batcher_create(tn_session *session, const tn_batcher_params *params
     tn_batcher_params known = TN_BATCHER_PARAMS_INIT;
     TN_TRY(TN_PARAMS_READ(tn_batcher_params, prefix_bytes, params, &known));
     tn_batcher *batcher;
+    tn_session_info limits;
     tn_status status;
     TN_TRY(tn_alloc_zero(1, sizeof *batcher, &batcher));
     pthread_mutex_init(&batcher->lock, NULL);
-    batcher->session = session;
-    batcher->kv = tn_session_kv(session);
+    pthread_cond_init(&batcher->lane_done, NULL);
     batcher->tokenizer = tn_model_tokenizer(tn_session_model(session));
     batcher->params = known;
-    tn_session_get_info(session, &batcher->limits);
-    batcher->n_vocab = batcher->tokenizer ? (uint32_t)tn_tokenizer_n_vocab(batcher->tokenizer) : batcher->limits.n_vocab;
+    tn_session_get_info(session, &limits);
+    batcher->n_ctx = limits.n_ctx;
+    batcher->n_vocab = batcher->tokenizer ? (uint32_t)tn_tokenizer_n_vocab(batcher->tokenizer) : limits.n_vocab;
+    TN_TRY_GOTO(init_members(batcher, session));
     TN_TRY_GOTO(read_params(batcher));
-    TN_TRY_GOTO(empty_sequences(batcher));
+    TN_TRY_GOTO(read_shares(batcher));
     TN_TRY_GOTO(reserve(batcher));
-    publish(batcher);
+    batcher->params.more_sessions = NULL; // the caller's arrays are not looked at again
+    batcher->params.shares = NULL;
+    tn_batch_publish(batcher);
     *out_batcher = batcher;
     return TN_OK;
 fail:
@@ -108,18 +112,14 @@ static void destroy_requests(tn_batcher *batcher)
 void tn_batcher_destroy(tn_batcher *batcher)
 {
     if (!batcher) return;
+    tn_batch_settle(batcher);
     destroy_requests(batcher);
-    const tn_status status = empty_sequences(batcher);
-    (void)status; // they exist
-    tn_kv_prefix_deinit(batcher->kv);
+    for (uint32_t i = 0; batcher->members && i < batcher->params.n_more_sessions + 1; i++) tn_batch_member_deinit(&batcher->members[i]);
     tn_sampler_scratch_destroy(batcher->scratch);
-    tn_free(batcher->running);
-    tn_free(batcher->free_seqs);
-    tn_free(batcher->entries);
-    tn_free(batcher->tokens);
-    tn_free(batcher->seqs);
-    tn_free(batcher->n_top);
-    tn_free(batcher->logits);
+    tn_free(batcher->members);
+    tn_free(batcher->is_open);
+    tn_free(batcher->idle);
+    pthread_cond_destroy(&batcher->lane_done);
     pthread_mutex_destroy(&batcher->lock);
     tn_free(batcher);
 }
@@ -195,54 +195,29 @@ tn_result *tn_batcher_poll(tn_batcher *batcher)
     return request ? &request->result : NULL;
 }
 
-// The first request from `request` on that was cancelled. *next: the one behind it, for the request itself goes. Those that came
-// after the inbox was taken wait for the next step: they are in no flow yet.
-static tn_batch_request *find_cancelled(tn_batcher *batcher, tn_batch_request *request, tn_batch_request **next)
-{
-    pthread_mutex_lock(&batcher->lock);
-    for (; request && !(request->is_cancelled && request->flow); request = request->after)
-        batcher->shared.any_cancelled = batcher->shared.any_cancelled || request->is_cancelled;
-    *next = request ? request->after : NULL;
-    pthread_mutex_unlock(&batcher->lock);
-    return request;
-}
-
-static void end_request(tn_batcher *batcher, tn_batch_request *request)
-{
-    tn_batch_queue_drop(batcher, request);
-    request->message[0] = '\0'; // whatever became of samples before, it says that
-    const tn_status status = tn_fail(TN_CANCELLED, "the request was cancelled");
-    for (uint32_t i = 0, n_left = request->n_samples - request->n_ended; n_left; i++) {
-        if (request->samples[i].ended) continue;
-        n_left--; // the request goes with its last sample
-        tn_batch_sample_end(batcher, &request->samples[i], TN_FINISH_NONE, status);
-    }
-}
-
-// One pass over all requests; what callbacks cancel meanwhile may wait for the next step. Only this thread takes requests out of the list.
-static void end_cancelled(tn_batcher *batcher)
-{
-    pthread_mutex_lock(&batcher->lock);
-    tn_batch_request *next = batcher->shared.any_cancelled ? batcher->shared.first : NULL;
-    batcher->shared.any_cancelled = false;
-    pthread_mutex_unlock(&batcher->lock);
-    for (tn_batch_request *request; (request = find_cancelled(batcher, next, &next));) end_request(batcher, request);
-}
-
-// What others see of the batcher.
-static void publish(tn_batcher *batcher)
+void tn_batch_publish(tn_batcher *batcher)
 {
     tn_batcher_info *info = &batcher->info;
-    const tn_kv_cache *kv = batcher->kv;
     info->n_seqs = batcher->params.n_seqs;
     info->n_running = batcher->n_running;
-    info->n_pages = kv->n_pages;
-    info->n_pages_kept = kv->n_kept;
-    info->n_pages_used = kv->n_pages - kv->n_free - kv->n_kept;
     info->page_positions = TN_KV_PAGE_POSITIONS;
+    info->n_pages = info->n_pages_kept = info->n_pages_used = 0;
+    info->n_pages_copied = 0;
+    for (uint32_t i = 0; i < batcher->n_members; i++) {
+        tn_batch_member *member = &batcher->members[i];
+        const tn_kv_cache *kv = member->kv;
+        info->n_pages += kv->n_pages;
+        info->n_pages_kept += kv->n_kept;
+        info->n_pages_used += kv->n_pages - kv->n_free - kv->n_kept;
+        info->n_pages_copied += kv->n_copied - member->n_copied_before;
+        member->info.n_seqs = member->n_seqs;
+        member->info.n_running = member->n_running;
+        member->info.n_lanes = member->n_lanes;
+    }
     if (info->n_pages_used > info->n_pages_used_max) info->n_pages_used_max = info->n_pages_used;
     pthread_mutex_lock(&batcher->lock);
     batcher->shared.info = *info;
+    for (uint32_t i = 0; i < batcher->n_members; i++) batcher->members[i].shared_info = batcher->members[i].info;
     pthread_mutex_unlock(&batcher->lock);
 }
 
@@ -258,108 +233,24 @@ tn_status tn_batcher_get_info(tn_batcher *batcher, tn_batcher_info *out_info)
     return TN_PARAMS_WRITE(tn_batcher_info, sample_ns, &info, out_info);
 }
 
-// Makes the pages that the entry filled known to later requests.
-static void seal_pages(tn_batcher *batcher, const tn_batch_entry *entry)
+tn_status tn_batcher_get_member_info(tn_batcher *batcher, uint32_t index, tn_batcher_member_info *out_info)
 {
-    const uint32_t end = entry->first + entry->n_tokens;
-    int32_t tokens[TN_KV_PAGE_POSITIONS];
-    for (uint32_t page = entry->first / TN_KV_PAGE_POSITIONS; (page + 1) * TN_KV_PAGE_POSITIONS <= end; page++) {
-        for (uint32_t i = 0; i < TN_KV_PAGE_POSITIONS; i++) tokens[i] = tn_batch_token_at(entry->sample, page * TN_KV_PAGE_POSITIONS + i);
-        tn_kv_prefix_seal(batcher->kv, entry->sample->seq, page, tokens);
-    }
-}
-
-// Holds the prompt's pages for samples of the request that have yet to start: they then compute its last token alone. Without memory for
-// the list they compute more.
-static void hold_prompt(tn_batcher *batcher, const tn_batch_entry *entry)
-{
-    tn_batch_request *request = entry->sample->request;
-    const uint32_t n_prompt = request->result.n_prompt, n = tn_kv_pages_for(n_prompt - 1);
-    const tn_kv_cache *kv = batcher->kv;
-    if (request->n_started == request->n_samples || request->prompt_pages) return;
-    if (!tn_batch_shares_prompt(batcher, request) || entry->first + entry->n_tokens < n_prompt) return;
-    if (tn_alloc(n, sizeof *request->prompt_pages, &request->prompt_pages) != TN_OK) return;
-    memcpy(request->prompt_pages, kv->page_table + (size_t)entry->sample->seq * kv->n_seq_pages, n * sizeof *request->prompt_pages);
-    for (uint32_t i = 0; i < n; i++) tn_kv_cache_retain(batcher->kv, request->prompt_pages[i]);
-    request->n_prompt_pages = n;
-    batcher->n_prompts_held++;
-}
-
-static tn_status run_session(tn_batcher *batcher)
-{
-    tn_batch batch = TN_BATCH_INIT;
-    batch.n_tokens = batcher->n_tokens;
-    batch.tokens = batcher->tokens;
-    batch.seqs = batcher->seqs;
-    batch.logits = batcher->logits;
-    batch.n_top = batcher->n_top;
-    batch.n_top_ids = batcher->n_vocab;
-    const uint32_t n_copies = batcher->kv->n_copies;
-    const uint64_t begun_ns = tn_clock_ns();
-    const tn_status status = tn_session_decode(batcher->session, &batch);
-    batcher->info.step_ns += tn_clock_ns() - begun_ns;
-    batcher->info.n_steps++;
-    batcher->info.n_pages_copied += n_copies - batcher->kv->n_copies; // none where the step failed
-    return status;
-}
-
-// What the session has computed is kept: pages, counts, and when each request began.
-static void account(tn_batcher *batcher)
-{
-    const uint64_t now_ns = tn_clock_ns();
-    for (uint32_t e = 0; e < batcher->n_entries; e++) {
-        const tn_batch_entry *entry = &batcher->entries[e];
-        tn_batch_request *request = entry->sample->request;
-        const uint32_t n_prompt = request->result.n_prompt, end = entry->first + entry->n_tokens;
-        if (!request->result.queued_ns) request->result.queued_ns = now_ns - request->submit_ns;
-        if (entry->first < n_prompt) batcher->info.n_prompt_tokens += (end < n_prompt ? end : n_prompt) - entry->first;
-        if (tn_session_seq_status(batcher->session, entry->sample->seq) != TN_OK) continue;
-        seal_pages(batcher, entry);
-        hold_prompt(batcher, entry);
-    }
-}
-
-// Rows to tokens; samples that were poisoned end alone.
-static void use_rows(tn_batcher *batcher)
-{
-    uint32_t row = 0;
-    for (uint32_t e = 0; e < batcher->n_entries; e++) {
-        const tn_batch_entry *entry = &batcher->entries[e];
-        const uint32_t n_rows = entry->n_rows;
-        const tn_status status = tn_session_seq_status(batcher->session, entry->sample->seq);
-        if (status != TN_OK)
-            tn_batch_sample_end(batcher, entry->sample, TN_FINISH_NONE, status);
-        else if (n_rows || entry->sample->request->params.prompt_only)
-            tn_batch_sample_rows(batcher, entry, row);
-        row += n_rows;
-    }
-}
-
-static tn_status step(tn_batcher *batcher)
-{
-    const uint64_t begun_ns = tn_clock_ns();
-    TN_TRY(tn_batch_queue_take_inbox(batcher));
-    end_cancelled(batcher);
-    TN_TRY(tn_batch_compose(batcher));
-    batcher->info.schedule_ns += tn_clock_ns() - begun_ns;
-    if (batcher->n_entries == 0) return TN_OK;
-    const tn_status status = run_session(batcher);
-    if (status != TN_OK && status != TN_POISON) return status;
-    const uint64_t computed_ns = tn_clock_ns();
-    account(batcher);
-    const uint64_t accounted_ns = tn_clock_ns();
-    use_rows(batcher);
-    batcher->info.schedule_ns += accounted_ns - computed_ns;
-    batcher->info.sample_ns += tn_clock_ns() - accounted_ns;
-    return TN_OK;
+    TN_REQUIRE(batcher);
+    TN_REQUIRE(out_info);
+    if (index >= batcher->n_members)
+        return tn_fail(TN_INVALID_ARGUMENT, "the batcher has no session %u: it has %u", (unsigned)index, (unsigned)batcher->n_members);
+    pthread_mutex_lock(&batcher->lock);
+    const tn_batcher_member_info info = batcher->members[index].shared_info;
+    pthread_mutex_unlock(&batcher->lock);
+    return TN_PARAMS_WRITE(tn_batcher_member_info, busy_ns, &info, out_info);
 }
 
 tn_status tn_batcher_step(tn_batcher *batcher, uint32_t *out_left)
 {
     if (out_left) *out_left = 0;
     TN_REQUIRE(batcher);
-    const tn_status status = step(batcher);
-    publish(batcher);
+    const tn_status status = tn_batch_turn(batcher);
+    tn_batch_publish(batcher);
     pthread_mutex_lock(&batcher->lock);
     if (out_left) *out_left = batcher->shared.n_left;
     pthread_mutex_unlock(&batcher->lock);
@@ -369,10 +260,11 @@ tn_status tn_batcher_step(tn_batcher *batcher, uint32_t *out_left)
 tn_status tn_batcher_set_n_seqs(tn_batcher *batcher, uint32_t n_seqs)
 {
     TN_REQUIRE(batcher);
-    if (n_seqs == 0 || n_seqs > batcher->limits.n_seqs_max)
+    if (n_seqs == 0 || n_seqs > batcher->n_seqs_max)
         return tn_fail(TN_INVALID_ARGUMENT, "%u sequences at a time: it must be from 1 to %u", (unsigned)n_seqs,
-                       (unsigned)batcher->limits.n_seqs_max);
+                       (unsigned)batcher->n_seqs_max);
+    for (uint32_t i = 0; i < batcher->n_members; i++) batcher->members[i].n_seqs = batcher->members[i].limits.n_seqs_max;
     batcher->params.n_seqs = n_seqs;
-    publish(batcher);
+    tn_batch_publish(batcher);
     return TN_OK;
 }

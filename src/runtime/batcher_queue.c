@@ -49,24 +49,37 @@ tn_status tn_batch_queue_take_inbox(tn_batcher *batcher)
     return status;
 }
 
-// Whether the request's next sample has to wait: another one is computing the prompt that they will share.
-static bool waits_for_prompt(const tn_batcher *batcher, const tn_batch_request *request)
+// Whether a sample of the request computes the prompt in the member.
+static bool is_computing(const tn_batch_member *member, const tn_batch_request *request)
 {
-    if (request->prompt_pages || request->n_started == 0 || !tn_batch_shares_prompt(batcher, request)) return false;
     for (uint32_t i = 0; i < request->n_started; i++) {
         const tn_batch_sample *sample = &request->samples[i];
-        if (sample->seq != TN_NO_SEQ && batcher->kv->lengths[sample->seq] < request->result.n_prompt) return true;
+        if (sample->lane && sample->lane->member == member && tn_batch_computed(sample) < request->result.n_prompt) return true;
     }
     return false;
 }
 
-// The first request of the flow that may start. Behind one that waits for its own prompt others start meanwhile, with pages that its
-// samples will not want: each of them takes one at least.
-static tn_batch_request *first_of(const tn_batcher *batcher, const tn_batch_flow *flow)
+// Where no member has the prompt, whoever computes it is waited for everywhere: pages are worth more than an early start.
+bool tn_batch_queue_waits(const tn_batch_member *member, const tn_batch_request *request)
 {
-    uint32_t n_pages = tn_kv_cache_available(batcher->kv);
+    const tn_batcher *batcher = member->batcher;
+    if (request->prompts[member->index].pages || request->n_started == 0 || !tn_batch_shares_prompt(batcher, request)) return false;
+    if (is_computing(member, request)) return true;
+    bool any_computes = false;
+    for (uint32_t i = 0; i < batcher->n_members; i++) {
+        if (request->prompts[i].pages) return false;
+        any_computes = any_computes || is_computing(&batcher->members[i], request);
+    }
+    return any_computes;
+}
+
+// The first request of the flow that may start in the member. Behind one that waits for its own prompt others start meanwhile, with pages
+// that its samples will not want: each of them takes one at least.
+static tn_batch_request *first_in(const tn_batch_member *member, const tn_batch_flow *flow)
+{
+    uint32_t n_pages = tn_kv_cache_available(member->kv);
     tn_batch_request *request = flow->first;
-    for (; request && waits_for_prompt(batcher, request); request = request->next_in_flow) {
+    for (; request && tn_batch_queue_waits(member, request); request = request->next_in_flow) {
         const uint32_t n_wanted = request->n_samples - request->n_started;
         if (n_wanted >= n_pages) return NULL;
         n_pages -= n_wanted;
@@ -74,14 +87,25 @@ static tn_batch_request *first_of(const tn_batcher *batcher, const tn_batch_flow
     return request;
 }
 
-tn_batch_sample *tn_batch_queue_first(tn_batcher *batcher)
+// The first request of the flow that may start in any member that takes samples.
+static tn_batch_request *first_of(const tn_batcher *batcher, const tn_batch_flow *flow, const bool *is_open)
+{
+    tn_batch_request *first = NULL;
+    for (uint32_t i = 0; i < batcher->n_members && first != flow->first; i++) {
+        tn_batch_request *request = is_open[i] ? first_in(&batcher->members[i], flow) : NULL;
+        if (request && (!first || request->result.request < first->result.request)) first = request;
+    }
+    return first;
+}
+
+tn_batch_sample *tn_batch_queue_first(tn_batcher *batcher, const bool *is_open)
 {
     if (batcher->interrupted) return batcher->interrupted;
     const tn_batch_flow *best = NULL;
     tn_batch_request *first = NULL;
     for (const tn_batch_flow *flow = batcher->flows; flow; flow = flow->next) {
         if (best && flow->n_served >= best->n_served) continue;
-        tn_batch_request *request = first_of(batcher, flow);
+        tn_batch_request *request = first_of(batcher, flow, is_open);
         if (!request) continue;
         best = flow;
         first = request;

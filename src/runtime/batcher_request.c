@@ -10,7 +10,7 @@
 
 static tn_status check_counts(const tn_batcher *batcher, const tn_request_params *p)
 {
-    const uint32_t n_ctx = batcher->limits.n_ctx, n_vocab = batcher->n_vocab;
+    const uint32_t n_ctx = batcher->n_ctx, n_vocab = batcher->n_vocab;
     const uint32_t n_samples = p->n_samples ? p->n_samples : 1;
     if (p->n_tokens == 0) return tn_fail(TN_INVALID_ARGUMENT, "the request has no tokens: a prompt has at least one");
     if (p->n_tokens >= n_ctx && !(p->prompt_only && p->n_tokens == n_ctx))
@@ -39,18 +39,18 @@ static tn_status check_counts(const tn_batcher *batcher, const tn_request_params
     return TN_OK;
 }
 
-// The longest that one sequence of the request can become must fit into the KV cache when it is alone.
-static tn_status check_room(const tn_batcher *batcher, const tn_request_params *p)
+// The longest that one sequence of the request can become must fit into some KV cache when it is alone there.
+static tn_status check_room(const tn_batcher *batcher, const tn_request_params *p, uint32_t *out_n_pages)
 {
-    const uint32_t n_ctx = batcher->limits.n_ctx;
     uint64_t longest = p->n_tokens + (uint64_t)p->n_tokens_max;
     if (p->prompt_only) longest = p->n_tokens;
-    if (longest > n_ctx || (!p->prompt_only && p->n_tokens_max == 0)) longest = n_ctx;
-    if (tn_kv_pages_for((uint32_t)longest) <= batcher->kv->n_pages) return TN_OK;
+    if (longest > batcher->n_ctx || (!p->prompt_only && p->n_tokens_max == 0)) longest = batcher->n_ctx;
+    *out_n_pages = tn_kv_pages_for((uint32_t)longest);
+    if (*out_n_pages <= batcher->n_pages_most) return TN_OK;
     return tn_fail(
         TN_LIMIT,
         "the request may come to %llu positions, but the KV cache holds %llu: ask for fewer tokens, or give the cache more memory",
-        (unsigned long long)longest, (unsigned long long)batcher->kv->n_pages * TN_KV_PAGE_POSITIONS);
+        (unsigned long long)longest, (unsigned long long)batcher->n_pages_most * TN_KV_PAGE_POSITIONS);
 }
 
 static tn_status copy_stops(tn_batch_request *request, const tn_request_params *p)
@@ -110,8 +110,8 @@ static tn_status fill(const tn_batcher *batcher, tn_batch_request *request, cons
     request->submit_ns = tn_clock_ns();
     TN_TRY(tn_alloc_zero(request->n_samples, sizeof *request->samples, &request->samples));
     TN_TRY(tn_alloc_zero(request->n_samples, sizeof *request->sample_results, &request->sample_results));
-    for (uint32_t i = 0; i < request->n_samples; i++)
-        request->samples[i] = (tn_batch_sample){.request = request, .index = i, .seq = TN_NO_SEQ};
+    TN_TRY(tn_alloc_zero(batcher->n_members, sizeof *request->prompts, &request->prompts));
+    for (uint32_t i = 0; i < request->n_samples; i++) request->samples[i] = (tn_batch_sample){.request = request, .index = i};
     TN_TRY(copy_prompt(request, params));
     TN_TRY(copy_stops(request, params));
     return copy_sampler(batcher, request, params->sampler);
@@ -127,8 +127,10 @@ tn_status tn_batch_request_create(const tn_batcher *batcher, const tn_request_pa
     TN_REQUIRE(known.tokens);
     if (known.n_stops) TN_REQUIRE(known.stops);
     TN_TRY(check_counts(batcher, &known));
-    TN_TRY(check_room(batcher, &known));
+    uint32_t n_pages;
+    TN_TRY(check_room(batcher, &known, &n_pages));
     TN_TRY(tn_alloc_zero(1, sizeof *request, &request));
+    request->n_pages_longest = n_pages;
     tn_status status = fill(batcher, request, &known);
     if (status == TN_OK)
         *out_request = request;
@@ -158,7 +160,7 @@ void tn_batch_request_destroy(tn_batch_request *request)
     tn_free(request->stops);
     tn_free(request->prompt_logprobs);
     tn_free(request->prompt_top);
-    tn_free(request->prompt_pages);
+    tn_free(request->prompts);
     tn_free(request);
 }
 

@@ -34,7 +34,7 @@ void tn_batch_sample_end(tn_batcher *batcher, tn_batch_sample *sample, tn_finish
 {
     tn_batch_request *request = sample->request;
     if (status != TN_OK) keep_message(request);
-    if (sample->seq != TN_NO_SEQ) tn_batch_stop_running(batcher, sample);
+    if (sample->lane) tn_batch_stop_running(sample);
     tn_sampler_destroy(sample->sampler);
     tn_text_stream_destroy(sample->stream);
     sample->sampler = NULL;
@@ -45,13 +45,18 @@ void tn_batch_sample_end(tn_batcher *batcher, tn_batch_sample *sample, tn_finish
     if (++request->n_ended == request->n_samples) tn_batch_request_end(batcher, request);
 }
 
+void tn_batch_sample_cancel(tn_batcher *batcher, tn_batch_sample *sample)
+{
+    tn_batch_sample_end(batcher, sample, TN_FINISH_NONE, tn_fail(TN_CANCELLED, "the request was cancelled"));
+}
+
 // Why the sample ends with the token that it has just been given, but for stop strings.
 static tn_finish finish_of(const tn_batcher *batcher, const tn_batch_sample *sample)
 {
     const tn_request_params *params = &sample->request->params;
     if (params->n_tokens_max && sample->n_tokens >= params->n_tokens_max) return TN_FINISH_LENGTH;
     // The token itself needs a position before one can follow it.
-    return tn_batch_known(sample) > batcher->limits.n_ctx ? TN_FINISH_CONTEXT : TN_FINISH_NONE;
+    return tn_batch_known(sample) > batcher->n_ctx ? TN_FINISH_CONTEXT : TN_FINISH_NONE;
 }
 
 static tn_status keep_token(tn_batch_sample *sample, int32_t token)
@@ -91,13 +96,13 @@ static tn_status add_text(tn_batch_sample *sample, tn_token_event *event, bool e
     return tn_text_append(&sample->text, text, len);
 }
 
-// The token that follows, by row `row` of the session: by its candidates where the device ranked them.
-static tn_status sample_row(tn_batcher *batcher, tn_batch_sample *sample, uint32_t row, int32_t *out_token)
+// The token that follows, by row `row` of its lane: by its candidates where the device ranked them.
+static tn_status sample_row(tn_batch_sample *sample, uint32_t row, int32_t *out_token)
 {
-    const float *logits = tn_session_logits(batcher->session, row);
-    const uint32_t position = batcher->kv->lengths[sample->seq] - 1;
+    const float *logits = tn_batch_lane_logits(sample->lane, row);
+    const uint32_t position = tn_batch_length(sample) - 1;
     uint32_t n;
-    const uint32_t *ids = tn_session_candidates(batcher->session, row, &n);
+    const uint32_t *ids = tn_batch_lane_candidates(sample->lane, row, &n);
     return ids ? tn_sampler_sample_among(sample->sampler, logits, ids, n, position, out_token)
                : tn_sampler_sample(sample->sampler, logits, position, out_token);
 }
@@ -107,9 +112,9 @@ static tn_status choose(tn_batcher *batcher, tn_batch_sample *sample, uint32_t r
 {
     const tn_request_params *params = &sample->request->params;
     const uint32_t n_top = params->logprobs ? params->n_top_logprobs : 0;
-    TN_TRY(sample_row(batcher, sample, row, &event->token));
+    TN_TRY(sample_row(sample, row, &event->token));
     if (params->logprobs || params->n_best) { // their rows are whole
-        const float *logits = tn_session_logits(batcher->session, row);
+        const float *logits = tn_batch_lane_logits(sample->lane, row);
         TN_TRY(tn_logprobs_row(logits, batcher->n_vocab, event->token, n_top, &event->logprob, batcher->top));
         event->top = n_top ? batcher->top : NULL;
         event->n_top = n_top;
@@ -170,7 +175,7 @@ void tn_batch_sample_rows(tn_batcher *batcher, const tn_batch_entry *entry, uint
     const bool scores = request->params.prompt_logprobs && sample->index == 0;
     uint32_t left = entry->n_rows;
     for (; left && scores && request->n_scored < n_prompt && request->n_scored < length + 1; left--, row++) {
-        const tn_status status = score_prompt(batcher, request, tn_session_logits(batcher->session, row));
+        const tn_status status = score_prompt(batcher, request, tn_batch_lane_logits(sample->lane, row));
         if (status != TN_OK) {
             tn_batch_sample_end(batcher, sample, TN_FINISH_NONE, status);
             return;
