@@ -8,8 +8,12 @@ namespace
 {
 
 // Requests through a batcher, each call tried again where memory ran out; how often it did.
-void run_without_memory(Exam *exam, tn_session *session, const std::vector<size_t> &specs, long nth, FailMode mode, long *out_failed)
+void run_without_memory(Exam *exam, const std::vector<tn_session *> &sessions, const std::vector<size_t> &specs, long nth, FailMode mode,
+                        long *out_failed)
 {
+    tn_batcher_params params = TN_BATCHER_PARAMS_INIT;
+    params.more_sessions = sessions.data() + 1;
+    params.n_more_sessions = static_cast<uint32_t>(sessions.size() - 1);
     std::vector<tn_result *> results;
     tn_batcher *batcher = nullptr;
     uint32_t left = 1;
@@ -23,7 +27,7 @@ void run_without_memory(Exam *exam, tn_session *session, const std::vector<size_
             return true;
         };
         tn_status status;
-        while (again(status = tn_batcher_create(session, nullptr, &batcher))) EXPECT_EQ(batcher, nullptr);
+        while (again(status = tn_batcher_create(sessions[0], &params, &batcher))) EXPECT_EQ(batcher, nullptr);
         ASSERT_EQ(status, TN_OK);
         for (size_t spec : specs) {
             std::vector<const char *> stops;
@@ -64,21 +68,13 @@ void run_without_memory(Exam *exam, tn_session *session, const std::vector<size_
     tn_batcher_destroy(batcher);
 }
 
-} // namespace
-
-TEST(BatcherOutOfMemory, EveryAllocationMayFailAndNoRequestIsLost)
+// Requests of every kind that are not long.
+std::vector<size_t> choose_specs(Exam *exam)
 {
-    Exam exam(Kind::mixed, 300, stress_seed() + 5);
-    tn_session_params session_params = TN_SESSION_PARAMS_INIT;
-    session_params.n_ctx = kBatchContext;
-    session_params.n_seqs_max = 3;
-    session_params.kv_bytes = page_bytes(exam) * 6;
-    tn_session *session = exam.model.session(session_params);
-    // Requests of every kind that are not long.
     std::vector<size_t> chosen;
     bool has_best = false, has_top = false, has_prompt = false, has_stop = false;
-    for (size_t i = 0; i < exam.specs.all.size() && chosen.size() < 6; i++) {
-        const Spec &s = exam.specs.all[i];
+    for (size_t i = 0; i < exam->specs.all.size() && chosen.size() < 6; i++) {
+        const Spec &s = exam->specs.all[i];
         if (s.n_tokens_max == 0 || s.n_tokens_max > 12 || s.prompt.size() > 150) continue;
         if ((s.n_best && !has_best) || (s.logprobs && s.n_top && !has_top) || (s.prompt_logprobs && !has_prompt) ||
             (!s.stops.empty() && !has_stop))
@@ -88,21 +84,51 @@ TEST(BatcherOutOfMemory, EveryAllocationMayFailAndNoRequestIsLost)
         has_prompt = has_prompt || s.prompt_logprobs;
         has_stop = has_stop || !s.stops.empty();
     }
-    ASSERT_TRUE(has_best && has_top && has_prompt && has_stop);
-    for (size_t spec : chosen) exam.expected(spec);
+    EXPECT_TRUE(has_best && has_top && has_prompt && has_stop);
+    for (size_t spec : chosen) exam->expected(spec);
+    return chosen;
+}
+
+// Every allocation fails, one after the other, until none is left to fail.
+void fail_all(Exam *exam, const std::vector<Trial::Member> &members, long n_least)
+{
+    tn_session_params params = TN_SESSION_PARAMS_INIT;
+    params.n_ctx = kBatchContext;
+    params.n_seqs_max = 3;
+    params.kv_bytes = page_bytes(*exam) * 6;
+    const std::vector<size_t> chosen = choose_specs(exam);
+    std::vector<tn_session *> sessions;
+    for (const Trial::Member &member : members) {
+        params.n_lanes = member.n_lanes;
+        sessions.push_back(exam->model.session(params, member.devices));
+    }
     for (const FailMode mode : {FailMode::once, FailMode::forever}) {
-        for (long nth = 1;; nth++) {
+        long failed = 1;
+        for (long nth = 1; failed; nth++) {
             ASSERT_LT(nth, 10000);
-            long failed = 0;
+            failed = 0;
             const std::string trace = "allocation " + std::to_string(nth) + (mode == FailMode::once ? ", once" : ", for ever");
             SCOPED_TRACE(trace);
-            ASSERT_NO_FATAL_FAILURE(run_without_memory(&exam, session, chosen, nth, mode, &failed));
-            if (HasFailure()) return;
+            ASSERT_NO_FATAL_FAILURE(run_without_memory(exam, sessions, chosen, nth, mode, &failed));
+            if (testing::Test::HasFailure()) return;
             if (failed == 0) {
-                EXPECT_GT(nth, 40);
-                break;
+                EXPECT_GT(nth, n_least);
             }
         }
     }
-    tn_session_destroy(session);
+    for (tn_session *session : sessions) tn_session_destroy(session);
+}
+
+} // namespace
+
+TEST(BatcherOutOfMemory, EveryAllocationMayFailAndNoRequestIsLost)
+{
+    Exam exam(Kind::mixed, 300, stress_seed() + 5);
+    fail_all(&exam, {{}}, 40);
+}
+
+TEST(BatcherOutOfMemory, SoItIsOverSessionsAndLanes)
+{
+    Exam exam(Kind::mixed, 300, stress_seed() + 5, 2);
+    fail_all(&exam, {{"cpu0", 1}, {"cpu0,cpu1", 3}}, 50);
 }

@@ -208,20 +208,31 @@ TEST(BatcherFairness, AFlowsRequestsStartInOrder)
 
 // ---- threads ----
 
-TEST(BatcherStress, AnyThreadSubmitsCancelsPollsAndLooks)
+namespace
+{
+
+// `members`: a session each, which all threads' requests share.
+void submit_from_threads(const std::vector<Trial::Member> &members)
 {
     const uint64_t seed = stress_seed() + 3;
     const size_t n_requests = number_of("TN_STRESS_REQUESTS", 10500) / 10;
     constexpr size_t n_threads = 3;
-    Exam exam(Kind::mixed, 40, seed);
+    Exam exam(Kind::mixed, 40, seed, 2);
     for (size_t i = 0; i < exam.specs.all.size(); i++) exam.expected(i); // the oracle has one thread
     tn_session_params session_params = TN_SESSION_PARAMS_INIT;
     session_params.n_ctx = kBatchContext;
     session_params.n_seqs_max = 4;
     session_params.kv_bytes = page_bytes(exam) * 9;
-    tn_session *session = exam.model.session(session_params);
+    std::vector<tn_session *> sessions;
+    for (const Trial::Member &member : members) {
+        session_params.n_lanes = member.n_lanes;
+        sessions.push_back(exam.model.session(session_params, member.devices));
+    }
+    tn_batcher_params batcher_params = TN_BATCHER_PARAMS_INIT;
+    batcher_params.more_sessions = sessions.data() + 1;
+    batcher_params.n_more_sessions = static_cast<uint32_t>(sessions.size() - 1);
     tn_batcher *batcher = nullptr;
-    ASSERT_EQ(tn_batcher_create(session, nullptr, &batcher), TN_OK);
+    ASSERT_EQ(tn_batcher_create(sessions[0], &batcher_params, &batcher), TN_OK);
     std::atomic<size_t> n_ended{0}, n_cancelled{0}, n_wrong{0}, n_submitting{n_threads};
     struct Asked {
         const Spec *spec;
@@ -291,22 +302,35 @@ TEST(BatcherStress, AnyThreadSubmitsCancelsPollsAndLooks)
     EXPECT_EQ(n_wrong, 0u);
     EXPECT_GT(n_cancelled, 0u);
     tn_batcher_destroy(batcher);
-    tn_session_destroy(session);
+    for (tn_session *session : sessions) tn_session_destroy(session);
 }
+
+} // namespace
+
+TEST(BatcherStress, AnyThreadSubmitsCancelsPollsAndLooks) { submit_from_threads({{"cpu0"}}); }
+TEST(BatcherStress, SoItIsWithSeveralSessions) { submit_from_threads({{"cpu0", 1}, {"cpu1", 2}, {"cpu0,cpu1", 3}}); }
 
 // ---- destroying ----
 
 // Requests that wait and run are forgotten without a callback, and the session can be used again.
 TEST(BatcherStress, ABatcherMayBeDestroyedInTheMiddle)
 {
-    Exam exam(Kind::mixed, 60, stress_seed() + 4);
+    Exam exam(Kind::mixed, 60, stress_seed() + 4, 2);
     std::mt19937_64 random(stress_seed() + 4);
-    for (int i = 0; i < 20; i++) {
-        const Trial trial = random_trial(exam, &random);
-        tn_session *session = exam.model.session(trial.session);
+    for (int i = 0; i < 30; i++) {
+        Trial trial = random_trial(exam, &random);
+        if (i % 3) spread_trial(exam, &random, &trial); // steps are in flight then
+        std::vector<tn_session *> sessions;
+        for (const Trial::Member &member : trial.members) {
+            tn_session_params params = trial.session;
+            params.n_lanes = member.n_lanes;
+            sessions.push_back(exam.model.session(params, member.devices));
+        }
+        trial.batcher.more_sessions = sessions.data() + 1;
+        trial.batcher.n_more_sessions = static_cast<uint32_t>(sessions.size() - 1);
         for (int again = 0; again < 2; again++) {
             tn_batcher *batcher = nullptr;
-            ASSERT_EQ(tn_batcher_create(session, &trial.batcher, &batcher), TN_OK) << tn_error_last()->message;
+            ASSERT_EQ(tn_batcher_create(sessions[0], &trial.batcher, &batcher), TN_OK) << tn_error_last()->message;
             size_t n_told = 0;
             for (int k = 0; k < 30; k++) {
                 std::vector<const char *> stops;
@@ -324,8 +348,10 @@ TEST(BatcherStress, ABatcherMayBeDestroyedInTheMiddle)
             const size_t before = n_told;
             tn_batcher_destroy(batcher);
             EXPECT_EQ(n_told, before);
-            for (uint32_t seq = 0; seq < trial.session.n_seqs_max; seq++) ASSERT_EQ(tn_session_seq_length(session, seq), 0u);
+            for (const tn_session *session : sessions) {
+                for (uint32_t seq = 0; seq < trial.session.n_seqs_max; seq++) ASSERT_EQ(tn_session_seq_length(session, seq), 0u);
+            }
         }
-        tn_session_destroy(session);
+        for (tn_session *session : sessions) tn_session_destroy(session);
     }
 }

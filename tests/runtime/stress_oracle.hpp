@@ -79,31 +79,48 @@ inline void write_batch_model(const std::string &path, bool poisoned)
 class BatchModel
 {
   public:
-    explicit BatchModel(bool poisoned, uint32_t n_threads = 1)
+    explicit BatchModel(bool poisoned, uint32_t n_threads = 1, uint32_t n_devices = 1)
     {
         const std::string path = testing::TempDir() + "tn_batch_" + std::to_string(getpid()) + (poisoned ? "_poisoned" : "") + ".gguf";
         write_batch_model(path, poisoned);
         tn_host_params params = TN_HOST_PARAMS_INIT;
         params.n_threads = n_threads;
+        params.n_cpu_devices = n_devices;
         EXPECT_EQ(tn_host_open(&params, &host), TN_OK) << tn_error_last()->message;
         EXPECT_EQ(tn_model_open(path.c_str(), nullptr, &model), TN_OK) << tn_error_last()->message;
         unlink(path.c_str());
     }
     ~BatchModel()
     {
+        for (auto &placement : placements_) tn_placement_destroy(placement.second);
         tn_model_close(model);
         tn_host_close(host);
     }
     BatchModel(const BatchModel &) = delete;
     BatchModel &operator=(const BatchModel &) = delete;
-    tn_session *session(const tn_session_params &params) const
+    // devices: as in tn_placement_params; "": the first.
+    tn_session *session(tn_session_params params, const std::string &devices = "") const
     {
         tn_session *made = nullptr;
+        if (!devices.empty()) params.placement = placement(devices);
         EXPECT_EQ(tn_session_create(model, host, &params, &made), TN_OK) << tn_error_last()->message;
         return made;
     }
     tn_host *host = nullptr;
     tn_model *model = nullptr;
+
+  private:
+    tn_placement *placement(const std::string &devices) const
+    {
+        tn_placement *&made = placements_[devices];
+        tn_placement_params params = TN_PLACEMENT_PARAMS_INIT;
+        params.devices = devices.c_str();
+        if (!made) {
+            EXPECT_EQ(tn_placement_create(model, host, &params, &made), TN_OK) << tn_error_last()->message;
+        }
+        return made;
+    }
+    mutable std::map<std::string, tn_placement *> placements_;
 };
 
 // A request without what says how it is run.
@@ -450,7 +467,8 @@ inline uint64_t stress_seed()
 class Exam
 {
   public:
-    Exam(Kind kind, size_t n_specs, uint64_t seed) : model(kind == Kind::poisoned), specs(seed, n_specs, kind), oracle_(model)
+    Exam(Kind kind, size_t n_specs, uint64_t seed, uint32_t n_devices = 1)
+        : model(kind == Kind::poisoned, n_devices, n_devices), specs(seed, n_specs, kind), oracle_(model)
     {
         expected_.resize(n_specs);
         bits_.resize(n_specs);
@@ -489,10 +507,18 @@ inline uint64_t page_bytes(const Exam &exam)
 
 // How a batcher is set up, and how it is used.
 struct Trial {
+    // A session of the batcher: all of them are as `session`, but for this.
+    struct Member {
+        std::string devices;
+        uint32_t n_lanes = 0;
+        uint64_t kv_bytes = 0; // 0: as `session`
+        double share = 1;
+    };
+    std::vector<Member> members = {{}};
     tn_session_params session = TN_SESSION_PARAMS_INIT;
     tn_batcher_params batcher = TN_BATCHER_PARAMS_INIT;
     uint32_t n_flows = 1, cancel_percent = 0, burst = 8;
-    bool changes_n_seqs = false;
+    bool changes_n_seqs = false, steps_fail = false;
 };
 
 // The most sequences that a batcher takes: each has a token and a row of logits in a step.
@@ -501,6 +527,8 @@ inline uint32_t n_seqs_cap(const Trial &t)
     const uint32_t n_rows = t.session.n_logits_max ? t.session.n_logits_max : t.session.n_seqs_max;
     return std::min({t.session.n_seqs_max, n_rows, t.session.n_ubatch});
 }
+
+inline uint32_t n_seqs_all(const Trial &t) { return n_seqs_cap(t) * static_cast<uint32_t>(t.members.size()); }
 
 // Few pages, few tokens a step, few sequences: each of them often, with all the others. `tight`: pages for one sequence and little more.
 inline Trial random_trial(const Exam &exam, std::mt19937_64 *random, bool tight = false)
@@ -525,6 +553,25 @@ inline Trial random_trial(const Exam &exam, std::mt19937_64 *random, bool tight 
     t.burst = 1 + below(chance(50) ? 4 : 40);
     t.changes_n_seqs = chance(40);
     return t;
+}
+
+// One to three sessions on two devices, one or both, with one to four lanes. One of them may have pages for short requests only.
+inline void spread_trial(const Exam &exam, std::mt19937_64 *random, Trial *t)
+{
+    auto below = [random](uint32_t n) { return static_cast<uint32_t>((*random)() % n); };
+    const char *const devices[] = {"cpu0", "cpu1", "cpu0,cpu1", "cpu1,cpu0"};
+    t->members.clear();
+    for (uint32_t i = 1 + below(3); i > 0; i--) {
+        Trial::Member m;
+        m.devices = devices[below(4)];
+        m.n_lanes = below(5);
+        m.kv_bytes = t->session.kv_bytes && below(2) ? t->session.kv_bytes + below(4) * page_bytes(exam) : 0;
+        m.share = 0.5 + 0.5 * below(4);
+        t->members.push_back(m);
+    }
+    if (t->members.size() > 1 && below(4) == 0) t->members.back().kv_bytes = 2 * page_bytes(exam);
+    if (t->members.size() > 1 && below(4) == 0) std::swap(t->members.front(), t->members.back());
+    if (t->batcher.n_seqs) t->batcher.n_seqs = 1 + below(n_seqs_all(*t));
 }
 
 } // namespace tn_test
