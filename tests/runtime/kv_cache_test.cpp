@@ -221,6 +221,55 @@ std::vector<int32_t> tokens_from(std::mt19937 &random, size_t n, int32_t n_diffe
 
 } // namespace
 
+// Steps in flight, by number, and the copies that each makes.
+TEST(KvCache, CopiesBelongToTheStepThatMakesThem)
+{
+    tn_kv_cache cache;
+    uint32_t words[8], from, to;
+    ASSERT_EQ(tn_kv_cache_init(&cache, 4, 512, 0), TN_OK);
+    ASSERT_EQ(tn_kv_cache_reserve(&cache, 0, 150), TN_OK);
+    tn_kv_cache_set_length(&cache, 0, 150);
+    tn_kv_cache_attach(&cache, 1, cache.page_table, 2, 150);
+    tn_kv_cache_attach(&cache, 2, cache.page_table, 2, 140);
+    from = cache.page_table[1];
+    ASSERT_EQ(tn_kv_cache_reserve(&cache, 1, 151), TN_OK);
+    to = cache.page_table[1 * cache.n_seq_pages + 1];
+    ASSERT_EQ(tn_kv_cache_copies_take(&cache, 5, words), 1u);
+    EXPECT_EQ(words[0], from);
+    EXPECT_EQ(words[1], to);
+    cache.lengths[1] = 151;
+    // The next step of the same sequence writes behind the first one's position, which a copy would lose.
+    ASSERT_EQ(tn_kv_cache_reserve(&cache, 1, 152), TN_OK);
+    EXPECT_EQ(tn_kv_cache_copies_take(&cache, 6, words), 0u);
+    // Others' are their own, and what one step made is not another's.
+    ASSERT_EQ(tn_kv_cache_reserve(&cache, 2, 141), TN_OK);
+    ASSERT_EQ(tn_kv_cache_copies_take(&cache, 7, words), 1u);
+    tn_kv_cache_copies_made(&cache, 6);
+    EXPECT_EQ(cache.n_copies, 2u);
+    EXPECT_EQ(cache.pages[from].n_refs, 3u) << "sequence 0 and two copies";
+    tn_kv_cache_copies_made(&cache, 7);
+    EXPECT_EQ(cache.pages[from].n_refs, 2u);
+    EXPECT_EQ(cache.n_copied, 1u);
+    // The first step failed: the next one, of whatever sequence, makes its copy.
+    cache.lengths[1] = 150;
+    tn_kv_cache_copies_return(&cache, 5);
+    ASSERT_EQ(tn_kv_cache_copies_take(&cache, 8, words), 1u);
+    EXPECT_EQ(words[1], to);
+    // Meanwhile the sequence itself goes on: its own step makes the copy again, and keeps it whatever becomes of the other.
+    ASSERT_EQ(tn_kv_cache_reserve(&cache, 1, 151), TN_OK);
+    ASSERT_EQ(tn_kv_cache_copies_take(&cache, 9, words), 1u);
+    EXPECT_EQ(words[0], from);
+    EXPECT_EQ(words[1], to);
+    tn_kv_cache_copies_return(&cache, 8);
+    EXPECT_EQ(tn_kv_cache_copies_take(&cache, 10, words), 0u);
+    tn_kv_cache_copies_made(&cache, 8);
+    EXPECT_EQ(cache.n_copies, 1u);
+    tn_kv_cache_copies_made(&cache, 9);
+    EXPECT_EQ(cache.n_copies, 0u);
+    EXPECT_EQ(cache.pages[from].n_refs, 1u);
+    tn_kv_cache_deinit(&cache);
+}
+
 TEST(KvCache, AWriterIntoASharedPageGetsACopy)
 {
     Shadow shadow(3, 512, 0, 0, false);
