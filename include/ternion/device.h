@@ -154,7 +154,7 @@ typedef struct tn_device_calibration {
     uint32_t n_observed;    // steps of real runs that corrected the figures since
     uint32_t n_steps, n_figures;
     uint32_t step_tokens[TN_CALIBRATION_STEPS];
-    double memory_bytes_per_s; // reading memory; 0: not known
+    double memory_bytes_per_s; // reading weights that are in no cache; 0: not known
     // Transfers between the host's memory and the device's.
     double to_device_ns, to_device_bytes_per_s, to_host_ns, to_host_bytes_per_s;
     tn_calibration_figure figures[TN_CALIBRATION_FIGURES];

@@ -16,13 +16,15 @@ enum {
     N_HEAD_SHAPES = 4,  // the same
     N_HEAD_STEPS = 4,   // more rows of logits than this are rare, and follow in proportion
     N_LINK_SIZES = 4,
+    N_FAR_SIZES = 3, // larger steps compute for longer than they read
     LAYERS_MAX = 24,
-    // Figures: each shape's layers, as one and as several; steps of long contexts; heads; embeddings; links; reading of memory.
+    // Figures: each shape's layers, as one and as several; steps of long contexts; heads; embeddings; links.
     N_CONTEXTS = 8,
-    N_FIGURES = 2 * N_LAYER_SHAPES * TN_COST_STEPS + N_CONTEXTS + TN_COST_HEADS * N_HEAD_SHAPES * N_HEAD_STEPS + 2 * TN_COST_STEPS +
-                2 * N_LINK_SIZES + 1,
+    N_FIGURES = 2 * N_LAYER_SHAPES * TN_COST_STEPS - (TN_COST_STEPS - N_FAR_SIZES) + N_CONTEXTS +
+                TN_COST_HEADS * N_HEAD_SHAPES * N_HEAD_STEPS + 2 * TN_COST_STEPS + 2 * N_LINK_SIZES,
     SHARE_MAX = 60,   // no figure has more than this part of all the time
-    TOO_SLOW = 12,    // times its share a step may take, as far as can be said before
+    TOO_SLOW = 12,    // times its share a step may take, as far as can be said before; a third of it when the time is over
+    FAR_CACHES = 4,   // weights of so many caches are found in none
     LAYERS_KNOWN = 4, // of shapes that need not leave a cache
 };
 
@@ -84,28 +86,54 @@ static tn_status figures_done(calibration *c, uint32_t n)
     return tn_progress_report(c->params->progress, "measuring", c->n_done < N_FIGURES ? c->n_done : N_FIGURES, N_FIGURES);
 }
 
-// Steps of the first n sizes, of up to 4 sequences; the largest ones, where the others say that they take too long, are left to proportion.
-// Fitted ones become samples; of the others the error is noted for `group`.
+static double longest_ns(const calibration *c, uint64_t slot)
+{
+    return (double)slot * (tn_clock_ns() - c->begun_ns > c->params->time_ns ? TOO_SLOW / 3 : TOO_SLOW);
+}
+
+static tn_cost_step step_of(uint32_t size, bool has_logits)
+{
+    const uint32_t n = tn_cost_step_sizes[size];
+    return (tn_cost_step){.n_tokens = n, .n_logits = has_logits ? n : 0, .n_seqs = n < 4 || n > 64 ? 1 : 4, .n_positions = 64 + n / 2};
+}
+
+// Times a step of each size, in two rounds: what else the machine does for a moment disturbs one of them. `samples` has 0 ns for steps that
+// would take too long, as far as the smaller ones say.
+static tn_status time_sizes(calibration *c, tn_calibration_program *program, uint32_t n_sizes, bool has_logits, tn_cost_sample *samples)
+{
+    tn_cost_sample again;
+    double expected_ns = 0.0;
+    for (uint32_t k = 0; k < n_sizes; k++) {
+        const tn_cost_step step = step_of(k, has_logits);
+        const uint64_t slot = slot_ns(c);
+        TN_TRY(figures_done(c, 1));
+        samples[k].ns = 0.0;
+        if (expected_ns > longest_ns(c, slot)) break;
+        TN_TRY(tn_calibration_program_time(program, &step, k, c->params->cache_bytes, slot / 2, &samples[k]));
+        if (k + 1 < n_sizes) expected_ns = samples[k].ns * (tn_cost_step_sizes[k + 1] / tn_cost_step_sizes[k]) / 2;
+    }
+    for (uint32_t k = 0; k < n_sizes && samples[k].ns > 0.0; k++) {
+        const tn_cost_step step = step_of(k, has_logits);
+        TN_TRY(tn_calibration_program_time(program, &step, k, c->params->cache_bytes, slot_ns(c) / 2, &again));
+        if (again.ns < samples[k].ns) samples[k].ns = again.ns;
+    }
+    return TN_OK;
+}
+
+// Fitted ones become samples of the fit; of the others the error is noted for `group`.
 static tn_status measure_sizes(calibration *c, tn_calibration_program *program, uint32_t n_sizes, bool has_logits, bool fitted,
                                uint32_t group)
 {
-    double expected_ns = 0.0;
-    for (uint32_t k = 0; k < n_sizes; k++) {
-        const uint32_t n = tn_cost_step_sizes[k];
-        const tn_cost_step step = {
-            .n_tokens = n, .n_logits = has_logits ? n : 0, .n_seqs = n < 4 || n > 64 ? 1 : 4, .n_positions = 64 + n / 2};
-        const uint64_t slot = slot_ns(c);
-        tn_cost_sample sample;
-        TN_TRY(figures_done(c, 1));
-        if (expected_ns > (double)slot * TOO_SLOW) continue;
-        TN_TRY(tn_calibration_program_time(program, &step, k, c->params->cache_bytes, slot, &sample));
-        if (k + 1 < n_sizes) expected_ns = sample.ns * (tn_cost_step_sizes[k + 1] / n) / 2;
+    tn_cost_sample samples[TN_COST_STEPS] = {0};
+    const uint32_t first = c->n_done;
+    TN_TRY(time_sizes(c, program, n_sizes, has_logits, samples));
+    for (uint32_t k = 0; k < n_sizes && samples[k].ns > 0.0; k++) {
         if (!fitted)
-            tn_cost_note_error(c->table, group, &sample);
+            tn_cost_note_error(c->table, group, &samples[k]);
         else if (c->n_samples < SAMPLES_MAX)
-            c->samples[c->n_samples++] = sample;
+            c->samples[c->n_samples++] = samples[k];
     }
-    return TN_OK;
+    return figures_done(c, first + n_sizes - c->n_done);
 }
 
 // What attention takes, by steps in long contexts: of many sequences, as replies have it, and of one, as prompts do.
@@ -140,7 +168,7 @@ static uint64_t layer_bytes(const tn_calibration_shape *shape)
 // Enough layers that a step finds none of their weights in the cache, within a quarter of the memory.
 static uint32_t n_far_layers(const calibration *c, const tn_calibration_shape *shape)
 {
-    const uint64_t bytes = layer_bytes(shape), wanted = c->params->cache_bytes / 8 * 13 / bytes + 1,
+    const uint64_t bytes = layer_bytes(shape), wanted = c->params->cache_bytes / bytes * FAR_CACHES + 1,
                    most = c->params->memory_bytes / 4 / bytes;
     uint64_t n = c->params->cache_bytes == 0 ? LAYERS_KNOWN : wanted;
     if (n > LAYERS_MAX) n = LAYERS_MAX;
@@ -148,13 +176,14 @@ static uint32_t n_far_layers(const calibration *c, const tn_calibration_shape *s
     return n < 2 ? 2 : (uint32_t)n;
 }
 
-static tn_status measure_layers_of(calibration *c, tn_calibration_weights *weights, uint32_t n_layers, bool fitted, bool with_contexts)
+static tn_status measure_layers_of(calibration *c, tn_calibration_weights *weights, uint32_t n_layers, uint32_t n_sizes, bool fitted,
+                                   bool with_contexts)
 {
     tn_status status;
     const uint32_t n_tokens = tn_cost_step_sizes[TN_COST_STEPS - 1];
     tn_calibration_program *program;
     TN_TRY(tn_calibration_program_create(weights, n_layers, n_tokens, with_contexts ? 64 : 4, &program));
-    TN_TRY_GOTO(measure_sizes(c, program, TN_COST_STEPS, false, fitted, TN_COST_GROUP_LAYER));
+    TN_TRY_GOTO(measure_sizes(c, program, n_sizes, false, fitted, TN_COST_GROUP_LAYER));
     if (with_contexts) TN_TRY_GOTO(measure_contexts(c, program));
 fail:
     tn_calibration_program_destroy(program);
@@ -168,11 +197,12 @@ static tn_status measure_layer_shape(calibration *c, uint32_t index)
     tn_calibration_weights weights = {0};
     tn_calibration_shape shape = layer_shapes[c->params->small][index];
     const bool fitted = index + 1 < N_LAYER_SHAPES, with_contexts = index == 2;
-    if (shape.n_layers == 0) shape.n_layers = n_far_layers(c, &shape);
+    const bool is_far = index + 2 == N_LAYER_SHAPES;
+    if (is_far) shape.n_layers = n_far_layers(c, &shape);
     TN_TRY(tn_calibration_net_create(&shape, &net));
     TN_TRY_GOTO(tn_calibration_weights_init(&weights, c->device, tn_calibration_net_graph(net), 1, shape.n_layers));
-    TN_TRY_GOTO(measure_layers_of(c, &weights, 1, fitted, false));
-    TN_TRY_GOTO(measure_layers_of(c, &weights, shape.n_layers, fitted, with_contexts));
+    TN_TRY_GOTO(measure_layers_of(c, &weights, 1, TN_COST_STEPS, fitted, false));
+    TN_TRY_GOTO(measure_layers_of(c, &weights, shape.n_layers, is_far ? N_FAR_SIZES : TN_COST_STEPS, fitted, with_contexts));
 fail:
     tn_calibration_weights_deinit(&weights);
     tn_calibration_net_destroy(net);
@@ -195,7 +225,7 @@ static tn_calibration_shape head_shape(const calibration *c, uint32_t head, uint
     tn_calibration_shape shape = {0, sizes[1], sizes[1], 2, 1, 64, sizes[0], head_types[head]};
     if (shape.n_vocab) return shape;
     const uint64_t row_bytes = tn_dtype_row_bytes(shape.dense, shape.n_embd);
-    uint64_t bytes = c->params->cache_bytes ? c->params->cache_bytes / 8 * 13 : (uint64_t)64 << 20;
+    uint64_t bytes = c->params->cache_bytes ? c->params->cache_bytes * FAR_CACHES : (uint64_t)64 << 20;
     if (bytes > c->params->memory_bytes / 4) bytes = c->params->memory_bytes / 4;
     const uint64_t n = bytes / row_bytes;
     shape.n_vocab = n < 1024 ? 1024 : n > 262144 ? 262144 : (uint32_t)n;
@@ -263,7 +293,7 @@ static tn_status measure_ends(calibration *c)
     return TN_OK;
 }
 
-// ---- links and memory ----
+// ---- links ----
 
 static tn_status time_transfer(calibration *c, tn_buffer *buffer, void *host, uint64_t bytes, bool to_device, double *out_ns)
 {
@@ -298,22 +328,15 @@ fail:
     return status;
 }
 
-// Takes the first figure, which is of memory; the others are not wanted.
-static bool take_memory(void *user, const tn_measured_limit *limit)
+// How fast weights are read from memory, by the faster one of a step of one token's largest readers.
+static void note_memory(calibration *c)
 {
-    calibration *c = user;
-    if (limit->kind == TN_MEASURED_MEMORY_READ) c->table->memory_bytes_per_s = limit->best;
-    return false;
-}
-
-static tn_status measure_memory(calibration *c)
-{
-    const uint32_t n_threads = c->params->n_threads ? c->params->n_threads : 1;
-    if (!c->params->small) {
-        const tn_status status = c->device->backend->device_measure(c->device, n_threads, slot_ns(c), take_memory, c);
-        if (status != TN_CANCELLED) TN_TRY(status);
-    }
-    return figures_done(c, 1);
+    const double ternary_bytes = 0.25, q8_0_bytes = 34.0 / 32.0; // of an element, about
+    const double ternary_ns = c->table->ns[TN_COST_TERNARY_FAR][0],
+                 q8_0_ns = c->table->ns[TN_COST_HEADS_FIRST + 3 * TN_COST_HEAD_Q8_0 + 2][0];
+    const double by_ternary = ternary_ns > 0.0 ? ternary_bytes / ternary_ns * 1e9 : 0.0,
+                 by_q8_0 = q8_0_ns > 0.0 ? q8_0_bytes / q8_0_ns * 1e9 : 0.0;
+    c->table->memory_bytes_per_s = by_ternary > by_q8_0 ? by_ternary : by_q8_0;
 }
 
 tn_status tn_calibrate(tn_device *device, const tn_calibration_params *params, tn_cost_table *out_table)
@@ -329,7 +352,7 @@ tn_status tn_calibrate(tn_device *device, const tn_calibration_params *params, t
     tn_status status = measure_layers(c);
     if (status == TN_OK) status = measure_ends(c);
     if (status == TN_OK) status = measure_links(c);
-    if (status == TN_OK) status = measure_memory(c);
+    if (status == TN_OK) note_memory(c);
     tn_free(c);
     return status;
 }

@@ -9,7 +9,6 @@ typedef struct tn_calibration_params {
     uint64_t time_ns;      // for all figures together, packing of their weights included; a slow device takes longer
     uint64_t cache_bytes;  // of the device's last cache; 0: not known
     uint64_t memory_bytes; // free on the device: a quarter of it is used at most
-    uint32_t n_threads;    // of the device; 0: the notion does not apply
     bool small;            // of small models only, for tests
     const tn_progress *progress;
 } tn_calibration_params;

@@ -70,7 +70,6 @@ static tn_status measure(tn_host *host, uint32_t index, const tn_host_costs_para
         .time_ns = params->time_ns ? params->time_ns : time_ns_default,
         .cache_bytes = is_cpu ? entry->host->cpu_shares[entry->index].cache_bytes : 0,
         .memory_bytes = now.memory_free_bytes,
-        .n_threads = now.n_threads,
         .small = params->small,
         .progress = params->progress,
     };

@@ -8,9 +8,8 @@
 
 const uint32_t tn_cost_step_sizes[TN_COST_STEPS] = {1, 4, 16, 64, 256};
 
-// Weights of less than `near_share` caches stay in the cache from step to step, those of more than `far_share` do not; between them some
-// of them do.
-static const double near_share = 0.75, far_share = 1.5;
+// This part of a cache keeps weights from step to step; the rest is for what else a step touches.
+static const double near_share = 0.75;
 // How far a real step moves a correction, and how far corrections may go.
 static const double observed_share = 0.125;
 const double tn_cost_correction_max = 4.0;
@@ -103,12 +102,11 @@ tn_status tn_cost_works(const tn_graph *graph, tn_cost_work *out)
     return TN_OK;
 }
 
-// The share of weights that a step does not find in the cache.
+// The share of weights that a step does not find in the cache. Of weights that do not fit, read in turns, today's caches keep some.
 static double share_far(uint64_t resident_bytes, uint64_t cache_bytes)
 {
-    if (cache_bytes == 0) return 1.0;
-    const double share = ((double)resident_bytes / (double)cache_bytes - near_share) / (far_share - near_share);
-    return share < 0.0 ? 0.0 : share > 1.0 ? 1.0 : share;
+    const double kept_bytes = near_share * (double)cache_bytes, bytes = (double)resident_bytes;
+    return kept_bytes <= 0.0 ? 1.0 : bytes > kept_bytes ? 1.0 - kept_bytes / bytes : 0.0;
 }
 
 void tn_cost_add_amounts(const tn_cost_work *work, const tn_cost_step *step, uint64_t cache_bytes, double amounts[TN_COST_PARTS])

@@ -43,7 +43,7 @@ typedef struct tn_cost_table {
     double ns[TN_COST_PARTS][TN_COST_STEPS];
     double correction[TN_COST_GROUPS][TN_COST_STEPS]; // by what real runs showed: factors, 1 where none did
     double error[TN_COST_GROUPS][TN_COST_STEPS];      // |predicted / measured - 1| of shapes that were not fitted; -1: not known
-    double memory_bytes_per_s;                        // reading beyond the caches; 0: not known
+    double memory_bytes_per_s;                        // reading weights beyond the caches; 0: not known
     tn_cost_link to_device, to_host;
     uint64_t cache_bytes;   // of the last cache; 0: not known, and weights are taken to be far
     uint64_t measured_at_s; // of the calendar, since 1970

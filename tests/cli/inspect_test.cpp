@@ -1,6 +1,8 @@
 // ternion tokenize, show and devices.
 #include "program.hpp"
 
+#include <filesystem>
+
 namespace
 {
 
@@ -190,6 +192,41 @@ TEST(Devices, SayWhichKernelsAreInUse)
     EXPECT_EQ(cli::integer_of(device, "n_threads"), 1);
     EXPECT_GT(json_array_size(json_object_get(device, "kernels")), 4u);
     EXPECT_GT(cli::integer_of(json_object_get(json.get(), "host"), "n_cores_at_once"), 0);
+}
+
+TEST(Devices, AreMeasuredAndTheFiguresKept)
+{
+    cli::Folder folder;
+    const std::vector<std::string> command = {"devices", "--calibrate", "--calibrate-ms", "1",
+                                              "-dev",    "cpu0",        "--pack-cache",   folder / "costs"};
+    cli::Result table = run(command);
+    EXPECT_EQ(table.status, 0) << table.err;
+    for (const char *row :
+         {"\ncpu0 ", " layer ", " embedding ", " head q8_0 ", " head q6_k ", " head quantised ", " head float ", " model ", "GB/s"})
+        EXPECT_TRUE(contains(table.out, row)) << row << "\n" << table.out;
+    size_t n_files = 0;
+    for (const auto &entry : std::filesystem::directory_iterator(folder / "costs")) {
+        EXPECT_TRUE(contains(entry.path().filename().string(), "costs-")) << entry.path();
+        n_files++;
+    }
+    EXPECT_EQ(n_files, 1u);
+
+    std::vector<std::string> as_json = command;
+    as_json.push_back("--json");
+    cli::Json json = cli::parse_json(run(as_json).out);
+    const json_t *device = json_array_get(json_object_get(json.get(), "devices"), 0), *figures = json_object_get(device, "figures");
+    EXPECT_EQ(cli::text_of(device, "name"), "cpu0");
+    EXPECT_EQ(json_array_size(json_object_get(device, "step_tokens")), 5u);
+    ASSERT_EQ(json_array_size(figures), 7u);
+    EXPECT_EQ(cli::text_of(json_array_get(figures, 6), "name"), "model");
+    const json_t *ns = json_object_get(json_array_get(figures, 6), "step_ns");
+    for (size_t k = 1; k < 5; k++) EXPECT_GE(json_real_value(json_array_get(ns, k)), json_real_value(json_array_get(ns, k - 1)));
+}
+
+TEST(Devices, ThatDoNotExistAreNotMeasured)
+{
+    cli::expect_error(run({"devices", "--calibrate", "-dev", "gpu7"}), 1, "there is no device gpu7; devices here: ");
+    cli::expect_error(run({"devices", "--calibrate", "--calibrate-ms", "0"}), 2, "calibrate-ms");
 }
 
 } // namespace
