@@ -202,7 +202,7 @@ TEST(Devices, AreMeasuredAndTheFiguresKept)
     cli::Result table = run(command);
     EXPECT_EQ(table.status, 0) << table.err;
     for (const char *row :
-         {"\ncpu0 ", " layer ", " embedding ", " head q8_0 ", " head q6_k ", " head quantised ", " head float ", " model ", "GB/s"})
+         {"cpu0 ", " layer ", " embedding ", " head q8_0 ", " head q6_k ", " head quantised ", " head float ", " model ", "GB/s"})
         EXPECT_TRUE(contains(table.out, row)) << row << "\n" << table.out;
     size_t n_files = 0;
     for (const auto &entry : std::filesystem::directory_iterator(folder / "costs")) {

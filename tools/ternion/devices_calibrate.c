@@ -44,7 +44,9 @@ static void print_link(const char *name, double ns, double bytes_per_s)
 
 static void print_calibration(const tn_device_info *info, const tn_device_calibration *c)
 {
-    printf("%-8s %s\n         %-16s", info->name, info->description, "tokens a step");
+    printf("%-8s %s\n         tokens a second through parts of BitNet b1.58 2B4T, each token of a sequence of its own at position 512\n",
+           info->name, info->description);
+    printf("         %-16s", "tokens a step");
     for (uint32_t k = 0; k < c->n_steps; k++) printf(" %9u", c->step_tokens[k]);
     printf(" %9s\n", "error");
     for (uint32_t i = 0; i < c->n_figures; i++) print_figure(c, &c->figures[i]);
@@ -132,7 +134,6 @@ int tn_cli_devices_calibrate(tn_cli *cli, tn_host *host)
 {
     const char *names = tn_cli_text(&cli->options, TN_OPT_CALIBRATE_DEVICE);
     json_t *devices = cli->json ? json_array() : NULL;
-    if (!cli->json) printf("tokens a second through parts of BitNet b1.58 2B4T, each token of a sequence of its own at position 512\n");
     const int rc = names ? calibrate_named(cli, host, names, devices) : calibrate_all(cli, host, devices);
     if (rc == 0 && devices) return tn_cli_json_print(json_pack("{s:o}", "devices", devices));
     json_decref(devices);
