@@ -94,7 +94,8 @@ static double longest_ns(const calibration *c, uint64_t slot)
 static tn_cost_step step_of(uint32_t size, bool has_logits)
 {
     const uint32_t n = tn_cost_step_sizes[size];
-    return (tn_cost_step){.n_tokens = n, .n_logits = has_logits ? n : 0, .n_seqs = n < 4 || n > 64 ? 1 : 4, .n_positions = 64 + n / 2};
+    return (tn_cost_step){
+        .n_tokens = n, .n_logits = has_logits ? n : 0, .n_seqs = n < 4 || n > 64 ? 1 : 4, .n_positions = n > 64 ? n / 2 : 64};
 }
 
 // Times a step of each size, in two rounds: what else the machine does for a moment disturbs one of them. `samples` has 0 ns for steps that
@@ -136,12 +137,13 @@ static tn_status measure_sizes(calibration *c, tn_calibration_program *program, 
     return figures_done(c, first + n_sizes - c->n_done);
 }
 
-// What attention takes, by steps in long contexts: of many sequences, as replies have it, and of one, as prompts do.
+// What attention takes, by steps in long contexts, which end amid a chunk as they do on average: of many sequences, as replies have it, and
+// of one, as prompts do.
 static tn_status measure_contexts(calibration *c, tn_calibration_program *program)
 {
     static const struct {
         uint32_t step, n_seqs, n_positions;
-    } contexts[N_CONTEXTS] = {{0, 1, 512}, {0, 1, 1900}, {1, 4, 1024}, {2, 16, 768}, {2, 1, 512}, {3, 64, 512}, {3, 1, 512}, {4, 1, 1024}};
+    } contexts[N_CONTEXTS] = {{0, 1, 448}, {0, 1, 1856}, {1, 4, 960}, {2, 16, 704}, {2, 1, 448}, {3, 64, 448}, {3, 1, 448}, {4, 1, 960}};
     for (uint32_t i = 0; i < N_CONTEXTS; i++) {
         const uint32_t n = tn_cost_step_sizes[contexts[i].step];
         const tn_cost_step step = {.n_tokens = n, .n_seqs = contexts[i].n_seqs, .n_positions = contexts[i].n_positions};

@@ -109,6 +109,13 @@ static double share_far(uint64_t resident_bytes, uint64_t cache_bytes)
     return kept_bytes <= 0.0 ? 1.0 : bytes > kept_bytes ? 1.0 - kept_bytes / bytes : 0.0;
 }
 
+// Positions as attention pays for them: in whole chunks, of which the last one is half full on average.
+static double paid_positions(uint32_t n_positions)
+{
+    const double half = TN_KV_PAGE_POSITIONS / 2;
+    return n_positions < half ? 2 * half : n_positions + half;
+}
+
 void tn_cost_add_amounts(const tn_cost_work *work, const tn_cost_step *step, uint64_t cache_bytes, double amounts[TN_COST_PARTS])
 {
     const double far = share_far(work->resident_bytes, cache_bytes);
@@ -124,7 +131,7 @@ void tn_cost_add_amounts(const tn_cost_work *work, const tn_cost_step *step, uin
         head[2] += (double)work->n_dense * far;
         return;
     }
-    const double attention = (double)work->n_attention * step->n_positions;
+    const double attention = (double)work->n_attention * paid_positions(step->n_positions);
     const double many = step->n_tokens > 1 && step->n_seqs < step->n_tokens
                             ? (step->n_seqs > 1 ? (step->n_seqs - 1.0) / (step->n_tokens - 1.0) : 0.0)
                             : 1.0;

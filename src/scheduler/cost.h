@@ -24,7 +24,7 @@ typedef enum tn_cost_part {
     TN_COST_TERNARY_NEAR,   // an element of a ternary matrix
     TN_COST_TERNARY_FAR,    //
     TN_COST_VALUES,         // an element a token of what a layer's other ops store
-    TN_COST_ATTENTION_MANY, // a position times the width of all heads, where every token has a sequence of its own
+    TN_COST_ATTENTION_MANY, // a position, in chunks of 128, times the width of all heads, where every token has a sequence of its own
     TN_COST_ATTENTION_ONE,  // and where all are of one sequence
     TN_COST_EMBED,          // the embedding, however small
     TN_COST_EMBED_VALUES,   // an element of a row of it
