@@ -3,7 +3,8 @@
 
 usage: cuda_counts.py BUILD/cuda                   prints a table
        cuda_counts.py BUILD/cuda --json FILE       writes it as JSON
-       cuda_counts.py BUILD/cuda --check FILE      fails where a kernel needs more than recorded there, spills, or fuses a multiply-add
+       cuda_counts.py BUILD/cuda --check FILE      fails where a kernel needs more than recorded there, spills, or one for the exact mode fuses
+                                                   a multiply-add
 
 There is no disassembler in the toolkit's small packages, and none is needed to count: a cubin is an ELF file in which .text.<kernel> holds
 16-byte instructions whose low 12 bits are the opcode.
@@ -22,6 +23,7 @@ CLASSES = {
     "fused": {0x023, 0x029},  # FFMA, DFMA
     "dot": {0x026, 0x02a},    # IDP
     "mma": {0x037},           # IMMA
+    "float_mma": {0x03c},     # HMMA
     "barrier": {0x11d},       # BAR
     "load": {0x181},          # LDG
     "shared_access": {0x184, 0x188, 0x03b},  # LDS, STS, LDSM
@@ -89,7 +91,7 @@ def loops(code, ops, arch):
                 spans.append((target, i + 1))
     inner = [s for s in spans if not any(o != s and s[0] <= o[0] and o[1] <= s[1] for o in spans)]
     found = [count(ops[a:b]) for a, b in inner]
-    return sorted((f for f in found if f.get("dot") or f.get("mma")), key=lambda f: -f["instructions"])
+    return sorted((f for f in found if any(f.get(what) for what in ("dot", "mma", "float_mma"))), key=lambda f: -f["instructions"])
 
 
 def read(folder):
@@ -110,12 +112,26 @@ def read(folder):
     return kernels
 
 
+def is_fast(kernel):
+    """Whether it may round otherwise than the exact mode does (cuda_kernels.inc)."""
+    return "_fast" in kernel
+
+
+def rounding_complaint(kernel, now):
+    """Of instructions that round a product and a sum together: only kernels for fast numerics have them, and all of those do."""
+    fused, products = now.get("fused", 0), now.get("float_mma", 0)
+    if is_fast(kernel):
+        return None if fused or products else "rounds as the exact mode does, in a kernel for fast numerics"
+    return f"{fused} fused multiply-adds and {products} float products on tensor cores, of which the exact mode has none" if fused or products else None
+
+
 def complaints(kernels, recorded):
     for kernel, archs in sorted(kernels.items()):
         for arch, now in archs.items():
             where = f"{kernel} ({arch})"
-            if now.get("fused"):
-                yield f"{where}: {now['fused']} fused multiply-adds, of which the exact mode has none"
+            complaint = rounding_complaint(kernel, now)
+            if complaint:
+                yield f"{where}: {complaint}"
             if now["spills"] or now["stack"] or now.get("local"):
                 yield f"{where}: {now['spills']} bytes of spills, {now['stack']} of stack, {now.get('local', 0)} accesses to local memory"
             bound = recorded.get(kernel, {}).get(arch)

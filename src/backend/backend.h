@@ -143,6 +143,9 @@ typedef struct tn_program_desc {
     tn_program_stats *stats;       // NULL: none are kept. Borrowed until the program is destroyed
     tn_screen_stats *screen_stats; // the same
     const tn_progress *progress;   // of program_create, while it takes long; NULL: nobody is told
+    // A permission: products with a dense head of floats may be rounded otherwise, by fused multiply-adds and tensor cores. All else, and
+    // what is poison, stays as it is.
+    bool is_fast;
 } tn_program_desc;
 
 // What program_check finds.

@@ -249,16 +249,37 @@ static tn_status emit_quant_group(tn_cuda_compiler *c, uint32_t index, const gro
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 
-static tn_status emit_dense(tn_cuda_compiler *c, const tn_group *group, uint32_t time)
+// Kernel and grid of a product of at most n_rows rows.
+static tn_cuda_launch choose_dense(const tn_cuda_compiler *c, const weight *w, uint32_t n_rows, uint32_t index)
 {
     static const tn_cuda_kernel kernels[] = {
         [TN_CUDA_LAYOUT_F32] = TN_CUDA_dense_f32,   [TN_CUDA_LAYOUT_F16] = TN_CUDA_dense_f16,   [TN_CUDA_LAYOUT_BF16] = TN_CUDA_dense_bf16,
         [TN_CUDA_LAYOUT_Q8_0] = TN_CUDA_dense_q8_0, [TN_CUDA_LAYOUT_Q4_0] = TN_CUDA_dense_q4_0, [TN_CUDA_LAYOUT_Q6_K] = TN_CUDA_dense_q6_k};
     static const tn_cuda_kernel tensor_kernels[] = {[TN_CUDA_LAYOUT_Q8_0] = TN_CUDA_dense_q8_0_mma,
                                                     [TN_CUDA_LAYOUT_Q4_0] = TN_CUDA_dense_q4_0_mma,
-                                                    [TN_CUDA_LAYOUT_Q6_K] = TN_CUDA_dense_q6_k_mma};
+                                                    [TN_CUDA_LAYOUT_Q6_K] = TN_CUDA_dense_q6_k_mma,
+                                                    [TN_CUDA_LAYOUT_F16] = TN_CUDA_dense_f16_fast_mma,
+                                                    [TN_CUDA_LAYOUT_BF16] = TN_CUDA_dense_bf16_fast_mma};
+    static const tn_cuda_kernel fast_kernels[] = {[TN_CUDA_LAYOUT_F32] = TN_CUDA_dense_f32_fast,
+                                                  [TN_CUDA_LAYOUT_F16] = TN_CUDA_dense_f16_fast,
+                                                  [TN_CUDA_LAYOUT_BF16] = TN_CUDA_dense_bf16_fast};
+    const tn_cuda_layout layout = w->shape.layout;
+    const bool is_quantised = layout == TN_CUDA_LAYOUT_Q8_0 || layout == TN_CUDA_LAYOUT_Q4_0 || layout == TN_CUDA_LAYOUT_Q6_K;
+    const bool is_fast = c->desc->is_fast && !is_quantised && c->graph->nodes[index].layer == TN_LAYER_HEAD;
+    const bool has_tensor = c->device->traits.has_mma && n_rows > TN_CUDA_DENSE_TOKENS && (is_quantised || layout != TN_CUDA_LAYOUT_F32);
+    if (has_tensor && (is_quantised || is_fast)) {
+        const uint32_t rows = is_quantised ? TN_CUDA_DENSE_MMA_ROWS : TN_CUDA_DENSE_FAST_ROWS;
+        const uint32_t tokens = is_quantised ? TN_CUDA_DENSE_MMA_TOKENS : TN_CUDA_DENSE_FAST_TOKENS;
+        return launch_of(tensor_kernels[layout], ceil_div(w->shape.n_rows, rows), ceil_div(n_rows, tokens), 1, index);
+    }
+    const uint32_t rows = is_quantised ? TN_CUDA_DENSE_CODE_ROWS : TN_CUDA_DENSE_FLOAT_ROWS;
+    return launch_of((is_fast ? fast_kernels : kernels)[layout], ceil_div(w->shape.n_rows, rows),
+                     at_most(ceil_div(n_rows, TN_CUDA_DENSE_TOKENS), TN_CUDA_DENSE_GRID_Y), 1, index);
+}
+
+static tn_status emit_dense(tn_cuda_compiler *c, const tn_group *group, uint32_t time)
+{
     const tn_node *node = node_of(c, group->nodes[0]);
-    const uint32_t n_rows = rows_max_of(c, node->in[0]);
     weight w;
     TN_TRY(find_weight(c, node->weight, &w));
     const group_codes g = group_codes_of(c, node, w.shape.layout);
@@ -278,13 +299,7 @@ static tn_status emit_dense(tn_cuda_compiler *c, const tn_group *group, uint32_t
         p.scales_stride = g.scales_stride;
         p.sums_stride = g.sums_stride;
     }
-    tn_cuda_launch l;
-    if (g.n_bytes && c->device->traits.has_mma && n_rows > TN_CUDA_DENSE_TOKENS)
-        l = launch_of(tensor_kernels[w.shape.layout], ceil_div(w.shape.n_rows, TN_CUDA_DENSE_MMA_ROWS),
-                      ceil_div(n_rows, TN_CUDA_DENSE_MMA_TOKENS), 1, group->nodes[0]);
-    else
-        l = launch_of(kernels[w.shape.layout], ceil_div(w.shape.n_rows, g.n_bytes ? TN_CUDA_DENSE_CODE_ROWS : TN_CUDA_DENSE_FLOAT_ROWS),
-                      at_most(ceil_div(n_rows, TN_CUDA_DENSE_TOKENS), TN_CUDA_DENSE_GRID_Y), 1, group->nodes[0]);
+    const tn_cuda_launch l = choose_dense(c, &w, rows_max_of(c, node->in[0]), group->nodes[0]);
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 

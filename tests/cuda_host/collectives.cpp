@@ -180,6 +180,27 @@ void mma(int32_t d[4], const uint32_t a[4], const uint32_t b[2], bool a_is_signe
     }
 }
 
+// A tensor core ignores the 13 bits that TF32 lacks; how it rounds sums is its own, and here they are rounded once.
+void mma_tf32(float d[4], const uint32_t a[4], const uint32_t b[2], const Place &place)
+{
+    const uint32_t words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+    const uint32_t(*slots)[6] = running->meet_warp("tn_mma_tf32", place, words, 6);
+    const uint32_t lane = self().thread % 32;
+    const auto value = [](uint32_t bits) {
+        float f;
+        bits &= 0xffffe000u;
+        std::memcpy(&f, &bits, sizeof f);
+        return (double)f;
+    };
+    for (uint32_t i = 0; i < 4; i++) {
+        const uint32_t row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+        double sum = d[i];
+        for (uint32_t k = 0; k < 8; k++)
+            sum += value(slots[row % 8 * 4 + k % 4][row / 8 + k / 4 * 2]) * value(slots[column * 4 + k % 4][4 + k / 4]);
+        d[i] = (float)sum;
+    }
+}
+
 // ---- global memory ----
 
 // A block is counted by an addition of one of its threads, after every thread has stored its part, made that visible (fence), and met the

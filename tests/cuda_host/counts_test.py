@@ -63,11 +63,18 @@ class Counts(unittest.TestCase):
     def test_each_complaint(self):
         good = {"k": {"sm_90": {"registers": 40, "shared": 512, "stack": 0, "spills": 0, "loops": [{"instructions": 10}]}}}
         self.assertEqual(list(cuda_counts.complaints(good, good)), [])
-        for key, value in (("registers", 41), ("shared", 513), ("stack", 8), ("spills", 4), ("fused", 1), ("local", 1), ("loops", [{"instructions": 11}])):
+        for key, value in (("registers", 41), ("shared", 513), ("stack", 8), ("spills", 4), ("fused", 1), ("float_mma", 1), ("local", 1), ("loops", [{"instructions": 11}])):
             worse = copy.deepcopy(good)
             worse["k"]["sm_90"][key] = value
             self.assertEqual(len(list(cuda_counts.complaints(worse, good))), 1, key)
         self.assertEqual(len(list(cuda_counts.complaints(good, {}))), 1)
+
+    def test_kernels_for_fast_numerics_alone_may_fuse_and_have_to(self):
+        for name, key, n in (("k_fast", "fused", 0), ("k_fast_mma", "float_mma", 0), ("k", "fused", 1), ("k_mma", "float_mma", 1)):
+            kernel = {"registers": 40, "shared": 512, "stack": 0, "spills": 0, "loops": []}
+            for value, want in ((0, 1 - n), (3, n)):
+                counts = {name: {"sm_90": {**kernel, key: value}}}
+                self.assertEqual(len(list(cuda_counts.complaints(counts, {name: {"sm_90": kernel}}))), want, (name, value))
 
 
 if __name__ == "__main__":

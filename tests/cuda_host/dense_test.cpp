@@ -1,4 +1,4 @@
-// Products with dense weights against src/ref, bit for bit.
+// Products with dense weights against src/ref: bit for bit, and in fast numerics within what their roundings lose.
 #include "cuda_host/dense_rig.hpp"
 
 using namespace cuda_host;
@@ -15,7 +15,7 @@ struct Shape {
     bool is_logits = false;
     bool to_output = false;
     uint32_t n_more_blocks = 0; // of rows, that have none
-    bool is_tensor = false;     // by the kernel for tensor cores
+    const char *form = "";      // the end of the kernel's name: "_mma", "_fast", "_fast_mma"
 };
 
 // A product and all that it may write. Rows of x may be changed before `run`.
@@ -23,15 +23,20 @@ class Product
 {
   public:
     Product(const DenseType &type, const Shape &shape)
-        : shape_(shape), name_(std::string("dense_") + type.name + (shape.is_tensor ? "_mma" : "")),
-          w(type.type, shape.n_rows, shape.n_cols, shape.n_cols), y_stride_(shape.to_output ? shape.n_rows : (shape.n_rows + 3) / 4 * 4),
-          padded_((shape.n_cols + 255) / 256 * 256), y((size_t)(shape.n_tokens + 1) * y_stride_), poison(kTokens, 0xff)
+        : shape_(shape), name_(std::string("dense_") + type.name + shape.form), w(type.type, shape.n_rows, shape.n_cols, shape.n_cols),
+          y_stride_(shape.to_output ? shape.n_rows : (shape.n_rows + 3) / 4 * 4), padded_((shape.n_cols + 255) / 256 * 256),
+          y((size_t)(shape.n_tokens + 1) * y_stride_), poison(kTokens, 0xff)
     {
         std::mt19937 random(shape.n_rows);
         for (uint32_t t = 0; t < shape.n_tokens; t++) x.push_back(random_floats(random, shape.n_cols, t % 3 == 2 ? 1e-4f : 1.0f));
     }
     uint32_t token(uint32_t row) const { return shape_.is_logits ? 3 * row + 1 : row; }
     void run()
+    {
+        compute();
+        for (uint32_t r = 0; r <= shape_.n_tokens; r++) expect_row(r);
+    }
+    void compute()
     {
         std::vector<uint32_t> logit_rows;
         for (uint32_t r = 0; shape_.is_logits && r < shape_.n_tokens; r++) logit_rows.push_back(token(r));
@@ -44,15 +49,16 @@ class Product
         p.node = kNode;
         store_input(p);
         launch(name_.c_str(), p, grid_x(), shape_.grid_y);
-        for (uint32_t r = 0; r <= shape_.n_tokens; r++) expect_row(r);
     }
 
   private:
     uint32_t grid_x() const
     {
-        const uint32_t rows = shape_.is_tensor   ? TN_CUDA_DENSE_MMA_ROWS
-                              : w.is_quantised() ? TN_CUDA_DENSE_CODE_ROWS
-                                                 : TN_CUDA_DENSE_FLOAT_ROWS;
+        const std::string form = shape_.form;
+        const uint32_t rows = form == "_mma"        ? TN_CUDA_DENSE_MMA_ROWS
+                              : form == "_fast_mma" ? TN_CUDA_DENSE_FAST_ROWS
+                              : w.is_quantised()    ? TN_CUDA_DENSE_CODE_ROWS
+                                                    : TN_CUDA_DENSE_FLOAT_ROWS;
         return (shape_.n_rows + rows - 1) / rows + shape_.n_more_blocks;
     }
     void store_input(tn_cuda_dense_params &p)
@@ -84,10 +90,30 @@ class Product
         const size_t n_bytes = r < shape_.n_tokens ? shape_.n_rows * sizeof(float) : 0;
         EXPECT_TRUE(std::all_of(bytes + n_bytes, bytes + y_stride_ * sizeof(float), [](uint8_t byte) { return byte == 0xcd; })) << r;
         if (r >= shape_.n_tokens || is_poisoned(x[r])) return;
+        if (std::string(shape_.form).find("_fast") == 0) {
+            expect_near(r, got);
+            return;
+        }
         std::vector<float> want(shape_.n_rows);
         tn_ref_matmul_dense(x[r].data(), w.type(), w.file_row(0), shape_.n_rows, shape_.n_cols, want.data());
         EXPECT_EQ(std::memcmp(want.data(), got, n_bytes), 0)
             << "row " << r << " of " << shape_.n_tokens << ", " << shape_.n_rows << " x " << shape_.n_cols;
+    }
+    // A product loses at most 2^-21 of itself, a sum of one lane's 2^-24 an addition, and lanes and steps are few.
+    void expect_near(uint32_t r, const float *got)
+    {
+        std::vector<float> w_row(shape_.n_cols);
+        for (uint32_t row = 0; row < shape_.n_rows; row++) {
+            tn_dense_to_f32(w.type(), w.file_row(row), shape_.n_cols, w_row.data());
+            for (float &value : w_row) value = tn_fl(value); // as it is packed
+            double want = 0, size = 0;
+            for (uint32_t i = 0; i < shape_.n_cols; i++) {
+                want += (double)x[r][i] * w_row[i];
+                size += std::fabs((double)x[r][i] * w_row[i]);
+            }
+            ASSERT_LE(std::fabs(got[row] - want), 0x1p-18 * size + 0x1p-50)
+                << "row " << row << " of token " << r << ", " << shape_.n_cols << " columns";
+        }
     }
     static bool is_poisoned(const std::vector<float> &row)
     {
@@ -185,7 +211,7 @@ class DenseTensorProduct : public DenseProduct
     void check_tensor(uint32_t n_rows, uint32_t n_cols, uint32_t n_tokens, bool is_logits = false, uint32_t n_more_blocks = 0)
     {
         const uint32_t grid_y = (n_tokens + TN_CUDA_DENSE_MMA_TOKENS - 1) / TN_CUDA_DENSE_MMA_TOKENS;
-        check({n_rows, n_cols, n_tokens, std::max(grid_y, 1u) + n_more_blocks, is_logits, is_logits, n_more_blocks, true});
+        check({n_rows, n_cols, n_tokens, std::max(grid_y, 1u) + n_more_blocks, is_logits, is_logits, n_more_blocks, "_mma"});
     }
 };
 
@@ -215,7 +241,7 @@ TEST_P(DenseTensorProduct, WantedRowsOfLogitsGoToTheOutput)
 TEST_P(DenseTensorProduct, PoisonIsNotedForTheTokenOfItsRow)
 {
     for (const float bad : {INFINITY, 1e30f}) {
-        Product product(GetParam(), {150, 512, 11, 1, true, false, 0, true});
+        Product product(GetParam(), {150, 512, 11, 1, true, false, 0, "_mma"});
         product.x[9][100] = bad;
         product.run();
         for (uint32_t t = 0; t < kTokens; t++) EXPECT_EQ(product.poison[t], t == product.token(9) ? kNode : UINT32_MAX) << t;
@@ -223,6 +249,90 @@ TEST_P(DenseTensorProduct, PoisonIsNotedForTheTokenOfItsRow)
 }
 
 INSTANTIATE_TEST_SUITE_P(Quantised, DenseTensorProduct, testing::ValuesIn(kDenseTypes + 3, std::end(kDenseTypes)), dense_type_name);
+
+// Fast numerics: fused products of all types of floats, and tensor cores of the two that are exact in TF32.
+struct FastForm {
+    DenseType type;
+    const char *form;
+};
+const FastForm kFastForms[] = {{kDenseTypes[0], "_fast"},
+                               {kDenseTypes[1], "_fast"},
+                               {kDenseTypes[2], "_fast"},
+                               {kDenseTypes[1], "_fast_mma"},
+                               {kDenseTypes[2], "_fast_mma"}};
+void PrintTo(const FastForm &form, std::ostream *out) { *out << form.type.name << form.form; }
+
+class DenseFastProduct : public testing::TestWithParam<FastForm>
+{
+  protected:
+    void check(uint32_t n_rows, uint32_t n_cols, uint32_t n_tokens, bool is_logits = false, uint32_t n_more_blocks = 0)
+    {
+        const uint32_t n_tiles = (n_tokens + TN_CUDA_DENSE_FAST_TOKENS - 1) / TN_CUDA_DENSE_FAST_TOKENS;
+        Product product(GetParam().type, {n_rows, n_cols, n_tokens, std::max(n_tiles, 1u) + n_more_blocks, is_logits, is_logits,
+                                          n_more_blocks, GetParam().form});
+        product.run();
+        for (uint32_t t = 0; t < kTokens; t++) EXPECT_EQ(product.poison[t], UINT32_MAX) << t;
+    }
+};
+
+TEST_P(DenseFastProduct, EveryNumberOfColumns)
+{
+    for (uint32_t n : {1u, 31u, 32u, 33u, 160u, 256u, 257u, 500u, 513u, 1300u}) check(37, n, 10);
+    check(37, 1300, 20);
+}
+TEST_P(DenseFastProduct, EveryNumberOfRows)
+{
+    for (uint32_t n : {1u, 8u, 9u, 15u, 16u, 17u, 33u, 113u, 127u, 128u, 129u, 300u}) check(n, 288, 9);
+}
+TEST_P(DenseFastProduct, EveryNumberOfTokens)
+{
+    for (uint32_t n = 1; n <= 18; n++) check(20, 288, n);
+    for (uint32_t n : {24u, 25u, 31u, 32u, 33u, 48u, 49u, 65u, 100u}) check(20, 288, n);
+}
+TEST_P(DenseFastProduct, BlocksWithoutRowsOrTokensDoNothing)
+{
+    check(128, 256, 12, false, 2);
+    check(33, 256, 32, false, 1);
+    check(33, 256, 0, false, 1);
+}
+TEST_P(DenseFastProduct, WantedRowsOfLogitsGoToTheOutput)
+{
+    for (uint32_t n : {0u, 1u, 12u, 40u}) check(77, 512, n, true);
+}
+// Halves end at 65504.
+TEST_P(DenseFastProduct, LargeTokensKeepTheirDigits)
+{
+    Product product(GetParam().type, {40, 512, 11, 1, false, false, 0, GetParam().form});
+    for (std::vector<float> &row : product.x) {
+        for (float &value : row) value *= 0x1p40f;
+    }
+    product.run();
+}
+TEST_P(DenseFastProduct, PoisonIsNotedForTheTokenOfItsRow)
+{
+    for (const float bad : {INFINITY, -INFINITY, NAN, 0x1p90f}) {
+        Product product(GetParam().type, {150, 512, 11, 1, true, false, 0, GetParam().form});
+        product.x[9][100] = bad;
+        product.run();
+        for (uint32_t t = 0; t < kTokens; t++) EXPECT_EQ(product.poison[t], t == product.token(9) ? kNode : UINT32_MAX) << bad << ", " << t;
+    }
+}
+
+std::string fast_form_name(const testing::TestParamInfo<FastForm> &info) { return std::string(info.param.type.name) + info.param.form; }
+INSTANTIATE_TEST_SUITE_P(All, DenseFastProduct, testing::ValuesIn(kFastForms), fast_form_name);
+
+// (1 + 2^-12)^2 - (1 + 2^-11) is 2^-24 only where the product is not rounded before the sum.
+TEST(DenseProductBits, FastProductsAreFused)
+{
+    Product product(kDenseTypes[0], {1, 64, 1, 1, false, false, 0, "_fast"});
+    float *packed = reinterpret_cast<float *>(const_cast<uint8_t *>(product.w.params().at));
+    std::fill_n(packed, 128, 0.0f);
+    std::fill(product.x[0].begin(), product.x[0].end(), 0.0f);
+    packed[0] = 1.0f, product.x[0][0] = -(1.0f + 0x1p-11f);
+    packed[1] = product.x[0][32] = 1.0f + 0x1p-12f;
+    product.compute();
+    EXPECT_EQ(product.y[0], 0x1p-24f);
+}
 
 // A sum of -0 is stored as +0, and a fused product would leave a difference here.
 TEST(DenseProductBits, SumsAreRoundedProductByProduct)

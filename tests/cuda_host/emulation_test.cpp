@@ -486,6 +486,64 @@ TEST(Emulation, ProductsOfMatrices)
     }
 }
 
+// Kernels of one warp for the products of other shapes: A [16][K], B [K][8] of small numbers in `in`, a word each; D [16][8].
+TN_KERNEL(products_from, FaultParams, 32)
+{
+    const uint32_t g = tn_lane() / 4, t = tn_lane() % 4;
+    uint32_t a[4] = {0, 0, 0, 0}, b[2] = {0, 0};
+    for (uint32_t i = 0; i < 4; i++) {
+        for (uint32_t j = 0; j < 4; j++) a[j] |= (p.in[(g + j % 2 * 8) * 32 + j / 2 * 16 + 4 * t + i] & 0xffu) << (8 * i);
+        for (uint32_t j = 0; j < 2; j++) b[j] |= (p.in[512 + (j * 16 + 4 * t + i) * 8 + g] & 0xffu) << (8 * i);
+    }
+    int32_t d[4] = {1, 2, 3, 4}; // for nothing
+    tn_mma_ss_from(d, (int32_t)p.fault, a, b);
+    for (uint32_t i = 0; i < 4; i++) p.out[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = (uint32_t)d[i];
+}
+TN_KERNEL(products_k16, FaultParams, 32)
+{
+    const uint32_t g = tn_lane() / 4, t = tn_lane() % 4;
+    uint32_t a[2] = {0, 0}, b = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        for (uint32_t j = 0; j < 2; j++) a[j] |= (p.in[(g + j * 8) * 16 + 4 * t + i] & 0xffu) << (8 * i);
+        b |= (p.in[256 + (4 * t + i) * 8 + g] & 0xffu) << (8 * i);
+    }
+    int32_t d[4] = {1, 2, 3, 4};
+    tn_mma_k16_ss(d, a, b);
+    for (uint32_t i = 0; i < 4; i++) p.out[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = (uint32_t)d[i];
+}
+TN_KERNEL(products_tf32, FaultParams, 32)
+{
+    const uint32_t g = tn_lane() / 4, t = tn_lane() % 4;
+    uint32_t a[4], b[2];
+    for (uint32_t j = 0; j < 4; j++) a[j] = tn_bits((float)(int32_t)p.in[(g + j % 2 * 8) * 8 + j / 2 * 4 + t]) | p.fault;
+    for (uint32_t j = 0; j < 2; j++) b[j] = tn_bits((float)(int32_t)p.in[128 + (j * 4 + t) * 8 + g]) | p.fault;
+    float d[4] = {100.0f, 100.0f, 100.0f, 100.0f};
+    tn_mma_tf32(d, a, b);
+    for (uint32_t i = 0; i < 4; i++) p.out[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = (uint32_t)(int32_t)d[i];
+}
+
+TEST(Emulation, ProductsOfMatricesOfOtherShapes)
+{
+    // ignored: bits that TF32 does not have.
+    static const struct {
+        const char *name;
+        uint32_t k, fault;
+        int32_t from;
+    } shapes[] = {
+        {"products_from", 32, 77, 77}, {"products_k16", 16, 0, 0}, {"products_tf32", 8, 0, 100}, {"products_tf32", 8, 0x1fff, 100}};
+    std::mt19937 random(4);
+    for (const auto &shape : shapes) {
+        Memory<uint32_t> in(24 * shape.k), out(128);
+        for (size_t i = 0; i < in.size(); i++) in[i] = (uint32_t)(int32_t)(int8_t)random();
+        launch(shape.name, FaultParams{shape.fault, out.data(), in.data()});
+        for (uint32_t at = 0; at < 128; at++) {
+            int32_t want = shape.from;
+            for (uint32_t k = 0; k < shape.k; k++) want += (int32_t)in[at / 8 * shape.k + k] * (int32_t)in[16 * shape.k + k * 8 + at % 8];
+            EXPECT_EQ((int32_t)out[at], want) << shape.name << ", " << at;
+        }
+    }
+}
+
 TN_KERNEL(global_atomics, FaultParams, 64)
 {
     tn_atomic_add(p.out, tn_thread());

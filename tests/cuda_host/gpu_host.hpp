@@ -147,6 +147,10 @@ static inline void tn_mma_k16_ss(int32_t d[4], const uint32_t a[2], uint32_t b, 
     cuda_host::mma(d, a_wide, b_wide, true, place);
 }
 
+#define TN_TF32_BITS 0xffffe000u
+static inline float tn_fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+static inline void tn_mma_tf32(float d[4], const uint32_t a[4], const uint32_t b[2], TN_CALLED_AT) { cuda_host::mma_tf32(d, a, b, place); }
+
 static inline float tn_half(uint16_t h)
 {
     const uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exponent = (h >> 10) & 0x1fu, fraction = h & 0x3ffu;

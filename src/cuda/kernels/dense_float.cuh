@@ -35,8 +35,8 @@ TN_FN void tn_dense_next(const tn_dense_rows &rows, uint32_t step, uint32_t n_st
         tn_load16_once(rows.units[r] + (size_t)step * (32 * TN_UNIT_BYTES));
 }
 
-// A unit of each row times the same columns of T rows of x.
-template <class Unit, uint32_t T>
+// A unit of each row times the same columns of T rows of x. is_fast: a product and its sum are rounded once.
+template <class Unit, uint32_t T, bool is_fast>
 TN_FN void tn_dense_add_floats(const tn_u4 (&units)[TN_DENSE_WARP_ROWS], TN_SHARED_ARG(float, x), uint32_t at,
                                float (&sums)[T * TN_DENSE_WARP_ROWS])
 {
@@ -53,7 +53,10 @@ TN_FN void tn_dense_add_floats(const tn_u4 (&units)[TN_DENSE_WARP_ROWS], TN_SHAR
                 TN_UNROLL for (uint32_t r = 0; r < TN_DENSE_WARP_ROWS; r++)
                 {
                     float &sum = sums[t * TN_DENSE_WARP_ROWS + r];
-                    sum = sum + (tn_float(bits[e]) * w[r][4 * quad + e]);
+                    if constexpr (is_fast)
+                        sum = tn_fma(tn_float(bits[e]), w[r][4 * quad + e], sum);
+                    else
+                        sum = sum + (tn_float(bits[e]) * w[r][4 * quad + e]);
                 }
             }
         }
@@ -82,7 +85,7 @@ template <uint32_t width, uint32_t n> TN_FN float tn_lane_trees(const float (&su
 }
 
 // One tile of T tokens times the block's rows of W.
-template <class Unit, uint32_t T> TN_FN void tn_dense_float_tile(const tn_dense_tile &tile, TN_SHARED_ARG(float, x))
+template <class Unit, uint32_t T, bool is_fast = false> TN_FN void tn_dense_float_tile(const tn_dense_tile &tile, TN_SHARED_ARG(float, x))
 {
     constexpr uint32_t n_sums = T * TN_DENSE_WARP_ROWS, step_cols = 32 * Unit::N, piece_steps = TN_DENSE_FLOAT_ROOM / T / step_cols;
     const tn_cuda_dense_params &p = tile.p;
@@ -112,7 +115,7 @@ template <class Unit, uint32_t T> TN_FN void tn_dense_float_tile(const tn_dense_
                 units[0][r] = units[n_ahead - 1][r];
             }
             tn_dense_next(rows, first + s + n_ahead, n_steps, units[n_ahead - 1]);
-            tn_dense_add_floats<Unit, T>(now, x, s * (Unit::N / 4), sums);
+            tn_dense_add_floats<Unit, T, is_fast>(now, x, s * (Unit::N / 4), sums);
         }
     }
     const float y = tn_lane_trees<16>(sums);

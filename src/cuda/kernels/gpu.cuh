@@ -7,7 +7,7 @@
 // accesses below; whatever a thread reads there that another wrote has tn_sync (or, in a warp, tn_sync_warp) between; collectives are met
 // by all 32 lanes of a warp, tn_sync by all threads that have not returned... which is all of them: no thread returns before the last
 // tn_sync of its block. Floats by + - * alone, every one of them rounded (nvcc runs with --fmad=false -ftz=false, and the cubins are looked
-// through for fused ones).
+// through for fused ones); kernels with _fast in their names may use tn_fma and tn_mma_tf32 too.
 #ifndef TN_CUDA_GPU_CUH
 #define TN_CUDA_GPU_CUH
 
@@ -197,6 +197,20 @@ TN_FN void tn_mma_k16_ss(int32_t d[4], const uint32_t a[2], uint32_t b)
         : "r"(a[0]), "r"(a[1]), "r"(b), "r"(0));
 #else
     d[0] = d[1] = d[2] = d[3] = 0;
+#endif
+}
+
+// In fast numerics alone: a * b + c, rounded once; and d += A B of floats whose lower 13 bits are 0, A 16 x 8, B 8 x 8, d 16 x 8: a[0] row
+// g, k t; a[1] row g + 8; a[2] row g, k t + 4; a[3] row g + 8, k t + 4; b[0] column g, k t; b[1] column g, k t + 4; d as above. How sums
+// are rounded is the device's.
+#define TN_TF32_BITS 0xffffe000u
+TN_FN float tn_fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+TN_FN void tn_mma_tf32(float d[4], const uint32_t a[4], const uint32_t b[2])
+{
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
 

@@ -37,6 +37,8 @@ enum {
     TN_CUDA_DENSE_TOKENS = 8,        // of a block of dense_*
     TN_CUDA_DENSE_MMA_ROWS = 128,    // of a block of dense_*_mma, and
     TN_CUDA_DENSE_MMA_TOKENS = 64,
+    TN_CUDA_DENSE_FAST_ROWS = 128, // of a block of dense_*_fast_mma, and
+    TN_CUDA_DENSE_FAST_TOKENS = 32,
     TN_CUDA_ELEMENTS = 1024,   // of a row, of a block of element and copy_rows
     TN_CUDA_PAGE_PART = 16384, // bytes of a page, of a block of copy_pages
     TN_CUDA_RANK_MAX = 128,    // candidates of a row of logits that rank ranks at most: tn_device.ranking_max
