@@ -51,6 +51,10 @@ typedef struct tn_session_params {
     // trace.
     uint32_t n_lanes;
     uint32_t replica; // of the placement: which copy of the model this session is
+    // NULL or "exact": logits have the same bits on every device. "fast": devices may round an output head of F32, F16 or BF16 otherwise,
+    // by fused multiply-adds and tensor cores, and logits differ in their last bits from device to device and step to step; all else is
+    // exact. It is a permission: CPUs and Vulkan devices compute as ever.
+    const char *numerics;
 } tn_session_params;
 #define TN_SESSION_PARAMS_INIT TN_PARAMS_INIT(tn_session_params)
 

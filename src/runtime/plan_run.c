@@ -117,6 +117,7 @@ static tn_status with_desc(tn_plan_run *run, tn_stage *s, tn_status (*use)(tn_pl
         .stats = run->params.profile ? &s->stats : NULL,
         .screen_stats = &run->screen_stats,
         .progress = run->params.progress,
+        .is_fast = run->params.is_fast,
     };
     const tn_status status = use(run, s, &desc);
     tn_free(taps);

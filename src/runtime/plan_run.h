@@ -27,6 +27,7 @@ typedef struct tn_plan_run_params {
     bool profile;                // keep stats of the programs
     const tn_progress *progress; // packing, compiling
     tn_plan_cache *cache;        // NULL: packed weights are not kept in files
+    bool is_fast;                // programs may compute otherwise than exactly (tn_program_desc.is_fast)
 } tn_plan_run_params;
 
 typedef struct tn_plan_run_memory {

@@ -21,6 +21,14 @@
 static const uint32_t n_ubatch_default = 512;
 enum { N_LANES_MAX = 64 };
 
+// Whether devices may compute otherwise than exactly.
+static tn_status read_numerics(const char *numerics, bool *out_is_fast)
+{
+    *out_is_fast = numerics && strcmp(numerics, "fast") == 0;
+    if (!numerics || *out_is_fast || strcmp(numerics, "exact") == 0) return TN_OK;
+    return tn_fail(TN_INVALID_ARGUMENT, "numerics can not be '%.40s': exact or fast are known", numerics);
+}
+
 static tn_status read_params(const tn_session_params *params, const tn_graph *graph, tn_session_info *info)
 {
     info->n_ctx = params->n_ctx ? params->n_ctx : graph->n_ctx;
@@ -132,6 +140,8 @@ static tn_status prepare_plan(tn_session *session, tn_host *host, const tn_sessi
 {
     tn_session_info *info = &session->info;
     uint32_t n_devices;
+    bool is_fast;
+    TN_TRY(read_numerics(params->numerics, &is_fast));
     if (info->n_lanes == 0) info->n_lanes = session->plan->n_segments > 1 ? session->plan->n_segments + 1 : 1;
     TN_TRY(open_devices(session, host, &params->progress, &n_devices));
     if (params->pack_cache) TN_TRY(prepare_cache(session, params));
@@ -151,6 +161,7 @@ static tn_status prepare_plan(tn_session *session, tn_host *host, const tn_sessi
         .progress = &params->progress,
         .cache = params->pack_cache ? &session->cache : NULL,
         .may_shrink = params->n_ubatch == 0 || params->may_shrink_ubatch,
+        .is_fast = is_fast,
     };
     out_params->limits.n_logits = info->n_logits_max < info->n_ubatch ? info->n_logits_max : info->n_ubatch;
     return TN_OK;

@@ -20,7 +20,8 @@ TEST(BenchOutput, SqlHasTheFieldsOfJsonInItsOrder)
     ASSERT_EQ(result.status, 0) << result.err;
     EXPECT_EQ(result.out.rfind("CREATE TABLE IF NOT EXISTS test (\n  build_commit TEXT,\n  build_number INTEGER,\n  cpu_info TEXT,\n", 0),
               0u);
-    EXPECT_TRUE(contains(result.out, "  two_stage_whole_rows INTEGER\n);\n\nINSERT INTO test (build_commit, build_number, "));
+    EXPECT_TRUE(
+        contains(result.out, "  two_stage_whole_rows INTEGER,\n  numerics TEXT\n);\n\nINSERT INTO test (build_commit, build_number, "));
     EXPECT_TRUE(contains(result.out, "  avg_ts REAL,\n"));
     const cli::Json rows = cli::sql_rows(result.out, "test"), json = cli::parse_json(result.err);
     ASSERT_EQ(json_array_size(rows.get()), 8u);

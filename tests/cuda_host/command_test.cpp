@@ -116,4 +116,34 @@ TEST(CudaDevices, LeaveNothingBehindWhereOneCannotBeOpened)
     }
 }
 
+// Only the last layer and the head are on the device, so that this is quick.
+cli::Result numerics(const std::string &name, std::vector<std::string> arguments)
+{
+    arguments.insert(arguments.end(), {"--device", "cpu0,cpu0,cpu0,cpu0,cpu0,cuda:host", "--numerics", name});
+    return with_stand_in(std::move(arguments));
+}
+
+TEST(CudaNumerics, FastOnesAreSaidWhereverResultsAre)
+{
+    const std::vector<std::string> hash = {"logits", "-p", "Once upon a time", "--hash"};
+    const cli::Result exact = numerics("exact", hash), fast = numerics("fast", hash);
+    EXPECT_EQ(exact.out, cli::run(cli::Run{hash, "", {}}).out);
+    EXPECT_EQ(exact.err, "");
+    ASSERT_EQ(fast.out.size(), exact.out.size() + 5) << fast.err;
+    EXPECT_EQ(fast.out.substr(16), " fast\n");
+    EXPECT_NE(fast.out.substr(0, 16), exact.out.substr(0, 16));
+    EXPECT_TRUE(cli::contains(fast.err, "numerics  fast: CUDA devices round a head of F32, F16 or BF16 otherwise")) << fast.err;
+    const std::vector<std::string> run = {"run", "-p", "Once", "-n", "2", "-q", "--json"};
+    EXPECT_EQ(cli::text_of(cli::parse_json(numerics("fast", run).out).get(), "numerics"), "fast");
+    EXPECT_EQ(json_object_get(cli::parse_json(numerics("exact", run).out).get(), "numerics"), nullptr);
+    std::vector<std::string> bench = {"bench", "-p", "0", "-n", "1", "-r", "1", "--no-warmup", "--no-limits", "-o", "json"};
+    for (const std::string name : {"exact", "fast"})
+        EXPECT_EQ(cli::text_of(json_array_get(cli::parse_json(numerics(name, bench).out).get(), 0), "numerics"), name);
+    bench.back() = "md";
+    EXPECT_TRUE(cli::contains(numerics("fast", bench).out, " numerics |\n"));
+    EXPECT_FALSE(cli::contains(numerics("exact", bench).out, "numerics"));
+}
+
+TEST(CudaNumerics, OfAnotherNameAreRefused) { cli::expect_error(numerics("quick", {"run", "-p", "a", "-n", "1"}), 2, "--numerics"); }
+
 } // namespace

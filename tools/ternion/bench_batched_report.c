@@ -50,9 +50,9 @@ static void print_head(const tn_cli_bench_job *job, FILE *out)
     fprintf(out, "model = %s, size = %s, backend = %s\n", type, size, r->backends);
     fprintf(
         out,
-        "n_kv_max = %llu, n_batch = %u, n_ubatch = %u, is_pp_shared = %d, n_gpu_layers = %lld, n_threads = %u, n_threads_batch = %u\n\n",
-        (unsigned long long)job->batched.n_kv_max, r->test.n_batch, r->test.n_ubatch, job->batched.shared, (long long)r->n_gpu_layers,
-        r->test.n_threads, r->test.n_threads);
+        "%sn_kv_max = %llu, n_batch = %u, n_ubatch = %u, is_pp_shared = %d, n_gpu_layers = %lld, n_threads = %u, n_threads_batch = %u\n\n",
+        tn_cli_is_fast(job->cli) ? "numerics = fast, " : "", (unsigned long long)job->batched.n_kv_max, r->test.n_batch, r->test.n_ubatch,
+        job->batched.shared, (long long)r->n_gpu_layers, r->test.n_threads, r->test.n_threads);
     fprintf(out, "|%6s | %6s | %4s | %6s | %8s | %8s | %8s | %8s | %8s | %8s |", "PP", "TG", "B", "N_KV", "T_PP s", "S_PP t/s", "T_TG s",
             "S_TG t/s", "T s", "S t/s");
     if (job->batched.has_depth) fprintf(out, " %6s |", "D");
@@ -113,6 +113,7 @@ static void add_surroundings(json_t *o, const tn_cli_bench_job *job)
     json_object_set_new(o, "ternary_layout", json_string(r->costs.ternary_layout));
     json_object_set_new(o, "head_layout", json_string(r->costs.head_layout));
     json_object_set_new(o, "two_stage", json_string(two_stage ? two_stage : "off"));
+    json_object_set_new(o, "numerics", json_string(tn_cli_text(&job->cli->options, TN_OPT_NUMERICS)));
 }
 
 static json_t *fields_of(const tn_cli_bench_job *job, const tn_cli_bench_batched_test *test, const figures *f, size_t *out_n_flat)

@@ -172,6 +172,7 @@ static json_t *result_fields(const tn_cli_bench_report *report, const tn_cli_ben
     json_object_set_new(o, "stddev_ts", json_real(m->ts.deviation));
     add_shares(o, r, m);
     add_two_stage(o, report, r);
+    json_object_set_new(o, "numerics", json_string(tn_cli_text(report->options, TN_OPT_NUMERICS)));
     *out_n_flat = json_object_size(o);
     add_nested(o, report, r, m);
     return o;

@@ -24,7 +24,7 @@ typedef struct tn_cli_bench_result {
 
 // Which columns the table shows beside those that are always there.
 typedef struct tn_cli_bench_columns {
-    bool batch, ubatch, gpu_layers, devices, two_stage;
+    bool batch, ubatch, gpu_layers, devices, two_stage, numerics;
     bool reads, memory_limit, int8_limit, roofline; // bytes a second; shares of the device's limits
 } tn_cli_bench_columns;
 

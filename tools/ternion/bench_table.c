@@ -34,6 +34,7 @@ static void print_header_row(FILE *out, const tn_cli_bench_columns *c)
     if (c->int8_limit) fprintf(out, " %6s |", "% int8");
     if (c->roofline) fprintf(out, " %6s |", "% roof");
     if (c->two_stage) fprintf(out, " %9s |", "2 stages");
+    if (c->numerics) fprintf(out, " numerics |");
     fprintf(out, "\n| %.30s | %.9s: | %.9s: | %.10s |", "------------------------------", "---------", "---------", "----------");
     if (c->gpu_layers) fprintf(out, " --: |");
     fprintf(out, " ------: |");
@@ -46,6 +47,7 @@ static void print_header_row(FILE *out, const tn_cli_bench_columns *c)
     if (c->int8_limit) fprintf(out, " -----: |");
     if (c->roofline) fprintf(out, " -----: |");
     if (c->two_stage) fprintf(out, " --------: |");
+    if (c->numerics) fprintf(out, " -------- |");
     fprintf(out, "\n");
 }
 
@@ -95,6 +97,7 @@ static void print_row(FILE *out, const tn_cli_bench_report *report, const tn_cli
     if (c->int8_limit) print_share(out, m->shares.int8);
     if (c->roofline) print_share(out, m->shares.roofline);
     if (c->two_stage) print_kept(out, &r->two_stage);
+    if (c->numerics) fprintf(out, " %-8s |", "fast");
     fprintf(out, "\n");
 }
 

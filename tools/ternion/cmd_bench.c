@@ -260,6 +260,7 @@ static void choose_columns(tn_cli_bench_job *job)
     columns->gpu_layers = tn_cli_given(options, TN_OPT_GPU_LAYERS);
     columns->two_stage = strcmp(tn_cli_two_stage(job->cli), "off") != 0;
     columns->devices = tn_cli_given(options, TN_OPT_DEVICE);
+    columns->numerics = tn_cli_is_fast(job->cli);
 }
 
 static int run_all(tn_cli_bench_job *job)

@@ -150,6 +150,8 @@ int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_thread
     return tn_cli_fail_status(threads ? command : "ternion devices");
 }
 
+bool tn_cli_is_fast(const tn_cli *cli) { return strcmp(tn_cli_text(&cli->options, TN_OPT_NUMERICS), "fast") == 0; }
+
 tn_status tn_cli_first_device(const tn_cli *cli, const tn_host *host, uint32_t *out_index)
 {
     char name[256];
@@ -187,6 +189,13 @@ int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine)
     return status == TN_OK ? 0 : tn_cli_fail_status("ternion devices");
 }
 
+// What cannot be seen in the logits themselves.
+static void note_numerics(const tn_cli *cli)
+{
+    if (tn_cli_is_fast(cli))
+        tn_cli_note("numerics  fast: CUDA devices round a head of F32, F16 or BF16 otherwise; logits are then not the exact ones");
+}
+
 // Where the devices take smaller steps than the default's.
 static void note_steps(const tn_cli *cli, const tn_cli_engine *engine, const tn_session_params *params)
 {
@@ -204,6 +213,7 @@ int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params pa
     params.pack_cache_bytes_max = engine->pack_cache_bytes_max;
     params.placement = engine->placement;
     params.head = tn_cli_text(&cli->options, TN_OPT_HEAD);
+    params.numerics = tn_cli_text(&cli->options, TN_OPT_NUMERICS);
     if (!params.two_stage && cli->verb == TN_VERB_BENCH) params.two_stage = tn_cli_two_stage(cli);
     params.may_shrink_ubatch = !tn_cli_given(&cli->options, cli->verb == TN_VERB_BENCH ? TN_OPT_BENCH_UBATCH : TN_OPT_UBATCH);
     params.log = tn_cli_log();
@@ -216,6 +226,8 @@ int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params pa
     }
     tn_session_get_info(engine->session, &engine->session_info);
     note_steps(cli, engine, &params);
+    if (!engine->is_fast) note_numerics(cli); // not again for the next of many sessions
+    engine->is_fast = tn_cli_is_fast(cli);
     if (cli->verb != TN_VERB_LOGITS && !engine->head_noted && !tn_cli_two_stage_note(engine) && strcmp(params.head, "keep") == 0)
         tn_cli_head_note(engine->model, &engine->info);
     engine->head_noted = true; // not again for the next of many sessions

@@ -15,6 +15,7 @@ typedef struct tn_cli_engine {
     tn_session *session;
     tn_session_info session_info;
     bool head_noted;       // what another head would save has been said
+    bool is_fast;          // the session's numerics
     char pack_cache[4096]; // folder of packed weights, "": none
     uint64_t pack_cache_bytes_max;
 } tn_cli_engine;
@@ -24,6 +25,8 @@ int tn_cli_engine_find_model(tn_cli *cli, tn_cli_engine *engine);            // 
 void tn_cli_engine_model_params(const tn_cli *cli, tn_model_params *params); // what flags say of reading a file, and the log
 int tn_cli_engine_open_model(tn_cli *cli, tn_cli_engine *engine, tn_model_load load);
 int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_threads);
+// Whether devices may compute otherwise than exactly (--numerics fast).
+bool tn_cli_is_fast(const tn_cli *cli);
 // The first device of --device; without it, and for "none", the first of all.
 tn_status tn_cli_first_device(const tn_cli *cli, const tn_host *host, uint32_t *out_index);
 int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine);

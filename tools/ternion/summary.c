@@ -99,6 +99,7 @@ int tn_cli_print_answer_json(const tn_cli_engine *engine, const tn_cli_prompt *p
                                reasons[a->stop], "n_ctx", (json_int_t)engine->session_info.n_ctx, "seed", (json_int_t)sampler->seed, "plan",
                                plan, "sampling", json_sampling(sampler), "timings", json_timings(prompt, a), "memory", json_memory(engine));
     if (object && chat_template) json_object_set_new(object, "template", json_string(chat_template));
+    if (object && engine->is_fast) json_object_set_new(object, "numerics", json_string("fast"));
     return tn_cli_json_print(object);
 }
 
