@@ -17,7 +17,7 @@ HOSTILE_SEED ?= 1
 
 CONFIGURE = cmake --preset $(1) --log-level=WARNING $(CMAKE_ARGS)
 BUILD = $(call CONFIGURE,$(1)) && cmake --build --preset $(1) --parallel $(JOBS)
-TEST = $(call BUILD,$(1)) && ctest --preset $(2) -j $(JOBS)
+TEST = $(call CONFIGURE,$(1)) && cmake --build --preset $(2) --parallel $(JOBS) && ctest --preset $(2) -j $(JOBS)
 
 .PHONY: run build test check arm bench bench-suite format lint clean fuzz hostile bootstrap-build
 run: build

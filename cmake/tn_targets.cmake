@@ -80,17 +80,22 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT CMAKE_CROSSCOMPILING AND NOT "${
 endif()
 option(TN_TEST_PCH "Precompile the headers that most tests include" ${precompile})
 
-# tn_use_test_headers(<target>): a program of tests that begins with the precompiled headers.
-function(tn_use_test_headers target)
-  if(NOT TARGET tn_test_headers) # a program, since programs and libraries differ in flags that the headers must have been compiled with
-    file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/test_headers.cpp CONTENT "// The precompiled headers of tests are this program's.\n")
-    add_executable(tn_test_headers ${PROJECT_BINARY_DIR}/test_headers.cpp)
-    target_link_libraries(tn_test_headers PRIVATE tn_flags tn_gtest)
-    target_precompile_headers(tn_test_headers PRIVATE <gtest/gtest.h> <algorithm> <cmath> <cstring> <filesystem> <fstream> <functional> <limits> <map>
+# tn_use_test_headers(<target> <options>): a program of tests that begins with the headers as they are precompiled with its options.
+function(tn_use_test_headers target options)
+  string(MAKE_C_IDENTIFIER "tn_test_headers${options}" headers)
+  if(NOT TARGET ${headers}) # a program, since programs and libraries differ in flags that the headers must have been compiled with
+    file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/${headers}.cpp CONTENT "// The precompiled headers of tests are this program's.\n")
+    add_executable(${headers} ${PROJECT_BINARY_DIR}/${headers}.cpp)
+    target_link_libraries(${headers} PRIVATE tn_flags tn_gtest)
+    target_compile_options(${headers} PRIVATE ${options})
+    target_precompile_headers(${headers} PRIVATE <gtest/gtest.h> <algorithm> <cmath> <cstring> <filesystem> <fstream> <functional> <limits> <map>
       <memory> <random> <set> <sstream> <string> <thread> <vector>)
   endif()
-  target_precompile_headers(${target} REUSE_FROM tn_test_headers)
+  target_precompile_headers(${target} REUSE_FROM ${headers})
 endfunction()
+
+# Programs that have slow or long tests alone, for presets that run these.
+add_custom_target(tn_slow_tests)
 
 # tn_add_test_part(<name> <file>): a file that several programs of tests have, compiled once: $<TARGET_OBJECTS:name> among their sources.
 function(tn_add_test_part name file)
@@ -99,21 +104,39 @@ function(tn_add_test_part name file)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
 endfunction()
 
+# The label of whole tests that run under AddressSanitizer in `make check` only; parts of a program are named by LONG.
+set(TN_LONG "")
+if(TN_SANITIZE MATCHES "address")
+  set(TN_LONG long)
+endif()
+
 # The longest, and what others wait for: without figures of an earlier run ctest begins with them, so that none is left to run alone at the end.
 set(TN_LONGEST_TESTS conformance_test golden_vulkan_test vk_selftest_test vk_step_fault_test cli_test cli_bench_test cli_oom_test tokenizer_test
-  runtime_oom_test runtime_batcher_stress_test golden_exact_test golden_variants_test sampler_test)
+  runtime_oom_test runtime_batcher_test runtime_batcher_stress_test convert_test golden_exact_test golden_variants_test sampler_test)
 
-# tn_add_test(<name> LABELS <labels> SOURCES <files> [LIBS <libs>] [TIMEOUT <s>] [ARGS <arguments>] [LONG <tests>]): a GoogleTest program over the
-# library's insides. LONG: patterns of tests that under AddressSanitizer are a ctest test of their own, <name>_long, with the label long:
-# repetitions that run the code of the others once more, with other numbers of threads or in other pieces. <name> itself has all the rest.
+# tn_add_test(<name> LABELS <labels> SOURCES <files> [COMPUTES] [LIBS <libs>] [TIMEOUT <s>] [ARGS <arguments>] [LONG <tests>] [SLOW <tests>]):
+# a GoogleTest program over the library's insides.
+# COMPUTES: its own C++ takes time to run, as oracles over many numbers do, and is optimised; the presets do not optimise other tests, which
+# compile sooner so. LONG: patterns of tests that under AddressSanitizer are a ctest test of their own, <name>_long, with the label long:
+# repetitions that run the code of the others once more, with other numbers of threads or in other pieces. SLOW: tests that are <name>_slow, with
+# the label slow, in every build. <name> itself has all the rest. A program that is long or slow as a whole is not built by default.
 function(tn_add_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "LABELS;SOURCES;LIBS;DEFINITIONS;ARGS;LONG" ${ARGN})
+  cmake_parse_arguments(ARG "COMPUTES" "TIMEOUT" "LABELS;SOURCES;LIBS;DEFINITIONS;ARGS;LONG;SLOW" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ternion_static tn_flags tn_gtest ${ARG_LIBS})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   target_compile_definitions(${name} PRIVATE TN_SOURCE_DIR="${PROJECT_SOURCE_DIR}" TN_BINARY_DIR="${PROJECT_BINARY_DIR}" ${ARG_DEFINITIONS})
+  set(options)
+  if(ARG_COMPUTES)
+    set(options -O1)
+    target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-O1>)
+  endif()
+  if("${ARG_LABELS}" MATCHES "slow|long")
+    set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL ON)
+    add_dependencies(tn_slow_tests ${name})
+  endif()
   if(TN_TEST_PCH AND NOT "${ARG_SOURCES}" MATCHES "[.]c(;|$)") # CMake would have it precompiled for C too
-    tn_use_test_headers(${name})
+    tn_use_test_headers(${name} "${options}")
   endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
@@ -127,10 +150,14 @@ function(tn_add_test name)
   tn_keep_drivers(${name}) # whatever lists devices may load one
   # Nothing that a test runs writes to the user's cache.
   set(modification "XDG_CACHE_HOME=set:${PROJECT_BINARY_DIR}/test-cache")
-  if(ARG_LONG AND TN_SANITIZE MATCHES "address")
-    list(JOIN ARG_LONG ":" tests)
-    add_test(NAME ${name}_long COMMAND ${name} --gtest_filter=${tests})
-    set_tests_properties(${name}_long PROPERTIES LABELS "${ARG_LABELS};long" TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT_MODIFICATION ${modification})
+  foreach(kind slow long)
+    string(TOUPPER ${kind} tests)
+    list(JOIN ARG_${tests} ":" tests)
+    if(NOT tests OR (kind STREQUAL "long" AND NOT TN_SANITIZE MATCHES "address"))
+      continue()
+    endif()
+    add_test(NAME ${name}_${kind} COMMAND ${name} --gtest_filter=${tests})
+    set_tests_properties(${name}_${kind} PROPERTIES LABELS "${ARG_LABELS};${kind}" TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT_MODIFICATION ${modification})
     if(ARG_ARGS MATCHES "--gtest_filter=.*-") # which ends in tests that are left out
       string(APPEND ARG_ARGS ":${tests}")
     elseif(ARG_ARGS MATCHES "--gtest_filter=")
@@ -138,7 +165,7 @@ function(tn_add_test name)
     else()
       list(APPEND ARG_ARGS "--gtest_filter=-${tests}")
     endif()
-  endif()
+  endforeach()
   add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT_MODIFICATION ${modification})
   if(name IN_LIST TN_LONGEST_TESTS)

@@ -83,7 +83,7 @@ TEST(Files, AFullDiskIsReported)
         full.out_path = "/dev/full";
         expect_error(cli::run(full), 1, "cannot write standard output: no space is left");
     }
-    cli::Run table = {{"bench", "-p", "4", "-n", "0", "-r", "1"}, "", {}};
+    cli::Run table = {{"bench", "--no-limits", "-p", "4", "-n", "0", "-r", "1"}, "", {}};
     table.out_path = "/dev/full";
     expect_error(cli::run(table), 1, "cannot write standard output");
 }

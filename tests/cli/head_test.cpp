@@ -31,7 +31,7 @@ TEST(Head, ALineOffersAnotherTypeOnceWhereItIsWorthIt)
     const std::string large = folder / "large.gguf", quantised = folder / "quantised.gguf";
     ASSERT_NO_FATAL_FAILURE(make_model(large, "f16"));
     ASSERT_NO_FATAL_FAILURE(make_model(quantised, "q6_k"));
-    const std::vector<std::string> bench = {"bench", "-m", large, "-p", "4", "-n", "0", "-r", "1", "-ub", "2,4"};
+    const std::vector<std::string> bench = {"bench", "-m", large, "-p", "4", "-n", "0", "-r", "1", "-ub", "2,4", "--no-limits"};
     EXPECT_TRUE(contains(run(tokens("run", large, {"--two-stage", "off"})).err, offer));
     const std::string err = run(bench).err;
     EXPECT_TRUE(contains(err, offer));

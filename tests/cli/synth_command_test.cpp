@@ -35,7 +35,7 @@ TEST(SynthCommand, MakesAModelThatRunsAndSaysWhatItIs)
     json = cli::parse_json(run({"show", "--json"}).out);
     EXPECT_TRUE(json_is_false(json_object_get(json_object_get(json.get(), "model"), "synthetic")));
     EXPECT_EQ(run({"run", "-m", out, "-p", "some text", "-n", "8", "-q"}).status, 0);
-    EXPECT_EQ(run({"bench", "-m", out, "-p", "8", "-n", "4", "-r", "1"}).status, 0);
+    EXPECT_EQ(run({"bench", "-m", out, "-p", "8", "-n", "4", "-r", "1", "--no-limits"}).status, 0);
 }
 
 TEST(SynthCommand, TheSeedDecides)
