@@ -2,6 +2,7 @@
 #   make run     builds the release program and tells a story        make test    builds and runs the tests
 #   make build   the release program: build/release/ternion          make check   tests, slow ones too, clang, sanitizers, clang-tidy
 #   make arm     cross build for AArch64, tests under qemu-user
+#   make cuda-counts   compiles the CUDA kernels for every architecture and checks registers, spills and loops (a part of check)
 #   make bench   the machine's limits and this program's shares of them; ARGS="-m FILE -p 512 -n 64" for another model and other tests
 #   make bench-suite   all that docs/PERFORMANCE.md sets as targets, on synthetic models (some minutes; SUITE_ARGS)
 #   make format  make lint   make fuzz   make hostile   make clean
@@ -19,7 +20,7 @@ CONFIGURE = cmake --preset $(1) --log-level=WARNING $(CMAKE_ARGS)
 BUILD = $(call CONFIGURE,$(1)) && cmake --build --preset $(1) --parallel $(JOBS)
 TEST = $(call CONFIGURE,$(1)) && cmake --build --preset $(2) --parallel $(JOBS) && ctest --preset $(2) -j $(JOBS)
 
-.PHONY: run build test check arm bench bench-suite format lint clean fuzz hostile bootstrap-build
+.PHONY: run build test check arm cuda-counts bench bench-suite format lint clean fuzz hostile bootstrap-build
 run: build
 	@build/release/ternion run -p "$(PROMPT)" --display-prompt -n 200 $(ARGS)
 
@@ -48,8 +49,14 @@ check:
 	@$(call TEST,tsan,tsan)
 	@$(call TEST,clang,clang)
 	@$(MAKE) arm
+	@$(MAKE) cuda-counts
 	@$(call BUILD,fuzz)
 	@scripts/lint.sh --tidy build/clang
+
+# The kernels of every architecture that is shipped; those of the tests' build are checked by them.
+cuda-counts: build
+	@if [ -d build/release/cuda ]; then scripts/cuda_counts.py build/release/cuda --check tests/cuda_host/kernel_counts.json; \
+	else echo "SKIPPED: there is no nvcc here, and so there are no compiled CUDA kernels to look at"; fi
 
 bench:
 	@scripts/bootstrap.sh build bench

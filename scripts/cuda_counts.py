@@ -2,9 +2,9 @@
 """Tells what nvcc made of the CUDA kernels: registers, spills, shared memory, and the instructions of their loops. Standard library only.
 
 usage: cuda_counts.py BUILD/cuda                   prints a table
-       cuda_counts.py BUILD/cuda --json FILE       writes it as JSON
-       cuda_counts.py BUILD/cuda --check FILE      fails where a kernel needs more than recorded there, spills, or one for the exact mode fuses
-                                                   a multiply-add
+       cuda_counts.py BUILD/cuda --json FILE       records it there as JSON; what FILE has of architectures that this build lacks stays
+       cuda_counts.py BUILD/cuda --check FILE      fails where a kernel needs more than recorded there, spills, or one for the exact mode
+                                                   fuses a multiply-add
 
 There is no disassembler in the toolkit's small packages, and none is needed to count: a cubin is an ELF file in which .text.<kernel> holds
 16-byte instructions whose low 12 bits are the opcode.
@@ -145,6 +145,11 @@ def complaints(kernels, recorded):
                 yield f"{where}: its loops have {now['loops']}, recorded are {bound['loops']}"
 
 
+def merged(kernels, recorded):
+    """The kernels of this build with what is recorded of them for architectures that it lacks."""
+    return {kernel: {**recorded.get(kernel, {}), **archs} for kernel, archs in kernels.items()}
+
+
 def print_table(kernels):
     for kernel, archs in sorted(kernels.items()):
         for arch, c in archs.items():
@@ -161,14 +166,19 @@ def main():
     options = parser.parse_args()
     kernels = read(options.folder)
     if options.json:
+        recorded = {}
+        if os.path.exists(options.json):
+            with open(options.json, encoding="utf-8") as file:
+                recorded = json.load(file)["kernels"]
         with open(options.json, "w", encoding="utf-8") as file:
-            lines = (f'  "{kernel}": {json.dumps(archs, sort_keys=True)}' for kernel, archs in sorted(kernels.items()))
+            lines = (f'  "{kernel}": {json.dumps(archs, sort_keys=True)}' for kernel, archs in sorted(merged(kernels, recorded).items()))
             file.write('{"kernels": {\n' + ",\n".join(lines) + "\n}}\n")
     elif options.check:
         with open(options.check, encoding="utf-8") as file:
             found = list(complaints(kernels, json.load(file)["kernels"]))
         print("\n".join(found))
-        print(f"cuda_counts: {len(kernels)} kernels, {len(found)} complaints")
+        built = sorted({arch for archs in kernels.values() for arch in archs}, key=lambda arch: int(arch[3:]))
+        print(f"cuda_counts: {len(kernels)} kernels, {', '.join(built)}: {len(found)} complaints")
         sys.exit(1 if found else 0)
     else:
         print_table(kernels)

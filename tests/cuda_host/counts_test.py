@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """scripts/cuda_counts.py: what it reads of a cubin that is made here, and that each of its complaints can come. Standard library only."""
 import copy
+import json
 import os
+import re
 import struct
 import sys
 import unittest
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts"))
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+sys.path.insert(0, os.path.join(ROOT, "scripts"))
 import cuda_counts  # noqa: E402
 
 FFMA, IDP, BRA = 0x223, 0x226, 0x947
@@ -75,6 +78,18 @@ class Counts(unittest.TestCase):
             for value, want in ((0, 1 - n), (3, n)):
                 counts = {name: {"sm_90": {**kernel, key: value}}}
                 self.assertEqual(len(list(cuda_counts.complaints(counts, {name: {"sm_90": kernel}}))), want, (name, value))
+
+    def test_what_a_build_lacks_stays_recorded(self):
+        recorded = {"k": {"sm_80": {"registers": 1}, "sm_90": {"registers": 2}}, "gone": {"sm_90": {}}}
+        self.assertEqual(cuda_counts.merged({"k": {"sm_90": {"registers": 3}}, "new": {"sm_90": {}}}, recorded),
+                         {"k": {"sm_80": {"registers": 1}, "sm_90": {"registers": 3}}, "new": {"sm_90": {}}})
+
+    def test_every_kernel_is_recorded_for_every_architecture_that_is_shipped(self):
+        with open(os.path.join(ROOT, "cmake", "tn_cuda.cmake"), encoding="utf-8") as file:
+            archs = re.search(r'set\(TN_CUDA_ARCHS "([0-9;]+)"', file.read()).group(1).split(";")
+        with open(os.path.join(ROOT, "tests", "cuda_host", "kernel_counts.json"), encoding="utf-8") as file:
+            for kernel, recorded in json.load(file)["kernels"].items():
+                self.assertEqual(sorted(recorded), sorted("sm_" + arch for arch in archs), kernel)
 
 
 if __name__ == "__main__":

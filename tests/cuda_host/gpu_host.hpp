@@ -31,6 +31,10 @@
 
 TN_FN const uint8_t *tn_opaque(const uint8_t *at) { return at; }
 
+// Of a kernel's two ways blocks take either, one after another.
+#define TN_MAKES_EARLY ((cuda_host::block().at[0] + cuda_host::block().at[1]) % 2 != 0)
+template <uint32_t from_arch = 1000> TN_FN uint32_t tn_late(uint32_t v) { return v; }
+
 TN_FN uint32_t tn_thread() { return cuda_host::self().thread; }
 TN_FN uint32_t tn_n_threads() { return cuda_host::block().n_threads; }
 TN_FN uint32_t tn_lane() { return cuda_host::self().thread & 31u; }

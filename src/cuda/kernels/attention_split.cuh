@@ -103,8 +103,9 @@ TN_FN void tn_split_load(const tn_split_shared &s, const tn_split_chunk &chunk, 
             const uint32_t position = tn_split_stored(chunk, tn_warp() * 32 + load * form::keys + tn_lane() / form::lanes);
             tn_load_unit(s.ring, to, chunk.keys + position * head_dim + d, (head_dim - d) / 2);
         } else {
-            const uint32_t unit = tn_lane() % form::value_lanes + load % form::value_loads * 32, d = unit * 4 < head_dim ? unit * 4 : 0;
-            const uint32_t pair = tn_warp() * 16 + load / form::value_loads * form::pairs + tn_lane() / form::value_lanes;
+            const uint32_t lane = tn_late<1200>(tn_lane());
+            const uint32_t unit = lane % form::value_lanes + load % form::value_loads * 32, d = unit * 4 < head_dim ? unit * 4 : 0;
+            const uint32_t pair = tn_late<1200>(tn_warp()) * 16 + load / form::value_loads * form::pairs + lane / form::value_lanes;
             const uint32_t stored = tn_split_stored(chunk, 2 * pair) / 2;
             tn_load_unit(s.ring, to, chunk.keys + TN_KV_CHUNK * head_dim + (stored * head_dim + d) * 2, head_dim - d);
         }

@@ -100,7 +100,7 @@ struct tn_tile_units {
 // `steps` stages are keys, then as many are values.
 template <uint32_t steps> TN_FN tn_tile_units tn_tile_units_of(const tn_tile_chunk &chunk, uint32_t stage, uint32_t slot, uint32_t head_dim)
 {
-    const uint32_t thread = tn_thread();
+    const uint32_t thread = tn_late(tn_thread());
     tn_tile_units units;
     if (stage < steps) {
         // [8 positions][step][position][4 units of 8 dims]: lanes of a product over keys as they lie.
@@ -188,23 +188,24 @@ TN_FN uint32_t tn_tile_head(const tn_cuda_attention_params &p, const tn_tile_job
 // The codes of the warp's rows as mma's left factor, by the warp.
 template <uint32_t steps> TN_FN void tn_tile_queries(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_job &job)
 {
-    const uint32_t n_rows = job.n * (p.n_heads / p.n_kv_heads), head_dim = p.rope.head_dim, warp_at = tn_warp() * steps * 1024;
+    const uint32_t n_rows = job.n * (p.n_heads / p.n_kv_heads), head_dim = p.rope.head_dim;
+    const uint32_t warp = tn_late(tn_warp()), warp_at = warp * steps * 1024, lane = tn_late(tn_lane());
     TN_UNROLL
-    for (uint32_t j = 0; j < 2 * steps; j++) tn_shared_store16(s.q, warp_at + (j * 32 + tn_lane()) * 16, (tn_u4{0, 0, 0, 0}));
+    for (uint32_t j = 0; j < 2 * steps; j++) tn_shared_store16(s.q, warp_at + (j * 32 + lane) * 16, (tn_u4{0, 0, 0, 0}));
     tn_sync_warp();
     TN_ROLLED
     for (uint32_t r = 0; r < 16; r++) {
-        const uint32_t row = job.first_row + tn_warp() * 16 + r;
+        const uint32_t row = job.first_row + warp * 16 + r;
         if (row >= n_rows) {
-            if (tn_lane() == 0) s.q_scale[tn_warp() * 16 + r] = 0.0f;
+            if (lane == 0) s.q_scale[warp * 16 + r] = 0.0f;
             continue;
         }
         const float *x = tn_x_row(p.step, p.q, tn_tile_token(p, job, row)) + (size_t)tn_tile_head(p, job, row) * head_dim;
-        const tn_head head = tn_head_take(p.rope, x, 0);
+        const tn_head head = tn_head_take<1000>(p.rope, x, 0);
         const tn_head_codes codes = tn_head_codes_of(head, p.rope.a_qk, p.rope.recip_a_qk);
         TN_UNROLL
         for (uint32_t j = 0; j < 2 * TN_LANE_PAIRS; j++) {
-            const uint32_t pair = tn_lane() + 32 * (j / 2);
+            const uint32_t pair = lane + 32 * (j / 2);
             if (pair >= head_dim / 2) continue;
             const uint32_t d = j % 2 == 0 ? tn_pair_first(p.rope, pair) : tn_pair_second(p.rope, pair);
             const int32_t code = tn_round_int((j % 2 == 0 ? head.first[j / 2] : head.second[j / 2]) * codes.to_codes);
@@ -212,7 +213,7 @@ template <uint32_t steps> TN_FN void tn_tile_queries(const tn_cuda_attention_par
             s.q[at] = tn_limb_high(code);
             s.q[at + 512] = tn_limb_low(code);
         }
-        if (tn_lane() == 0) s.q_scale[tn_warp() * 16 + r] = codes.scale * p.log2e_by_sqrt;
+        if (lane == 0) s.q_scale[warp * 16 + r] = codes.scale * p.log2e_by_sqrt;
     }
     tn_sync_warp();
 }
@@ -246,17 +247,18 @@ template <uint32_t steps>
 TN_FN void tn_tile_dots(const tn_tile_shared &s, uint32_t stage, uint32_t slot, int32_t (&dots)[TN_TILE_COLUMNS][4])
 {
     constexpr uint32_t columns = TN_TILE_COLUMNS / steps;
+    const uint32_t warp = tn_late(tn_warp()), lane = tn_late(tn_lane());
     TN_UNROLL
     for (uint32_t first = 0; first < columns; first += 2) {
         tn_tile_sums sums[2] = {};
         TN_UNROLL
         for (uint32_t step = 0; step < steps; step++) {
             uint32_t high[4], low[4];
-            tn_tile_factor(s.q, ((tn_warp() * steps + step) * 64 + tn_lane()) * 16, high);
-            tn_tile_factor(s.q, ((tn_warp() * steps + step) * 64 + 32 + tn_lane()) * 16, low);
+            tn_tile_factor(s.q, ((warp * steps + step) * 64 + lane) * 16, high);
+            tn_tile_factor(s.q, ((warp * steps + step) * 64 + 32 + lane) * 16, low);
             TN_UNROLL
             for (uint32_t j = 0; j < 2; j++) {
-                const uint32_t unit = ((first + j) * steps + step) * 32 + tn_lane();
+                const uint32_t unit = ((first + j) * steps + step) * 32 + lane;
                 const tn_u4 k = tn_shared_load16(s.stages, slot * TN_TILE_STAGE_BYTES + unit * 16);
                 tn_tile_multiply(sums[j], high, low, tn_tile_limbs_of(k.x, k.y, k.z, k.w));
             }
@@ -293,8 +295,8 @@ TN_FN tn_tile_scales tn_tile_load_scales(const tn_tile_chunk &chunk, uint32_t he
 }
 TN_FN void tn_tile_store_scales(const tn_tile_shared &s, const tn_tile_scales &scales)
 {
-    const uint32_t column = tn_thread() / 8, lane = tn_thread() % 8 / 2,
-                   at = (column / 2 * 4 + lane) * 4 + column % 2 * 2 + tn_thread() % 2;
+    const uint32_t thread = tn_late(tn_thread()), column = thread / 8, lane = thread % 8 / 2,
+                   at = (column / 2 * 4 + lane) * 4 + column % 2 * 2 + thread % 2;
     s.scales[at] = scales.k;
     s.scales[TN_KV_CHUNK + at] = scales.v;
 }
@@ -420,7 +422,7 @@ TN_FN uint32_t tn_tile_word(const tn_u4 &v, uint32_t i) { return i == 0 ? v.x : 
 // 32 dims of the rows' outputs with one more chunk.
 TN_FN void tn_tile_values(const tn_tile_shared &s, uint32_t slot, const tn_tile_weights &weights, float (&o)[4][4])
 {
-    const uint32_t g = tn_lane() / 4, t = tn_lane() % 4;
+    const uint32_t lane = tn_late(tn_lane()), g = lane / 4, t = lane % 4;
     tn_tile_sums sums[4] = {};
     TN_UNROLL
     for (uint32_t step = 0; step < TN_KV_CHUNK / 32; step++) {
@@ -454,11 +456,11 @@ TN_FN void tn_tile_store(const tn_cuda_attention_params &p, const tn_tile_job &j
     TN_UNROLL
     for (uint32_t i = 0; i < 2; i++) {
         if (rows.n_positions[i] == 0) continue;
-        const uint32_t row = job.first_row + tn_warp() * 16 + tn_lane() / 4 + 8 * i;
+        const uint32_t row = job.first_row + tn_late(tn_warp()) * 16 + tn_late(tn_lane()) / 4 + 8 * i, lane = tn_late(tn_lane());
         const uint32_t token = tn_tile_token(p, job, row), head = tn_tile_head(p, job, row);
         TN_UNROLL
         for (uint32_t j = 0; j < 2 * steps; j++) {
-            const uint32_t d = j / 2 * 32 + tn_lane() % 4 * 8 + j % 2 * 4;
+            const uint32_t d = j / 2 * 32 + lane % 4 * 8 + j % 2 * 4;
             tn_share share;
             TN_UNROLL
             for (uint32_t k = 0; k < 4; k++) share.o[k] = o[j / 2][k][i * 2 + j % 2];
@@ -486,7 +488,7 @@ template <uint32_t steps> TN_FN void tn_tile_pass(const tn_cuda_attention_params
     tn_tile_state state = {{TN_NO_EXPONENT, TN_NO_EXPONENT}, {0.0f, 0.0f}};
     float o[steps][4][4] = {};
     TN_ROLLED
-    for (uint32_t chunk = 0; chunk < n_chunks; chunk++) {
+    for (uint32_t chunk = 0; TN_MAKES_EARLY ? queue.chunk.n > 0 : chunk < n_chunks; chunk++) {
         queue.next = tn_tile_chunk_of(p, job, chunk + 1);
         tn_tile_store_scales(
             s, scales); // read behind the barriers of this chunk's keys; those of the last one lie behind all that read before
@@ -512,7 +514,9 @@ TN_FN void tn_tile_run(const tn_cuda_attention_params &p, const tn_tile_shared &
     job.n_positions = p.step.words[p.step.positions + job.first + job.n - 1] + 1;
     const uint32_t n_rows = job.n * (p.n_heads / p.n_kv_heads);
     TN_ROLLED
-    for (job.first_row = 0; job.first_row < n_rows; job.first_row += TN_TILE_ROWS) {
+    for (job.first_row = 0; job.first_row < (TN_MAKES_EARLY ? tn_late(job.n) * (p.n_heads / p.n_kv_heads) : n_rows);
+         job.first_row += TN_TILE_ROWS) {
+        job.n_positions = tn_late(job.n_positions);
         if (p.rope.head_dim > 64)
             tn_tile_pass<4>(p, s, job);
         else

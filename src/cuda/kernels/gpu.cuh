@@ -229,6 +229,21 @@ TN_FN const uint8_t *tn_opaque(const uint8_t *at)
     return at;
 }
 
+// Compilers for sm_100 and later make early whatever can be made before a long loop, and keep it in registers through the loop, until these
+// do not do and are spilled. There what is wanted behind the loop, or seldom in it, is made again: from values of which the compiler knows
+// nothing before (tn_late), and by the other of two ways where a kernel has them (TN_MAKES_EARLY). Elsewhere code is the same without.
+#ifdef __CUDA_ARCH__
+constexpr uint32_t TN_ARCH = __CUDA_ARCH__;
+#else
+constexpr uint32_t TN_ARCH = 0;
+#endif
+constexpr bool TN_MAKES_EARLY = TN_ARCH >= 1000;
+template <uint32_t from_arch = 1000> TN_FN uint32_t tn_late(uint32_t v)
+{
+    if (TN_ARCH >= from_arch) asm volatile("" : "+r"(v));
+    return v;
+}
+
 #define TN_UNROLL _Pragma("unroll")
 #define TN_ROLLED _Pragma("unroll 1") // rarely long: instructions are fetched too
 

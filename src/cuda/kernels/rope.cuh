@@ -34,14 +34,14 @@ TN_FN uint32_t tn_warp_max(uint32_t v)
 }
 
 // table: the position's row, head_dim / 2 cosines and as many sines; 0: the head stays as it is.
-TN_FN tn_head tn_head_take(const tn_cuda_rope &rope, const float *x, const float *table)
+template <uint32_t late_from = 1200> TN_FN tn_head tn_head_take(const tn_cuda_rope &rope, const float *x, const float *table)
 {
-    const uint32_t n_pairs = rope.head_dim / 2;
+    const uint32_t n_pairs = rope.head_dim / 2, lane = tn_late<late_from>(tn_lane());
     tn_head head;
     head.absmax = 0;
     TN_UNROLL
     for (uint32_t j = 0; j < TN_LANE_PAIRS; j++) {
-        const uint32_t pair = tn_lane() + 32 * j;
+        const uint32_t pair = lane + 32 * j;
         float a = 0.0f, b = 0.0f;
         if (pair < n_pairs) {
             a = x[tn_pair_first(rope, pair)];
