@@ -718,6 +718,7 @@ TEST_F(BatchRequest, FingerprintsDifferWhereAnswersMay)
         {"template", [](Context &c) { c.text(TN_OPT_TEMPLATE, "chatml-bos"); }},
         {"layout", [](Context &c) { c.text(TN_OPT_I2S_LAYOUT, "arm"); }},
         {"head", [](Context &c) { c.text(TN_OPT_HEAD, "q8_0"); }},
+        {"numerics", [](Context &c) { c.text(TN_OPT_NUMERICS, "fast"); }},
     };
     std::map<std::string, std::string> seen;
     auto note = [&](const std::string &name, const std::string &fingerprint) {

@@ -30,6 +30,7 @@
 #define TN_SHARED_DYNAMIC(type, name) const cuda_host::Shared<type> name = cuda_host::shared_dynamic<type>(#name)
 
 TN_FN const uint8_t *tn_opaque(const uint8_t *at) { return at; }
+TN_FN uint32_t tn_copy(uint32_t v) { return v; }
 
 // Of a kernel's two ways blocks take either, one after another.
 #define TN_MAKES_EARLY ((cuda_host::block().at[0] + cuda_host::block().at[1]) % 2 != 0)

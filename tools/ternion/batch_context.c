@@ -247,5 +247,6 @@ void tn_cli_batch_fingerprint(const tn_cli_batch_context *context, char out[40])
         add_number(hash, (uint64_t)c->bias[i].token);
         add_real(hash, c->bias[i].bias);
     }
+    if (tn_cli_is_fast(c->cli)) add_text(hash, "fast");
     snprintf(out, 40, "fp_%016" PRIx64, fingerprint);
 }

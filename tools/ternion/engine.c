@@ -150,8 +150,6 @@ int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_thread
     return tn_cli_fail_status(threads ? command : "ternion devices");
 }
 
-bool tn_cli_is_fast(const tn_cli *cli) { return strcmp(tn_cli_text(&cli->options, TN_OPT_NUMERICS), "fast") == 0; }
-
 tn_status tn_cli_first_device(const tn_cli *cli, const tn_host *host, uint32_t *out_index)
 {
     char name[256];

@@ -4,6 +4,8 @@
 
 #include "cli.h"
 
+#include <string.h>
+
 // Zero-initialise. Parts are opened in the order model, host, placement, session.
 typedef struct tn_cli_engine {
     char path[4096]; // of the model file
@@ -26,7 +28,11 @@ void tn_cli_engine_model_params(const tn_cli *cli, tn_model_params *params); // 
 int tn_cli_engine_open_model(tn_cli *cli, tn_cli_engine *engine, tn_model_load load);
 int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_threads);
 // Whether devices may compute otherwise than exactly (--numerics fast).
-bool tn_cli_is_fast(const tn_cli *cli);
+static inline bool tn_cli_is_fast(const tn_cli *cli)
+{
+    const char *numerics = tn_cli_text(&cli->options, TN_OPT_NUMERICS);
+    return numerics && strcmp(numerics, "fast") == 0;
+}
 // The first device of --device; without it, and for "none", the first of all.
 tn_status tn_cli_first_device(const tn_cli *cli, const tn_host *host, uint32_t *out_index);
 int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine);

@@ -109,8 +109,8 @@ TN_FN tn_tensor_tree tn_tensor_unpack(const tn_tensor_raw_q8_0 &raw)
     TN_UNROLL for (uint32_t j = 0; j < 16; j++)
     {
         const uint32_t u = j / 2, i = j % 2;
-        w.a[u][i] = (uint32_t)raw.codes[u][i];
-        w.a[u][2 + i] = (uint32_t)(raw.codes[u][i] >> 32);
+        w.a[u][i] = tn_copy((uint32_t)raw.codes[u][i]);
+        w.a[u][2 + i] = tn_copy((uint32_t)(raw.codes[u][i] >> 32));
         w.d[u][i] = tn_tensor_scale(raw.head[i], u);
     }
     return w;

@@ -222,6 +222,14 @@ TN_FN float tn_half(uint16_t h)
     return f;
 }
 
+// A copy, of which the compiler does not know that it is one, so that it is made once: words that mma takes from registers side by side
+// would else be brought there for each product anew.
+TN_FN uint32_t tn_copy(uint32_t v)
+{
+    asm volatile("lop3.b32 %0, %0, %0, %0, 0xf0;" : "+r"(v));
+    return v;
+}
+
 // The same address, of which the compiler knows nothing: what is loaded from there is not loaded early, for several branches at once.
 TN_FN const uint8_t *tn_opaque(const uint8_t *at)
 {
