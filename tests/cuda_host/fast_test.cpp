@@ -137,6 +137,19 @@ TEST_F(FastNumerics, StayCloseToTheExactOnes)
     EXPECT_GE(d.same_top, 0.999);
 }
 
+TEST_F(FastNumerics, StayCloseOnDevicesWithoutMatrixInstructions)
+{
+    stand_in.hooks.compute_capability = 75;
+    ids.resize(60);
+    const std::vector<float> exact = logits("cpu0", "exact", 60), fast = logits("cuda:host", "fast", 60);
+    Distance d;
+    EXPECT_FALSE(is_same(exact, fast));
+    add_distance(exact, fast, n_vocab, d);
+    EXPECT_LE(d.max_kld, 1e-5);
+    EXPECT_LE(d.max_delta, 1e-4);
+    EXPECT_EQ(d.same_top, 60);
+}
+
 TEST_F(FastNumerics, LeaveExactSessionsOfTheSameDeviceExact)
 {
     ids.resize(60);
