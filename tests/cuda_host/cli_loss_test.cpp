@@ -65,7 +65,7 @@ TEST(CudaProgram, AModelThatDoesNotFitIsRefusedWithTheFigures)
     const cli::Result result = run(kRun, "memory_mib=2");
     EXPECT_EQ(result.status, 1) << result.err;
     EXPECT_TRUE(cli::contains(result.err, "cuda:host: ")) << result.err;
-    EXPECT_TRUE(cli::contains(result.err, " of the device's 2 MiB are free ")) << result.err;
+    EXPECT_TRUE(cli::contains(result.err, " of 2 MiB are free: ")) << result.err;
     EXPECT_EQ(result.out, "");
 }
 
