@@ -187,6 +187,16 @@ Result every_op_is_supported(const Target &target)
     model.net.graph->weights[model.net.graph->nodes[0].weight].dtype = TN_DTYPE_OTHER;
     if (device.api().op_supported(device.get(), model.net.graph, &model.net.graph->nodes[0]) != TN_UNSUPPORTED)
         return "an embedding of an unknown type is not refused as unsupported";
+    if (target.backend->name == std::string("cpu")) return ""; // which takes heads of any size
+    for (uint32_t i = 0; i < model.net.graph->n_nodes; i++) {
+        tn_node node = model.net.graph->nodes[i];
+        if (node.op != TN_OP_ROPE) continue;
+        for (uint32_t head_dim : {7u, 257u, 258u}) {
+            node.p.rope.head_dim = head_dim;
+            if (device.api().op_supported(device.get(), model.net.graph, &node) != TN_UNSUPPORTED)
+                return "RoPE of heads of " + std::to_string(head_dim) + " dimensions is not refused";
+        }
+    }
     return "";
 }
 
