@@ -290,7 +290,7 @@ static tn_status emit_dense(tn_cuda_compiler *c, const tn_group *group, uint32_t
                                      .poison = poison_of(c, node->in[0]),
                                      .node = number_of(group->nodes[0])};
     if (g.n_bytes) {
-        const uint64_t at = c->places->arena + c->arena.spans[c->scratch[time]].at * 4;
+        const uint64_t at = c->places->arena + tn_group_scratch_at(&c->groups, time) * 4;
         TN_TRY(emit_quant_group(c, group->nodes[0], &g, at));
         p.codes = at;
         p.scales = at + g.scales;
@@ -397,7 +397,7 @@ static tn_status emit_attention(tn_cuda_compiler *c, const tn_group *group, uint
         TN_TRY(rope_of(c, group->rope, &p.rope));
     else
         p.q = c->values[node->in[0]].rows;
-    p.partials = c->places->arena + c->arena.spans[c->scratch[time]].at * 4;
+    p.partials = c->places->arena + tn_group_scratch_at(&c->groups, time) * 4;
     const uint32_t n_wanted = ceil_div(2 * c->device->traits.n_sms, n_kv_heads * n_tokens);
     p.n_splits = at_most(n_wanted, n_chunks);
     need_counters(c, (uint64_t)n_tokens * n_kv_heads);

@@ -1,6 +1,7 @@
 // Programs: lists for steps of one token, of up to 8, and of up to each power of two behind, as graphs, and submits of them.
 #include "cuda/cuda_program.h"
 
+#include "backend/borders.h"
 #include "backend/desc_check.h"
 #include "backend/step_check.h"
 #include "base/alloc.h"
@@ -19,9 +20,7 @@ typedef struct tn_cuda_program {
     tn_step_layout step_layout;
     uint32_t addresses; // word of the step
     tn_step_checker checker;
-    uint32_t in_value, out_value;
-    uint64_t in_row_bytes, out_row_bytes;
-    tn_rows in_rows, out_rows;
+    tn_borders borders;
     tn_cuda_list lists[N_LISTS_MAX]; // ascending by their tokens
     uint32_t n_lists;
     tn_cuda_launch copies; // of pages; grid 0: there are none
@@ -47,18 +46,6 @@ typedef struct tn_cuda_program {
 static tn_cuda_program *program_of(tn_program *program) { return (tn_cuda_program *)program; }
 
 // ---- creation ----
-
-static void fill_borders(tn_cuda_program *program, const tn_program_desc *desc)
-{
-    const tn_value *values = desc->graph->values;
-    program->in_value = desc->in_value;
-    program->out_value = desc->out_value;
-    program->out_rows = values[desc->out_value].rows;
-    program->out_row_bytes = (uint64_t)values[desc->out_value].width * sizeof(float);
-    if (desc->in_value == TN_NONE) return;
-    program->in_rows = values[desc->in_value].rows;
-    program->in_row_bytes = (uint64_t)values[desc->in_value].width * sizeof(float);
-}
 
 static void choose_sizes(tn_cuda_program *program, uint32_t n_tokens)
 {
@@ -89,7 +76,10 @@ static tn_status compile_lists(tn_cuda_program *program, const tn_program_desc *
     return TN_OK;
 }
 
-static bool ranks(const tn_cuda_program *program) { return program->device->base.ranking_max > 0 && program->out_rows == TN_ROWS_LOGITS; }
+static bool ranks(const tn_cuda_program *program)
+{
+    return program->device->base.ranking_max > 0 && program->borders.out.rows == TN_ROWS_LOGITS;
+}
 
 static uint64_t round_256(uint64_t n) { return (n + 255) & ~(uint64_t)255; }
 
@@ -188,7 +178,7 @@ static tn_status measure_program(tn_cuda_program *program, const tn_program_desc
 {
     TN_TRY(tn_step_layout_of(&desc->limits, &program->step_layout));
     program->addresses = (program->step_layout.n_words + 1) & ~1u;
-    fill_borders(program, desc);
+    program->borders = tn_borders_of(desc);
     choose_sizes(program, desc->limits.n_tokens);
     return compile_lists(program, desc, true);
 }
@@ -294,24 +284,12 @@ uint64_t tn_cuda_program_scratch_bytes(const tn_program *base) { return ((const 
 
 // ---- submits ----
 
-static tn_status check_border(const tn_cuda_program *program, const tn_buffer *buffer, tn_rows rows, uint64_t row_bytes,
-                              const tn_step *step, const char *what)
-{
-    const uint64_t n = rows == TN_ROWS_LOGITS ? step->n_logits : step->n_tokens;
-    return tn_buffer_check(&program->device->base, buffer, 0, n * row_bytes, what);
-}
-
 static tn_status check_submit(tn_cuda_program *program, const tn_submit *submit)
 {
-    if (!submit->poison) return tn_fail(TN_INVALID_ARGUMENT, "submit: there is no place for the poison of its tokens");
     if (submit->ranking && submit->ranking->max > program->device->base.ranking_max)
         return tn_fail(TN_INVALID_ARGUMENT, "submit: %u candidates a row are wanted; %s ranks up to %u", (unsigned)submit->ranking->max,
                        program->device->name, (unsigned)program->device->base.ranking_max);
-    if (program->in_value != TN_NONE) {
-        if (submit->in == submit->out) return tn_fail(TN_INVALID_ARGUMENT, "submit: input and output are the same buffer");
-        TN_TRY(check_border(program, submit->in, program->in_rows, program->in_row_bytes, submit->step, "the program's input"));
-    }
-    return check_border(program, submit->out, program->out_rows, program->out_row_bytes, submit->step, "the program's output");
+    return tn_borders_check(&program->borders, &program->device->base, submit);
 }
 
 static tn_cuda_list *list_for(tn_cuda_program *program, uint32_t n_tokens)
@@ -323,7 +301,7 @@ static tn_cuda_list *list_for(tn_cuda_program *program, uint32_t n_tokens)
 
 static void write_step(tn_cuda_program *program, const tn_submit *submit)
 {
-    const uint64_t addresses[2] = {program->in_value == TN_NONE ? 0 : tn_cuda_buffer_of(submit->in)->at,
+    const uint64_t addresses[2] = {program->borders.in.value == TN_NONE ? 0 : tn_cuda_buffer_of(submit->in)->at,
                                    tn_cuda_buffer_of(submit->out)->at};
     memcpy(program->step_host, submit->step, (size_t)tn_step_n_words(submit->step, &program->step_layout) * 4);
     memcpy(program->step_host + program->addresses, addresses, sizeof addresses);

@@ -16,9 +16,12 @@ static uint32_t f32_stride(uint32_t width) { return (width + 3u) & ~3u; }
 
 uint32_t tn_vk_rows_max(const tn_vk_list *list, tn_rows rows) { return rows == TN_ROWS_LOGITS ? list->n_logits_max : list->n_tokens_max; }
 
-// Words of a value in the arena, its parts in units of 16 bytes.
-static bool value_words(tn_vk_compiler *c, const tn_value *value, tn_vk_value *v, uint64_t *out_words)
+// Its parts in units of 16 bytes.
+static bool value_words(void *ctx, uint32_t index, uint64_t *out_words)
 {
+    tn_vk_compiler *c = ctx;
+    const tn_value *value = &c->graph->values[index];
+    tn_vk_value *v = &c->values[index];
     const uint64_t rows = tn_vk_rows_max(c->list, value->rows), side = (rows + 3) & ~(uint64_t)3;
     if (value->type == TN_VALUE_F32) {
         v->stride = f32_stride(value->width);
@@ -44,103 +47,26 @@ tn_status tn_vk_rows_bytes(const tn_vk_compiler *c, uint32_t value, uint64_t *ou
                    c->device->name, (unsigned)n_rows, (unsigned)shape->width, c->device->limits.range_bytes >> 20);
 }
 
-static tn_status give_span(tn_vk_compiler *c, uint32_t index, uint32_t time)
+static void value_outside(void *ctx, uint32_t value)
 {
-    tn_vk_value *v = &c->values[index];
-    uint64_t words;
-    if (!value_words(c, &c->graph->values[index], v, &words)) return tn_bad_desc("its values do not fit into memory");
-    v->place = TN_VK_IN_ARENA;
-    return tn_arena_add(&c->arena, words, time, &v->span);
+    const tn_vk_compiler *c = ctx;
+    c->values[value].stride = c->graph->values[value].width;
 }
 
-static bool is_read_inside(const tn_vk_compiler *c, uint32_t value)
-{
-    for (uint32_t i = 0; i < c->desc->n_nodes; i++) {
-        const tn_node *node = &c->graph->nodes[c->desc->first_node + i];
-        if (node->in[0] == value || node->in[1] == value) return true;
-    }
-    for (uint32_t t = 0; t < c->desc->n_taps; t++) {
-        if (c->desc->taps[t].value == value) return true;
-    }
-    return false;
-}
+static tn_status group_words(void *ctx, const tn_group *group, uint64_t *out_words) { return tn_vk_group_scratch(ctx, group, out_words); }
 
-// The program's output is stored where the caller wants it, unless somebody else needs it too or the dispatch stores others beside it.
-static tn_status give_place(tn_vk_compiler *c, uint32_t value, bool is_alone, uint32_t time)
+static tn_status placed(void *ctx, uint64_t n_words)
 {
-    if (value != c->desc->out_value || !is_alone || is_read_inside(c, value)) return give_span(c, value, time);
-    c->values[value] = (tn_vk_value){.place = TN_VK_OUTSIDE, .stride = c->graph->values[value].width};
-    return TN_OK;
-}
-
-static tn_status touch_input(tn_vk_compiler *c, uint32_t value, uint32_t time)
-{
-    if (value == TN_NONE) return TN_OK;
-    if (c->values[value].place != TN_VK_IN_ARENA) return tn_bad_desc("a node reads a value that the program neither takes nor computes");
-    tn_arena_extend(&c->arena, c->values[value].span, time);
-    return TN_OK;
-}
-
-static tn_status touch_node(tn_vk_compiler *c, const tn_group *group, uint32_t node, uint32_t time)
-{
-    if (node == TN_NONE) return TN_OK;
-    const tn_node *n = &c->graph->nodes[node];
-    for (uint32_t k = 0; k < 2; k++) {
-        // What passes from node to node inside a group has no place.
-        bool is_inner = false;
-        for (uint32_t i = 0; i < 3; i++)
-            is_inner = is_inner || (group->nodes[i] != TN_NONE && group->nodes[i] != node && n->in[k] != TN_NONE &&
-                                    c->graph->nodes[group->nodes[i]].out == n->in[k]);
-        if (!is_inner && !(node == group->row)) TN_TRY(touch_input(c, n->in[k], time));
-    }
-    return TN_OK;
-}
-
-// Values that the group computes, and what it needs for itself.
-static tn_status place_group(tn_vk_compiler *c, const tn_group *group, uint32_t time)
-{
-    const tn_node *nodes = c->graph->nodes;
-    for (uint32_t i = 0; i < 3; i++) TN_TRY(touch_node(c, group, group->nodes[i], time));
-    TN_TRY(touch_node(c, group, group->behind, time));
-    if (group->behind != TN_NONE) {
-        TN_TRY(give_place(c, nodes[group->behind].out, group->row == TN_NONE, time));
-    } else if (group->kind == TN_GROUP_ROPE) {
-        if (group->nodes[0] != TN_NONE) TN_TRY(give_place(c, nodes[group->nodes[0]].out, true, time));
-    } else {
-        for (uint32_t i = 0; i < 3; i++) {
-            if (group->nodes[i] != TN_NONE)
-                TN_TRY(give_place(c, nodes[group->nodes[i]].out, group->nodes[1] == TN_NONE && group->row == TN_NONE, time));
-        }
-    }
-    if (group->row != TN_NONE) TN_TRY(give_span(c, nodes[group->row].out, time));
-    uint64_t words;
-    TN_TRY(tn_vk_group_scratch(c, group, &words));
-    return words ? tn_arena_add(&c->arena, words, time, &c->scratch[time]) : TN_OK;
-}
-
-static tn_status place_values(tn_vk_compiler *c)
-{
-    const tn_program_desc *desc = c->desc;
-    if (desc->in_value != TN_NONE) TN_TRY(give_span(c, desc->in_value, 0));
-    for (uint32_t g = 0; g < c->n_groups; g++) TN_TRY(place_group(c, &c->groups[g], g + 1));
-    const uint32_t end = c->n_groups + 1;
-    if (c->values[desc->out_value].place == TN_VK_NOWHERE) return tn_bad_desc("its output is not computed by it");
-    if (c->values[desc->out_value].place == TN_VK_IN_ARENA) tn_arena_extend(&c->arena, c->values[desc->out_value].span, end);
-    for (uint32_t t = 0; t < desc->n_taps; t++) {
-        if (desc->taps[t].value >= c->graph->n_values || c->values[desc->taps[t].value].place != TN_VK_IN_ARENA)
-            return tn_bad_desc("it taps a value that it does not compute");
-    }
-    uint64_t words;
-    if (!tn_arena_place(&c->arena, &words)) return tn_bad_desc("its values do not fit into memory");
-    if (words > c->device->limits.range_bytes / 4)
+    tn_vk_compiler *c = ctx;
+    if (n_words > c->device->limits.range_bytes / 4)
         return tn_fail(TN_UNSUPPORTED,
                        "%s: steps of %u tokens need %" PRIu64 " MiB for their values; the device binds %" PRIu64
                        " MiB at most: make smaller steps",
-                       c->device->name, (unsigned)c->list->n_tokens_max, words >> 18, c->device->limits.range_bytes >> 20);
-    c->list->arena_words = words;
+                       c->device->name, (unsigned)c->list->n_tokens_max, n_words >> 18, c->device->limits.range_bytes >> 20);
+    c->list->arena_words = n_words;
     for (uint32_t v = 0; v < c->graph->n_values; v++) {
-        if (c->values[v].place != TN_VK_IN_ARENA) continue;
-        c->values[v].at = (uint32_t)c->arena.spans[c->values[v].span].at;
+        if (c->groups.places[v].kind != TN_PLACE_IN_ARENA) continue;
+        c->values[v].at = (uint32_t)tn_group_value_at(&c->groups, v);
         c->values[v].scales += c->values[v].at;
         c->values[v].sums += c->values[v].at;
     }
@@ -212,78 +138,32 @@ static tn_status emit_copy(tn_vk_compiler *c, uint32_t value, bool is_in, tn_vk_
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
-static tn_status emit_taps(tn_vk_compiler *c, uint32_t value)
+static tn_status copy_in(void *ctx, uint32_t value) { return emit_copy(ctx, value, true, TN_VK_OUTER_IN, NULL); }
+static tn_status copy_out(void *ctx, uint32_t value) { return emit_copy(ctx, value, false, TN_VK_OUTER_OUT, NULL); }
+static tn_status copy_tap(void *ctx, uint32_t value, tn_buffer *buffer)
 {
-    for (uint32_t t = 0; value != TN_NONE && t < c->desc->n_taps; t++) {
-        const tn_tap *tap = &c->desc->taps[t];
-        if (tap->value != value) continue;
-        const tn_value *shape = &c->graph->values[value];
-        if (shape->type != TN_VALUE_F32) return tn_bad_desc("only f32 values can be tapped");
-        TN_TRY(tn_buffer_check(&c->device->base, tap->buffer, 0, (uint64_t)tn_vk_rows_max(c->list, shape->rows) * shape->width * 4, "tap"));
-        TN_TRY(emit_copy(c, value, false, TN_VK_NOT_OUTER, tn_vk_buffer_of(tap->buffer)));
-    }
-    return TN_OK;
+    return emit_copy(ctx, value, false, TN_VK_NOT_OUTER, tn_vk_buffer_of(buffer));
 }
-
-static tn_status emit_all(tn_vk_compiler *c)
-{
-    const tn_program_desc *desc = c->desc;
-    if (desc->in_value != TN_NONE) {
-        TN_TRY(emit_copy(c, desc->in_value, true, TN_VK_OUTER_IN, NULL));
-        TN_TRY(emit_taps(c, desc->in_value));
-    }
-    for (uint32_t g = 0; g < c->n_groups; g++) {
-        const tn_group *group = &c->groups[g];
-        TN_TRY(tn_vk_emit_group(c, group, g + 1));
-        for (uint32_t i = 0; i < 3; i++) {
-            if (group->nodes[i] != TN_NONE) TN_TRY(emit_taps(c, c->graph->nodes[group->nodes[i]].out));
-        }
-        if (group->behind != TN_NONE) TN_TRY(emit_taps(c, c->graph->nodes[group->behind].out));
-    }
-    if (c->values[desc->out_value].place == TN_VK_IN_ARENA) TN_TRY(emit_copy(c, desc->out_value, false, TN_VK_OUTER_OUT, NULL));
-    return TN_OK;
-}
-
-static tn_status check_rows(const tn_vk_compiler *c)
-{
-    for (uint32_t i = 0; i < c->desc->n_nodes; i++) {
-        const tn_node *node = &c->graph->nodes[c->desc->first_node + i];
-        TN_TRY(tn_vk_op_supported(&c->device->base, c->graph, node));
-        for (uint32_t k = 0; k < 2; k++) {
-            if (node->in[k] != TN_NONE && node->in[k] >= c->graph->n_values) return tn_bad_desc("a node reads a value that does not exist");
-        }
-        const bool reads_positions = node->op == TN_OP_ROPE || node->op == TN_OP_KV_APPEND || node->op == TN_OP_ATTENTION;
-        if (reads_positions && c->graph->values[node->in[0]].rows == TN_ROWS_LOGITS)
-            return tn_bad_desc("attention over wanted rows alone is not possible");
-        if (node->op != TN_OP_KV_APPEND && node->op != TN_OP_ATTENTION) continue;
-        if (!c->desc->kv || c->desc->n_layers == 0) return tn_bad_desc("it has attention but no KV buffer");
-        if (node->layer < c->desc->first_layer || node->layer - c->desc->first_layer >= (int64_t)c->desc->n_layers)
-            return tn_bad_desc("a layer's KV cache is not in its KV buffer");
-    }
-    return TN_OK;
-}
+static tn_status emit_group(void *ctx, const tn_group *group, uint32_t time) { return tn_vk_emit_group(ctx, group, time); }
 
 tn_status tn_vk_compile(const tn_vk_compile_params *params, tn_vk_list *list)
 {
     const tn_program_desc *desc = params->desc;
-    tn_status status;
     tn_vk_compiler c = {.device = params->device, .desc = desc, .graph = desc->graph, .step = params->step_layout, .list = list};
+    const tn_group_backend backend = {&c, value_words, value_outside, group_words, placed, copy_in, copy_out, copy_tap, emit_group};
+    const tn_fuse_params fuse = {.desc = desc,
+                                 .range_bytes = params->device->limits.range_bytes,
+                                 .rows = params->n_tokens_max == 1 ? TN_FUSE_ROWS_BEHIND : TN_FUSE_ROWS_NONE};
     list->n_tokens_max = params->n_tokens_max;
     list->n_logits_max = desc->limits.n_logits < params->n_tokens_max ? desc->limits.n_logits : params->n_tokens_max;
-    TN_TRY_GOTO(tn_alloc_zero(desc->n_nodes, sizeof *c.groups, &c.groups));
-    TN_TRY_GOTO(tn_alloc_zero(desc->graph->n_values, sizeof *c.values, &c.values));
-    TN_TRY_GOTO(tn_alloc_zero((size_t)desc->n_nodes + 2, sizeof *c.scratch, &c.scratch));
-    TN_TRY_GOTO(check_rows(&c));
-    tn_fuse_params fuse = {.desc = desc,
-                           .range_bytes = params->device->limits.range_bytes,
-                           .rows = params->n_tokens_max == 1 ? TN_FUSE_ROWS_BEHIND : TN_FUSE_ROWS_NONE};
-    TN_TRY_GOTO(tn_fuse(&fuse, c.groups, &c.n_groups));
-    TN_TRY_GOTO(place_values(&c));
-    TN_TRY_GOTO(emit_all(&c));
-fail:
-    tn_arena_deinit(&c.arena);
-    tn_free(c.groups);
+    c.groups = (tn_group_compiler){.device = &params->device->base,
+                                   .desc = desc,
+                                   .n_tokens_max = list->n_tokens_max,
+                                   .n_logits_max = list->n_logits_max,
+                                   .backend = &backend};
+    tn_status status = tn_alloc_zero(desc->graph->n_values, sizeof *c.values, &c.values);
+    if (status == TN_OK) status = tn_group_compile(&c.groups, &fuse);
+    tn_group_compiler_deinit(&c.groups);
     tn_free(c.values);
-    tn_free(c.scratch);
     return status;
 }

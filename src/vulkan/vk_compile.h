@@ -1,17 +1,13 @@
-// The compiler's state, shared by its two files: places (vk_compile.c) and dispatches of each kind of group (vk_emit.c).
+// The compiler's state, shared by its two files: places and borders (vk_compile.c) and dispatches of each kind of group (vk_emit.c).
 #ifndef TN_VULKAN_VK_COMPILE_H
 #define TN_VULKAN_VK_COMPILE_H
 
-#include "backend/arena.h"
+#include "backend/group_compiler.h"
 #include "vulkan/vk_list.h"
 #include "vulkan/vk_pack.h"
 
-typedef enum tn_vk_place_kind { TN_VK_NOWHERE, TN_VK_IN_ARENA, TN_VK_OUTSIDE } tn_vk_place_kind;
-
-// Where a value lies. F32: rows of `stride` words from `at`. Q8: code rows of `stride` words; `scales` and `sums` have a word a row.
+// A value as shaders see it. F32: rows of `stride` words from `at`. Q8: code rows of `stride` words; `scales` and `sums` have a word a row.
 typedef struct tn_vk_value {
-    tn_vk_place_kind place; // OUTSIDE: in the caller's output, dense rows
-    uint32_t span;
     uint32_t at, stride, scales, sums;
 } tn_vk_value;
 
@@ -21,12 +17,11 @@ typedef struct tn_vk_compiler {
     const tn_graph *graph;
     tn_step_layout step;
     tn_vk_list *list;
-    tn_group *groups;
-    uint32_t n_groups;
     tn_vk_value *values; // [graph->n_values]
-    tn_arena arena;
-    uint32_t *scratch; // [n_groups + 2]: span that a group has for itself
+    tn_group_compiler groups;
 } tn_vk_compiler;
+
+static inline bool tn_vk_is_outside(const tn_vk_compiler *c, uint32_t value) { return c->groups.places[value].kind == TN_PLACE_OUTSIDE; }
 
 uint32_t tn_vk_rows_max(const tn_vk_list *list, tn_rows rows);
 // Bytes of a value's rows, one after another, as buffers outside have them.  Errors: UNSUPPORTED (more than one binding holds).
@@ -39,7 +34,7 @@ uint32_t tn_vk_invocations(const tn_vk_compiler *c);
 
 // Arena words that a group needs for itself: codes of a quantised head, partial results of attention.
 tn_status tn_vk_group_scratch(const tn_vk_compiler *c, const tn_group *group, uint64_t *out_words);
-// Appends the group's dispatches. `time`: its index in `scratch`.
+// Appends the group's dispatches. `time`: for tn_group_scratch_at.
 tn_status tn_vk_emit_group(tn_vk_compiler *c, const tn_group *group, uint32_t time);
 
 #endif

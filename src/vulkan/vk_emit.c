@@ -57,7 +57,7 @@ static tn_vk_grid grid_of(tn_vk_axis x, tn_vk_axis y, tn_vk_axis z) { return (tn
 // Binds what the op stores: the arena, or the caller's output.
 static tn_status bind_out(const tn_vk_compiler *c, uint32_t value, tn_vk_dispatch *d)
 {
-    if (c->values[value].place != TN_VK_OUTSIDE) return TN_OK;
+    if (!tn_vk_is_outside(c, value)) return TN_OK;
     d->to_outer = TN_VK_OUTER_OUT;
     return tn_vk_rows_bytes(c, value, &d->to.n_bytes);
 }
@@ -475,7 +475,7 @@ static void dense_tiles(const tn_vk_compiler *c, bool is_float, uint32_t *out_ro
 static uint32_t out_rows_bound(const tn_vk_compiler *c, uint32_t value)
 {
     const uint32_t n = tn_vk_rows_max(c->list, rows_of(c, value));
-    if (c->values[value].place != TN_VK_OUTSIDE) return n;
+    if (!tn_vk_is_outside(c, value)) return n;
     const uint64_t bound = c->device->limits.range_bytes / ((uint64_t)c->graph->values[value].width * 4);
     return bound < n ? (uint32_t)bound : n;
 }
@@ -490,8 +490,8 @@ static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_group *group, cons
 {
     const tn_node *node = node_of(c, group->nodes[0]);
     const tn_vk_value *x = &c->values[node->in[0]], *y = &c->values[node->out];
-    const bool is_outside = y->place == TN_VK_OUTSIDE;
-    const uint32_t codes = g->n_words ? (uint32_t)c->arena.spans[c->scratch[time]].at : 0;
+    const bool is_outside = tn_vk_is_outside(c, node->out);
+    const uint32_t codes = g->n_words ? (uint32_t)tn_group_scratch_at(&c->groups, time) : 0;
     const char *const *shaders = dense_shaders[w->shape.layout];
     const int form = c->device->traits.use_dot ? 0 : !by_texels(c) ? 1 : by_shuffle(c) && shaders[3] ? 3 : 2;
     uint32_t rows, cols;
@@ -541,7 +541,7 @@ static tn_status emit_dense(tn_vk_compiler *c, const tn_group *group, uint32_t t
     TN_TRY(find_weight(c, node->weight, &w));
     TN_TRY(rows_bound(c, &w.shape, &n_bound));
     const group_codes g = group_codes_of(c, node, w.shape.layout);
-    if (g.n_words) TN_TRY(emit_quant_group(c, node, &g, (uint32_t)c->arena.spans[c->scratch[time]].at));
+    if (g.n_words) TN_TRY(emit_quant_group(c, node, &g, (uint32_t)tn_group_scratch_at(&c->groups, time)));
     const uint32_t n_tokens = tn_vk_rows_max(c->list, rows_of(c, node->out)), n_tokens_bound = out_rows_bound(c, node->out);
     if (n_tokens_bound == 0 && n_tokens > 0)
         return tn_fail(TN_UNSUPPORTED, "%s: a row of %u outputs is more than the device binds at once", c->device->name,
@@ -664,7 +664,7 @@ static tn_status emit_attention_rows(tn_vk_compiler *c, const tn_group *group, u
                                        .q_stride = q->stride,
                                        .y_at = y->at,
                                        .y_stride = y->stride,
-                                       .partials = is_split ? (uint32_t)c->arena.spans[c->scratch[time]].at : 0,
+                                       .partials = is_split ? (uint32_t)tn_group_scratch_at(&c->groups, time) : 0,
                                        .n_chunks_max = c->desc->limits.n_seq_pages,
                                        .counters = c->desc->limits.n_tokens,
                                        .a_qk = a_qk,

@@ -1,6 +1,7 @@
 // Programs: lists for steps of one token, of a few and of many, recorded when first needed, and submits of them.
 #include "vulkan/vk_program.h"
 
+#include "backend/borders.h"
 #include "backend/desc_check.h"
 #include "backend/step_check.h"
 #include "base/alloc.h"
@@ -24,9 +25,7 @@ typedef struct tn_vk_program {
     tn_vk_device *device;
     tn_step_layout step_layout;
     tn_step_checker checker;
-    uint32_t in_value, out_value;
-    uint64_t in_row_bytes, out_row_bytes;
-    tn_rows in_rows, out_rows;
+    tn_borders borders;
     tn_vk_list lists[N_LISTS]; // without dispatches: no step needs it
     tn_vk_list copies_list;
     tn_vk_grids grids;
@@ -54,18 +53,6 @@ typedef struct tn_vk_program {
 static tn_vk_program *program_of(tn_program *program) { return (tn_vk_program *)program; }
 
 // ---- creation ----
-
-static void fill_borders(tn_vk_program *program, const tn_program_desc *desc)
-{
-    const tn_value *values = desc->graph->values;
-    program->in_value = desc->in_value;
-    program->out_value = desc->out_value;
-    program->out_rows = values[desc->out_value].rows;
-    program->out_row_bytes = (uint64_t)values[desc->out_value].width * sizeof(float);
-    if (desc->in_value == TN_NONE) return;
-    program->in_rows = values[desc->in_value].rows;
-    program->in_row_bytes = (uint64_t)values[desc->in_value].width * sizeof(float);
-}
 
 static tn_status add_used(tn_vk_program *program, tn_buffer *buffer)
 {
@@ -293,7 +280,7 @@ tn_status tn_vk_program_create(tn_device *device, const tn_program_desc *desc, t
     program->stats = desc->stats;
     TN_TRY_GOTO(tn_step_layout_of(&desc->limits, &program->step_layout));
     TN_TRY_GOTO(tn_desc_step_checker(desc, &program->checker));
-    fill_borders(program, desc);
+    program->borders = tn_borders_of(desc);
     TN_TRY_GOTO(compile_lists(program, desc));
     TN_TRY_GOTO(fill_used(program, desc));
     TN_TRY_GOTO(create_buffers(program, desc));
@@ -442,23 +429,11 @@ static tn_status write_step(tn_vk_program *program, const tn_step *step)
     return tn_vk_memory_flush(program->step_host);
 }
 
-static tn_status check_border(const tn_vk_program *program, const tn_buffer *buffer, tn_rows rows, uint64_t row_bytes, const tn_step *step,
-                              const char *what)
-{
-    const uint64_t n = rows == TN_ROWS_LOGITS ? step->n_logits : step->n_tokens;
-    return tn_buffer_check(&program->device->base, buffer, 0, n * row_bytes, what);
-}
-
 static tn_status check_submit(tn_vk_program *program, const tn_submit *submit)
 {
     if (program->is_in_flight)
         return tn_fail(TN_INVALID_ARGUMENT, "the program's last submit is still in flight: wait for its fence first");
-    if (!submit->poison) return tn_fail(TN_INVALID_ARGUMENT, "submit: there is no place for the poison of its tokens");
-    if (program->in_value != TN_NONE) {
-        if (submit->in == submit->out) return tn_fail(TN_INVALID_ARGUMENT, "submit: input and output are the same buffer");
-        TN_TRY(check_border(program, submit->in, program->in_rows, program->in_row_bytes, submit->step, "the program's input"));
-    }
-    return check_border(program, submit->out, program->out_rows, program->out_row_bytes, submit->step, "the program's output");
+    return tn_borders_check(&program->borders, &program->device->base, submit);
 }
 
 static tn_vk_list *list_for(tn_vk_program *program, uint32_t n_tokens)
@@ -471,7 +446,7 @@ static tn_vk_list *list_for(tn_vk_program *program, uint32_t n_tokens)
 // The list's command buffer for these buffers, recorded where it is not yet.
 static tn_status ready_list(tn_vk_program *program, const tn_submit *submit, tn_vk_list *list)
 {
-    const tn_vk_buffer *in = program->in_value == TN_NONE ? NULL : tn_vk_buffer_of(submit->in), *out = tn_vk_buffer_of(submit->out);
+    const tn_vk_buffer *in = program->borders.in.value == TN_NONE ? NULL : tn_vk_buffer_of(submit->in), *out = tn_vk_buffer_of(submit->out);
     if (list->is_recorded && list->in_serial == (in ? in->serial : 0) && list->out_serial == out->serial) return TN_OK;
     const tn_vk_bound bound = {program->step, program->arena, program->state, program->args_offset,
                                program->stats && program->stats->node_ns};
@@ -491,11 +466,10 @@ static tn_status ready_copies(tn_vk_program *program)
 // What the step's submit takes in and gives out beside its lists; no bytes of other buffers are left on the host.
 static tn_status ready_carries(tn_vk_program *program, const tn_submit *submit, step_carries *c)
 {
-    const uint64_t n_rows = program->out_rows == TN_ROWS_LOGITS ? submit->step->n_logits : submit->step->n_tokens;
-    *c = (step_carries){.out_bytes = n_rows * program->out_row_bytes};
+    *c = (step_carries){.out_bytes = tn_border_bytes(&program->borders.out, submit->step)};
     for (uint32_t i = 0; i < program->n_used; i++) TN_TRY(tn_vk_mirror_settle(program->used[i]));
     TN_TRY(tn_vk_mirror_ready_out(tn_vk_buffer_of(submit->out), c->out_bytes, program->pool, &program->carry_out, &c->out));
-    if (program->in_value == TN_NONE) return TN_OK;
+    if (program->borders.in.value == TN_NONE) return TN_OK;
     return tn_vk_mirror_ready_in(tn_vk_buffer_of(submit->in), program->pool, &program->carry_in, &c->in);
 }
 
