@@ -1,6 +1,7 @@
 // Canonical weights to the layouts of cuda_pack.h: sizes, and groups of rows.
 #include "cuda/cuda_pack.h"
 
+#include "backend/pack_source.h"
 #include "backend/pack_units.h"
 #include "base/checked.h"
 #include "base/exact_math.h"
@@ -34,24 +35,6 @@ static bool is_floats(tn_cuda_layout layout)
 
 // Elements of floats in a unit.
 static uint32_t unit_elements(tn_cuda_layout layout) { return layout == TN_CUDA_LAYOUT_F32 ? 4 : 8; }
-
-static tn_status check_source(const tn_weight_source *source)
-{
-    const tn_dtype_info *type = tn_dtype_get(source->dtype);
-    if (source->n_rows == 0 || source->n_cols == 0)
-        return tn_fail(TN_BAD_FILE, "%.200s is empty (%u x %u): get another copy of the model", source->name, (unsigned)source->n_rows,
-                       (unsigned)source->n_cols);
-    if (source->kind == TN_WEIGHT_TERNARY) return TN_OK;
-    if (type->class_ != TN_CLASS_DENSE || (source->kind == TN_WEIGHT_TABLE && source->dtype != TN_DTYPE_F32)) {
-        char names[TN_DTYPE_NAMES_BYTES];
-        return tn_fail(TN_UNSUPPORTED, "%.200s is %s, which CUDA devices do not take in this place: convert it to one of %s", source->name,
-                       type->name, tn_dtype_names(TN_CLASS_DENSE, names));
-    }
-    if (source->n_cols % type->block_elements != 0)
-        return tn_fail(TN_BAD_FILE, "%.200s has rows of %u elements, not a multiple of the %u of a %s block: get another copy of the model",
-                       source->name, (unsigned)source->n_cols, (unsigned)type->block_elements, type->name);
-    return TN_OK;
-}
 
 // Units of a row and rows of a group; all below 2^33 bytes a row.
 static void count_units(tn_cuda_weight_shape *s)
@@ -100,36 +83,25 @@ static bool sizes_of(const tn_weight_source *source, tn_cuda_weight_shape *s)
 tn_status tn_cuda_weight_shape_of(const tn_weight_source *source, tn_cuda_weight_shape *out_shape)
 {
     *out_shape = (tn_cuda_weight_shape){0};
-    TN_TRY(check_source(source));
+    TN_TRY(tn_pack_source_check(source, "CUDA"));
     tn_cuda_weight_shape s = {.layout = layout_of(source), .n_rows = source->n_rows, .n_cols = source->n_cols};
-    if (!sizes_of(source, &s))
-        return tn_fail(TN_BAD_FILE, "the size of %.200s (%u x %u) overflows 64 bits: get another copy of the model", source->name,
-                       (unsigned)source->n_rows, (unsigned)source->n_cols);
+    if (!sizes_of(source, &s)) return tn_pack_source_too_large(source);
     *out_shape = s;
     return TN_OK;
 }
 
-static uint64_t source_row_bytes(const tn_weight_source *source)
-{
-    return source->kind == TN_WEIGHT_TERNARY ? source->n_cols : tn_dtype_row_bytes(source->dtype, source->n_cols);
-}
-
 // Behind the rows as read: a row of floats, padded to whole units.
-static bool scratch_parts(const tn_cuda_weight_shape *shape, const tn_weight_source *source, uint64_t *out_rows, uint64_t *out_all)
+static tn_status scratch_of(const tn_cuda_weight_shape *shape, const tn_weight_source *source, tn_pack_scratch *out_scratch)
 {
-    const uint64_t padded = is_floats(shape->layout) ? (uint64_t)shape->n_units * UNIT_BYTES : 0;
-    return tn_ckd_mul(source_row_bytes(source), shape->group_rows, out_rows) && tn_ckd_round_up(*out_rows, 64, out_rows) &&
-           tn_ckd_add(*out_rows, padded, out_all) && *out_all <= SIZE_MAX;
+    return tn_pack_scratch_of(source, shape->group_rows, is_floats(shape->layout) ? (uint64_t)shape->n_units * UNIT_BYTES : 0, out_scratch);
 }
 
 tn_status tn_cuda_pack_scratch_bytes(const tn_cuda_weight_shape *shape, const tn_weight_source *source, size_t *out_bytes)
 {
-    uint64_t rows, all;
-    *out_bytes = 0;
-    if (!scratch_parts(shape, source, &rows, &all))
-        return tn_fail(TN_BAD_FILE, "the rows of %.200s are too long to pack: get another copy of the model", source->name);
-    *out_bytes = (size_t)all;
-    return TN_OK;
+    tn_pack_scratch scratch;
+    const tn_status status = scratch_of(shape, source, &scratch);
+    *out_bytes = (size_t)scratch.n_bytes;
+    return status;
 }
 
 // ---- ternary ----
@@ -213,7 +185,7 @@ static void pack_quantised(const tn_cuda_weight_shape *shape, const tn_weight_so
         memset(dst, 0, shape->group_bytes);
         memset(dst_scales, 0, shape->group_scale_bytes);
     }
-    for (uint32_t r = 0; r < n_rows; r++, src += source_row_bytes(source)) {
+    for (uint32_t r = 0; r < n_rows; r++, src += tn_pack_source_row_bytes(source)) {
         const tn_unit_row row = {(uint32_t *)(void *)(dst + r * UNIT_BYTES), QUANT_ROWS * UNIT_BYTES / 4};
         switch (shape->layout) {
         case TN_CUDA_LAYOUT_Q8_0: tn_pack_units_q8_0(src, shape->n_cols, &row); break;
@@ -232,11 +204,9 @@ static tn_status pack_group(const tn_cuda_weight_shape *shape, const tn_weight_s
     if (shape->layout == TN_CUDA_LAYOUT_TABLE) return source->read_rows(source, row, 1, dst);
     TN_TRY(source->read_rows(source, row, n, scratch));
     if (is_floats(shape->layout)) {
-        uint64_t rows_bytes = 0, all_bytes = 0;
-        const bool fits = scratch_parts(shape, source, &rows_bytes, &all_bytes);
-        assert(fits);
-        (void)fits;
-        pack_float_row(shape, source, scratch, scratch + rows_bytes, dst);
+        tn_pack_scratch parts;
+        TN_TRY(scratch_of(shape, source, &parts));
+        pack_float_row(shape, source, scratch, scratch + parts.rows_bytes, dst);
     } else if (shape->layout == TN_CUDA_LAYOUT_TERNARY) {
         pack_tiles(shape, (const int8_t *)scratch, n, dst);
         if (shape->group_scale_bytes) pack_row_scales(source, row, n, dst_scales);
@@ -249,9 +219,7 @@ static tn_status pack_group(const tn_cuda_weight_shape *shape, const tn_weight_s
 tn_status tn_cuda_pack_rows(const tn_cuda_weight_shape *shape, const tn_weight_source *source, uint32_t first_group, uint32_t n_groups,
                             void *scratch, uint8_t *dst, uint8_t *dst_scales)
 {
-    if (first_group > shape->n_groups || n_groups > shape->n_groups - first_group)
-        return tn_fail(TN_INTERNAL, "row groups %u to %u of %.200s do not exist: please report this", (unsigned)first_group,
-                       (unsigned)first_group + n_groups, source->name);
+    TN_TRY(tn_pack_groups_check(source, shape->n_groups, first_group, n_groups));
     for (uint32_t i = 0; i < n_groups; i++)
         TN_TRY(
             pack_group(shape, source, first_group + i, scratch, dst + i * shape->group_bytes, dst_scales + i * shape->group_scale_bytes));

@@ -1,6 +1,7 @@
 // Canonical weights to the layouts of vk_pack.h: sizes, and groups of rows.
 #include "vulkan/vk_pack.h"
 
+#include "backend/pack_source.h"
 #include "backend/pack_units.h"
 #include "base/checked.h"
 #include "base/exact_math.h"
@@ -10,7 +11,7 @@
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files and packed weights are little-endian");
 
-enum { GROUP_ROWS = 16, CHUNK_COLS = 64, UNIT_WORDS = 4, UNIT_BYTES = 16, ROW_ELEMENTS = 32, SCRATCH_ALIGNMENT = 64 };
+enum { GROUP_ROWS = 16, CHUNK_COLS = 64, UNIT_WORDS = 4, UNIT_BYTES = 16, ROW_ELEMENTS = 32 };
 
 static tn_vk_layout layout_of(const tn_weight_source *source)
 {
@@ -45,26 +46,6 @@ static uint32_t n_units_of(tn_vk_layout layout, uint32_t n_cols)
     return 0;
 }
 
-static tn_status check_source(const tn_weight_source *source)
-{
-    const tn_dtype_info *type = tn_dtype_get(source->dtype);
-    if (source->n_rows == 0 || source->n_cols == 0) {
-        return tn_fail(TN_BAD_FILE, "%.200s is empty (%u x %u): get another copy of the model", source->name, (unsigned)source->n_rows,
-                       (unsigned)source->n_cols);
-    }
-    if (source->kind == TN_WEIGHT_TERNARY) return TN_OK;
-    if (type->class_ != TN_CLASS_DENSE || (source->kind == TN_WEIGHT_TABLE && source->dtype != TN_DTYPE_F32)) {
-        char names[TN_DTYPE_NAMES_BYTES];
-        return tn_fail(TN_UNSUPPORTED, "%.200s is %s, which Vulkan devices do not take in this place: convert it to one of %s",
-                       source->name, type->name, tn_dtype_names(TN_CLASS_DENSE, names));
-    }
-    if (source->n_cols % type->block_elements != 0) {
-        return tn_fail(TN_BAD_FILE, "%.200s has rows of %u elements, not a multiple of the %u of a %s block: get another copy of the model",
-                       source->name, (unsigned)source->n_cols, (unsigned)type->block_elements, type->name);
-    }
-    return TN_OK;
-}
-
 // False where a size does not fit into 64 bits, in bytes.
 static bool sizes_of(const tn_weight_source *source, tn_vk_weight_shape *s)
 {
@@ -82,41 +63,30 @@ static bool sizes_of(const tn_weight_source *source, tn_vk_weight_shape *s)
 tn_status tn_vk_weight_shape_of(const tn_weight_source *source, tn_vk_weight_shape *out_shape)
 {
     *out_shape = (tn_vk_weight_shape){0};
-    TN_TRY(check_source(source));
+    TN_TRY(tn_pack_source_check(source, "Vulkan"));
     tn_vk_weight_shape s = {.layout = layout_of(source), .n_rows = source->n_rows, .n_cols = source->n_cols};
     const bool alone = s.layout == TN_VK_LAYOUT_TABLE || (s.layout != TN_VK_LAYOUT_TERNARY && source->n_rows == 1);
     s.interleave = alone ? 1 : GROUP_ROWS;
     s.n_groups = (uint32_t)(((uint64_t)s.n_rows + s.interleave - 1) / s.interleave);
     s.n_units = n_units_of(s.layout, s.n_cols);
     if (s.layout == TN_VK_LAYOUT_Q6_K) s.n_blocks = s.n_cols / TN_UNIT_BLOCK_COLS;
-    if (!sizes_of(source, &s)) {
-        return tn_fail(TN_BAD_FILE, "the size of %.200s (%u x %u) overflows 64 bits: get another copy of the model", source->name,
-                       (unsigned)source->n_rows, (unsigned)source->n_cols);
-    }
+    if (!sizes_of(source, &s)) return tn_pack_source_too_large(source);
     *out_shape = s;
     return TN_OK;
 }
 
-static uint64_t source_row_bytes(const tn_weight_source *source)
-{
-    return source->kind == TN_WEIGHT_TERNARY ? source->n_cols : tn_dtype_row_bytes(source->dtype, source->n_cols);
-}
-
 // Behind the rows as read: one row of elements, padded to whole units.
-static bool scratch_parts(const tn_vk_weight_shape *shape, const tn_weight_source *source, uint64_t *out_rows, uint64_t *out_all)
+static tn_status scratch_of(const tn_vk_weight_shape *shape, const tn_weight_source *source, tn_pack_scratch *out_scratch)
 {
-    return tn_ckd_mul(source_row_bytes(source), shape->interleave, out_rows) && tn_ckd_round_up(*out_rows, SCRATCH_ALIGNMENT, out_rows) &&
-           tn_ckd_add(*out_rows, (uint64_t)shape->n_units * UNIT_BYTES, out_all) && *out_all <= SIZE_MAX;
+    return tn_pack_scratch_of(source, shape->interleave, (uint64_t)shape->n_units * UNIT_BYTES, out_scratch);
 }
 
 tn_status tn_vk_pack_scratch_bytes(const tn_vk_weight_shape *shape, const tn_weight_source *source, size_t *out_bytes)
 {
-    uint64_t rows, all;
-    *out_bytes = 0;
-    if (!scratch_parts(shape, source, &rows, &all))
-        return tn_fail(TN_BAD_FILE, "the rows of %.200s are too long to pack: get another copy of the model", source->name);
-    *out_bytes = (size_t)all;
-    return TN_OK;
+    tn_pack_scratch scratch;
+    const tn_status status = scratch_of(shape, source, &scratch);
+    *out_bytes = (size_t)scratch.n_bytes;
+    return status;
 }
 
 static uint32_t load_u32(const void *bytes)
@@ -168,10 +138,8 @@ static void pack_elements(const tn_weight_source *source, const tn_vk_weight_sha
 static tn_status pack_group(const tn_vk_weight_shape *shape, const tn_weight_source *source, uint32_t group, uint8_t *scratch,
                             uint32_t *units, uint32_t *scales)
 {
-    uint64_t rows_bytes = 0, all_bytes = 0;
-    const bool fits = scratch_parts(shape, source, &rows_bytes, &all_bytes);
-    assert(fits);
-    (void)fits;
+    tn_pack_scratch parts;
+    TN_TRY(scratch_of(shape, source, &parts));
     const uint32_t row0 = group * shape->interleave, left = shape->n_rows - row0;
     const uint32_t rows = left < shape->interleave ? left : shape->interleave;
     if (rows < shape->interleave) {
@@ -181,14 +149,14 @@ static tn_status pack_group(const tn_vk_weight_shape *shape, const tn_weight_sou
     if (shape->layout == TN_VK_LAYOUT_TABLE) return source->read_rows(source, row0, 1, units);
     TN_TRY(source->read_rows(source, row0, rows, scratch));
     for (uint32_t r = 0; r < rows; r++) {
-        const uint8_t *src = scratch + r * source_row_bytes(source);
+        const uint8_t *src = scratch + r * tn_pack_source_row_bytes(source);
         const tn_unit_row row = {units + r * UNIT_WORDS, (size_t)shape->interleave * UNIT_WORDS};
         switch (shape->layout) {
         case TN_VK_LAYOUT_TERNARY: pack_ternary((const int8_t *)src, shape->n_cols, &row); break;
         case TN_VK_LAYOUT_Q8_0: tn_pack_units_q8_0(src, shape->n_cols, &row); break;
         case TN_VK_LAYOUT_Q4_0: tn_pack_units_q4_0(src, shape->n_cols, &row); break;
         case TN_VK_LAYOUT_Q6_K: tn_pack_units_q6_k(src, shape->n_cols, &row, scales + r, shape->interleave); break;
-        default: pack_elements(source, shape, src, scratch + rows_bytes, &row); break;
+        default: pack_elements(source, shape, src, scratch + parts.rows_bytes, &row); break;
         }
         if (shape->layout == TN_VK_LAYOUT_TERNARY && shape->scale_words) scales[r] = tn_bits(tn_fl(source->scales[row0 + r]));
     }
@@ -198,9 +166,7 @@ static tn_status pack_group(const tn_vk_weight_shape *shape, const tn_weight_sou
 tn_status tn_vk_pack_rows(const tn_vk_weight_shape *shape, const tn_weight_source *source, uint32_t first_group, uint32_t n_groups,
                           void *scratch, uint32_t *dst)
 {
-    if (first_group > shape->n_groups || n_groups > shape->n_groups - first_group)
-        return tn_fail(TN_INTERNAL, "row groups %u to %u of %.200s do not exist: please report this", (unsigned)first_group,
-                       (unsigned)first_group + n_groups, source->name);
+    TN_TRY(tn_pack_groups_check(source, shape->n_groups, first_group, n_groups));
     uint32_t *scales = dst + n_groups * shape->group_words;
     for (uint32_t i = 0; i < n_groups; i++)
         TN_TRY(pack_group(shape, source, first_group + i, scratch, dst + i * shape->group_words, scales + i * shape->scale_words));
