@@ -1,5 +1,5 @@
 // Packed weights, read back as the comment of vk_pack.h describes them, against their sources.
-#include "kernels/matmul_fixture.h"
+#include "kernels/weight_rows.h"
 
 #include <atomic>
 #include <functional>
@@ -62,14 +62,6 @@ void pack(const tn_weight_source &source, Packed *p, uint32_t n_threads = 1)
     EXPECT_EQ(p->shape.n_words % 4, 0u);
 }
 
-std::vector<uint8_t> random_ternary(size_t n, uint64_t stream)
-{
-    Random random(stream);
-    std::vector<uint8_t> rows(n);
-    for (auto &v : rows) v = static_cast<uint8_t>(random.range(-1, 1));
-    return rows;
-}
-
 void check_ternary(uint32_t N, uint32_t K, tn_scale_kind kind)
 {
     SCOPED_TRACE(seed_hint() + " N " + std::to_string(N) + " K " + std::to_string(K));
@@ -113,41 +105,6 @@ TEST(VkPack, PutsTernaryCodesAndScalesWhereTheLayoutSays)
             check_ternary(N, K, TN_SCALE_TENSOR);
         }
     }
-}
-
-// Values on both sides of what FL makes 0, ones that are not finite, zeros of both signs.
-uint32_t f32_bits(Random *random)
-{
-    static const uint32_t special[] = {0, 0x80000000u, 0x26800000u, 0x267fffffu, 0xa67fffffu, 1, 0x7f800000u, 0x7fc00001u};
-    return random->range(0, 3) ? tn_bits(random->value(-60, 3)) : special[random->bits() % 8];
-}
-
-std::vector<uint8_t> random_rows(tn_dtype dtype, uint32_t N, uint32_t K, uint64_t stream)
-{
-    Random random(stream);
-    std::vector<uint8_t> rows(N * tn_dtype_row_bytes(dtype, K));
-    if (dtype == TN_DTYPE_F32) {
-        for (size_t i = 0; i < rows.size(); i += 4) {
-            const uint32_t v = f32_bits(&random);
-            std::memcpy(&rows[i], &v, 4);
-        }
-        return rows;
-    }
-    if (dtype == TN_DTYPE_BF16) {
-        for (size_t i = 0; i < rows.size(); i += 2) {
-            const uint32_t v = f32_bits(&random) >> 16;
-            std::memcpy(&rows[i], &v, 2);
-        }
-        return rows;
-    }
-    for (auto &b : rows) b = static_cast<uint8_t>(random.bits());
-    const size_t block = tn_dtype_get(dtype)->block_bytes;
-    if (dtype == TN_DTYPE_F16) return rows;
-    // A scale that is finite, in both places where blocks have theirs; subnormal ones among them.
-    for (size_t at = 0; at < rows.size(); at += block) {
-        for (size_t high : {size_t{1}, size_t{3}, block - 1}) rows[at + high] &= 0xbf;
-    }
-    return rows;
 }
 
 void check_padding(const Packed &p, uint32_t N)
