@@ -52,7 +52,7 @@ static void count_units(tn_cuda_weight_shape *s)
     } else if (is_floats(s->layout)) {
         const uint64_t chunk = (uint64_t)LANES * unit_elements(s->layout);
         s->n_units = (uint32_t)((n_cols + chunk - 1) / chunk * LANES);
-        s->group_bytes = (uint64_t)s->n_units * UNIT_BYTES;
+        s->group_bytes = s->padded_bytes = (uint64_t)s->n_units * UNIT_BYTES;
     } else {
         const uint64_t blocks = (n_cols + TN_UNIT_BLOCK_COLS - 1) / TN_UNIT_BLOCK_COLS;
         s->group_rows = QUANT_ROWS;
@@ -88,20 +88,6 @@ tn_status tn_cuda_weight_shape_of(const tn_weight_source *source, tn_cuda_weight
     if (!sizes_of(source, &s)) return tn_pack_source_too_large(source);
     *out_shape = s;
     return TN_OK;
-}
-
-// Behind the rows as read: a row of floats, padded to whole units.
-static tn_status scratch_of(const tn_cuda_weight_shape *shape, const tn_weight_source *source, tn_pack_scratch *out_scratch)
-{
-    return tn_pack_scratch_of(source, shape->group_rows, is_floats(shape->layout) ? (uint64_t)shape->n_units * UNIT_BYTES : 0, out_scratch);
-}
-
-tn_status tn_cuda_pack_scratch_bytes(const tn_cuda_weight_shape *shape, const tn_weight_source *source, size_t *out_bytes)
-{
-    tn_pack_scratch scratch;
-    const tn_status status = scratch_of(shape, source, &scratch);
-    *out_bytes = (size_t)scratch.n_bytes;
-    return status;
 }
 
 // ---- ternary ----
@@ -205,7 +191,7 @@ static tn_status pack_group(const tn_cuda_weight_shape *shape, const tn_weight_s
     TN_TRY(source->read_rows(source, row, n, scratch));
     if (is_floats(shape->layout)) {
         tn_pack_scratch parts;
-        TN_TRY(scratch_of(shape, source, &parts));
+        TN_TRY(tn_pack_scratch_of(source, shape->group_rows, shape->padded_bytes, &parts));
         pack_float_row(shape, source, scratch, scratch + parts.rows_bytes, dst);
     } else if (shape->layout == TN_CUDA_LAYOUT_TERNARY) {
         pack_tiles(shape, (const int8_t *)scratch, n, dst);

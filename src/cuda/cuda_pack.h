@@ -46,14 +46,14 @@ typedef struct tn_cuda_weight_shape {
     uint64_t scales_bytes;      // where the scales begin, in bytes from the start; 0: there are none of their own
     uint64_t group_scale_bytes; // of a group's scales; TERNARY with one scale: 0
     uint64_t n_bytes;           // of all, a multiple of 256
+    uint64_t padded_bytes;      // that packing needs behind a group's rows: a row of floats in whole units
     uint32_t n_groups;
 } tn_cuda_weight_shape;
 
 // Errors: UNSUPPORTED (a type that has no form here), BAD_FILE (empty, rows that are no whole blocks, larger than any memory).
 tn_status tn_cuda_weight_shape_of(const tn_weight_source *source, tn_cuda_weight_shape *out_shape);
 // Packs row groups [first_group, first_group + n_groups): their units or tiles into dst, their scales, if they have some of their own, into
-// dst_scales. `scratch`: tn_cuda_pack_scratch_bytes, aligned to 64.   Threads: any, on different memory.   Errors: those of read_rows.
-tn_status tn_cuda_pack_scratch_bytes(const tn_cuda_weight_shape *shape, const tn_weight_source *source, size_t *out_bytes);
+// dst_scales. `scratch`: of tn_pack_scratch_of, aligned to 64.   Threads: any, on different memory.   Errors: those of read_rows.
 tn_status tn_cuda_pack_rows(const tn_cuda_weight_shape *shape, const tn_weight_source *source, uint32_t first_group, uint32_t n_groups,
                             void *scratch, uint8_t *dst, uint8_t *dst_scales);
 

@@ -1,6 +1,7 @@
 // The backend's functions for weights: which layout, and packing into device memory, in bands behind which the copies run.
 #include "backend/desc_check.h"
 #include "backend/pack_bands.h"
+#include "backend/pack_source.h"
 #include "base/exact_math.h"
 #include "cuda/cuda_memory.h"
 #include "cuda/cuda_pack.h"
@@ -53,13 +54,13 @@ tn_status tn_cuda_weight_pack(tn_device *base, const tn_weight_source *source, t
 {
     tn_cuda_device *device = tn_cuda_device_of(base);
     tn_cuda_weight_shape shape;
-    size_t scratch_bytes;
+    tn_pack_scratch scratch;
     TN_TRY(tn_cuda_weight_shape_of(source, &shape));
     if (offset_bytes % ALIGNMENT != 0)
         return tn_fail(TN_INVALID_ARGUMENT, "%s: packed at byte %" PRIu64 ", which is no multiple of %d", source->name, offset_bytes,
                        ALIGNMENT);
     TN_TRY(tn_buffer_check(base, buffer, offset_bytes, shape.n_bytes, source->name));
-    TN_TRY(tn_cuda_pack_scratch_bytes(&shape, source, &scratch_bytes));
+    TN_TRY(tn_pack_scratch_of(source, shape.group_rows, shape.padded_bytes, &scratch));
     pack_job job = {&shape, source, device, tn_cuda_buffer_of(buffer)->at + offset_bytes};
     const tn_pack_bands bands = {.source = source,
                                  .n_groups = shape.n_groups,
@@ -67,7 +68,7 @@ tn_status tn_cuda_weight_pack(tn_device *base, const tn_weight_source *source, t
                                  .group_bytes = shape.group_bytes,
                                  .group_scale_bytes = shape.group_scale_bytes,
                                  .scales_at = shape.scales_bytes,
-                                 .scratch_bytes = scratch_bytes,
+                                 .scratch_bytes = (size_t)scratch.n_bytes,
                                  .pack = pack_groups,
                                  .sink = upload,
                                  .ctx = &job};

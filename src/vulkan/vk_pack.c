@@ -69,24 +69,11 @@ tn_status tn_vk_weight_shape_of(const tn_weight_source *source, tn_vk_weight_sha
     s.interleave = alone ? 1 : GROUP_ROWS;
     s.n_groups = (uint32_t)(((uint64_t)s.n_rows + s.interleave - 1) / s.interleave);
     s.n_units = n_units_of(s.layout, s.n_cols);
+    s.padded_bytes = (uint64_t)s.n_units * UNIT_BYTES;
     if (s.layout == TN_VK_LAYOUT_Q6_K) s.n_blocks = s.n_cols / TN_UNIT_BLOCK_COLS;
     if (!sizes_of(source, &s)) return tn_pack_source_too_large(source);
     *out_shape = s;
     return TN_OK;
-}
-
-// Behind the rows as read: one row of elements, padded to whole units.
-static tn_status scratch_of(const tn_vk_weight_shape *shape, const tn_weight_source *source, tn_pack_scratch *out_scratch)
-{
-    return tn_pack_scratch_of(source, shape->interleave, (uint64_t)shape->n_units * UNIT_BYTES, out_scratch);
-}
-
-tn_status tn_vk_pack_scratch_bytes(const tn_vk_weight_shape *shape, const tn_weight_source *source, size_t *out_bytes)
-{
-    tn_pack_scratch scratch;
-    const tn_status status = scratch_of(shape, source, &scratch);
-    *out_bytes = (size_t)scratch.n_bytes;
-    return status;
 }
 
 static uint32_t load_u32(const void *bytes)
@@ -139,7 +126,7 @@ static tn_status pack_group(const tn_vk_weight_shape *shape, const tn_weight_sou
                             uint32_t *units, uint32_t *scales)
 {
     tn_pack_scratch parts;
-    TN_TRY(scratch_of(shape, source, &parts));
+    TN_TRY(tn_pack_scratch_of(source, shape->interleave, shape->padded_bytes, &parts));
     const uint32_t row0 = group * shape->interleave, left = shape->n_rows - row0;
     const uint32_t rows = left < shape->interleave ? left : shape->interleave;
     if (rows < shape->interleave) {

@@ -35,23 +35,22 @@ typedef enum tn_vk_layout {
 typedef struct tn_vk_weight_shape {
     tn_vk_layout layout;
     uint32_t n_rows, n_cols;
-    uint32_t interleave;  // 16, or 1
-    uint32_t n_units;     // of 16 bytes, of a row
-    uint32_t n_blocks;    // Q6_K: of 256 columns, of a row
-    uint64_t group_words; // of one row group's units; TABLE: n_cols
-    uint64_t scales_at;   // TERNARY, Q6_K: first word of the scales
-    uint64_t scale_words; // of one row group's scales; 0 where it has none of its own
-    uint64_t n_words;     // of all, a multiple of 4 (whole units); what no row fills at the end is 0
-    uint32_t n_groups;    // of rows
+    uint32_t interleave;   // 16, or 1
+    uint32_t n_units;      // of 16 bytes, of a row
+    uint32_t n_blocks;     // Q6_K: of 256 columns, of a row
+    uint64_t group_words;  // of one row group's units; TABLE: n_cols
+    uint64_t scales_at;    // TERNARY, Q6_K: first word of the scales
+    uint64_t scale_words;  // of one row group's scales; 0 where it has none of its own
+    uint64_t n_words;      // of all, a multiple of 4 (whole units); what no row fills at the end is 0
+    uint64_t padded_bytes; // that packing needs behind a group's rows: a row in whole units
+    uint32_t n_groups;     // of rows
 } tn_vk_weight_shape;
 
 // Errors: UNSUPPORTED (a type that has no form here), BAD_FILE (empty, rows that are no whole blocks, larger than any memory).
 tn_status tn_vk_weight_shape_of(const tn_weight_source *source, tn_vk_weight_shape *out_shape);
 
-// Bytes of scratch that packing rows needs.  Errors: BAD_FILE (overflow).
-tn_status tn_vk_pack_scratch_bytes(const tn_vk_weight_shape *shape, const tn_weight_source *source, size_t *out_bytes);
 // Packs row groups [first_group, first_group + n_groups): their units into dst, group_words each, then their scales, scale_words each.
-// `scratch`: tn_vk_pack_scratch_bytes, aligned to 64.   Threads: any, on different scratch and dst.   Errors: those of read_rows.
+// `scratch`: of tn_pack_scratch_of, aligned to 64.   Threads: any, on different scratch and dst.   Errors: those of read_rows.
 tn_status tn_vk_pack_rows(const tn_vk_weight_shape *shape, const tn_weight_source *source, uint32_t first_group, uint32_t n_groups,
                           void *scratch, uint32_t *dst);
 

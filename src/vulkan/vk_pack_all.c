@@ -1,5 +1,6 @@
 // A whole weight, in bands of row groups.
 #include "backend/pack_bands.h"
+#include "backend/pack_source.h"
 #include "base/exact_math.h"
 #include "vulkan/vk_pack.h"
 
@@ -38,15 +39,15 @@ tn_status tn_vk_pack_all(const tn_vk_weight_shape *shape, const tn_weight_source
                          void *ctx)
 {
     pack_job job = {.shape = shape, .source = source, .sink = sink, .sink_ctx = ctx};
-    size_t scratch_bytes;
-    TN_TRY(tn_vk_pack_scratch_bytes(shape, source, &scratch_bytes));
+    tn_pack_scratch scratch;
+    TN_TRY(tn_pack_scratch_of(source, shape->interleave, shape->padded_bytes, &scratch));
     const tn_pack_bands bands = {.source = source,
                                  .n_groups = shape->n_groups,
                                  .group_rows = shape->interleave,
                                  .group_bytes = shape->group_words * 4,
                                  .group_scale_bytes = shape->scale_words * 4,
                                  .scales_at = shape->scales_at * 4,
-                                 .scratch_bytes = scratch_bytes,
+                                 .scratch_bytes = (size_t)scratch.n_bytes,
                                  .pack = pack_groups,
                                  .sink = hand_over,
                                  .ctx = &job};
