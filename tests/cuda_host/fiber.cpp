@@ -40,18 +40,15 @@ __thread Context *left; // from which the last switch came
 
 // ---- registers ----
 
+// The registers that a called function keeps go to the old stack; those of the new one come back from there.
+extern "C" __attribute__((visibility("hidden"))) void tn_switch_stacks(void **from, void *to);
+#define SWITCH_STACKS(function, instructions)                                                                                              \
+    asm(".pushsection .text\n.p2align 4\n.globl tn_switch_stacks\n.hidden tn_switch_stacks\n.type tn_switch_stacks, " function             \
+        "\ntn_switch_stacks:\n" instructions "\n.size tn_switch_stacks, . - tn_switch_stacks\n.popsection")
+
 #if defined(__x86_64__)
 
-extern "C" __attribute__((visibility("hidden"))) void tn_switch_stacks(void **from, void *to);
-
-// The registers that a called function keeps go to the old stack; those of the new one come back from there.
-asm(R"(
-.pushsection .text
-.p2align 4
-.globl tn_switch_stacks
-.hidden tn_switch_stacks
-.type tn_switch_stacks, @function
-tn_switch_stacks:
+SWITCH_STACKS("@function", R"(
     pushq %rbp
     pushq %rbx
     pushq %r12
@@ -67,8 +64,6 @@ tn_switch_stacks:
     popq %rbx
     popq %rbp
     ret
-.size tn_switch_stacks, . - tn_switch_stacks
-.popsection
 )");
 
 namespace
@@ -88,15 +83,7 @@ void *first_frame(uint8_t *top, void (*entry)())
 
 #elif defined(__aarch64__)
 
-extern "C" __attribute__((visibility("hidden"))) void tn_switch_stacks(void **from, void *to);
-
-asm(R"(
-.pushsection .text
-.p2align 4
-.globl tn_switch_stacks
-.hidden tn_switch_stacks
-.type tn_switch_stacks, %function
-tn_switch_stacks:
+SWITCH_STACKS("%function", R"(
     sub sp, sp, #160
     stp x19, x20, [sp]
     stp x21, x22, [sp, #16]
@@ -123,8 +110,6 @@ tn_switch_stacks:
     ldp d14, d15, [sp, #144]
     add sp, sp, #160
     ret
-.size tn_switch_stacks, . - tn_switch_stacks
-.popsection
 )");
 
 namespace

@@ -1,5 +1,6 @@
 // Hosts load NVIDIA's driver when somebody asks for a device that is no CPU, once, and say why there are none.
 #include "cuda_host/device_rig.hpp"
+#include "support/placed_on.hpp"
 #include "support/run_model.hpp"
 
 #include <cstdlib>
@@ -35,19 +36,7 @@ class LazyHost : public DriverTest
         ASSERT_EQ(tn_host_open(nullptr, &host), TN_OK) << last_error();
         tn_host_hook_cuda(host, &stand_in.hooks);
     }
-    // The status, and the device of the first layer.
-    std::pair<tn_status, std::string> place(const char *devices)
-    {
-        tn_placement *placement = nullptr;
-        tn_placement_params params = TN_PLACEMENT_PARAMS_INIT;
-        params.devices = devices;
-        const tn_status status = tn_placement_create(model, host, &params, &placement);
-        const size_t n = placement ? tn_placement_print(placement, nullptr, 0) : 0;
-        std::string text(n + 1, '\0');
-        if (placement) tn_placement_print(placement, text.data(), text.size());
-        tn_placement_destroy(placement);
-        return {status, text.substr(0, text.find(": "))};
-    }
+    auto place(const char *devices) { return tn_test::placed_on(model, host, devices); }
     Host stand_in;
     tn_host *host = nullptr;
     tn_model *model = nullptr;

@@ -50,6 +50,32 @@ inline std::vector<uint8_t> random_rows(tn_dtype dtype, uint32_t N, uint32_t K, 
     return rows;
 }
 
+// What a GPU backend's packing refuses, and what it does not though no memory holds it. `shape_of`: its status, and whether it left a size.
+template <class ShapeOf> void expect_refused_weights(ShapeOf shape_of)
+{
+    const auto status_of = [&](tn_weight_kind kind, tn_dtype dtype, uint32_t N, uint32_t K) {
+        tn_weight_source source = {};
+        source.name = "blk.0.w";
+        source.kind = kind;
+        source.dtype = dtype;
+        source.n_rows = N;
+        source.n_cols = K;
+        const auto [status, has_size] = shape_of(source);
+        EXPECT_EQ(has_size, status == TN_OK);
+        if (status != TN_OK) {
+            EXPECT_NE(std::strstr(tn_error_last()->message, "blk.0.w"), nullptr) << tn_error_last()->message;
+        }
+        return status;
+    };
+    EXPECT_EQ(status_of(TN_WEIGHT_DENSE, TN_DTYPE_I2_S, 4, 64), TN_UNSUPPORTED);
+    EXPECT_EQ(status_of(TN_WEIGHT_TABLE, TN_DTYPE_F16, 4, 64), TN_UNSUPPORTED);
+    EXPECT_EQ(status_of(TN_WEIGHT_DENSE, TN_DTYPE_Q6_K, 4, 64), TN_BAD_FILE);
+    EXPECT_EQ(status_of(TN_WEIGHT_DENSE, TN_DTYPE_F32, 0, 64), TN_BAD_FILE);
+    EXPECT_EQ(status_of(TN_WEIGHT_TERNARY, TN_DTYPE_NONE, 4, 0), TN_BAD_FILE);
+    EXPECT_EQ(status_of(TN_WEIGHT_DENSE, TN_DTYPE_F32, UINT32_MAX, UINT32_MAX), TN_BAD_FILE) << "2^66 bytes";
+    EXPECT_EQ(status_of(TN_WEIGHT_TERNARY, TN_DTYPE_NONE, UINT32_MAX, UINT32_MAX), TN_OK) << "2^62 bytes";
+}
+
 } // namespace tn_test
 
 #endif

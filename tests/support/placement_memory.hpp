@@ -1,11 +1,7 @@
 // What a placement is said to need of memory, against what a session with it then takes.
 #pragma once
 
-#include "ternion/ternion.h"
-
-#include <gtest/gtest.h>
-#include <string>
-#include <vector>
+#include "support/run_model.hpp"
 
 namespace tn_test
 {
@@ -61,6 +57,56 @@ inline std::vector<std::string> expect_what_a_session_takes(const tn_model *mode
     EXPECT_EQ(sum.scratch_bytes + info.n_logits_max * row_bytes, info.scratch_bytes);
     tn_session_destroy(session);
     return names;
+}
+
+// The default model, and a placement of it on devices of a host that the test opens.
+struct Placed {
+    Placed() { EXPECT_EQ(tn_model_open(default_model().c_str(), nullptr, &model), TN_OK) << tn_error_last()->message; }
+    ~Placed()
+    {
+        close();
+        tn_model_close(model);
+    }
+    Placed(const Placed &) = delete;
+    Placed &operator=(const Placed &) = delete;
+    void open(const tn_host_params *params = nullptr)
+    {
+        close();
+        EXPECT_EQ(tn_host_open(params, &host), TN_OK) << tn_error_last()->message;
+    }
+    void close()
+    {
+        tn_placement_destroy(placement);
+        placement = nullptr;
+        tn_host_close(host);
+        host = nullptr;
+    }
+    void place(const char *devices, int n_gpu_layers = -1)
+    {
+        tn_placement_destroy(placement);
+        tn_placement_params params = TN_PLACEMENT_PARAMS_INIT;
+        params.devices = devices;
+        params.has_n_gpu_layers = n_gpu_layers >= 0;
+        params.n_gpu_layers = n_gpu_layers;
+        EXPECT_EQ(tn_placement_create(model, host, &params, &placement), TN_OK) << tn_error_last()->message;
+    }
+    told_memory memory(const tn_session_params &params = TN_SESSION_PARAMS_INIT) const { return memory_of(placement, params); }
+    std::vector<std::string> expect(const tn_session_params &params, uint32_t ranking_max = 0) const
+    {
+        return expect_what_a_session_takes(model, host, placement, params, ranking_max);
+    }
+    tn_host *host = nullptr;
+    tn_model *model = nullptr;
+    tn_placement *placement = nullptr;
+};
+
+// Of one token a step, of many sequences, and as a session is without being told.
+inline std::vector<tn_session_params> sessions_of_all_sizes()
+{
+    tn_session_params usual = TN_SESSION_PARAMS_INIT, many = usual, one = usual;
+    many.n_ctx = 300, many.n_seqs_max = 5, many.n_logits_max = 7, many.n_ubatch = 70;
+    one.n_ctx = 64, one.n_ubatch = 1;
+    return {usual, many, one};
 }
 
 } // namespace tn_test

@@ -1,4 +1,5 @@
 // Hosts load the driver when somebody asks for a device that is no CPU, once, and say why there are none.
+#include "support/placed_on.hpp"
 #include "support/run_model.hpp"
 #include "vulkan/device_rig.hpp"
 #include "vulkan/fault_layer.hpp"
@@ -35,18 +36,7 @@ class LazyHost : public testing::Test
         ASSERT_EQ(tn_host_open(nullptr, &host), TN_OK) << last_error();
         tn_host_hook_vulkan(host, &layer.hooks);
     }
-    // The status, and the device of the first layer.
-    std::pair<tn_status, std::string> place(const char *devices)
-    {
-        tn_placement *placement = nullptr;
-        tn_placement_params params = TN_PLACEMENT_PARAMS_INIT;
-        params.devices = devices;
-        const tn_status status = tn_placement_create(model, host, &params, &placement);
-        char text[200] = "";
-        if (placement) tn_placement_print(placement, text, sizeof text);
-        tn_placement_destroy(placement);
-        return {status, std::string(text).substr(0, std::string(text).find(':'))};
-    }
+    auto place(const char *devices) { return tn_test::placed_on(model, host, devices); }
     uint32_t n_instances() const
     {
         const auto found = layer.calls().find("vkCreateInstance");
