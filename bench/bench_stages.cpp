@@ -252,7 +252,7 @@ int main(int argc, char **argv)
         Session s(o, model, host, o.units);
         fill(s.session, o);
         for (const double end = now() + o.seconds; now() < end;) {
-            alone.measure(s.session, o, lanes);
+            for (const double then = now() + 1; now() < then;) alone.measure(s.session, o, lanes);
             const uint32_t n_window = std::max(1u, static_cast<uint32_t>(1.0 / (alone.slower() * 1.2)));
             round = std::min(round, in_flight(s.session, o, lanes, 2 * n_window + 2, n_window));
         }
