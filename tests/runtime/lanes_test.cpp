@@ -1,6 +1,8 @@
 // Several decodes of a session in flight, over stages of a model that is split anywhere: bits, lengths, failures, cancelling.
 #include "runtime/lanes_rig.hpp"
 
+#include <chrono>
+
 extern "C" {
 #include "runtime/host.h"
 }
@@ -253,6 +255,49 @@ TEST_F(Lanes, WhatIsInFlightIsLeftAlone)
     EXPECT_EQ(s.finish(1), TN_OK);
     EXPECT_EQ(s.n_done, 2u);
     ASSERT_EQ(s.start(0, {0}, {4}), TN_OK); // and is waited for when the session ends
+}
+
+// Stages add up apart, and steps that overlap are counted once.
+TEST_F(Lanes, AProfileHasTheOpsOfAllStages)
+{
+    struct Entries {
+        uint64_t n = 0, n_without_time = 0;
+    } entries;
+    tn_placement *placement = nullptr;
+    ASSERT_EQ(tn_placement_create(LanesOracle::get().model(), host, nullptr, &placement), TN_OK);
+    const std::vector<uint32_t> units = split(3, 8, {0, 1, 0});
+    std::copy(units.begin(), units.end(), placement->devices);
+    tn_session_params params = TN_SESSION_PARAMS_INIT;
+    params.placement = placement;
+    params.n_ubatch = 16;
+    params.profile = true;
+    tn_session *session = nullptr;
+    ASSERT_EQ(tn_session_create(LanesOracle::get().model(), host, &params, &session), TN_OK) << tn_error_last()->message;
+    const Tokens prompt = some_tokens(1, 160);
+    tn_batch batch = TN_BATCH_INIT;
+    batch.n_tokens = 160;
+    batch.tokens = prompt.data();
+    const auto begun = std::chrono::steady_clock::now();
+    ASSERT_EQ(tn_session_decode(session, &batch), TN_OK);
+    const std::chrono::nanoseconds taken = std::chrono::steady_clock::now() - begun;
+    tn_session_profile_totals totals = TN_SESSION_PROFILE_TOTALS_INIT;
+    const auto told = [](void *user, const tn_session_profile_entry *entry) {
+        Entries *all = static_cast<Entries *>(user);
+        all->n++;
+        all->n_without_time += entry->ns == 0;
+    };
+    ASSERT_EQ(tn_session_profile(session, &totals, told, &entries), TN_OK);
+    EXPECT_EQ(totals.n_steps, 10u);
+    EXPECT_GT(totals.n_barriers, 0u);
+    EXPECT_GT(totals.step_ns, 0u);
+    EXPECT_LE(totals.step_ns, static_cast<uint64_t>(taken.count()));
+    EXPECT_GT(entries.n, 6u * 7u);
+    EXPECT_EQ(entries.n_without_time, 0u);
+    tn_session_profile_reset(session);
+    ASSERT_EQ(tn_session_profile(session, &totals, nullptr, nullptr), TN_OK);
+    EXPECT_EQ(totals.n_steps + totals.n_barriers + totals.step_ns, 0u);
+    tn_session_destroy(session);
+    tn_placement_destroy(placement);
 }
 
 TEST_F(Lanes, TheDefaultFollowsThePlacement)
