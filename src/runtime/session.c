@@ -341,19 +341,13 @@ uint32_t tn_session_seq_length(const tn_session *session, uint32_t seq)
     return seq < session->info.n_seqs_max ? session->kv.lengths[seq] : 0;
 }
 
-static tn_status fail_in_flight(const tn_session *session, uint32_t seq)
-{
-    return tn_fail(TN_INVALID_ARGUMENT, "sequence %u is in flight in lane %u: finish that first", (unsigned)seq,
-                   (unsigned)(session->seq_lane[seq] - 1));
-}
-
 tn_status tn_session_seq_truncate(tn_session *session, uint32_t seq, uint32_t length)
 {
     TN_REQUIRE(session);
     if (seq >= session->info.n_seqs_max || length > session->kv.lengths[seq])
         return tn_fail(TN_INVALID_ARGUMENT, "sequence %u cannot be cut to %u tokens: it does not exist or is shorter", (unsigned)seq,
                        (unsigned)length);
-    if (session->seq_lane[seq]) return fail_in_flight(session, seq);
+    TN_TRY(tn_session_check_free(session, seq));
     tn_kv_cache_set_length(&session->kv, seq, length);
     if (length == 0) session->poisoned[seq].node = NULL;
     return TN_OK;
@@ -369,7 +363,7 @@ tn_status tn_session_seq_copy(tn_session *session, uint32_t to, uint32_t from, u
             TN_INVALID_ARGUMENT,
             "sequence %u cannot become the first %u positions of %u: one does not exist, the one is not empty, or the other is shorter",
             (unsigned)to, (unsigned)length, (unsigned)from);
-    if (session->seq_lane[from]) return fail_in_flight(session, from); // what it appends, and what is copied for it, may yet be taken back
+    TN_TRY(tn_session_check_free(session, from)); // what it appends, and what is copied for it, may yet be taken back
     if (session->poisoned[from].node) return tn_session_fail_poisoned(session, from);
     tn_kv_cache_attach(kv, to, kv->page_table + (size_t)from * kv->n_seq_pages, tn_kv_pages_for(length), length);
     return TN_OK;

@@ -46,6 +46,13 @@ uint64_t tn_session_lanes_bytes(const tn_session *session)
     return bytes;
 }
 
+tn_status tn_session_check_free(const tn_session *session, uint32_t seq)
+{
+    const uint32_t mark = session->seq_lane[seq];
+    if (mark == 0) return TN_OK;
+    return tn_fail(TN_INVALID_ARGUMENT, "sequence %u is in flight in lane %u: finish that first", (unsigned)seq, (unsigned)(mark - 1));
+}
+
 static uint32_t seq_of(const tn_batch *batch, uint32_t i) { return batch->seqs ? batch->seqs[i] : 0; }
 
 static tn_status check_token(const tn_session *session, const tn_batch *batch, uint32_t i)
@@ -58,10 +65,7 @@ static tn_status check_token(const tn_session *session, const tn_batch *batch, u
         return tn_fail(TN_INVALID_ARGUMENT, "token %d is not in the vocabulary of %u", (int)batch->tokens[i], (unsigned)info->n_vocab);
     if (session->poisoned[seq].node)
         return tn_fail(TN_POISON, "sequence %u is poisoned: truncate it to 0 before using it again", (unsigned)seq);
-    if (session->seq_lane[seq])
-        return tn_fail(TN_INVALID_ARGUMENT, "sequence %u is in flight in lane %u: finish that first", (unsigned)seq,
-                       (unsigned)(session->seq_lane[seq] - 1));
-    return TN_OK;
+    return tn_session_check_free(session, seq);
 }
 
 tn_status tn_session_lane_check(tn_session *session, const tn_batch *batch)

@@ -40,6 +40,8 @@ void tn_session_lane_undo(tn_session *session, tn_session_lane *lane);
 // before).
 tn_status tn_session_lane_settle(tn_session *session, tn_session_lane *lane);
 
+// INVALID_ARGUMENT for a sequence that a lane has in flight.
+tn_status tn_session_check_free(const tn_session *session, uint32_t seq);
 // POISON, with the place, for a sequence that is poisoned.
 tn_status tn_session_fail_poisoned(const tn_session *session, uint32_t seq);
 
