@@ -106,6 +106,47 @@ TEST_F(Batch, FlagsAreForLinesThatDoNotSay)
     EXPECT_EQ(answer_of(r["b"]), alone("Once upon a time", 3, {"--temp", "1", "-s", "4"}));
 }
 
+// Copies of the model on several devices, and layers shared between them, answer as one device does.
+TEST_F(Batch, CopiesOfTheModelShareTheLines)
+{
+    std::string requests;
+    for (int i = 0; i < 12; i++)
+        requests += completion("r" + std::to_string(i), i % 3 ? "Once upon a time" : "The king",
+                               "\"temperature\": 1, \"max_tokens\": 12, \"seed\": " + std::to_string(i));
+    const Results expected = fresh(requests);
+    ASSERT_EQ(expected.size(), 12u);
+    const std::vector<std::string> two = {"--device", "cpu0,cpu1", "-t", "2"};
+    for (const std::vector<std::string> &more : {std::vector<std::string>{"--replicas"}, std::vector<std::string>{}}) {
+        std::vector<std::string> all = {"batch", "-i", in, "-o", out, "--overwrite", "-c", "256", "-np", "5"};
+        all.insert(all.end(), two.begin(), two.end());
+        all.insert(all.end(), more.begin(), more.end());
+        const cli::Result result = run(cli::Run{all, "", {{"TN_CPU_DEVICES", "2"}}});
+        EXPECT_EQ(result.status, 0) << result.err;
+        EXPECT_EQ(contains(result.err, "copy 1 of 2  cpu0: embedding"), !more.empty()) << result.err;
+        EXPECT_EQ(contains(result.err, "copy 2 of 2  cpu1: embedding"), !more.empty()) << result.err;
+        EXPECT_TRUE(contains(result.err, "batch  5 at a time")) << result.err;
+        Results got = results();
+        ASSERT_EQ(got.size(), expected.size());
+        for (const auto &line : expected) EXPECT_EQ(answer_of(got[line.first]), answer_of(line.second)) << line.first;
+    }
+}
+
+TEST_F(Batch, CopiesThatCannotBeAreRefused)
+{
+    cli::write_file(in, completion("a", "A", "\"max_tokens\": 1"));
+    const auto refused = [&](const std::vector<std::string> &more, int status, const std::string &why) {
+        std::vector<std::string> all = {"batch", "-i", in, "-o", out, "--replicas"};
+        all.insert(all.end(), more.begin(), more.end());
+        expect_error(run(cli::Run{all, "", {{"TN_CPU_DEVICES", "2"}}}), status, why);
+    };
+    refused({}, 2, "--replicas: on which devices?");
+    refused({"--device", "cpu0"}, 2, "--replicas: on which devices?");
+    refused({"--device", "cpu0,0"}, 2, "--device names 0 twice");
+    refused({"--device", "cpu0,none9"}, 1, "there is no device none9");
+    refused({"--device", "cpu0,cpu1", "-ngl", "3"}, 2, "every device has all layers");
+    EXPECT_FALSE(cli::exists(out)) << "a file of results was left behind";
+}
+
 TEST_F(Batch, TheAnswersOfALineWithManyPromptsStayInOrder)
 {
     // More prompts than the queue holds, each a request of its own.

@@ -301,6 +301,32 @@ TEST(BenchBatched, ProgressNamesTestsAndRuns)
                           "ternion bench: test 2 of 2, warm-up 1\nternion bench: test 2 of 2, run 1\nternion bench: test 2 of 2, run 2\n");
 }
 
+// Each copy of the model has its share of the sequences; the memory is that of all.
+TEST(BenchBatched, CopiesOfTheModelShareTheSequences)
+{
+    const std::vector<std::string> tests = {"bench", "-npp", "8",    "-ntg",     "2",         "-npl", "1,2,5", "-t",
+                                            "2",     "-o",   "json", "--device", "cpu0,cpu1", "-r",   "2"};
+    const cli::Result shared = run(cli::Run{with(tests, {"--replicas"}), "", {{"TN_CPU_DEVICES", "2"}}});
+    const cli::Result alone = run({"bench", "-npp", "8", "-ntg", "2", "-npl", "3", "-t", "2", "-o", "json"});
+    ASSERT_EQ(shared.status, 0) << shared.err;
+    ASSERT_EQ(alone.status, 0) << alone.err;
+    const cli::Json all = cli::parse_json(shared.out), one = cli::parse_json(alone.out);
+    ASSERT_EQ(json_array_size(all.get()), 3u);
+    const long long pls[] = {1, 2, 5};
+    for (size_t i = 0; i < 3; i++) {
+        const json_t *test = json_array_get(all.get(), i);
+        EXPECT_EQ(integer_of(test, "pl"), pls[i]);
+        EXPECT_EQ(integer_of(test, "n_kv"), pls[i] * 10);
+        EXPECT_EQ(integer_of(test, "n_replicas"), 2);
+        EXPECT_EQ(integer_of(test, "kv_bytes"), 2 * integer_of(json_array_get(one.get(), 0), "kv_bytes"));
+        EXPECT_GT(number_of(test, "speed_pp"), 0);
+        EXPECT_GT(number_of(test, "speed_tg"), 0);
+    }
+    EXPECT_EQ(integer_of(json_array_get(one.get(), 0), "n_replicas"), 1);
+    expect_error(run({"bench", "-p", "4", "-n", "0", "--replicas", "--device", "cpu0,cpu1"}), 2, "-npp and -ntg have sequences to share");
+    expect_error(run({"bench", "-npp", "4", "--replicas"}), 2, "--replicas: on which devices?");
+}
+
 TEST(BenchBatched, AnArrayIsClosedEvenWhereALaterTestFails)
 {
     cli::Run few = {{"bench", "-npp", "4", "-ntg", "1", "-t", "2,1", "-o", "json"}, "", {{"TN_CPU_DEVICES", "2"}}};

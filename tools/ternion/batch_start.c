@@ -21,22 +21,38 @@ int tn_cli_batch_kv_memory(const tn_cli *cli, uint64_t *out_bytes)
     return !text || tn_cli_parse_size(text, out_bytes, why, sizeof why) ? 0 : tn_cli_usage("--kv-memory: %s", why);
 }
 
-static int choose_size(tn_cli *cli, const tn_cli_engine *engine, uint32_t n_ctx, tn_cli_batch_size *size)
+// What one copy of the model takes of the answers, on its device.
+static int size_of_copy(tn_cli *cli, const tn_cli_engine *engine, uint32_t copy, uint32_t n_ctx, tn_cli_batch_size *size)
 {
     const tn_cli_value *concurrency = &cli->options.values[TN_OPT_CONCURRENCY];
+    const uint32_t n_copies = engine->n_more + 1;
     tn_device_info device;
     uint32_t index = 0;
     uint64_t kv_given = 0, seq_bytes = 0;
     const int rc = tn_cli_batch_kv_memory(cli, &kv_given);
     if (rc) return rc;
-    if (tn_cli_first_device(cli, engine->host, &index) != TN_OK || tn_host_device_info(engine->host, index, &device) != TN_OK ||
+    if (tn_cli_nth_device(cli, engine->host, copy, &index) != TN_OK || tn_host_device_info(engine->host, index, &device) != TN_OK ||
         tn_session_kv_bytes(engine->model, n_ctx, 1, &seq_bytes) != TN_OK)
         return tn_cli_fail_status("ternion batch -c 512");
     // Packed weights take about as much as the file's.
     const uint64_t weights = engine->info.file_bytes;
     const uint64_t free_bytes = device.memory_free_bytes > weights ? device.memory_free_bytes - weights : 0;
-    *size = tn_cli_batch_size_of(concurrency->text ? 0 : (uint32_t)concurrency->integer, kv_given, seq_bytes, free_bytes);
+    const uint32_t n_given = concurrency->text ? 0 : ((uint32_t)concurrency->integer + n_copies - 1) / n_copies;
+    *size = tn_cli_batch_size_of(n_given, kv_given / n_copies, seq_bytes, free_bytes);
     return 0;
+}
+
+// The same for all copies: what the one with the least memory can take.
+static int choose_size(tn_cli *cli, const tn_cli_engine *engine, uint32_t n_ctx, tn_cli_batch_size *size)
+{
+    int rc = size_of_copy(cli, engine, 0, n_ctx, size);
+    for (uint32_t i = 1; i <= engine->n_more && rc == 0; i++) {
+        tn_cli_batch_size other;
+        rc = size_of_copy(cli, engine, i, n_ctx, &other);
+        if (rc == 0 && other.n_seqs < size->n_seqs) size->n_seqs = other.n_seqs;
+        if (rc == 0 && other.kv_bytes < size->kv_bytes) size->kv_bytes = other.kv_bytes;
+    }
+    return rc;
 }
 
 // Without a flag: where lines that say nothing of sampling look at few logits.
@@ -47,20 +63,27 @@ static int choose_two_stage(const tn_cli *cli, const tn_cli_batch_context *conte
     return tn_cli_two_stage_for(cli, context->engine->tokenizer, &context->sampler, out_two_stage);
 }
 
+// size: of each copy.
 static int make_batcher(tn_cli *cli, const tn_cli_engine *engine, const tn_cli_batch_size *size, tn_batcher **out_batcher)
 {
-    tn_batcher_params params = TN_BATCHER_PARAMS_INIT;
     const tn_progress progress = tn_cli_progress_hook(&cli->progress);
-    uint32_t n_seqs = size->n_seqs;
+    const uint32_t n_fit = size->n_seqs * (engine->n_more + 1);
+    tn_batcher_params params = TN_BATCHER_PARAMS_INIT;
+    tn_batcher_info info = TN_BATCHER_INFO_INIT;
+    uint32_t n_seqs;
     params.no_prefix_reuse = tn_cli_given(&cli->options, TN_OPT_NO_PREFIX_REUSE);
+    params.n_seqs = size->automatic ? 0 : (uint32_t)tn_cli_int(&cli->options, TN_OPT_CONCURRENCY);
+    params.more_sessions = engine->more_sessions;
+    params.n_more_sessions = engine->n_more;
     tn_status status = tn_batcher_create(engine->session, &params, out_batcher);
-    if (status == TN_OK && size->automatic && n_seqs > 1) status = tn_batcher_tune(*out_batcher, &progress, &n_seqs);
+    if (status == TN_OK && size->automatic && size->n_seqs > 1) status = tn_batcher_tune(*out_batcher, &progress, &n_seqs);
+    if (status == TN_OK) status = tn_batcher_get_info(*out_batcher, &info);
     tn_cli_progress_end(&cli->progress);
     if (status != TN_OK) return tn_cli_fail_status("ternion batch --concurrency 1");
     char kv[24], most[32] = "";
     tn_cli_format_bytes(engine->session_info.kv_bytes, kv, sizeof kv);
-    if (n_seqs < size->n_seqs) snprintf(most, sizeof most, " (%u would fit)", size->n_seqs);
-    tn_cli_note("batch  %u at a time%s  KV cache %s", n_seqs, most, kv);
+    if (size->automatic && info.n_seqs < n_fit) snprintf(most, sizeof most, " (%u would fit)", n_fit);
+    tn_cli_note("batch  %u at a time%s  KV cache %s", info.n_seqs, most, kv);
     return 0;
 }
 

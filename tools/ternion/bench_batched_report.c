@@ -123,6 +123,7 @@ static json_t *fields_of(const tn_cli_bench_job *job, const tn_cli_bench_batched
     add_figures(o, job, test, f);
     json_object_set_new(o, "n_depth", json_integer(test->n_depth));
     json_object_set_new(o, "kv_bytes", json_integer((json_int_t)job->engine.session_info.kv_bytes));
+    json_object_set_new(o, "n_replicas", json_integer(b->n_copies));
     add_surroundings(o, job);
     *out_n_flat = json_object_size(o);
     json_object_set_new(o, "samples_pp_ns", times_json(b->prompt_ns, b->n_runs));

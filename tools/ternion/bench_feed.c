@@ -53,7 +53,7 @@ static int decode(tn_cli_bench_feed *feed, uint32_t n, const uint32_t *n_top)
     batch.seqs = feed->batch_seqs;
     batch.n_top = n_top;
     batch.progress = tn_cli_progress_hook(&feed->silent);
-    return tn_session_decode(feed->engine->session, &batch) == TN_OK ? 0 : tn_cli_fail_status(NULL);
+    return tn_session_decode(tn_cli_engine_session(feed->engine, feed->copy), &batch) == TN_OK ? 0 : tn_cli_fail_status(NULL);
 }
 
 int tn_cli_bench_feed_prompts(tn_cli_bench_feed *feed, uint32_t first_seq, uint32_t n_seqs, uint32_t at, uint32_t n, uint32_t n_batch)
@@ -87,7 +87,7 @@ int tn_cli_bench_feed_replies(tn_cli_bench_feed *feed, uint32_t n_seqs, uint32_t
 int tn_cli_bench_feed_depth(tn_cli_bench_feed *feed, uint32_t n_seqs, uint32_t depth, uint32_t n_batch)
 {
     int rc = 0;
-    tn_session *session = feed->engine->session;
+    tn_session *session = tn_cli_engine_session(feed->engine, feed->copy);
     for (uint32_t seq = 0; seq < n_seqs && rc == 0; seq++) {
         const uint32_t length = tn_session_seq_length(session, seq);
         if (length < depth) {

@@ -7,6 +7,7 @@
 // Zero-initialise.
 typedef struct tn_cli_bench_feed {
     const tn_cli_engine *engine; // borrowed
+    uint32_t copy;               // of the model, whose session computes
     tn_cli_progress silent;      // only cancels after Ctrl-C: bars would disturb what is measured
     int32_t *tokens;             // [n_ctx_train]: the token of each position, in every sequence
     int32_t *batch_tokens;       // [capacity], of the call in hand

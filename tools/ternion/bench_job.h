@@ -23,6 +23,8 @@ typedef struct tn_cli_bench_batched {
     size_t n_tests;
     uint64_t n_kv_max, n_kv_needed; // positions that tests may have in all sequences; that the largest has
     size_t n_runs;
+    uint32_t n_copies;              // of the model, which share the sequences of each test
+    tn_cli_bench_feed *more_feeds;  // [n_copies - 1] of copies beside the first
     uint64_t *prompt_ns, *reply_ns; // [n_runs], of the test in hand
 } tn_cli_bench_batched;
 
@@ -40,7 +42,7 @@ typedef struct tn_cli_bench_job {
     tn_cli_limits limits;   // of the device
     tn_cli_profile profile; // of the test that runs
     tn_cli_bench_feed feed;
-    uint32_t n_positions_max, n_pl_max; // of all tests
+    uint32_t n_positions_max, n_pl_max; // of all tests, in one session
     uint64_t kv_bytes;                  // that they need; 0: n_pl_max sequences of n_positions_max
     tn_cli_bench_result result;         // of the test that runs
 } tn_cli_bench_job;
@@ -69,7 +71,13 @@ int tn_cli_bench_only_device(const tn_cli_bench_job *job, char *out_name, size_t
 int tn_cli_bench_batched_check(const tn_cli_bench_job *job);
 // The tests, and what they need, once the model is open.
 int tn_cli_bench_batched_plan(tn_cli_bench_job *job);
-// Runs all tests in the session that is open, with what is printed before and after them.
+// Runs all tests in the sessions that are open, with what is printed before and after them.
 int tn_cli_bench_batched_run(tn_cli_bench_job *job);
+void tn_cli_bench_batched_deinit(tn_cli_bench_batched *batched);
+
+// A part of a test: what one copy of the model does with its sequences.
+typedef int tn_cli_bench_part(tn_cli_bench_job *job, const tn_cli_bench_batched_test *test, tn_cli_bench_feed *feed, uint32_t n_seqs);
+// Has all copies do it with their shares of the test's sequences, at the same time. Returns when all have.
+int tn_cli_bench_copies_run(tn_cli_bench_job *job, const tn_cli_bench_batched_test *test, tn_cli_bench_part *part);
 
 #endif

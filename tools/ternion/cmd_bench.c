@@ -331,9 +331,7 @@ int tn_cli_bench(tn_cli *cli)
     tn_cli_bench_report_deinit(&job->report);
     tn_cli_limits_deinit(&job->limits);
     free(job->shapes);
-    free(job->batched.tests);
-    free(job->batched.prompt_ns);
-    free(job->batched.reply_ns);
+    tn_cli_bench_batched_deinit(&job->batched);
     tn_cli_engine_close(&job->engine);
     free(job);
     return rc;

@@ -150,13 +150,23 @@ int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_thread
     return tn_cli_fail_status(threads ? command : "ternion devices");
 }
 
-tn_status tn_cli_first_device(const tn_cli *cli, const tn_host *host, uint32_t *out_index)
+// Copies the n-th name of a list by commas; false where it has fewer.
+static bool nth_name(const char *list, uint32_t n, char *name, size_t capacity)
+{
+    for (; n > 0 && list; n--) {
+        list = strchr(list, ',');
+        if (list) list++;
+    }
+    if (list) snprintf(name, capacity, "%.*s", (int)strcspn(list, ","), list);
+    return list != NULL;
+}
+
+tn_status tn_cli_nth_device(const tn_cli *cli, const tn_host *host, uint32_t n, uint32_t *out_index)
 {
     char name[256];
     const char *devices = tn_cli_text(&cli->options, TN_OPT_DEVICE);
     *out_index = 0;
-    if (!devices || strcmp(devices, "none") == 0) return TN_OK;
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(devices, ","), devices);
+    if (!devices || strcmp(devices, "none") == 0 || !nth_name(devices, n, name, sizeof name)) return TN_OK;
     return tn_host_find_device(host, name, out_index);
 }
 
@@ -170,11 +180,50 @@ static int first_cpu(const tn_host *host, tn_device_info *info)
     return tn_cli_fail("ternion devices", "--device none: there is no CPU device");
 }
 
+// The whole model on the n-th device of the list, which none of those before it is.
+static int place_copy(tn_cli *cli, tn_cli_engine *engine, uint32_t n, tn_placement **out_placement)
+{
+    char name[256] = "";
+    uint32_t index = 0, other = 0;
+    tn_placement_params params = TN_PLACEMENT_PARAMS_INIT;
+    nth_name(tn_cli_text(&cli->options, TN_OPT_DEVICE), n, name, sizeof name);
+    if (tn_host_find_device(engine->host, name, &index) != TN_OK) return tn_cli_fail_status("ternion devices");
+    for (uint32_t i = 0; i < n; i++) {
+        if (tn_cli_nth_device(cli, engine->host, i, &other) != TN_OK) return tn_cli_fail_status("ternion devices");
+        if (other == index) return tn_cli_usage("--replicas: --device names %s twice: a device takes one copy", name);
+    }
+    params.devices = name;
+    return tn_placement_create(engine->model, engine->host, &params, out_placement) == TN_OK ? 0 : tn_cli_fail_status("ternion devices");
+}
+
+uint32_t tn_cli_n_copies(const tn_cli *cli)
+{
+    uint32_t n = 1;
+    const char *devices = tn_cli_given(&cli->options, TN_OPT_REPLICAS) ? tn_cli_text(&cli->options, TN_OPT_DEVICE) : NULL;
+    for (const char *c = devices ? devices : ""; *c; c++) n += *c == ',';
+    return n;
+}
+
+static int place_copies(tn_cli *cli, tn_cli_engine *engine)
+{
+    const uint32_t n = tn_cli_n_copies(cli);
+    if (n == 1) return tn_cli_usage("--replicas: on which devices? Name two or more: --device cpu0,cpu1");
+    if (tn_cli_given(&cli->options, TN_OPT_GPU_LAYERS))
+        return tn_cli_usage("-ngl: with --replicas every device has all layers: leave one of them out");
+    engine->more_placements = calloc(n - 1, sizeof *engine->more_placements);
+    engine->more_sessions = calloc(n - 1, sizeof *engine->more_sessions);
+    if (!engine->more_placements || !engine->more_sessions) return tn_cli_out_of_memory();
+    int rc = place_copy(cli, engine, 0, &engine->placement);
+    for (uint32_t i = 1; i < n && rc == 0; i++, engine->n_more++) rc = place_copy(cli, engine, i, &engine->more_placements[i - 1]);
+    return rc;
+}
+
 int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine)
 {
     tn_device_info info;
     tn_placement_params params = TN_PLACEMENT_PARAMS_INIT;
     const tn_cli_value *layers = &cli->options.values[TN_OPT_GPU_LAYERS];
+    if (tn_cli_given(&cli->options, TN_OPT_REPLICAS)) return place_copies(cli, engine);
     params.devices = tn_cli_text(&cli->options, TN_OPT_DEVICE);
     if (params.devices && strcmp(params.devices, "none") == 0) {
         int rc = first_cpu(engine->host, &info);
@@ -204,6 +253,23 @@ static void note_steps(const tn_cli *cli, const tn_cli_engine *engine, const tn_
     tn_cli_note("steps  %u tokens (-ub): the device does not take %u of this model at a time", info->n_ubatch, params->n_ubatch);
 }
 
+// The session is there: those of the other copies, and what all take.
+static tn_status start_copies(tn_cli_engine *engine, tn_session_params params)
+{
+    tn_session_get_info(engine->session, &engine->session_info);
+    for (uint32_t i = 0; i < engine->n_more; i++) {
+        tn_session_info info;
+        params.placement = engine->more_placements[i];
+        const tn_status status = tn_session_create(engine->model, engine->host, &params, &engine->more_sessions[i]);
+        if (status != TN_OK) return status;
+        tn_session_get_info(engine->more_sessions[i], &info);
+        engine->session_info.weights_bytes += info.weights_bytes;
+        engine->session_info.kv_bytes += info.kv_bytes;
+        engine->session_info.scratch_bytes += info.scratch_bytes;
+    }
+    return TN_OK;
+}
+
 int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params params)
 {
     char command[64];
@@ -217,12 +283,12 @@ int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params pa
     params.log = tn_cli_log();
     params.progress = tn_cli_progress_hook(&cli->progress);
     tn_status status = tn_session_create(engine->model, engine->host, &params, &engine->session);
+    if (status == TN_OK) status = start_copies(engine, params);
     tn_cli_progress_end(&cli->progress);
     if (status != TN_OK) {
         snprintf(command, sizeof command, "ternion %s -c 128 -ub 32", tn_cli_verb_name(cli));
         return tn_cli_fail_status(status == TN_OUT_OF_MEMORY ? command : NULL);
     }
-    tn_session_get_info(engine->session, &engine->session_info);
     note_steps(cli, engine, &params);
     if (!engine->is_fast) note_numerics(cli); // not again for the next of many sessions
     engine->is_fast = tn_cli_is_fast(cli);
@@ -234,6 +300,15 @@ int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params pa
 
 void tn_cli_engine_stop(tn_cli_engine *engine)
 {
+    for (uint32_t i = 0; i < engine->n_more; i++) {
+        tn_session_destroy(engine->more_sessions[i]);
+        tn_placement_destroy(engine->more_placements[i]);
+    }
+    free(engine->more_sessions);
+    free(engine->more_placements);
+    engine->more_sessions = NULL;
+    engine->more_placements = NULL;
+    engine->n_more = 0;
     tn_session_destroy(engine->session);
     tn_placement_destroy(engine->placement);
     tn_host_close(engine->host);
@@ -257,6 +332,11 @@ void tn_cli_engine_note(const tn_cli_engine *engine, uint32_t n_ctx)
     tn_cli_format_count((double)engine->info.n_params, count, sizeof count);
     tn_cli_note("ternion %s  %s  %s  %s  %s parameters  context %u", tn_version(), engine->info.name, engine->info.type, size, count,
                 n_ctx);
-    tn_placement_print(engine->placement, plan, sizeof plan);
-    tn_cli_note("plan  %s", plan);
+    for (uint32_t i = 0; i <= engine->n_more; i++) {
+        tn_placement_print(tn_cli_engine_placement(engine, i), plan, sizeof plan);
+        if (engine->n_more)
+            tn_cli_note("copy %u of %u  %s", i + 1, engine->n_more + 1, plan);
+        else
+            tn_cli_note("plan  %s", plan);
+    }
 }

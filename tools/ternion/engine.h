@@ -15,7 +15,10 @@ typedef struct tn_cli_engine {
     tn_host *host;
     tn_placement *placement;
     tn_session *session;
-    tn_session_info session_info;
+    tn_session_info session_info;   // of `session`; bytes are those of all copies together
+    tn_placement **more_placements; // [n_more] with --replicas: of copies of the model beside the first
+    tn_session **more_sessions;     // [n_more]
+    uint32_t n_more;
     bool head_noted;       // what another head would save has been said
     bool is_fast;          // the session's numerics
     char pack_cache[4096]; // folder of packed weights, "": none
@@ -33,14 +36,25 @@ static inline bool tn_cli_is_fast(const tn_cli *cli)
     const char *numerics = tn_cli_text(&cli->options, TN_OPT_NUMERICS);
     return numerics && strcmp(numerics, "fast") == 0;
 }
-// The first device of --device; without it, and for "none", the first of all.
-tn_status tn_cli_first_device(const tn_cli *cli, const tn_host *host, uint32_t *out_index);
+// The n-th device of --device, from 0; without it, and for "none", the first of all.  Errors: as tn_host_find_device.
+tn_status tn_cli_nth_device(const tn_cli *cli, const tn_host *host, uint32_t n, uint32_t *out_index);
+// Whole copies of the model that the flags ask for, 1 without --replicas.
+uint32_t tn_cli_n_copies(const tn_cli *cli);
 int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine);
 // `params`: what the verb wants; placement, log and progress are filled in here.
 int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params params);
-// Closes session, placement and host; the model stays.
+// Closes sessions, placements and host; the model stays.
 void tn_cli_engine_stop(tn_cli_engine *engine);
 void tn_cli_engine_close(tn_cli_engine *engine);
+
+static inline tn_session *tn_cli_engine_session(const tn_cli_engine *engine, uint32_t copy)
+{
+    return copy ? engine->more_sessions[copy - 1] : engine->session;
+}
+static inline const tn_placement *tn_cli_engine_placement(const tn_cli_engine *engine, uint32_t copy)
+{
+    return copy ? engine->more_placements[copy - 1] : engine->placement;
+}
 
 // Two lines of header: the model, and what runs where.
 void tn_cli_engine_note(const tn_cli_engine *engine, uint32_t n_ctx);
