@@ -1,4 +1,6 @@
 // Measuring devices, and what is kept of it: on the CPU, with small models.
+#include "support/fail_alloc.hpp"
+
 #include <cstdio>
 #include <cstring>
 #include <dirent.h>
@@ -11,7 +13,6 @@
 #include <vector>
 
 extern "C" {
-#include "base/clock.h"
 #include "runtime/calibrate.h"
 #include "runtime/calibrate_net.h"
 #include "runtime/calibrate_program.h"
@@ -221,15 +222,19 @@ TEST(HostCosts, DamagedFilesAreMeasuredAgain)
     for (const std::string &text : bad) {
         std::ofstream(path, std::ios::trunc) << text;
         Host host(folder.path.c_str());
-        bool known = true;
         params.known_only = true;
-        EXPECT_EQ(tn_host_costs(host.host, 0, &params, &table, &known), TN_NOT_FOUND);
+        EXPECT_EQ(tn_host_costs(host.host, 0, &params, &table, nullptr), TN_NOT_FOUND);
         EXPECT_NE(host.log.find("no costs of a device are kept"), std::string::npos) << host.log;
-        params.known_only = false;
-        ASSERT_EQ(tn_host_costs(host.host, 0, &params, &table, &known), TN_OK);
-        EXPECT_FALSE(known);
     }
-    chmod(path.c_str(), 0666); // others may have written it
+    bool known = true;
+    params.known_only = false;
+    {
+        Host host(folder.path.c_str());
+        ASSERT_EQ(tn_host_costs(host.host, 0, &params, &table, &known), TN_OK) << tn_error_last()->message;
+    }
+    EXPECT_FALSE(known);
+    EXPECT_LT(read_file(path).size(), 10000u); // the last bad file was replaced
+    chmod(path.c_str(), 0666);                 // others may have written it
     Host host(folder.path.c_str());
     params.known_only = true;
     EXPECT_EQ(tn_host_costs(host.host, 0, &params, &table, nullptr), TN_NOT_FOUND);
@@ -304,6 +309,69 @@ TEST(HostCosts, TheSummaryHasEveryFigure)
     EXPECT_TRUE(c.was_known);
     EXPECT_EQ(tn_host_calibrate(host.host, 99, &params, &c), TN_INVALID_ARGUMENT);
     EXPECT_EQ(tn_host_calibrate(nullptr, 0, &params, &c), TN_INVALID_ARGUMENT);
+}
+
+// Makes what is measured with, and frees it.
+tn_status make_program(tn_device *device)
+{
+    const tn_calibration_shape shape = {2, 64, 192, 2, 1, 32, 64, TN_DTYPE_Q6_K};
+    tn_calibration_shape wide = shape;
+    wide.n_embd = 256; // a block of Q6_K
+    tn_calibration_net *net = nullptr;
+    tn_calibration_weights weights = {};
+    tn_calibration_program *program = nullptr;
+    tn_status status = tn_calibration_net_create(&wide, &net);
+    if (status == TN_OK) status = tn_calibration_weights_init(&weights, device, tn_calibration_net_graph(net), 0, 4);
+    if (status == TN_OK) status = tn_calibration_program_create(&weights, 2, 8, 4, &program);
+    tn_calibration_program_destroy(program);
+    tn_calibration_weights_deinit(&weights);
+    tn_calibration_net_destroy(net);
+    return status;
+}
+
+TEST(Calibrate, RunsOutOfMemoryCleanly)
+{
+    Host host(nullptr);
+    tn_device *device = host.device();
+    long n_all = 0;
+    {
+        const tn_test::FailAlloc counting(0);
+        ASSERT_EQ(make_program(device), TN_OK) << tn_error_last()->message;
+        n_all = counting.seen();
+    }
+    ASSERT_GT(n_all, 20);
+    for (long nth = 1; nth <= n_all; nth++) {
+        const tn_test::FailAlloc fail(nth);
+        EXPECT_EQ(make_program(device), TN_OUT_OF_MEMORY) << nth;
+    }
+    EXPECT_EQ(make_program(device), TN_OK) << tn_error_last()->message;
+}
+
+TEST(HostCosts, RunOutOfMemoryCleanly)
+{
+    Folder folder;
+    Host host(folder.path.c_str());
+    tn_cost_table table;
+    tn_host_costs_params params = quick();
+    params.anew = true;
+    params.time_ns = 1; // each step once
+    long n_all = 0;
+    {
+        const tn_test::FailAlloc counting(0);
+        ASSERT_EQ(tn_host_costs(host.host, 0, &params, &table, nullptr), TN_OK) << tn_error_last()->message;
+        n_all = counting.seen();
+    }
+    for (long nth = 1; nth < n_all - 32; nth += n_all / 16) {
+        const tn_test::FailAlloc fail(nth, tn_test::FailMode::forever);
+        EXPECT_EQ(tn_host_costs(host.host, 0, &params, &table, nullptr), TN_OUT_OF_MEMORY) << nth;
+    }
+    for (long nth = n_all - 5; nth <= n_all; nth++) { // what keeps the table: it may fail to
+        const tn_test::FailAlloc fail(nth);
+        const tn_status status = tn_host_costs(host.host, 0, &params, &table, nullptr);
+        EXPECT_TRUE(status == TN_OK || status == TN_OUT_OF_MEMORY) << nth;
+    }
+    EXPECT_EQ(tn_host_costs(host.host, 0, &params, &table, nullptr), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(folder.files().size(), 1u);
 }
 
 } // namespace
