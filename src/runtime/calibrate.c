@@ -23,7 +23,7 @@ enum {
     N_FIGURES = 2 * N_LAYER_SHAPES * TN_COST_STEPS - (TN_COST_STEPS - N_FAR_SIZES) + N_CONTEXTS +
                 TN_COST_HEADS * N_HEAD_SHAPES * N_HEAD_STEPS + 2 * TN_COST_STEPS + 2 * N_LINK_SIZES,
     SHARE_MAX = 60,   // no figure has more than this part of all the time
-    TOO_SLOW = 12,    // times its share a step may take, as far as can be said before; a third of it when the time is over
+    TOO_SLOW = 12,    // times its share a step may take, as far as can be said before
     FAR_CACHES = 4,   // weights of so many caches are found in none
     LAYERS_KNOWN = 4, // of shapes that need not leave a cache
 };
@@ -35,7 +35,7 @@ typedef struct calibration {
     tn_cost_sample samples[SAMPLES_MAX];
     uint32_t n_samples, n_done; // figures
     bool has_head[TN_COST_HEADS];
-    uint64_t begun_ns;
+    uint64_t spent_ns; // on steps and transfers that count, of params->time_ns
 } calibration;
 
 static const tn_calibration_shape layer_shapes[2][N_LAYER_SHAPES] = {
@@ -74,7 +74,7 @@ static uint32_t head_parts(uint32_t head) { return 7u << (TN_COST_HEADS_FIRST + 
 // Time for the next figure: what is left, shared by those that are left.
 static uint64_t slot_ns(const calibration *c)
 {
-    const uint64_t spent = tn_clock_ns() - c->begun_ns, all = c->params->time_ns, least = all / 1000;
+    const uint64_t spent = c->spent_ns, all = c->params->time_ns, least = all / N_FIGURES / 4;
     const uint64_t left = spent < all ? all - spent : 0, n_left = c->n_done < N_FIGURES ? N_FIGURES - c->n_done : 1;
     const uint64_t share = left / n_left > all / SHARE_MAX ? all / SHARE_MAX : left / n_left;
     return share > least ? share : least;
@@ -84,11 +84,6 @@ static tn_status figures_done(calibration *c, uint32_t n)
 {
     c->n_done += n;
     return tn_progress_report(c->params->progress, "measuring", c->n_done < N_FIGURES ? c->n_done : N_FIGURES, N_FIGURES);
-}
-
-static double longest_ns(const calibration *c, uint64_t slot)
-{
-    return (double)slot * (tn_clock_ns() - c->begun_ns > c->params->time_ns ? TOO_SLOW / 3 : TOO_SLOW);
 }
 
 static tn_cost_step step_of(uint32_t size, bool has_logits)
@@ -109,13 +104,13 @@ static tn_status time_sizes(calibration *c, tn_calibration_program *program, uin
         const uint64_t slot = slot_ns(c);
         TN_TRY(figures_done(c, 1));
         samples[k].ns = 0.0;
-        if (expected_ns > longest_ns(c, slot)) break;
-        TN_TRY(tn_calibration_program_time(program, &step, k, c->params->cache_bytes, slot / 2, &samples[k]));
+        if (expected_ns > (double)slot * TOO_SLOW) break;
+        TN_TRY(tn_calibration_program_time(program, &step, k, c->params->cache_bytes, slot / 2, &c->spent_ns, &samples[k]));
         if (k + 1 < n_sizes) expected_ns = samples[k].ns * (tn_cost_step_sizes[k + 1] / tn_cost_step_sizes[k]) / 2;
     }
     for (uint32_t k = 0; k < n_sizes && samples[k].ns > 0.0; k++) {
         const tn_cost_step step = step_of(k, has_logits);
-        TN_TRY(tn_calibration_program_time(program, &step, k, c->params->cache_bytes, slot_ns(c) / 2, &again));
+        TN_TRY(tn_calibration_program_time(program, &step, k, c->params->cache_bytes, slot_ns(c) / 2, &c->spent_ns, &again));
         if (again.ns < samples[k].ns) samples[k].ns = again.ns;
     }
     return TN_OK;
@@ -137,6 +132,14 @@ static tn_status measure_sizes(calibration *c, tn_calibration_program *program, 
     return figures_done(c, first + n_sizes - c->n_done);
 }
 
+static bool is_size_known(const calibration *c, uint32_t n_samples, uint32_t size)
+{
+    for (uint32_t i = 0; i < n_samples; i++) {
+        if (c->samples[i].step == size) return true;
+    }
+    return false;
+}
+
 // What attention takes, by steps in long contexts, which end amid a chunk as they do on average: of many sequences, as replies have it, and
 // of one, as prompts do.
 static tn_status measure_contexts(calibration *c, tn_calibration_program *program)
@@ -144,18 +147,24 @@ static tn_status measure_contexts(calibration *c, tn_calibration_program *progra
     static const struct {
         uint32_t step, n_seqs, n_positions;
     } contexts[N_CONTEXTS] = {{0, 1, 448}, {0, 1, 1856}, {1, 4, 960}, {2, 16, 704}, {2, 1, 448}, {3, 64, 448}, {3, 1, 448}, {4, 1, 960}};
-    for (uint32_t i = 0; i < N_CONTEXTS; i++) {
-        const uint32_t n = tn_cost_step_sizes[contexts[i].step];
-        const tn_cost_step step = {.n_tokens = n, .n_seqs = contexts[i].n_seqs, .n_positions = contexts[i].n_positions};
-        const uint64_t slot = slot_ns(c);
-        TN_TRY(figures_done(c, 1));
-        // Other steps of that size were left out: nothing could be told from this one alone.
-        bool is_known = false;
-        for (uint32_t s = 0; s < c->n_samples; s++) is_known = is_known || c->samples[s].step == contexts[i].step;
-        if (!is_known || c->n_samples == SAMPLES_MAX) continue;
-        TN_TRY(tn_calibration_program_time(program, &step, contexts[i].step, c->params->cache_bytes, slot, &c->samples[c->n_samples]));
-        c->n_samples++;
+    const uint32_t first = c->n_samples;
+    uint32_t n_timed = 0;
+    for (uint32_t round = 0; round < 2; round++) {
+        n_timed = 0;
+        for (uint32_t i = 0; i < N_CONTEXTS; i++) {
+            const uint32_t n = tn_cost_step_sizes[contexts[i].step];
+            const tn_cost_step step = {.n_tokens = n, .n_seqs = contexts[i].n_seqs, .n_positions = contexts[i].n_positions};
+            tn_cost_sample sample, *kept = &c->samples[first + n_timed];
+            const uint64_t slot = slot_ns(c);
+            if (round == 0) TN_TRY(figures_done(c, 1));
+            // Where other steps of that size took too long, nothing could be told from this one alone.
+            if (!is_size_known(c, first, contexts[i].step) || first + n_timed == SAMPLES_MAX) continue;
+            TN_TRY(tn_calibration_program_time(program, &step, contexts[i].step, c->params->cache_bytes, slot / 2, &c->spent_ns, &sample));
+            if (round == 0 || sample.ns < kept->ns) *kept = sample;
+            n_timed++;
+        }
     }
+    c->n_samples += n_timed;
     return TN_OK;
 }
 
@@ -308,6 +317,7 @@ static tn_status time_transfer(calibration *c, tn_buffer *buffer, void *host, ui
         const uint64_t ns = tn_clock_ns() - at_ns;
         if (ns < least) least = ns;
     }
+    c->spent_ns += tn_clock_ns() - begun_ns;
     *out_ns = least ? (double)least : 1.0;
     return figures_done(c, 1);
 }
@@ -349,7 +359,6 @@ tn_status tn_calibrate(tn_device *device, const tn_calibration_params *params, t
     c->device = device;
     c->params = params;
     c->table = out_table;
-    c->begun_ns = tn_clock_ns();
     out_table->cache_bytes = params->cache_bytes;
     tn_status status = measure_layers(c);
     if (status == TN_OK) status = measure_ends(c);

@@ -26,9 +26,9 @@ tn_status tn_calibration_program_create(const tn_calibration_weights *weights, u
                                         tn_calibration_program **out_program);
 void tn_calibration_program_destroy(tn_calibration_program *program); // NULL is fine
 // Times submits of a step: tokens of each sequence follow each other, such that on average they see step->n_positions. Repeats it until
-// `slot_ns` have passed, at least once after a run that is not counted, unless that took four times as long. The sample has the shortest
-// time. Errors: those of the device, INVALID_ARGUMENT (a step beyond the bounds).
+// `slot_ns` have passed, unless it takes four times as long. The sample has the shortest time; *inout_spent_ns grows by the time of all but
+// the first run, which may compile something. Errors: those of the device, INVALID_ARGUMENT (a step beyond the bounds).
 tn_status tn_calibration_program_time(tn_calibration_program *program, const tn_cost_step *step, uint32_t step_index, uint64_t cache_bytes,
-                                      uint64_t slot_ns, tn_cost_sample *out_sample);
+                                      uint64_t slot_ns, uint64_t *inout_spent_ns, tn_cost_sample *out_sample);
 
 #endif

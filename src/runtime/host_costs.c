@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 
-static const uint64_t time_ns_default = UINT64_C(4000000000);
+static const uint64_t time_ns_default = UINT64_C(3000000000);
 
 // ---- keys ----
 

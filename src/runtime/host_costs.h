@@ -9,7 +9,7 @@ typedef struct tn_host_costs_params {
     bool anew;                   // measure, whatever is known
     bool known_only;             // do not measure
     bool small;                  // by small models only, for tests
-    uint64_t time_ns;            // for measuring; 0: 4 s
+    uint64_t time_ns;            // for measuring; 0: 3 s
     const tn_progress *progress; // NULL: nobody is told
 } tn_host_costs_params;
 

@@ -154,17 +154,19 @@ TEST(Calibrate, StepsBeyondTheProgramsBoundsAreRefused)
     ASSERT_EQ(tn_calibration_weights_init(&weights, host.device(), tn_calibration_net_graph(net), 0, 3), TN_OK) << tn_error_last()->message;
     ASSERT_EQ(tn_calibration_program_create(&weights, 3, 8, 4, &program), TN_OK) << tn_error_last()->message;
     tn_cost_sample sample;
+    uint64_t spent_ns = 0;
     const tn_cost_step good = {8, 8, 2, 300}, more_tokens = {9, 0, 1, 1}, more_seqs = {8, 0, 8, 1}, uneven = {8, 0, 3, 1},
                        later = {8, 0, 1, 4000};
-    ASSERT_EQ(tn_calibration_program_time(program, &good, 1, 0, 1000, &sample), TN_OK) << tn_error_last()->message;
+    ASSERT_EQ(tn_calibration_program_time(program, &good, 1, 0, 1000, &spent_ns, &sample), TN_OK) << tn_error_last()->message;
     EXPECT_GT(sample.ns, 0.0);
+    EXPECT_GE(static_cast<double>(spent_ns), sample.ns);
     EXPECT_EQ(sample.amounts[TN_COST_SUBMIT], 1.0);
     EXPECT_EQ(sample.amounts[TN_COST_EMBED], 1.0);
     EXPECT_EQ(sample.amounts[TN_COST_TERNARY_FAR], 64.0 * (64 + 32 + 32 + 64 + 3 * 192));
     EXPECT_EQ(sample.amounts[TN_COST_HEADS_FIRST + 3 * TN_COST_HEAD_FLOAT + 2], 64.0 * 64);
     EXPECT_NEAR(sample.amounts[TN_COST_ATTENTION_MANY] + sample.amounts[TN_COST_ATTENTION_ONE], 64.0 * 364, 1e-6);
     for (const tn_cost_step &step : {more_tokens, more_seqs, uneven, later})
-        EXPECT_EQ(tn_calibration_program_time(program, &step, 1, 0, 1000, &sample), TN_INVALID_ARGUMENT);
+        EXPECT_EQ(tn_calibration_program_time(program, &step, 1, 0, 1000, &spent_ns, &sample), TN_INVALID_ARGUMENT);
     tn_calibration_program_destroy(program);
     tn_calibration_weights_deinit(&weights);
     tn_calibration_net_destroy(net);
