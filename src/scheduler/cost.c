@@ -59,21 +59,32 @@ static tn_cost_unit unit_of(const tn_node *node)
     return node->layer == TN_LAYER_EMBED ? TN_COST_UNIT_EMBED : node->layer == TN_LAYER_HEAD ? TN_COST_UNIT_HEAD : TN_COST_UNIT_LAYER;
 }
 
+static uint64_t n_elements(const tn_weight_source *weight) { return (uint64_t)weight->n_rows * weight->n_cols; }
+
+static bool add_ternary(const tn_weight_source *weight, tn_cost_work *work)
+{
+    return tn_ckd_add(work->n_ternary, n_elements(weight), &work->n_ternary) &&
+           tn_ckd_add(work->weight_bytes, n_elements(weight) / 4 + 1, &work->weight_bytes);
+}
+
+static bool add_dense(const tn_weight_source *weight, bool is_embedding, tn_cost_work *work)
+{
+    uint64_t bytes;
+    work->head_type = weight->dtype;
+    if (is_embedding)
+        work->n_values += weight->n_cols;
+    else if (!tn_ckd_add(work->n_dense, n_elements(weight), &work->n_dense))
+        return false;
+    return tn_ckd_mul(tn_dtype_row_bytes(weight->dtype, weight->n_cols), weight->n_rows, &bytes) &&
+           tn_ckd_add(work->weight_bytes, bytes, &work->weight_bytes);
+}
+
 static bool add_node(const tn_graph *graph, const tn_node *node, tn_cost_work *work)
 {
-    const tn_weight_source *weight = node->weight == TN_NONE ? NULL : &graph->weights[node->weight];
-    const uint64_t n = weight ? (uint64_t)weight->n_rows * weight->n_cols : 0;
-    uint64_t bytes;
     switch (node->op) {
-    case TN_OP_MATMUL_TERNARY:
-        return tn_ckd_add(work->n_ternary, n, &work->n_ternary) && tn_ckd_add(work->weight_bytes, n / 4 + 1, &work->weight_bytes);
+    case TN_OP_MATMUL_TERNARY: return add_ternary(&graph->weights[node->weight], work);
     case TN_OP_MATMUL_DENSE:
-    case TN_OP_EMBED:
-        if (node->op == TN_OP_MATMUL_DENSE && !tn_ckd_add(work->n_dense, n, &work->n_dense)) return false;
-        work->head_type = weight->dtype;
-        work->n_values += node->op == TN_OP_EMBED ? weight->n_cols : 0;
-        return tn_ckd_mul(tn_dtype_row_bytes(weight->dtype, weight->n_cols), weight->n_rows, &bytes) &&
-               tn_ckd_add(work->weight_bytes, bytes, &work->weight_bytes);
+    case TN_OP_EMBED: return add_dense(&graph->weights[node->weight], node->op == TN_OP_EMBED, work);
     case TN_OP_ATTENTION: work->n_attention += (uint64_t)node->p.attention.n_heads * node->p.attention.head_dim; return true;
     case TN_OP_KV_APPEND: work->n_values += (uint64_t)graph->values[node->in[0]].width + graph->values[node->in[1]].width; return true;
     default:
