@@ -13,6 +13,8 @@
 #include <time.h>
 
 static const uint64_t time_ns_default = UINT64_C(3000000000);
+// Shapes that were not learned from are predicted so well where nothing disturbs, with room to spare.
+static const double error_expected = 0.25;
 
 // ---- keys ----
 
@@ -58,6 +60,20 @@ static bool read_kept(const tn_host_device_entry *entry, const char *key, tn_cos
     return false;
 }
 
+// Whoever chose a device by such figures might wonder: the machine was busy, or steps are beyond the time that was given.
+static void warn_of_error(const tn_host_device_entry *entry, const char *device, const tn_cost_table *table)
+{
+    double error = 0.0;
+    for (uint32_t k = 0; k < TN_COST_STEPS; k++) {
+        if (table->error[TN_COST_GROUP_LAYER][k] > error) error = table->error[TN_COST_GROUP_LAYER][k];
+    }
+    if (error <= error_expected) return;
+    tn_log_write(
+        &entry->host->log, TN_LOG_WARN,
+        "%s: its times vary so much that a layer was predicted %.0f %% off: run ternion devices --calibrate when nothing else runs", device,
+        100.0 * error);
+}
+
 static tn_status measure(tn_host *host, uint32_t index, const tn_host_costs_params *params, const tn_host_device_entry *entry,
                          tn_cost_table *out_table)
 {
@@ -74,6 +90,7 @@ static tn_status measure(tn_host *host, uint32_t index, const tn_host_costs_para
         .progress = params->progress,
     };
     TN_TRY(tn_calibrate(device, &request, out_table));
+    if (!params->small) warn_of_error(entry, now.name, out_table); // those of small models are noise for the most part
     const time_t seconds = time(NULL);
     out_table->measured_at_s = seconds > 0 ? (uint64_t)seconds : 0;
     return TN_OK;
