@@ -5,11 +5,13 @@ usage: cuda_counts.py BUILD/cuda                   prints a table
        cuda_counts.py BUILD/cuda --json FILE       records it there as JSON; what FILE has of architectures that this build lacks stays
        cuda_counts.py BUILD/cuda --check FILE      fails where a kernel needs more than recorded there, spills, or one for the exact mode
                                                    fuses a multiply-add
+       cuda_counts.py --self-test                  shows on made-up listings that each of these is found
 
 There is no disassembler in the toolkit's small packages, and none is needed to count: a cubin is an ELF file in which .text.<kernel> holds
 16-byte instructions whose low 12 bits are the opcode.
 """
 import argparse
+import copy
 import glob
 import json
 import os
@@ -29,6 +31,15 @@ CLASSES = {
     "shared_access": {0x184, 0x188, 0x03b},  # LDS, STS, LDSM
     "local": {0x183, 0x187},  # LDL, STL: spills and arrays that are indexed by variables
     "branch": {0x147},        # BRA
+}
+# Products of a thread by one instruction: four of dp4a; of mma.m16n8k32 4096 by a warp, of m16n8k16, which blocks of 16 columns need, half.
+# Kernels that multiply weights, and how many instructions their longest loop may have for 64 weights of a row times one input row. Loops
+# behind it are for fewer rows or columns, over which unpacking and addresses spread less.
+DOT, MMA_K32, MMA_K16 = 4, 128, 64
+PRODUCTS = {"dense_q6_k_mma": MMA_K16}
+PER_64_WEIGHTS = {
+    "ternary_one": 43, "ternary_one_glu": 41, "ternary_few_dp4a": 28, "ternary_few_mma": 6, "ternary_many_dp4a": 22, "ternary_many_mma": 2.5,
+    "dense_q8_0": 37, "dense_q4_0": 38, "dense_q6_k": 34, "dense_q8_0_mma": 13, "dense_q4_0_mma": 12, "dense_q6_k_mma": 13,
 }
 RESOURCES = re.compile(
     r"Compiling entry function '(\w+)' for '(sm_\d+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads.*?"
@@ -125,24 +136,72 @@ def rounding_complaint(kernel, now):
     return f"{fused} fused multiply-adds and {products} float products on tensor cores, of which the exact mode has none" if fused or products else None
 
 
+def products(kernel, loop):
+    return loop.get("dot", 0) * DOT + loop.get("mma", 0) * PRODUCTS.get(kernel, MMA_K32)
+
+
+def per_64_weights(kernel, loop):
+    """Instructions for 64 weights of a row times one input row."""
+    return loop["instructions"] * 64 / products(kernel, loop)
+
+
+def longest(kernel, found):
+    """The loop of a kernel that multiplies most at a time; None: no loop multiplies."""
+    return max(found, key=lambda loop: products(kernel, loop), default=None)
+
+
+def loop_complaints(where, now, bound):
+    """Each loop that multiplies has as many products as its recorded one, and no more instructions."""
+    if len(now) != len(bound):
+        yield f"{where}: {len(now)} loops multiply, recorded are {len(bound)}"
+        return
+    def order(loop):
+        return loop.get("dot", 0), loop.get("mma", 0), loop["instructions"]
+    for loop, recorded in zip(sorted(now, key=order), sorted(bound, key=order)):
+        (dot, mma, n), (dot_bound, mma_bound, n_bound) = order(loop), order(recorded)
+        if (dot, mma) != (dot_bound, mma_bound):
+            yield f"{where}: a loop has {dot} dot and {mma} mma, recorded are {dot_bound} and {mma_bound}"
+        elif n > n_bound:
+            yield f"{where}: the loop of {dot} dot and {mma} mma has {n} instructions, recorded are {n_bound}"
+
+
+def weight_complaints(where, kernel, found):
+    most, loop = PER_64_WEIGHTS.get(kernel), longest(kernel, found)
+    if most is None:
+        return
+    if loop is None:
+        yield f"{where}: no loop multiplies weights"
+    elif per_64_weights(kernel, loop) > most:
+        yield f"{where}: {per_64_weights(kernel, loop):.2f} instructions for 64 weights, at most {most} may be"
+
+
+def kernel_complaints(where, kernel, now, bound):
+    complaint = rounding_complaint(kernel, now)
+    if complaint:
+        yield f"{where}: {complaint}"
+    if now["spills"] or now["stack"] or now.get("local"):
+        yield f"{where}: {now['spills']} bytes of spills, {now['stack']} of stack, {now.get('local', 0)} accesses to local memory"
+    yield from weight_complaints(where, kernel, now["loops"])
+    if bound is None:
+        yield f"{where}: nothing is recorded: run scripts/cuda_counts.py BUILD/cuda --json"
+        return
+    for what in ("registers", "shared"):
+        if now[what] > bound[what]:
+            yield f"{where}: {now[what]} {what}, recorded are {bound[what]}"
+    yield from loop_complaints(where, now["loops"], bound["loops"])
+
+
 def complaints(kernels, recorded):
-    for kernel, archs in sorted(kernels.items()):
-        for arch, now in archs.items():
+    """What is wrong; architectures that a build has of no kernel are not looked at."""
+    built = {arch for archs in kernels.values() for arch in archs}
+    for kernel in sorted(set(kernels) | set(recorded) | set(PER_64_WEIGHTS)):
+        now, bound = kernels.get(kernel, {}), recorded.get(kernel, {})
+        for arch in sorted(built, key=lambda arch: int(arch[3:])):
             where = f"{kernel} ({arch})"
-            complaint = rounding_complaint(kernel, now)
-            if complaint:
-                yield f"{where}: {complaint}"
-            if now["spills"] or now["stack"] or now.get("local"):
-                yield f"{where}: {now['spills']} bytes of spills, {now['stack']} of stack, {now.get('local', 0)} accesses to local memory"
-            bound = recorded.get(kernel, {}).get(arch)
-            if bound is None:
-                yield f"{where}: nothing is recorded: run scripts/cuda_counts.py BUILD/cuda --json"
-                continue
-            for what in ("registers", "shared"):
-                if now[what] > bound[what]:
-                    yield f"{where}: {now[what]} {what}, recorded are {bound[what]}"
-            if [loop["instructions"] for loop in now["loops"]] > [loop["instructions"] for loop in bound["loops"]]:
-                yield f"{where}: its loops have {now['loops']}, recorded are {bound['loops']}"
+            if arch in now:
+                yield from kernel_complaints(where, kernel, now[arch], bound.get(arch))
+            else:
+                yield f"{where}: it is not in this build" + ("" if arch in bound else ", and not recorded either")
 
 
 def merged(kernels, recorded):
@@ -154,11 +213,77 @@ def print_table(kernels):
     for kernel, archs in sorted(kernels.items()):
         for arch, c in archs.items():
             multiplying = "; ".join(f"{l['instructions']} instructions, {l.get('dot', 0)} dot, {l.get('mma', 0)} mma" for l in c["loops"])
+            if kernel in PER_64_WEIGHTS and c["loops"]:
+                multiplying += f"; {per_64_weights(kernel, longest(kernel, c['loops'])):.2f} for 64 weights"
             print(f"{kernel:20} {arch:7} {c['registers']:4} registers {c['shared']:6} B shared {c['spills']:4} B spills "
                   f"{c['instructions']:6} instructions  {multiplying}")
 
 
+def made_up():
+    """Counts of a build in which nothing is wrong: a kernel with two loops, of the fewest kinds of instructions, and all that have weights."""
+    plain = {"registers": 40, "shared": 512, "stack": 0, "spills": 0}
+    listing = {"some": {**plain, "loops": [{"instructions": 30, "dot": 16}, {"instructions": 12, "dot": 8}]}}
+    for kernel, most in PER_64_WEIGHTS.items():
+        loop = {"mma": 16} if kernel.endswith("mma") else {"dot": 16}
+        listing[kernel] = {**plain, "loops": [{"instructions": int(most * products(kernel, loop) / 64), **loop}]}
+    return {kernel: {arch: copy.deepcopy(counts) for arch in ("sm_80", "sm_90")} for kernel, counts in listing.items()}
+
+
+# What is changed in a good listing, and what must then be said, in one line.
+CASES = [
+    ("more registers", "some", lambda k: k.update(registers=41), "41 registers, recorded are 40"),
+    ("more shared memory", "some", lambda k: k.update(shared=513), "513 shared, recorded are 512"),
+    ("a stack", "some", lambda k: k.update(stack=8), "8 of stack"),
+    ("spills", "some", lambda k: k.update(spills=4), "4 bytes of spills"),
+    ("local memory", "some", lambda k: k.update(local=1), "1 accesses to local memory"),
+    ("a fused multiply-add", "some", lambda k: k.update(fused=1), "1 fused multiply-adds"),
+    ("a longer first loop", "some", lambda k: k["loops"][0].update(instructions=31), "16 dot and 0 mma has 31 instructions, recorded are 30"),
+    ("a longer second loop behind a shorter first", "some",
+     lambda k: (k["loops"][0].update(instructions=29), k["loops"][1].update(instructions=13)), "8 dot and 0 mma has 13 instructions, recorded are 12"),
+    ("fewer products in a loop", "some", lambda k: k["loops"][0].update(dot=12), "a loop has 12 dot and 0 mma, recorded are 16 and 0"),
+    ("other products", "some", lambda k: k["loops"][0].update(mma=1), "a loop has 16 dot and 1 mma, recorded are 16 and 0"),
+    ("a loop fewer", "some", lambda k: k["loops"].pop(), "1 loops multiply, recorded are 2"),
+    ("a loop more", "some", lambda k: k["loops"].append({"instructions": 5, "dot": 1}), "3 loops multiply, recorded are 2"),
+    ("no loop", "some", lambda k: k["loops"].clear(), "0 loops multiply, recorded are 2"),
+]
+
+
+def self_test():
+    good, failures = made_up(), []
+    def expect(name, now, recorded, want):
+        said = list(complaints(now, recorded))
+        if len(said) != len(want) or any(text not in line for text, line in zip(want, said)):
+            failures.append(f"{name}: {said}")
+    expect("a good build", good, good, [])
+    expect("a build of one architecture", {kernel: {"sm_90": archs["sm_90"]} for kernel, archs in good.items()}, good, [])
+    better = copy.deepcopy(good)
+    better["some"]["sm_90"].update(registers=39, loops=[{"instructions": 11, "dot": 8}, {"instructions": 29, "dot": 16}])
+    expect("a better build", better, good, [])
+    for name, kernel, change, want in CASES:
+        worse = copy.deepcopy(good)
+        change(worse[kernel]["sm_90"])
+        expect(name, worse, good, [want])
+    for kernel, most in PER_64_WEIGHTS.items():
+        worse = copy.deepcopy(good)
+        worse[kernel]["sm_90"]["loops"][0]["instructions"] += 1 + max(products(kernel, worse[kernel]["sm_90"]["loops"][0]) // 64, 1)
+        expect(f"{kernel}, recorded as it is", worse, worse, [f"{kernel} (sm_90): "])
+        worse[kernel]["sm_90"]["loops"] = []
+        expect(f"{kernel} without a loop", worse, worse, ["no loop multiplies weights"])
+    for name, now, recorded, want in (("a kernel that is gone", {k: a for k, a in good.items() if k != "some"}, good, ["sm_80): it is not in", "sm_90): it is not in"]),
+                                      ("one that is not recorded", good, {k: a for k, a in good.items() if k != "some"}, ["nothing is recorded"] * 2),
+                                      ("an architecture of it that is gone", {**good, "some": {"sm_80": good["some"]["sm_80"]}}, good, ["sm_90): it is not in"]),
+                                      ("an architecture that is not recorded", good, {**good, "some": {"sm_80": good["some"]["sm_80"]}}, ["sm_90): nothing is recorded"])):
+        expect(name, now, recorded, want)
+    for failure in failures:
+        print(f"cuda_counts: self-test: {failure}", file=sys.stderr)
+    n = len(CASES) + 2 * len(PER_64_WEIGHTS) + 7
+    print(f"cuda_counts: self-test: {n - len(failures)} of {n} cases right")
+    return 1 if failures else 0
+
+
 def main():
+    if sys.argv[1:] == ["--self-test"]:
+        sys.exit(self_test())
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
     parser.add_argument("--json")
