@@ -73,6 +73,7 @@ static tn_status create_taps(trial *t)
     for (uint32_t i = t->part->first_node; i < t->part->first_node + t->part->n_nodes; i++) {
         const uint32_t value = t->net->nodes[i].out;
         if (value == TN_NONE || !t->net->is_tapped[value] || value == t->part->out_value) continue;
+        if (t->params->rope_unseen && t->net->nodes[i].op == TN_OP_ROPE) continue;
         t->taps[t->n_taps].value = value;
         TN_TRY(t->backend->buffer_create(t->device, value_bytes(t, value), &t->taps[t->n_taps].buffer));
         t->n_taps++;
@@ -213,6 +214,52 @@ static tn_status run_step(trial *t, const tn_selftest_step *step, bool copies_pa
     return compare(t, step, poison);
 }
 
+// ---- rankings ----
+
+enum { N_RANKED = 5 };
+
+static bool is_better(const float *row, uint32_t a, uint32_t b) { return row[a] != row[b] ? row[a] > row[b] : a < b; }
+
+// The id that so many others are better than.
+static uint32_t id_of_place(const float *row, uint32_t n, uint32_t place)
+{
+    uint32_t id = 0, n_better;
+    do {
+        n_better = 0;
+        for (uint32_t other = 0; other < n; other++) n_better += is_better(row, other, id);
+    } while (n_better != place && ++id < n);
+    return id;
+}
+
+static bool same_ranking(const trial *t, const tn_ranking *ranking)
+{
+    const uint32_t value = t->part->out_value, width = t->net->values[value].width;
+    if (ranking->counts[0] != N_RANKED) return false;
+    for (uint32_t place = 0; place < N_RANKED; place++) {
+        const uint32_t id = id_of_place(t->net->rows[value].f32, width, place);
+        if (ranking->ids[place] != id || memcmp(&ranking->logits[place], &t->net->rows[value].f32[id], sizeof(float)) != 0) return false;
+    }
+    return true;
+}
+
+// The step that ran last, which has one row of logits, once more with its best ones ranked.
+static tn_status run_ranked(trial *t, const tn_selftest_step *step)
+{
+    uint32_t poison[TN_SELFTEST_TOKENS], count, ids[N_RANKED];
+    float logits[N_RANKED];
+    const tn_ranking ranking = {N_RANKED, &count, ids, logits};
+    tn_fence fence;
+    if (t->device->ranking_max < N_RANKED) return TN_OK;
+    t->step->has_top = 1;
+    t->step->n_top_ids = t->net->values[t->part->out_value].width;
+    tn_step_n_top(t->step, &t->layout)[0] = N_RANKED;
+    const tn_submit submit = {.step = t->step, .out = t->out, .poison = poison, .ranking = &ranking};
+    TN_TRY(t->backend->program_submit(t->program, &submit, &fence));
+    TN_TRY(t->backend->fence_wait(t->device, fence));
+    const uint32_t end = t->part->first_node + t->part->n_nodes;
+    return same_ranking(t, &ranking) ? TN_OK : other_bits(t, end - 1, end, step, "best logits");
+}
+
 // Tokens of both sequences in a step.
 typedef struct plan {
     uint32_t n_first, first_position, n_second, second_position;
@@ -234,7 +281,10 @@ static tn_status run_singles(trial *t, uint32_t n_tokens)
     tn_selftest_step step = {.n_logits = 1, .logit_rows = {n_tokens - 1}};
     add_tokens(&step, n_tokens, 0, 0);
     TN_TRY(open_part(t, &t->net->singles, n_tokens));
-    return run_step(t, &step, false);
+    TN_TRY(run_step(t, &step, false));
+    TN_TRY(run_ranked(t, &step));
+    close_part(t);
+    return TN_OK;
 }
 
 static tn_status run_layers_step(trial *t, const plan *p)
@@ -273,7 +323,7 @@ tn_status tn_selftest_run(tn_device *device, const tn_selftest_params *params, b
     TN_TRY_GOTO(tn_alloc((size_t)TN_SELFTEST_TOKENS * width, sizeof *t.rows, &t.rows));
     TN_TRY_GOTO(pack_weights(&t));
     TN_TRY_GOTO(run_singles(&t, params->steps_of_one ? 1 : TN_SELFTEST_FEW));
-    close_part(&t);
+    if (params->singles_of_many) TN_TRY_GOTO(run_singles(&t, TN_SELFTEST_TOKENS));
     TN_TRY_GOTO(run_layers(&t, params->steps_of_one));
 fail:
     *out_differs = t.differs;

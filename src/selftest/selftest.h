@@ -1,5 +1,5 @@
 // The self-test of a device, through its backend's table: programs over a small net, in steps of one, a few and many tokens, against
-// src/ref by bits.
+// src/ref by bits; rankings too, of devices that rank.
 #ifndef TN_SELFTEST_SELFTEST_H
 #define TN_SELFTEST_SELFTEST_H
 
@@ -9,6 +9,8 @@ typedef struct tn_selftest_params {
     const char *name, *form, *driver; // of the device, its kernels and its driver, for messages
     const tn_progress *progress;      // of making programs, as "testing kernels"; NULL: nobody is told
     bool steps_of_one;                // steps of one token alone
+    bool rope_unseen;                 // what RoPE gives is not looked at: devices that fuse it with attention do so then alone
+    bool singles_of_many;             // each op for itself in steps of many tokens too, for devices that have other kernels for them
 } tn_selftest_params;
 
 // Errors: INTERNAL with *out_differs (other bits than the reference's: which ops, and that the device is left out); what running programs

@@ -2,6 +2,9 @@
 // why, the exit status tells, and nothing is left in the driver (which would end the program with 99).
 #include "cli/device_loss.hpp"
 
+#include <fstream>
+#include <map>
+
 namespace
 {
 
@@ -27,14 +30,48 @@ TEST(CudaProgram, WritesWhatTheCpuWrites)
     EXPECT_EQ(run(parted).out, cpu.out);
 }
 
+// How often a command that goes well calls each function of the driver, from its begin to its end.
+std::map<std::string, int> calls_of(const std::vector<std::string> &command, const cli::Folder &folder)
+{
+    EXPECT_EQ(run(command, "calls=" + (folder / "calls")).status, 0);
+    std::map<std::string, int> calls;
+    std::ifstream file(folder / "calls");
+    std::string function;
+    for (int n; file >> function >> n;) calls[function] = n;
+    return calls;
+}
+
+// Counted from the end, where replies are written: the device is there through its self-test, the weights and the prompt.
 TEST(CudaProgram, ALostDeviceEndsRunWithOneLine)
 {
+    const cli::Folder folder;
     const cli::Result whole = run(kRun);
-    for (const auto &[fault, why] : {std::pair("cuGraphLaunch:6:719", "CUDA_ERROR_LAUNCH_FAILED (719): start the program again;"),
-                                     {"cuEventSynchronize:9:700", "CUDA_ERROR_ILLEGAL_ADDRESS (700): start the program again;"}}) {
-        const cli::Result result = run(kRun, std::string("fail=") + fault);
-        cli::expect_cut_short(result, whole, "ternion: error: cuda:host: ");
-        EXPECT_TRUE(cli::contains(result.err, why)) << result.err;
+    std::map<std::string, int> calls = calls_of(kRun, folder);
+    const struct {
+        const char *function;
+        int result;
+        const char *name;
+    } faults[] = {{"cuGraphLaunch", 719, "CUDA_ERROR_LAUNCH_FAILED"}, {"cuEventSynchronize", 700, "CUDA_ERROR_ILLEGAL_ADDRESS"}};
+    for (const auto &fault : faults) {
+        ASSERT_GT(calls[fault.function], 12) << fault.function;
+        const std::string nth = std::to_string(calls[fault.function] - 5), result = std::to_string(fault.result);
+        const cli::Result lost = run(kRun, std::string("fail=") + fault.function + ":" + nth + ":" + result);
+        cli::expect_cut_short(lost, whole, "ternion: error: cuda:host: ");
+        EXPECT_TRUE(cli::contains(lost.err, fault.name + (" (" + result + "): start the program again;"))) << lost.err;
+        EXPECT_FALSE(cli::contains(lost.err, "self-test")) << lost.err;
+        EXPECT_GT(lost.out.find_last_not_of('\n') + 1, 4u) << lost.out;
+    }
+}
+
+TEST(CudaProgram, ADeviceThatComputesWronglyIsLeftOut)
+{
+    for (const char *kernel : {"ternary_one", "row"}) {
+        const cli::Result result = run(kRun, std::string("bent=") + kernel);
+        EXPECT_EQ(result.status, 1) << kernel;
+        EXPECT_EQ(result.err.find("ternion: error: cuda:host: self-test: "), 0u) << result.err;
+        EXPECT_TRUE(cli::contains(result.err, " than the reference: CUDA 13.0; this device is left out")) << result.err;
+        EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
+        EXPECT_EQ(result.out, "");
     }
 }
 

@@ -97,6 +97,7 @@ void reset(const DriverOptions &wanted)
     d.is_initialised = d.has_failed = false;
     d.n_resets++;
     d.calls.clear();
+    d.launched.clear();
     d.complaints.clear();
     d.fail_nth = 0;
     d.primary.clear();
@@ -127,6 +128,12 @@ void forget_calls()
 {
     const std::lock_guard<std::mutex> lock(driver().mutex);
     driver().calls.clear();
+}
+
+std::set<std::string> launched()
+{
+    const std::lock_guard<std::mutex> lock(driver().mutex);
+    return driver().launched;
 }
 
 std::vector<std::string> complaints()
@@ -175,6 +182,8 @@ static bool configure_one(const std::string &key, const char *value)
         fail(function, nth, result);
         return true;
     }
+    if (key == "bent") return set.bent = value, true;
+    if (key == "calls") return set.calls_path = value, true;
     char *end;
     const long number = strtol(value, &end, 10);
     if (*end || end == value || number < 0) return false;

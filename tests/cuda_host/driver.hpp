@@ -30,6 +30,8 @@ struct DriverOptions {
     bool is_deferred = true;               // work waits for who waits for it; false: it is done when it is given
     CUresult init_result = CUDA_SUCCESS;
     bool brings_kernels = true;    // false: of the library, which is taken for a real driver
+    std::string bent;              // a kernel: in each word that a launch of it changes a bit is another one than it should be
+    std::string calls_path;        // where the program's end writes how often each function was called
     std::set<std::string> missing; // functions that this driver lacks
 };
 
@@ -46,6 +48,7 @@ bool has_failed(); // since fail
 // Calls of each function since the last reset or forget_calls.
 std::map<std::string, uint32_t> calls();
 void forget_calls();
+std::set<std::string> launched(); // kernels that ran since the last reset
 
 // What is alive, by the function that made it: "cuMemAlloc 2".
 std::vector<std::string> alive();
@@ -57,8 +60,8 @@ void forget_complaints();
 // Contexts that are current on this thread, one above the other.
 size_t context_depth();
 
-// Options and a failure from text: "devices=2,version=11040,capability=75,memory_mib=64,sms=8,deferred=0,kernels=0,
-// fail=cuGraphLaunch:12:719"; false: it is no such text.
+// Options and a failure from text: "devices=2,version=11040,capability=75,memory_mib=64,sms=8,deferred=0,kernels=0,bent=row,
+// calls=PATH,fail=cuGraphLaunch:12:719"; false: it is no such text.
 bool configure(const char *text);
 
 } // namespace cuda_driver

@@ -11,6 +11,15 @@
 namespace
 {
 
+// "cuGraphLaunch 23", a function a line.
+void write_calls(const std::string &path)
+{
+    FILE *file = path.empty() ? nullptr : fopen(path.c_str(), "w");
+    if (!file) return;
+    for (const auto &entry : cuda_driver::calls()) fprintf(file, "%s %u\n", entry.first.c_str(), (unsigned)entry.second);
+    fclose(file);
+}
+
 // Two lines at the most: what is alive at the end of the process, and complaints.
 struct AtEnd {
     AtEnd()
@@ -23,6 +32,7 @@ struct AtEnd {
     }
     ~AtEnd()
     {
+        write_calls(cuda_driver::options().calls_path);
         const std::vector<std::string> complaints = cuda_driver::complaints(), alive = cuda_driver::alive();
         for (const std::string &complaint : complaints) fprintf(stderr, "cuda:host: %s\n", complaint.c_str());
         for (const std::string &left : alive) fprintf(stderr, "cuda:host: left alive: %s\n", left.c_str());

@@ -102,6 +102,7 @@ struct Driver {
     bool is_initialised = false;
     uint64_t n_resets = 0;
     std::map<std::string, uint32_t> calls;
+    std::set<std::string> launched;
     std::vector<std::string> complaints;
     std::string fail_function;
     uint32_t fail_nth = 0;
@@ -183,6 +184,10 @@ CUresult run_call(const Call &call);
 // Takes a launch apart; `params` has one pointer to the kernel's struct.
 CUresult make_call(const Entered &entered, CUfunction function, const unsigned grid[3], const unsigned block[3], unsigned shared_bytes,
                    void **params, void **extra, Call *out_call);
+
+// driver_bend.cpp
+// Runs a kernel, and bends what it leaves in memory.
+std::vector<std::string> run_bent(const Call &call);
 
 // driver_memory.cpp
 void free_block(uintptr_t at);

@@ -67,7 +67,9 @@ CUresult run_call(const Call &call)
         complain(call.name + ": nobody wrote this kernel");
         return CUDA_ERROR_LAUNCH_FAILED;
     }
-    const std::vector<std::string> complaints = cuda_host::run(*call.kernel, call.params.data(), call.launch);
+    driver().launched.insert(call.name);
+    const bool is_bent = call.name == driver().options.bent;
+    const std::vector<std::string> complaints = is_bent ? run_bent(call) : cuda_host::run(*call.kernel, call.params.data(), call.launch);
     for (const std::string &complaint : complaints) complain(complaint);
     return complaints.empty() ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_FAILED;
 }

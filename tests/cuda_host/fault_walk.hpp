@@ -4,6 +4,7 @@
 
 #include "cuda_host/device_rig.hpp"
 
+#include <cstdlib>
 #include <functional>
 #include <optional>
 
@@ -19,6 +20,20 @@ constexpr Fault kFaults[] = {{CUDA_ERROR_OUT_OF_MEMORY, "CUDA_ERROR_OUT_OF_MEMOR
                              {CUDA_ERROR_ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS", TN_DEVICE_LOST},
                              {CUDA_ERROR_LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED", TN_DEVICE_LOST},
                              {CUDA_ERROR_NO_DEVICE, "CUDA_ERROR_NO_DEVICE", TN_UNAVAILABLE}};
+
+// TN_CUDA_FAULTS=all: every call of each function fails, with every result; else a sample does.
+inline bool tries_all()
+{
+    const char *wanted = std::getenv("TN_CUDA_FAULTS");
+    return wanted && std::string(wanted) == "all";
+}
+// Which of n calls of a function fail.
+inline std::set<uint32_t> calls_to_fail(uint32_t n)
+{
+    std::set<uint32_t> calls = {1, (n + 1) / 2, n};
+    for (uint32_t nth = 1; tries_all() && nth <= n; nth++) calls.insert(nth);
+    return calls;
+}
 
 // What gives something back, or ends: nobody hears that it failed, since there is nothing that a caller could do.
 inline const std::set<std::string> kSilent = {"cuMemFree",      "cuMemFreeHost",       "cuEventDestroy", "cuStreamDestroy",
