@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <functional>
 #include <optional>
+#include <utility>
 
 namespace cuda_test
 {
@@ -27,12 +28,16 @@ inline bool tries_all()
     const char *wanted = std::getenv("TN_CUDA_FAULTS");
     return wanted && std::string(wanted) == "all";
 }
-// Which of n calls of a function fail.
-inline std::set<uint32_t> calls_to_fail(uint32_t n)
+// Which of n calls of a function fail, and how: in a sample each result once, at the first call, the last and one between.
+inline std::vector<std::pair<uint32_t, Fault>> failures_of(uint32_t n, size_t first_fault)
 {
-    std::set<uint32_t> calls = {1, (n + 1) / 2, n};
-    for (uint32_t nth = 1; tries_all() && nth <= n; nth++) calls.insert(nth);
-    return calls;
+    std::vector<std::pair<uint32_t, Fault>> failures;
+    const uint32_t sample[] = {1, (n + 1) / 2, n, (n + 1) / 2};
+    for (size_t i = 0; !tries_all() && i < std::size(kFaults); i++)
+        failures.emplace_back(sample[i], kFaults[(first_fault + i) % std::size(kFaults)]);
+    for (uint32_t nth = 1; tries_all() && nth <= n; nth++)
+        for (const Fault &fault : kFaults) failures.emplace_back(nth, fault);
+    return failures;
 }
 
 // What gives something back, or ends: nobody hears that it failed, since there is nothing that a caller could do.
