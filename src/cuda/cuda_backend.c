@@ -71,9 +71,15 @@ static tn_status program_check(tn_device *device, const tn_program_desc *desc, t
 
 static tn_status program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
 {
+    tn_program *program;
     *out_program = NULL;
     TN_TRY(tn_cuda_enter(tn_cuda_device_of(device)));
-    return tn_cuda_leave(tn_cuda_device_of(device), tn_cuda_program_create(device, desc, out_program));
+    const tn_status status = tn_cuda_leave(tn_cuda_device_of(device), tn_cuda_program_create(device, desc, &program));
+    if (status == TN_OK)
+        *out_program = program;
+    else
+        tn_cuda_program_destroy(program); // which is there where only the context could not be left
+    return status;
 }
 
 static tn_status program_submit(tn_program *program, const tn_submit *submit, tn_fence *out_fence)
@@ -81,15 +87,21 @@ static tn_status program_submit(tn_program *program, const tn_submit *submit, tn
     tn_cuda_device *device = tn_cuda_device_of(program->device);
     out_fence->value = 0;
     TN_TRY(tn_cuda_enter(device));
-    return tn_cuda_leave(device, tn_cuda_program_submit(program, submit, out_fence));
+    const tn_status status = tn_cuda_leave(device, tn_cuda_program_submit(program, submit, out_fence));
+    if (status == TN_OK || out_fence->value == 0) return status;
+    tn_cuda_fence_abandon(program->device, *out_fence); // only the context could not be left: the step is on its way
+    out_fence->value = 0;
+    return status;
 }
 
 // Of a lost device too: its programs leave the flight.
 static tn_status fence_wait(tn_device *base, tn_fence fence)
 {
     tn_cuda_device *device = tn_cuda_device_of(base);
-    TN_TRY(tn_cuda_enter_to_wait(device));
-    return tn_cuda_leave(device, tn_cuda_fence_wait(base, fence));
+    const tn_status status = tn_cuda_enter_to_wait(device);
+    if (status == TN_OK) return tn_cuda_leave(device, tn_cuda_fence_wait(base, fence));
+    tn_cuda_fence_abandon(base, fence);
+    return status;
 }
 
 // There is one layout of each type.

@@ -35,6 +35,7 @@ typedef struct tn_cuda_program {
 
     // The submit in flight.
     bool is_in_flight;
+    bool is_abandoned; // nobody waits for it
     uint64_t fence;
     uint32_t n_tokens, n_logits;
     uint32_t *poison;   // the caller's
@@ -248,7 +249,7 @@ static void leave_flight(tn_cuda_program *program)
         break;
     }
     program->next = NULL;
-    program->is_in_flight = false;
+    program->is_in_flight = program->is_abandoned = false;
 }
 
 // What it holds of the driver, within the device's context.
@@ -333,6 +334,10 @@ tn_status tn_cuda_program_submit(tn_program *base, const tn_submit *submit, tn_f
 {
     out_fence->value = 0;
     tn_cuda_program *program = program_of(base);
+    if (program->is_abandoned) {
+        settle(program->device);
+        leave_flight(program);
+    }
     if (program->is_in_flight)
         return tn_fail(TN_INVALID_ARGUMENT, "the program's last submit is still in flight: wait for its fence first");
     const tn_step_view step = tn_step_view_of(submit->step, &program->step_layout);
@@ -384,14 +389,30 @@ static tn_status give_results(tn_cuda_program *program)
     return TN_OK;
 }
 
+// The program whose submit has this fence; NULL: none that is in flight.
+static tn_cuda_program *program_in_flight(const tn_cuda_device *device, tn_fence fence)
+{
+    tn_cuda_program *program = device->in_flight;
+    while (program && program->fence != fence.value) program = program->next;
+    return program;
+}
+
+void tn_cuda_fence_abandon(tn_device *base, tn_fence fence)
+{
+    tn_cuda_device *device = tn_cuda_device_of(base);
+    pthread_mutex_lock(&device->mutex);
+    tn_cuda_program *program = program_in_flight(device, fence);
+    if (program) program->is_abandoned = true;
+    pthread_mutex_unlock(&device->mutex);
+}
+
 // Ends one submit: others have fences of their own, and each is told by its own.
 tn_status tn_cuda_fence_wait(tn_device *base, tn_fence fence)
 {
     tn_cuda_device *device = tn_cuda_device_of(base);
     if (fence.value == 0 || fence.value > device->n_submits)
         return tn_fail(TN_INVALID_ARGUMENT, "%s has no fence %" PRIu64, device->name, fence.value);
-    tn_cuda_program *program = device->in_flight;
-    while (program && program->fence != fence.value) program = program->next;
+    tn_cuda_program *program = program_in_flight(device, fence);
     if (!program) return TN_OK;           // it was waited for before
     pthread_mutex_unlock(&device->mutex); // others may use the device, but not this program
     const CUresult result = device->cu->cuEventSynchronize(program->done);

@@ -12,5 +12,7 @@ void tn_cuda_program_destroy(tn_program *program);
 uint64_t tn_cuda_program_scratch_bytes(const tn_program *program);
 tn_status tn_cuda_program_submit(tn_program *program, const tn_submit *submit, tn_fence *out_fence);
 tn_status tn_cuda_fence_wait(tn_device *device, tn_fence fence);
+// Outside the device's context: whoever could wait for this fence is told of a failure instead. Its program waits before its next step.
+void tn_cuda_fence_abandon(tn_device *device, tn_fence fence);
 
 #endif

@@ -171,6 +171,15 @@ std::vector<std::string> alive()
     return list;
 }
 
+size_t n_pending()
+{
+    Driver &d = driver();
+    const std::lock_guard<std::mutex> lock(d.mutex);
+    size_t n = 0;
+    for (const auto &stream : d.streams.all()) n += stream.second->tasks.size();
+    return n;
+}
+
 static bool configure_one(const std::string &key, const char *value)
 {
     DriverOptions &set = options();

@@ -52,6 +52,7 @@ std::set<std::string> launched(); // kernels that ran since the last reset
 
 // What is alive, by the function that made it: "cuMemAlloc 2".
 std::vector<std::string> alive();
+size_t n_pending(); // what streams were given and nobody waited for
 // Bytes that the caller has of device memory.
 size_t used_bytes();
 // What was done wrong, one line each: kernels' complaints, handles that are no handles, writes behind memory, what was left in a context.

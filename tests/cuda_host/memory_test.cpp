@@ -70,6 +70,25 @@ TEST_P(Memory, NewBuffersAreZeroWhateverLayThereBefore)
     }
 }
 
+// A copy of which no event tells when it is done has the staging buffer until it is: what comes next is put there.
+TEST_P(Memory, ATransferThatFailsLeavesNoCopyOnTheWay)
+{
+    const uint64_t n_part = GetParam(), n = 3 * n_part;
+    const BufferPointer first = create(device->get(), n), second = create(device->get(), n);
+    const std::vector<uint8_t> bytes = random_bytes(n, 1), others = random_bytes(n, 2);
+    cuda_driver::fail("cuEventRecord", 1, CUDA_ERROR_OUT_OF_MEMORY);
+    EXPECT_EQ(tn_cuda_buffer_write(first.get(), 0, bytes.data(), n), TN_OUT_OF_MEMORY);
+    EXPECT_EQ(cuda_driver::n_pending(), 0u);
+    EXPECT_EQ(tn_cuda_buffer_write(second.get(), 0, others.data(), n), TN_OK) << last_error();
+    EXPECT_EQ(read(first.get(), 0, n_part), std::vector<uint8_t>(bytes.begin(), bytes.begin() + long(n_part)));
+    std::vector<uint8_t> out(n);
+    cuda_driver::fail("cuEventRecord", 1, CUDA_ERROR_OUT_OF_MEMORY);
+    EXPECT_EQ(tn_cuda_buffer_read(first.get(), 0, out.data(), n), TN_OUT_OF_MEMORY);
+    EXPECT_EQ(cuda_driver::n_pending(), 0u);
+    EXPECT_EQ(tn_cuda_buffer_write(first.get(), 0, others.data(), n), TN_OK) << last_error();
+    EXPECT_EQ(read(first.get(), 0, n), others);
+}
+
 TEST_P(Memory, AnyBytesAreWrittenAndReadAndNoOthers)
 {
     const uint64_t size = 5 * GetParam() / 2 + 7;
