@@ -205,10 +205,15 @@ void mma_tf32(float d[4], const uint32_t a[4], const uint32_t b[2], const Place 
 
 // A block is counted by an addition of one of its threads, after every thread has stored its part, made that visible (fence), and met the
 // others in a barrier. So where several threads have fences and one of them adds behind its own, with no barrier of the block between any
-// of it, the others' parts may be missing when the block is counted. Where several add, each counts for itself.
+// of it, the others' parts may be missing when the block is counted. Where several add, each counts for itself. Where one does, between two
+// barriers, every thread must have had a fence in front of the first of them, and the one that adds must have one behind, before the next
+// barrier or the one after: what other blocks stored is read there. That the block does so by fresh loads is not seen.
 void fence()
 {
     Machine &m = *running;
+    if (!m.current->has_fenced) m.publishing.n_fenced++;
+    if (m.current == m.publishing.adder) m.publishing.is_acquired = true;
+    if (m.current == m.counted) m.counted = nullptr;
     m.current->has_fenced = true;
     if (!m.publishing.fenced)
         m.publishing.fenced = m.current;
@@ -222,11 +227,36 @@ void Machine::publish(const Fiber &added)
     publishing.added = &added;
 }
 
+void Machine::add(const Fiber &adder)
+{
+    if (publishing.adder && publishing.adder != &adder) publishing.several_adders = true;
+    publishing.adder = &adder;
+    publishing.is_acquired = false;
+}
+
+bool Machine::check_counting(const Publishing &was, uint32_t n_fenced)
+{
+    if (counted) {
+        note("thread %u counted its block by tn_atomic_add, and has no tn_fence behind that", counted->thread.thread);
+        return false;
+    }
+    if (!was.adder || was.several_adders) return true;
+    if (n_fenced < grid.n_threads) {
+        note("thread %u counts its block by tn_atomic_add, and %u of its %u threads have no tn_fence in front of the barrier before",
+             was.adder->thread.thread, grid.n_threads - n_fenced, grid.n_threads);
+        return false;
+    }
+    if (!was.is_acquired) counted = was.adder;
+    return true;
+}
+
 bool Machine::end_publishing()
 {
     const Publishing was = publishing;
+    const uint32_t n_fenced = n_fenced_before;
     publishing = {};
-    if (!was.added || was.several_added || !was.fenced_too) return true;
+    n_fenced_before = was.n_fenced;
+    if (!was.added || was.several_added || !was.fenced_too) return check_counting(was, n_fenced);
     const Fiber &other = was.fenced == was.added ? *was.fenced_too : *was.fenced;
     note("thread %u counts its block by tn_atomic_add, with no barrier behind the tn_fence of thread %u", was.added->thread.thread,
          other.thread.thread);
@@ -236,6 +266,7 @@ bool Machine::end_publishing()
 uint32_t add_global(uint32_t *at, uint32_t v)
 {
     check_aligned(at, sizeof *at);
+    running->add(*running->current);
     if (running->current->has_fenced) running->publish(*running->current);
     const uint32_t old = *at;
     *at = old + v;

@@ -121,6 +121,8 @@ bool Machine::run_block()
     last_or[0] = last_or[1] = false;
     shadow.begin_block();
     publishing = {};
+    n_fenced_before = 0;
+    counted = nullptr;
     std::memset(shared.get(), 0xab, shared_used);
     for (Warp &warp : warps) warp.n_arrived = warp.n_blocked = warp.n_returned = 0;
     for (uint32_t i = 0; i < grid.n_threads; i++) {

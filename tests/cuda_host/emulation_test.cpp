@@ -316,10 +316,12 @@ TEST(Emulation, ThreadsThatDoNotMeet)
 
 TN_KERNEL(counting, FaultParams, 64)
 {
-    tn_fence();
+    if (p.fault != 3 && (p.fault != 4 || tn_thread() != 5)) tn_fence();
     if (p.fault != 1) tn_sync();
     if (tn_thread() == 0 || p.fault == 2) tn_atomic_add(p.out, 1);
-    tn_fence();
+    if (p.fault == 6 || p.fault == 7) tn_sync();
+    if (p.fault != 5 && p.fault != 7) tn_fence();
+    if (p.fault == 5) tn_sync();
 }
 // Every thread counts itself.
 TN_KERNEL(counting_threads, FaultParams, 64)
@@ -334,6 +336,12 @@ TEST(Emulation, BlocksAreCountedBehindABarrier)
     EXPECT_EQ(complaint("counting", 2), "");
     EXPECT_EQ(complaint("counting_threads", 0), "");
     expect_fault("counting", 1, {"thread 0 counts its block by tn_atomic_add, with no barrier behind the tn_fence of thread"});
+    const std::string counts = "thread 0 counts its block by tn_atomic_add, and ";
+    expect_fault("counting", 3, {counts + "64 of its 64 threads have no tn_fence in front of the barrier before"});
+    expect_fault("counting", 4, {counts + "1 of its 64 threads have no tn_fence in front of the barrier before"});
+    EXPECT_EQ(complaint("counting", 6, 3), "");
+    for (uint32_t fault : {5u, 7u})
+        expect_fault("counting", fault, {"thread 0 counted its block by tn_atomic_add, and has no tn_fence behind that"});
 }
 
 // ---- barriers that are left out ----
@@ -377,6 +385,8 @@ TEST(Emulation, BarriersAreMetAndLeftOut)
 
 TN_KERNEL(order, FaultParams, 64)
 {
+    tn_fence();
+    tn_sync();
     if (tn_thread() == 0) p.out[1 + tn_atomic_add(p.out, 1)] = tn_block_x();
 }
 

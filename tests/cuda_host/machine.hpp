@@ -39,11 +39,15 @@ struct Warp {
     uint32_t slots[2][32][6]; // two sides: one is read while the other is filled
 };
 
-// Fences since the last barrier of the block, and additions to global memory by threads that had a fence of their own before.
+// Fences since the last barrier of the block, and additions to global memory.
 struct Publishing {
     const Fiber *fenced = nullptr, *fenced_too = nullptr; // two of the threads
-    const Fiber *added = nullptr;
+    uint32_t n_fenced = 0;                                // of the threads
+    const Fiber *added = nullptr;                         // having a fence of its own before
     bool several_added = false;
+    const Fiber *adder = nullptr; // with or without
+    bool several_adders = false;
+    bool is_acquired = false; // a fence of the adder's behind it
 };
 
 class Machine
@@ -73,7 +77,9 @@ class Machine
     void meet_block(const char *what, const Place &place);
     uint32_t (*meet_warp(const char *what, const Place &place, const uint32_t *words, uint32_t n))[6];
     void publish(const Fiber &added);
+    void add(const Fiber &adder);
     bool end_publishing(); // false: noted what is wrong
+    bool check_counting(const Publishing &was, uint32_t n_fenced);
     bool is_left_out(const Place &place) const { return left_out.line == place.line && is_left_out_here(place); }
     bool is_left_out_here(const Place &place) const;
     void met(const char *what, const Place &place);
@@ -99,6 +105,8 @@ class Machine
     uint32_t side = 0;
     bool last_or[2] = {false, false};
     Publishing publishing;
+    uint32_t n_fenced_before = 0;   // threads with fences between the last two barriers
+    const Fiber *counted = nullptr; // counted the block between the last two barriers, with no fence behind
 
     std::unique_ptr<uint8_t, decltype(&std::free)> shared;
     size_t shared_used = 0;
