@@ -1,3 +1,4 @@
+// What a submit of GPU backends must bring, from the description of its program.
 #include "backend/borders.h"
 
 #include "backend/desc_check.h"

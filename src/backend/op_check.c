@@ -1,3 +1,4 @@
+// Ops of GPU backends, one by one.
 #include "backend/op_check.h"
 
 enum { HEAD_DIM_MAX = 256, GROUP_HEADS_MAX = 16 };

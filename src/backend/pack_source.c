@@ -1,3 +1,4 @@
+// Checks and sizes of weights that GPU backends pack.
 #include "backend/pack_source.h"
 
 #include "base/checked.h"
