@@ -179,7 +179,7 @@ static uint64_t layer_bytes(const tn_calibration_shape *shape)
 // Enough layers that a step finds none of their weights in the cache, within a quarter of the memory.
 static uint32_t n_far_layers(const calibration *c, const tn_calibration_shape *shape)
 {
-    const uint64_t bytes = layer_bytes(shape), wanted = c->params->cache_bytes / bytes * FAR_CACHES + 1,
+    const uint64_t bytes = layer_bytes(shape), wanted = c->params->cache_bytes / 1024 * FAR_CACHES / (bytes / 1024 + 1) + 1,
                    most = c->params->memory_bytes / 4 / bytes;
     uint64_t n = c->params->cache_bytes == 0 ? LAYERS_KNOWN : wanted;
     if (n > LAYERS_MAX) n = LAYERS_MAX;
