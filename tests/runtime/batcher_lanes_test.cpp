@@ -25,7 +25,7 @@ TEST(BatcherLanes, EveryRequestComesToWhatItComesToAlone)
 {
     Seen seen;
     Exam exam(Kind::mixed, 300, stress_seed() + 10, 2);
-    ASSERT_NO_FATAL_FAILURE(run_worlds(&exam, n_requests(6, 700), stress_seed() + 10, &seen, false, true));
+    ASSERT_NO_FATAL_FAILURE(run_worlds(&exam, n_requests(6, 500), stress_seed() + 10, &seen, false, true));
     for (const uint64_t n : {seen.n_cancelled, seen.n_reused, seen.n_copied, seen.n_full, seen.n_shared_worlds}) EXPECT_GT(n, 0u);
     print(seen);
 }
