@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <gtest/gtest.h>
+#include <map>
+#include <mutex>
 #include <numeric>
 #include <vector>
 
@@ -15,7 +17,7 @@ extern "C" {
 namespace tn_test
 {
 
-// One at a time; ends before the host is closed, behind all sessions.
+// One at a time; ends before the host is closed, behind all sessions. Stages of a model may use the devices at the same time, each its own.
 class RankingDevices
 {
   public:
@@ -59,32 +61,41 @@ class RankingDevices
   private:
     static tn_status program_create(tn_device *device, const tn_program_desc *desc, tn_program **out_program)
     {
+        const std::lock_guard<std::mutex> guard(current->mutex_);
         current->limits_ = desc->limits;
         return current->real_->program_create(device, desc, out_program);
     }
     static tn_status program_submit(tn_program *program, const tn_submit *submit, tn_fence *out_fence)
     {
-        current->submit_ = *submit;
+        {
+            const std::lock_guard<std::mutex> guard(current->mutex_);
+            current->submits_[program->device] = *submit;
+        }
         return current->real_->program_submit(program, submit, out_fence);
     }
     static tn_status fence_wait(tn_device *device, tn_fence fence)
     {
         const tn_status status = current->real_->fence_wait(device, fence);
-        if (status == TN_OK && current->submit_.ranking) current->rank();
+        const std::lock_guard<std::mutex> guard(current->mutex_);
+        const tn_submit &submit = current->submits_[device];
+        if (status == TN_OK && submit.ranking) current->rank(submit);
         return status;
     }
     static tn_status buffer_read(tn_buffer *buffer, uint64_t offset_bytes, void *dst, uint64_t n_bytes)
     {
-        current->n_bytes_read += n_bytes;
+        {
+            const std::lock_guard<std::mutex> guard(current->mutex_);
+            current->n_bytes_read += n_bytes;
+        }
         return current->real_->buffer_read(buffer, offset_bytes, dst, n_bytes);
     }
-    void rank()
+    void rank(const tn_submit &submit)
     {
         tn_step_layout layout;
         ASSERT_EQ(tn_step_layout_of(&limits_, &layout), TN_OK);
-        const tn_step_view step = tn_step_view_of(submit_.step, &layout);
-        const tn_ranking *to = submit_.ranking;
-        const size_t n_vocab = submit_.out->size_bytes / sizeof(float) / limits_.n_logits;
+        const tn_step_view step = tn_step_view_of(submit.step, &layout);
+        const tn_ranking *to = submit.ranking;
+        const size_t n_vocab = submit.out->size_bytes / sizeof(float) / limits_.n_logits;
         n_rankings++;
         ASSERT_NE(step.n_top, nullptr);
         for (uint32_t r = 0; r < step.n_logits; r++) {
@@ -94,7 +105,7 @@ class RankingDevices
             std::vector<float> row(n_vocab);
             std::vector<uint32_t> ids(step.n_top_ids);
             const uint64_t at = r * n_vocab * sizeof(float);
-            ASSERT_EQ(real_->buffer_read(submit_.out, at, row.data(), n_vocab * sizeof(float)), TN_OK);
+            ASSERT_EQ(real_->buffer_read(submit.out, at, row.data(), n_vocab * sizeof(float)), TN_OK);
             std::iota(ids.begin(), ids.end(), 0u);
             std::sort(ids.begin(), ids.end(), [&](uint32_t a, uint32_t b) { return row[a] != row[b] ? row[a] > row[b] : a < b; });
             for (uint32_t i = 0; i < n; i++) {
@@ -104,7 +115,7 @@ class RankingDevices
             if (wrong_id) to->ids[(size_t)r * to->max] = wrong_id;
             to->counts[r] = n + n_more;
             std::fill(row.begin(), row.end(), NAN);
-            ASSERT_EQ(real_->buffer_write(submit_.out, at, row.data(), n_vocab * sizeof(float)), TN_OK);
+            ASSERT_EQ(real_->buffer_write(submit.out, at, row.data(), n_vocab * sizeof(float)), TN_OK);
             n_ranked++;
         }
     }
@@ -113,7 +124,8 @@ class RankingDevices
     tn_backend table_ = {};
     std::vector<tn_device *> devices_;
     tn_step_limits limits_ = {};
-    tn_submit submit_ = {};
+    std::map<const tn_device *, tn_submit> submits_; // the last one
+    std::mutex mutex_;
 };
 
 } // namespace tn_test
