@@ -126,10 +126,14 @@ sanitize() {
         note "skipped compute-sanitizer: it is not installed here"
         return
     fi
-    # memcheck would count CUresults that are answers: a kernel is looked for in one module after another.
+    # memcheck would count CUresults that are answers: a kernel is looked for in one module after another. The program's self-test has every
+    # kernel of exact steps, its reply those of decoding with ranked logits; the suite has more shapes of what is for many rows.
+    local check
     for tool in memcheck racecheck synccheck; do
-        step "sanitizer-$tool" 90 compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 9 "$bin/conformance_test" --gtest_brief=1 \
-            --gtest_filter="*/${tests}_TernaryMatmulOfQuantisedRows*:*/${tests}_AttentionEquals*"
+        check=(compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 9)
+        step "sanitizer-$tool" 60 "${check[@]}" "$bin/ternion" run --device "$device" -p 'Once upon a time' -n 8 --temp 0 -q
+        step "sanitizer-$tool-suite" 90 "${check[@]}" "$bin/conformance_test" --gtest_brief=1 \
+            --gtest_filter="*/${tests}_TernaryMatmulOfQuantisedRows*:*/${tests}_AttentionEquals*:*/${tests}_DenseMatmulEquals*"
     done
 }
 

@@ -131,7 +131,7 @@ class Script(unittest.TestCase):
         environment = {**os.environ, "TN_VULKAN": "off", **environment}
         return subprocess.run([os.path.join(SCRIPTS, "gpu_check.sh"), *arguments], capture_output=True, text=True, env=environment, check=False)
 
-    def run_stub(self, hash="aaaa", broken="none", cases=1):
+    def run_stub(self, hash="aaaa", broken="none", cases=1, mode="dry", **environment):
         folder = os.path.join(self.folder.name, "package")
         os.makedirs(folder, exist_ok=True)
         stub = STUB.replace("{limits}", bench_row(limits=H200).strip()).replace("{row}", bench_row().strip()).replace("{hash}", hash).replace("{broken}", broken)
@@ -140,7 +140,7 @@ class Script(unittest.TestCase):
                 file.write(text)
             os.chmod(os.path.join(folder, name), 0o755)
         shutil.copy(os.path.join(SCRIPTS, "gpu_rows.awk"), folder)
-        done = self.run_script(folder, os.path.join(self.folder.name, "out"), "dry")
+        done = self.run_script(folder, os.path.join(self.folder.name, "out"), mode, **environment)
         with open(os.path.join(self.folder.name, "out", "summary.txt"), encoding="utf-8") as file:
             self.assertEqual(file.read(), done.stdout)
         return done
@@ -163,6 +163,26 @@ class Script(unittest.TestCase):
             self.assertEqual(done.returncode, 1, done.stdout)
             self.assertIn("\n" + line, done.stdout)
             self.assertRegex(done.stdout, r"\ngpu_check: FAILED in \d+ s\n$")
+
+    # Each tool sees the program, whose self-test has every kernel, and the suite's products, attention and heads.
+    def test_what_the_sanitizer_looks_at(self):
+        tools = os.path.join(self.folder.name, "tools")
+        os.makedirs(tools)
+        with open(os.path.join(tools, "compute-sanitizer"), "w", encoding="utf-8") as file:
+            file.write('#!/bin/bash\necho "$*"\ncase "$*" in *racecheck*/ternion*) exit 9 ;; esac\n')
+        os.chmod(os.path.join(tools, "compute-sanitizer"), 0o755)
+        done = self.run_stub(mode="full", PATH=tools + ":" + os.environ["PATH"])
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertEqual(re.findall(r"^(\w+) +(sanitizer-[\w-]+)", done.stdout, re.M),
+                         [("ok", "sanitizer-memcheck"), ("ok", "sanitizer-memcheck-suite"), ("FAILED", "sanitizer-racecheck"),
+                          ("ok", "sanitizer-racecheck-suite"), ("ok", "sanitizer-synccheck"), ("ok", "sanitizer-synccheck-suite")])
+        for tool in ("memcheck", "racecheck", "synccheck"):
+            for log, parts in (("", ("/ternion run --device cuda0",)),
+                               ("-suite", ("cuda0_TernaryMatmulOfQuantisedRows", "cuda0_AttentionEquals", "cuda0_DenseMatmulEquals"))):
+                with open(os.path.join(self.folder.name, "out", f"sanitizer-{tool}{log}.log"), encoding="utf-8") as file:
+                    text = file.read()
+                for part in (f"--tool {tool} ", "--error-exitcode 9", *parts):
+                    self.assertIn(part, text)
 
     def test_wrong_calls(self):
         for arguments in ([], [self.folder.name], [self.folder.name, self.folder.name], ["/nowhere", self.folder.name]):
