@@ -38,7 +38,7 @@ CLASSES = {
 DOT, MMA_K32, MMA_K16 = 4, 128, 64
 PRODUCTS = {"dense_q6_k_mma": MMA_K16}
 PER_64_WEIGHTS = {
-    "ternary_one": 43, "ternary_one_glu": 41, "ternary_few_dp4a": 28, "ternary_few_mma": 6, "ternary_many_dp4a": 22, "ternary_many_mma": 2.5,
+    "ternary_one": 44.5, "ternary_one_glu": 41, "ternary_few_dp4a": 28, "ternary_few_mma": 6, "ternary_many_dp4a": 22, "ternary_many_mma": 2.5,
     "dense_q8_0": 37, "dense_q4_0": 38, "dense_q6_k": 34, "dense_q8_0_mma": 13, "dense_q4_0_mma": 12, "dense_q6_k_mma": 13,
 }
 RESOURCES = re.compile(
@@ -156,18 +156,19 @@ def loop_complaints(where, now, bound):
         yield f"{where}: {len(now)} loops multiply, recorded are {len(bound)}"
         return
     def order(loop):
-        return loop.get("dot", 0), loop.get("mma", 0), loop["instructions"]
+        return loop.get("dot", 0), loop.get("mma", 0), loop.get("float_mma", 0), loop["instructions"]
     for loop, recorded in zip(sorted(now, key=order), sorted(bound, key=order)):
-        (dot, mma, n), (dot_bound, mma_bound, n_bound) = order(loop), order(recorded)
-        if (dot, mma) != (dot_bound, mma_bound):
-            yield f"{where}: a loop has {dot} dot and {mma} mma, recorded are {dot_bound} and {mma_bound}"
+        (dot, mma, floats, n), (dot_bound, mma_bound, floats_bound, n_bound) = order(loop), order(recorded)
+        if (dot, mma, floats) != (dot_bound, mma_bound, floats_bound):
+            yield (f"{where}: a loop has {dot} dot, {mma} mma and {floats} float mma, "
+                   f"recorded are {dot_bound}, {mma_bound} and {floats_bound}")
         elif n > n_bound:
-            yield f"{where}: the loop of {dot} dot and {mma} mma has {n} instructions, recorded are {n_bound}"
+            yield f"{where}: the loop of {dot} dot, {mma} mma and {floats} float mma has {n} instructions, recorded are {n_bound}"
 
 
 def weight_complaints(where, kernel, found):
     most, loop = PER_64_WEIGHTS.get(kernel), longest(kernel, found)
-    if most is None:
+    if most is None or (kernel.endswith("_mma") and where.endswith("(sm_75)")):  # which has no such instructions: the kernel is empty there
         return
     if loop is None:
         yield f"{where}: no loop multiplies weights"
@@ -237,11 +238,12 @@ CASES = [
     ("spills", "some", lambda k: k.update(spills=4), "4 bytes of spills"),
     ("local memory", "some", lambda k: k.update(local=1), "1 accesses to local memory"),
     ("a fused multiply-add", "some", lambda k: k.update(fused=1), "1 fused multiply-adds"),
-    ("a longer first loop", "some", lambda k: k["loops"][0].update(instructions=31), "16 dot and 0 mma has 31 instructions, recorded are 30"),
+    ("a longer first loop", "some", lambda k: k["loops"][0].update(instructions=31), "16 dot, 0 mma and 0 float mma has 31 instructions, recorded are 30"),
     ("a longer second loop behind a shorter first", "some",
-     lambda k: (k["loops"][0].update(instructions=29), k["loops"][1].update(instructions=13)), "8 dot and 0 mma has 13 instructions, recorded are 12"),
-    ("fewer products in a loop", "some", lambda k: k["loops"][0].update(dot=12), "a loop has 12 dot and 0 mma, recorded are 16 and 0"),
-    ("other products", "some", lambda k: k["loops"][0].update(mma=1), "a loop has 16 dot and 1 mma, recorded are 16 and 0"),
+     lambda k: (k["loops"][0].update(instructions=29), k["loops"][1].update(instructions=13)), "8 dot, 0 mma and 0 float mma has 13 instructions, recorded are 12"),
+    ("fewer products in a loop", "some", lambda k: k["loops"][0].update(dot=12), "a loop has 12 dot, 0 mma and 0 float mma, recorded are 16, 0 and 0"),
+    ("other products", "some", lambda k: k["loops"][0].update(mma=1), "a loop has 16 dot, 1 mma and 0 float mma, recorded are 16, 0 and 0"),
+    ("other products of floats", "some", lambda k: k["loops"][0].update(float_mma=2), "a loop has 16 dot, 0 mma and 2 float mma, recorded are 16, 0 and 0"),
     ("a loop fewer", "some", lambda k: k["loops"].pop(), "1 loops multiply, recorded are 2"),
     ("a loop more", "some", lambda k: k["loops"].append({"instructions": 5, "dot": 1}), "3 loops multiply, recorded are 2"),
     ("no loop", "some", lambda k: k["loops"].clear(), "0 loops multiply, recorded are 2"),
@@ -259,6 +261,8 @@ def self_test():
     better = copy.deepcopy(good)
     better["some"]["sm_90"].update(registers=39, loops=[{"instructions": 11, "dot": 8}, {"instructions": 29, "dot": 16}])
     expect("a better build", better, good, [])
+    empty = {kernel: {"sm_75": {**archs["sm_90"], "loops": [] if kernel.endswith("_mma") else archs["sm_90"]["loops"]}} for kernel, archs in good.items()}
+    expect("kernels that are empty on sm_75", empty, empty, [])
     for name, kernel, change, want in CASES:
         worse = copy.deepcopy(good)
         change(worse[kernel]["sm_90"])
@@ -276,7 +280,7 @@ def self_test():
         expect(name, now, recorded, want)
     for failure in failures:
         print(f"cuda_counts: self-test: {failure}", file=sys.stderr)
-    n = len(CASES) + 2 * len(PER_64_WEIGHTS) + 7
+    n = len(CASES) + 2 * len(PER_64_WEIGHTS) + 8
     print(f"cuda_counts: self-test: {n - len(failures)} of {n} cases right")
     return 1 if failures else 0
 
