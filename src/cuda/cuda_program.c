@@ -274,7 +274,11 @@ void tn_cuda_program_destroy(tn_program *base)
         (void)tn_cuda_context_pop(program->device);
     }
     tn_error_set(&failure);
-    leave_flight(program);
+    if (program->is_in_flight) { // others that use the device walk through the list
+        pthread_mutex_lock(&program->device->mutex);
+        leave_flight(program);
+        pthread_mutex_unlock(&program->device->mutex);
+    }
     for (uint32_t i = 0; i < program->n_lists; i++) tn_free(program->lists[i].launches);
     tn_free(program->times.events);
     tn_step_checker_deinit(&program->checker);
