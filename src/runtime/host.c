@@ -190,6 +190,8 @@ tn_status tn_host_entry(const tn_host *host, uint32_t index, tn_host_device_entr
     return TN_OK;
 }
 
+const tn_progress *tn_host_progress(const tn_host *host) { return &host->progress; }
+
 tn_status tn_host_device(tn_host *host, uint32_t index, const tn_progress *progress, tn_device **out_device)
 {
     *out_device = NULL;

@@ -21,6 +21,8 @@ tn_status tn_host_list_all(const tn_host *host);
 void tn_host_hook_vulkan(tn_host *host, const struct tn_vk_hooks *hooks);
 // The same for NVIDIA's driver (cuda/cuda_loader.h).
 void tn_host_hook_cuda(tn_host *host, const struct tn_cuda_hooks *hooks);
+// Who is told of what takes long where the caller has nobody (tn_host_params.progress).
+const tn_progress *tn_host_progress(const tn_host *host);
 // The device, opened on first use; belongs to the host. `progress` is told where that takes long; NULL or without
 // `update`: that of tn_host_params is.  Errors: as tn_backend.device_open.
 tn_status tn_host_device(tn_host *host, uint32_t index, const tn_progress *progress, tn_device **out_device);

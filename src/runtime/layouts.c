@@ -33,14 +33,15 @@ static tn_status add(layouts *all, const char *device, const tn_weight_source *s
 }
 
 // `seen` [n_devices][n_weights]: a weight that several nodes use is packed once for each device.
-static tn_status collect(const tn_placement *placement, const tn_graph *graph, uint8_t *seen, layouts *all)
+static tn_status collect(const tn_placement *placement, uint32_t replica, const tn_graph *graph, uint8_t *seen, layouts *all)
 {
     uint32_t n_descs;
+    const uint32_t *devices = tn_placement_devices(placement, replica);
     const tn_device_desc *descs = tn_host_descs(placement->host, &n_descs);
     for (uint32_t i = 0; i < graph->n_nodes; i++) {
         const tn_node *node = &graph->nodes[i];
         if (node->weight == TN_NONE) continue;
-        const uint32_t index = placement->devices[tn_node_unit(graph, node)];
+        const uint32_t index = devices[tn_node_unit(graph, node)];
         uint8_t *place = &seen[(size_t)index * graph->n_weights + node->weight];
         if (*place) continue;
         *place = 1;
@@ -64,15 +65,17 @@ tn_status tn_placement_layouts(const tn_placement *placement, void (*told)(void 
     uint8_t *seen;
     tn_host_descs(placement->host, &n_devices);
     TN_TRY(tn_alloc_zero((size_t)n_devices * graph->n_weights, 1, &seen));
-    const tn_status status = collect(placement, graph, seen, &all);
+    tn_status status = TN_OK;
+    for (uint32_t r = 0; r < placement->n_replicas && status == TN_OK; r++) status = collect(placement, r, graph, seen, &all);
     tn_free(seen);
     for (uint32_t i = 0; status == TN_OK && i < all.n; i++) told(user, &all.list[i]);
     return status;
 }
 
 // Bytes of the head's copy on each device that keeps the head's matrix.
-static tn_status add_copies(const tn_placement *placement, const tn_graph *graph, uint64_t *bytes)
+static tn_status add_copies(const tn_placement *placement, uint32_t replica, const tn_graph *graph, uint64_t *bytes)
 {
+    const uint32_t *devices = tn_placement_devices(placement, replica);
     const tn_weight_source *head = tn_two_stage_head(graph);
     tn_device *last = NULL;
     for (uint32_t i = 0; head && i < graph->n_nodes; i++) {
@@ -80,7 +83,7 @@ static tn_status add_copies(const tn_placement *placement, const tn_graph *graph
         tn_device *device;
         tn_weight_layout layout;
         if (node->weight == TN_NONE || &graph->weights[node->weight] != head) continue;
-        TN_TRY(tn_host_device(placement->host, placement->devices[tn_node_unit(graph, node)], NULL, &device));
+        TN_TRY(tn_host_device(placement->host, devices[tn_node_unit(graph, node)], NULL, &device));
         if (device == last) continue; // the embedding and the head, where they are one
         last = device;
         TN_TRY(device->backend->op_supported(device, graph, node));
@@ -101,7 +104,7 @@ tn_status tn_placement_two_stage_bytes(const tn_placement *placement, const char
     memcpy(weights, graph.weights, graph.n_weights * sizeof *weights);
     graph.weights = weights;
     tn_status status = tn_two_stage_set(&graph, two_stage);
-    if (status == TN_OK) status = add_copies(placement, &graph, out_bytes);
+    for (uint32_t r = 0; r < placement->n_replicas && status == TN_OK; r++) status = add_copies(placement, r, &graph, out_bytes);
     tn_free(weights);
     return status;
 }

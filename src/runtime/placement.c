@@ -102,6 +102,8 @@ static tn_status check_params(const tn_placement_params *p)
     if (p->replicas && (p->has_n_gpu_layers || p->tensor_split || p->n_overrides))
         return tn_fail(TN_INVALID_ARGUMENT,
                        "replicas have the whole model each: they go without layers, splits or tensors on other devices");
+    if ((p->assume || p->explain) && is_forced(p))
+        return tn_fail(TN_INVALID_ARGUMENT, "what is forced is not chosen: there is nothing to assume or to explain of it");
     return TN_OK;
 }
 
@@ -148,14 +150,31 @@ static tn_status place_forced(tn_placement *placement, const tn_graph *graph)
 
 static tn_status place_replicas(tn_placement *placement, const uint32_t *candidates, uint32_t n)
 {
+    uint32_t n_descs;
+    const tn_device_desc *descs = tn_host_descs(placement->host, &n_descs);
+    for (uint32_t i = 1; i < n; i++) {
+        for (uint32_t k = 0; k < i; k++) {
+            if (candidates[i] == candidates[k])
+                return tn_fail(TN_INVALID_ARGUMENT, "%s is named twice: a device takes one copy of the model", descs[candidates[i]].name);
+        }
+    }
     TN_TRY(reserve(placement, n));
     for (uint32_t i = 0; i < n; i++) put_whole(placement, i, candidates[i]);
     return TN_OK;
 }
 
-static tn_status place_chosen(tn_placement *placement, const tn_graph *graph, const uint32_t *candidates, uint32_t n)
+static tn_status place_one(tn_placement *placement, uint32_t device)
 {
-    TN_TRY(tn_placement_choose(graph, placement->host, &placement->params, candidates, n, &placement->choice));
+    TN_TRY(reserve(placement, 1));
+    put_whole(placement, 0, device);
+    return TN_OK;
+}
+
+static tn_status place_chosen(tn_placement *placement, const tn_graph *graph, const tn_placement_params *params, const uint32_t *candidates,
+                              uint32_t n)
+{
+    TN_TRY(tn_placement_choose(graph, placement->host, params, candidates, n, &placement->choice));
+    if (placement->choice->result.n_plans == 0) return place_one(placement, candidates[0]);
     const tn_search_plan *plan = &placement->choice->result.plans[0];
     TN_TRY(reserve(placement, plan->n_replicas));
     placement->n_lanes = plan->n_lanes;
@@ -165,19 +184,41 @@ static tn_status place_chosen(tn_placement *placement, const tn_graph *graph, co
     return TN_OK;
 }
 
+// There is nothing to choose: what is known of the device already serves predictions alone, and whether the model fits is for sessions to
+// say.
+static tn_status place_only(tn_placement *placement, const tn_graph *graph, uint32_t device)
+{
+    tn_placement_params params = placement->params;
+    params.known_only = true;
+    if (tn_placement_choose(graph, placement->host, &params, &device, 1, &placement->choice) != TN_OK) placement->choice = NULL;
+    return place_one(placement, device);
+}
+
+static tn_status check_forced(const tn_placement *placement, const tn_graph *graph)
+{
+    for (uint32_t r = 0; r < placement->n_replicas; r++)
+        TN_TRY(tn_placement_check_limits(graph, placement->host, &placement->params, tn_placement_devices(placement, r)));
+    return TN_OK;
+}
+
+// A list alone is the user's own choice.
+static bool is_list_alone(const tn_placement_params *p) { return p->devices && p->goal == TN_GOAL_DEFAULT && !p->assume && !p->explain; }
+
 static tn_status decide(tn_placement *placement, const tn_graph *graph)
 {
     const tn_placement_params *p = &placement->params;
     uint32_t candidates[CANDIDATES_MAX], n;
-    // A list alone is the user's own choice.
-    if ((is_forced(p) && !p->replicas) || (p->devices && p->goal == TN_GOAL_DEFAULT && !p->replicas && !p->assume))
-        return place_forced(placement, graph);
+    if (!p->replicas && (is_forced(p) || is_list_alone(p))) {
+        TN_TRY(place_forced(placement, graph));
+        return check_forced(placement, graph);
+    }
     TN_TRY(list_candidates(placement, candidates, &n));
-    if (p->replicas) return place_replicas(placement, candidates, n);
-    if (n > 1 || p->assume) return place_chosen(placement, graph, candidates, n);
-    TN_TRY(reserve(placement, 1));
-    put_whole(placement, 0, candidates[0]);
-    return TN_OK;
+    if (p->replicas) {
+        TN_TRY(place_replicas(placement, candidates, n));
+        return check_forced(placement, graph);
+    }
+    if (n > 1 || p->assume || p->explain || p->memory_limits) return place_chosen(placement, graph, p, candidates, n);
+    return place_only(placement, graph, candidates[0]);
 }
 
 tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_placement_params *params, tn_placement **out_placement)
@@ -238,16 +279,25 @@ uint32_t tn_placement_segment_count(const tn_placement *placement)
     return n;
 }
 
+size_t tn_placement_print_replicas(const tn_device_desc *descs, const uint32_t *devices, size_t stride, const uint32_t *shares, uint32_t n,
+                                   char *text, size_t capacity)
+{
+    size_t len = 0;
+    if (capacity) text[0] = '\0';
+    for (uint32_t r = 0; r < n; r++) {
+        const size_t room = len < capacity ? capacity - len : 0;
+        char share[16] = "";
+        if (shares) snprintf(share, sizeof share, " x%u", (unsigned)shares[r]);
+        len += (size_t)snprintf(room ? text + len : NULL, room, "%s%s%s", r ? " + " : "", descs[devices[r * stride]].name, share);
+    }
+    return len;
+}
+
 size_t tn_placement_print(const tn_placement *placement, char *text, size_t capacity)
 {
     uint32_t n_descs;
-    size_t len = 0;
     const tn_device_desc *descs = tn_host_descs(placement->host, &n_descs);
-    for (uint32_t r = 0; r < placement->n_replicas; r++) {
-        const size_t room = len < capacity ? capacity - len : 0;
-        if (r > 0) len += (size_t)snprintf(room ? text + len : NULL, room, " + ");
-        const size_t left = len < capacity ? capacity - len : 0;
-        len += tn_place_print(tn_placement_devices(placement, r), placement->n_layers, descs, left ? text + len : NULL, left);
-    }
-    return len;
+    if (placement->n_replicas == 1) return tn_place_print(placement->devices, placement->n_layers, descs, text, capacity);
+    return tn_placement_print_replicas(descs, placement->devices, placement->n_layers + 2, placement->choice ? placement->shares : NULL,
+                                       placement->n_replicas, text, capacity);
 }

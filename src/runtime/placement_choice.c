@@ -83,6 +83,9 @@ static tn_status reserve(tn_placement_choice *choice, uint32_t n)
     TN_TRY(tn_alloc_zero(n, sizeof *choice->tables, &choice->tables));
     TN_TRY(tn_alloc_zero(n, sizeof *choice->speeds, &choice->speeds));
     TN_TRY(tn_alloc_zero(n, sizeof *choice->memory_bytes, &choice->memory_bytes));
+    TN_TRY(tn_alloc_zero(n, sizeof *choice->names, &choice->names));
+    TN_TRY(tn_alloc_zero(n, sizeof *choice->unknown, &choice->unknown));
+    TN_TRY(tn_alloc_zero(n, sizeof *choice->unknown_memory, &choice->unknown_memory));
     return tn_alloc_zero((size_t)choice->graph->n_layers + 2, sizeof *choice->works, &choice->works);
 }
 
@@ -91,6 +94,8 @@ typedef struct figures {
     uint64_t *memory, *limits, *assumed;
     double *speeds;
     bool *off;
+    const char **names;
+    uint32_t n;
 } figures;
 
 static void free_figures(figures *f)
@@ -100,6 +105,7 @@ static void free_figures(figures *f)
     tn_free(f->assumed);
     tn_free(f->speeds);
     tn_free(f->off);
+    tn_free(f->names);
 }
 
 static tn_status read_figures(tn_host *host, const tn_placement_params *params, figures *f)
@@ -112,7 +118,12 @@ static tn_status read_figures(tn_host *host, const tn_placement_params *params, 
     TN_TRY(tn_alloc_zero(n, sizeof *f->assumed, &f->assumed));
     TN_TRY(tn_alloc_zero(n, sizeof *f->speeds, &f->speeds));
     TN_TRY(tn_alloc_zero(n, sizeof *f->off, &f->off));
-    for (uint32_t i = 0; i < n; i++) f->speeds[i] = assumed_speed_default;
+    TN_TRY(tn_alloc_zero(n, sizeof *f->names, &f->names));
+    f->n = n;
+    for (uint32_t i = 0; i < n; i++) {
+        f->speeds[i] = assumed_speed_default;
+        f->names[i] = descs[i].name;
+    }
     TN_TRY(tn_place_memory_limits(params->memory_limits, descs, n, f->limits));
     TN_TRY(tn_place_assume(params->assume, descs, n, f->assumed, f->speeds, f->off));
     for (uint32_t i = 0; i < n; i++) {
@@ -124,19 +135,34 @@ static tn_status read_figures(tn_host *host, const tn_placement_params *params, 
     return TN_OK;
 }
 
-static tn_status add_candidates(tn_placement_choice *choice, tn_host *host, const figures *f, const uint32_t *devices, uint32_t n)
+static tn_status add_candidate(tn_placement_choice *choice, tn_host *host, const tn_placement_params *params, const figures *f,
+                               uint32_t device)
+{
+    const tn_host_costs_params request = {
+        .known_only = params->known_only, .time_ns = (uint64_t)params->calibrate_ms * 1000000, .progress = tn_host_progress(host)};
+    const uint32_t at = choice->n_devices;
+    const tn_status status = tn_host_costs(host, device, &request, &choice->tables[at], NULL);
+    if (status == TN_NOT_FOUND && params->known_only) {
+        choice->unknown[choice->n_unknown] = device;
+        choice->unknown_memory[choice->n_unknown++] = f->memory[device];
+        return TN_OK;
+    }
+    TN_TRY(status);
+    choice->devices[at] = device;
+    choice->names[at] = f->names[device];
+    choice->speeds[at] = f->speeds[device];
+    choice->memory_bytes[at] = f->memory[device];
+    choice->n_devices++;
+    return TN_OK;
+}
+
+static tn_status add_candidates(tn_placement_choice *choice, tn_host *host, const tn_placement_params *params, const figures *f,
+                                const uint32_t *devices, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
-        const tn_host_costs_params params = {0};
-        const uint32_t device = devices[i], at = choice->n_devices;
-        if (f->off[device]) continue;
-        TN_TRY(tn_host_costs(host, device, &params, &choice->tables[at], NULL));
-        choice->devices[at] = device;
-        choice->speeds[at] = f->speeds[device];
-        choice->memory_bytes[at] = f->memory[device];
-        choice->n_devices++;
+        if (!f->off[devices[i]]) TN_TRY(add_candidate(choice, host, params, f, devices[i]));
     }
-    if (choice->n_devices) return TN_OK;
+    if (choice->n_devices || choice->n_unknown) return TN_OK;
     return tn_fail(TN_INVALID_ARGUMENT, "no device is left to choose: all are assumed to be off");
 }
 
@@ -147,13 +173,16 @@ static tn_status choose(tn_placement_choice *choice, tn_host *host, const tn_pla
     TN_TRY_GOTO(reserve(choice, n));
     TN_TRY_GOTO(tn_cost_works(choice->graph, choice->works));
     TN_TRY_GOTO(read_figures(host, params, &f));
-    TN_TRY_GOTO(add_candidates(choice, host, &f, devices, n));
+    TN_TRY_GOTO(add_candidates(choice, host, params, &f, devices, n));
+    status = TN_OK;
+    if (choice->n_devices == 0) goto fail; // nothing is known to choose by
     const tn_search_problem problem = {.n_units = choice->graph->n_layers + 2,
                                        .n_devices = choice->n_devices,
                                        .n_seqs = choice->n_seqs,
                                        .goal = choice->goal,
                                        .margin = margin,
                                        .memory_bytes = choice->memory_bytes,
+                                       .names = choice->names,
                                        .ctx = choice,
                                        .unit_ns = unit_ns,
                                        .segment_ns = segment_ns,
@@ -166,8 +195,8 @@ fail:
     return status;
 }
 
-tn_status tn_placement_choose(const tn_graph *graph, tn_host *host, const tn_placement_params *params, const uint32_t *devices,
-                              uint32_t n_devices, tn_placement_choice **out_choice)
+// A choice that knows what is asked.
+static tn_status make_choice(const tn_graph *graph, const tn_placement_params *params, tn_placement_choice **out_choice)
 {
     tn_placement_choice *choice;
     TN_TRY(tn_alloc_zero(1, sizeof *choice, &choice));
@@ -175,11 +204,64 @@ tn_status tn_placement_choose(const tn_graph *graph, tn_host *host, const tn_pla
     choice->goal = goal_of(params);
     choice->n_seqs = params->n_seqs ? params->n_seqs : 1;
     choice->n_ctx = params->n_ctx && params->n_ctx < graph->n_ctx ? params->n_ctx : graph->n_ctx;
+    *out_choice = choice;
+    return TN_OK;
+}
+
+tn_status tn_placement_choose(const tn_graph *graph, tn_host *host, const tn_placement_params *params, const uint32_t *devices,
+                              uint32_t n_devices, tn_placement_choice **out_choice)
+{
+    tn_placement_choice *choice;
+    TN_TRY(make_choice(graph, params, &choice));
     const tn_status status = choose(choice, host, params, devices, n_devices);
     if (status == TN_OK)
         *out_choice = choice;
     else
         tn_placement_choice_destroy(choice);
+    return status;
+}
+
+// What forced units take of a device, whose runs of them need scratch each.
+static uint64_t forced_bytes(const tn_placement_choice *choice, const uint32_t *devices, uint32_t device)
+{
+    uint64_t sum = 0;
+    const uint32_t n_units = choice->graph->n_layers + 2;
+    for (uint32_t unit = 0; unit < n_units; unit++) {
+        if (devices[unit] != device) continue;
+        const bool begins = unit == 0 || devices[unit - 1] != device;
+        if (begins && !tn_ckd_add(sum, segment_bytes(choice, device, choice->n_seqs), &sum)) return UINT64_MAX;
+        if (!tn_ckd_add(sum, unit_bytes(choice, device, unit, choice->n_seqs), &sum)) return UINT64_MAX;
+    }
+    return sum;
+}
+
+static tn_status compare_limits(const tn_placement_choice *choice, const figures *f, const uint32_t *devices)
+{
+    const double mib = 1 << 20;
+    for (uint32_t device = 0; device < f->n; device++) {
+        const uint64_t bytes = f->limits[device] ? forced_bytes(choice, devices, device) : 0;
+        if (bytes > f->limits[device])
+            return tn_fail(TN_OUT_OF_MEMORY,
+                           "what is forced on %s takes about %.0f MiB, but its limit is %.0f: place less there, or allow more",
+                           f->names[device], (double)bytes / mib, (double)f->limits[device] / mib);
+    }
+    return TN_OK;
+}
+
+tn_status tn_placement_check_limits(const tn_graph *graph, tn_host *host, const tn_placement_params *params, const uint32_t *devices)
+{
+    figures f = {0};
+    tn_status status;
+    tn_placement_choice *choice;
+    if (!params->memory_limits) return TN_OK;
+    TN_TRY(make_choice(graph, params, &choice));
+    TN_TRY_GOTO(reserve(choice, 1));
+    TN_TRY_GOTO(tn_cost_works(graph, choice->works));
+    TN_TRY_GOTO(read_figures(host, params, &f));
+    status = compare_limits(choice, &f, devices);
+fail:
+    free_figures(&f);
+    tn_placement_choice_destroy(choice);
     return status;
 }
 
@@ -191,6 +273,9 @@ void tn_placement_choice_destroy(tn_placement_choice *choice)
     tn_free(choice->tables);
     tn_free(choice->speeds);
     tn_free(choice->memory_bytes);
+    tn_free(choice->names);
+    tn_free(choice->unknown);
+    tn_free(choice->unknown_memory);
     tn_free(choice->works);
     tn_free(choice);
 }

@@ -9,11 +9,48 @@
 // In a line of a plan.
 enum { WHERE_CAPACITY = 1024, REASON_CAPACITY = 256 };
 
+// Of the whole model on a candidate.
+static double tokens_per_s_of(const tn_placement_choice *choice, uint32_t device, const tn_cost_step *step)
+{
+    const double ns = tn_cost_segment_ns(&choice->tables[device], choice->works, choice->graph->n_layers + 2, step);
+    return ns > 0 ? step->n_tokens * 1e9 / ns * choice->speeds[device] : 0;
+}
+
 static double tokens_per_s(const tn_placement_choice *choice, uint32_t device, uint32_t n_seqs)
 {
     const tn_cost_step step = tn_placement_step(choice, n_seqs);
-    const double ns = tn_cost_segment_ns(&choice->tables[device], choice->works, choice->graph->n_layers + 2, &step);
-    return ns > 0 ? n_seqs * 1e9 / ns * choice->speeds[device] : 0;
+    return tokens_per_s_of(choice, device, &step);
+}
+
+// Time of all units where the plan has them, one after the other.
+static double units_ns(const tn_placement_choice *choice, const tn_search_plan *plan, const tn_cost_step *step)
+{
+    double sum = 0;
+    for (uint32_t unit = 0; unit < choice->graph->n_layers + 2; unit++) {
+        const uint32_t device = plan->devices[unit];
+        sum += tn_cost_unit_ns(&choice->tables[device], &choice->works[unit], step) / choice->speeds[device];
+    }
+    return sum;
+}
+
+double tn_placement_predict(const tn_placement *placement, uint32_t n_seqs, uint32_t n_positions)
+{
+    const tn_placement_choice *choice = placement->choice;
+    if (!choice || choice->result.n_plans == 0 || n_seqs == 0) return 0;
+    const tn_search_plan *plan = &choice->result.plans[0];
+    double sum = 0;
+    if (plan->kind == TN_SEARCH_PIPELINE) {
+        // As the search has it, but for what more or fewer positions and sequences change of the units' times.
+        const uint32_t n = (n_seqs + plan->n_lanes - 1) / plan->n_lanes, n_chosen = (choice->n_seqs + plan->n_lanes - 1) / plan->n_lanes;
+        const tn_cost_step step = {n, n, n, n_positions}, chosen = tn_placement_step(choice, n_chosen);
+        return plan->tokens_per_s * units_ns(choice, plan, &chosen) / units_ns(choice, plan, &step) * n_seqs / choice->n_seqs;
+    }
+    for (uint32_t r = 0; r < plan->n_replicas; r++) {
+        const uint32_t n = tn_placement_share(placement, r, n_seqs);
+        const tn_cost_step step = {n, n, n, n_positions};
+        if (n) sum += tokens_per_s_of(choice, plan->devices[(size_t)r * (choice->graph->n_layers + 2)], &step);
+    }
+    return sum;
 }
 
 // The largest error of what was predicted and not fitted; below 0 where none is known.
@@ -24,6 +61,22 @@ static double error_of(const tn_cost_table *table)
         for (uint32_t k = 0; k < TN_COST_STEPS; k++) error = table->error[g][k] > error ? table->error[g][k] : error;
     }
     return error;
+}
+
+static void tell_unknown(const tn_placement *placement, void (*told)(void *user, const tn_placement_device *device), void *user)
+{
+    const tn_placement_choice *choice = placement->choice;
+    uint32_t n_descs;
+    const tn_device_desc *descs = tn_host_descs(placement->host, &n_descs);
+    for (uint32_t i = 0; i < choice->n_unknown; i++) {
+        const tn_placement_device device = {.struct_size = sizeof device,
+                                            .name = descs[choice->unknown[i]].name,
+                                            .description = descs[choice->unknown[i]].description,
+                                            .memory_bytes = choice->unknown_memory[i],
+                                            .error = -1,
+                                            .numa_node = tn_host_numa_node(placement->host, choice->unknown[i])};
+        told(user, &device);
+    }
 }
 
 static void tell_devices(const tn_placement *placement, void (*told)(void *user, const tn_placement_device *device), void *user)
@@ -48,7 +101,7 @@ static void tell_devices(const tn_placement *placement, void (*told)(void *user,
     }
 }
 
-// As tn_placement_print has it.
+// As tn_placement_print has it. The search knows candidates, whose own descriptions are named.
 static void print_plan(const tn_placement *placement, const tn_search_plan *plan, char *text, size_t capacity)
 {
     const tn_placement_choice *choice = placement->choice;
@@ -57,20 +110,18 @@ static void print_plan(const tn_placement *placement, const tn_search_plan *plan
     size_t len = 0;
     const tn_device_desc *descs = tn_host_descs(placement->host, &n_descs);
     text[0] = '\0';
+    if (plan->kind != TN_SEARCH_REPLICAS) {
+        tn_place_print_from(plan->devices, placement->n_layers, descs, choice->devices, text, capacity);
+        return;
+    }
     for (uint32_t r = 0; r < plan->n_replicas && len < capacity; r++) {
         if (r > 0) len += (size_t)snprintf(text + len, capacity - len, " + ");
-        // The search knows candidates: a list of their own descriptions is what it names.
-        if (len < capacity)
-            len += tn_place_print_from(plan->devices + (size_t)r * n_units, placement->n_layers, descs, choice->devices, text + len,
-                                       capacity - len);
+        const uint32_t device = choice->devices[plan->devices[(size_t)r * n_units]];
+        if (len < capacity) len += tn_placement_print_replicas(descs, &device, 0, &plan->shares[r], 1, text + len, capacity - len);
     }
 }
 
-static const char *name_of(const tn_placement *placement, uint32_t candidate)
-{
-    uint32_t n_descs;
-    return tn_host_descs(placement->host, &n_descs)[placement->choice->devices[candidate]].name;
-}
+static const char *name_of(const tn_placement *placement, uint32_t candidate) { return placement->choice->names[candidate]; }
 
 static void explain_rejection(const tn_placement *placement, const tn_search_plan *plan, char *text, size_t capacity)
 {
@@ -127,5 +178,6 @@ void tn_placement_explain(const tn_placement *placement, void (*device)(void *us
 {
     if (!placement->choice) return;
     if (device) tell_devices(placement, device, user);
+    if (device) tell_unknown(placement, device, user);
     if (option) tell_options(placement, option, user);
 }

@@ -2,6 +2,7 @@
 #ifndef TN_RUNTIME_PLACEMENT_INTERNAL_H
 #define TN_RUNTIME_PLACEMENT_INTERNAL_H
 
+#include "backend/backend.h"
 #include "base/str.h"
 #include "runtime/placement_choice.h"
 #include "ternion/placement.h"
@@ -18,6 +19,10 @@ struct tn_placement {
     const char **overrides;      // the same
     tn_placement_choice *choice; // NULL: forced
 };
+
+// "cpu0 x8 + cpu1 x8", of devices[n], each `stride` behind the one before; shares NULL: without numbers. Returns the full length.
+size_t tn_placement_print_replicas(const tn_device_desc *descs, const uint32_t *devices, size_t stride, const uint32_t *shares, uint32_t n,
+                                   char *text, size_t capacity);
 
 static inline const uint32_t *tn_placement_devices(const tn_placement *placement, uint32_t replica)
 {

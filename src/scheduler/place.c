@@ -15,6 +15,15 @@ typedef struct device_list {
 
 static bool is_default(const tn_device_desc *desc) { return !desc->is_software && !desc->unusable[0]; }
 
+// Whether an earlier device is the same card, by another driver.
+static bool is_again(const tn_device_desc *descs, uint32_t index)
+{
+    for (uint32_t i = 0; descs[index].bus_id[0] && i < index; i++) {
+        if (is_default(&descs[i]) && strcmp(descs[i].bus_id, descs[index].bus_id) == 0) return true;
+    }
+    return false;
+}
+
 // The item at *at, which moves behind it; false where the list has ended.
 static bool next_item(const char **at, tn_str *out_item)
 {
@@ -52,7 +61,7 @@ tn_status tn_place_list(const char *devices, const tn_device_desc *descs, uint32
     tn_str item;
     *out_n = 0;
     for (uint32_t i = 0; !devices && i < n_descs && *out_n < n_max; i++) {
-        if (is_default(&descs[i])) out_devices[(*out_n)++] = i;
+        if (is_default(&descs[i]) && !is_again(descs, i)) out_devices[(*out_n)++] = i;
     }
     if (!devices && *out_n == 0) return tn_place_not_found("there is no device that is not software", tn_str_of(""), descs, n_descs);
     while (next_item(&devices, &item)) TN_TRY(add_named(item, descs, n_descs, n_max, out_devices, out_n));
@@ -68,7 +77,7 @@ static tn_status split_layers(const char *text, const device_list *list, uint32_
         char *end;
         const double part = strtod(at, &end);
         while (*end == ' ') end++;
-        if (end == at || (*end && *end != ',') || !(part >= 0 && part < 1e9))
+        if (end == at || (*end && *end != ',' && *end != '/') || !(part >= 0 && part < 1e9))
             return tn_fail(TN_INVALID_ARGUMENT, "'%.80s' is no split: write a number for each device, like 3,1", text);
         if (n_parts == list->n)
             return tn_fail(TN_INVALID_ARGUMENT, "the split %.80s has more numbers than the %u devices", text, (unsigned)list->n);

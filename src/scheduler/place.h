@@ -12,8 +12,8 @@ typedef struct tn_place_request {
     const char *devices;
     bool has_n_gpu_layers;
     int32_t n_gpu_layers; // -1: all
-    // "3,1": parts of the layers for each listed device, in order; fewer parts than devices: the others get none. NULL: even. Without
-    // `devices` the list is of all devices that are not software and can be used.
+    // "3,1" or "3/1": parts of the layers for each listed device, in order; fewer parts than devices: the others get none. NULL: even.
+    // Without `devices` the list is of all devices that are not software and can be used.
     const char *tensor_split;
 } tn_place_request;
 
@@ -30,7 +30,8 @@ tn_status tn_place_forced(const tn_place_request *request, uint32_t n_layers, co
 // of a layer's matrices: layers are placed whole), those of a device's name.
 tn_status tn_place_override(const char *const *overrides, uint32_t n_overrides, const tn_graph *graph, const tn_device_desc *descs,
                             uint32_t n_descs, uint32_t *devices);
-// The devices of a list, in order, at most n_max: what tn_place_forced places on. NULL: all that are not software and can be used.
+// The devices of a list, in order, at most n_max: what tn_place_forced places on. NULL: all that are not software and can be used; of a
+// card that several drivers list the first.
 tn_status tn_place_list(const char *devices, const tn_device_desc *descs, uint32_t n_descs, uint32_t n_max, uint32_t *out_devices,
                         uint32_t *out_n);
 // Limits of memory by device: "cuda0=4G,cpu0=512M" (K, M, G, T, of 1024; without one bytes), each a device as in lists. Sets those that are

@@ -110,7 +110,12 @@ static tn_status fail_unusable(const tn_search_problem *problem, const tn_search
         if (plan->cannot_run) continue;
         any_runs = true;
         const uint32_t device = plan->devices[0];
-        len += (size_t)snprintf(text + len, sizeof text - len, "%sdevice %u has %.0f of %.0f MiB", len ? ", " : "", (unsigned)device,
+        char name[48];
+        if (problem->names)
+            snprintf(name, sizeof name, "%s", problem->names[device]);
+        else
+            snprintf(name, sizeof name, "device %u", (unsigned)device);
+        len += (size_t)snprintf(text + len, sizeof text - len, "%s%s has %.0f of %.0f MiB", len ? ", " : "", name,
                                 (double)problem->memory_bytes[device] / mib, (double)plan->bytes / mib);
     }
     if (!any_runs) return tn_fail(TN_UNSUPPORTED, "no device runs every part of the model");

@@ -24,6 +24,7 @@ typedef struct tn_search_problem {
     tn_search_goal goal;
     double margin;                // share of the goal that more devices must gain over fewer: 0.02
     const uint64_t *memory_bytes; // [n_devices] that may be used
+    const char *const *names;     // [n_devices] for messages; NULL: they have numbers
 
     const void *ctx; // of the functions, which answer the same for the same question
     // Time of a unit in a step of `n_tokens`; INFINITY: the device cannot run it.

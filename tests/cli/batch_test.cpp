@@ -122,8 +122,7 @@ TEST_F(Batch, CopiesOfTheModelShareTheLines)
         all.insert(all.end(), more.begin(), more.end());
         const cli::Result result = run(cli::Run{all, "", {{"TN_CPU_DEVICES", "2"}}});
         EXPECT_EQ(result.status, 0) << result.err;
-        EXPECT_EQ(contains(result.err, "copy 1 of 2  cpu0: embedding"), !more.empty()) << result.err;
-        EXPECT_EQ(contains(result.err, "copy 2 of 2  cpu1: embedding"), !more.empty()) << result.err;
+        EXPECT_EQ(contains(result.err, "plan  replicas cpu0 + cpu1\n"), !more.empty()) << result.err;
         EXPECT_TRUE(contains(result.err, "batch  5 at a time")) << result.err;
         Results got = results();
         ASSERT_EQ(got.size(), expected.size());
@@ -141,7 +140,7 @@ TEST_F(Batch, CopiesThatCannotBeAreRefused)
     };
     refused({}, 2, "--replicas: on which devices?");
     refused({"--device", "cpu0"}, 2, "--replicas: on which devices?");
-    refused({"--device", "cpu0,0"}, 2, "--device names 0 twice");
+    refused({"--device", "cpu0,0"}, 1, "cpu0 is named twice");
     refused({"--device", "cpu0,none9"}, 1, "there is no device none9");
     refused({"--device", "cpu0,cpu1", "-ngl", "3"}, 2, "every device has all layers");
     EXPECT_FALSE(cli::exists(out)) << "a file of results was left behind";

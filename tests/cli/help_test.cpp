@@ -5,7 +5,8 @@
 namespace
 {
 
-const std::vector<std::string> verbs = {"run", "chat", "batch", "show", "tokenize", "devices", "convert", "synth", "bench", "logits"};
+const std::vector<std::string> verbs = {"run",  "chat",    "batch", "show",  "tokenize", "devices",
+                                        "plan", "convert", "synth", "bench", "logits"};
 
 TEST(Help, TheTopHelpNamesEveryVerb)
 {

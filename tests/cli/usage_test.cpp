@@ -48,6 +48,23 @@ TEST(Usage, NumbersAreWholeInRangeAndNothingFollowsThem)
     expect_error(cli::run({"bench", "-pg", "8"}), 2, "-pg: '8' is not of the form PP,TG");
 }
 
+TEST(Usage, FlagsThatSayTwiceWhatRunsWhereContradictEachOther)
+{
+    expect_error(cli::run({"run", "--goal", "latency", "-ngl", "3"}), 2, "--goal: -ngl says already what runs where");
+    expect_error(cli::run({"run", "--goal", "memory", "-ts", "1,1"}), 2, "--goal: -ts says already");
+    expect_error(cli::run({"logits", "-p", "a", "--hash", "--goal", "memory", "-ot", "output=cpu0"}), 2, "--goal: -ot says already");
+    expect_error(cli::run({"run", "--goal", "energy"}), 2, "--goal: 'energy' is not one of latency|throughput|memory");
+    expect_error(cli::run({"run", "-sm", "row"}), 2, "-sm: devices get whole layers");
+    expect_error(cli::run({"run", "-mg", "1"}), 2, "-mg: no device is above the others");
+    expect_error(cli::run({"run", "-p", "a", "-ts", "1,2"}), 1, "the split 1,2 has more numbers than the 1 devices");
+    expect_error(cli::run({"run", "-p", "a", "-ts", "1;2"}), 1, "'1;2' is no split");
+    expect_error(cli::run({"run", "-p", "a", "-ot", "blk"}), 1, "'blk' moves no tensors");
+    expect_error(cli::run({"run", "-p", "a", "-ot", "blk\\.[0-9{1,2}=cpu0"}), 1, "is no regular expression");
+    expect_error(cli::run({"run", "-p", "a", "--mem-limit", "cpu0"}), 1, "'cpu0' is no limit of memory");
+    expect_error(cli::run({"run", "-p", "a", "--device", "cpu0", "--mem-limit", "cpu0=1M"}), 1, "but its limit is 1: place less there");
+    expect_error(cli::run({"plan", "-ngl", "3"}), 2, "-ngl is a flag of 'ternion run'");
+}
+
 TEST(Usage, MissingAndSurplusValuesAreNamed)
 {
     expect_error(cli::run({"run", "--temp"}), 2, "--temp needs a value");

@@ -9,9 +9,13 @@
 #include "units.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 // Rows of logits beside those of answers, so that log-probabilities of prompts go in pieces through every step.
 #define PROMPT_ROWS 16u
+// Answers at a time that devices are chosen for where no flag says how many.
+#define AUTOMATIC_SEQS 16u
 
 int tn_cli_batch_kv_memory(const tn_cli *cli, uint64_t *out_bytes)
 {
@@ -21,24 +25,52 @@ int tn_cli_batch_kv_memory(const tn_cli *cli, uint64_t *out_bytes)
     return !text || tn_cli_parse_size(text, out_bytes, why, sizeof why) ? 0 : tn_cli_usage("--kv-memory: %s", why);
 }
 
-// What one copy of the model takes of the answers, on its device.
+// The KV cache of one sequence that the devices of a copy of the model leave room for.
+typedef struct room {
+    uint64_t seq_bytes, free_bytes; // of a sequence on all devices; free, in proportion to what the tightest one has of it
+    uint32_t n_copies;
+} room;
+
+static void look_at_device(void *user, const tn_device_memory *memory)
+{
+    room *r = user;
+    const uint64_t taken = memory->needed_bytes - memory->kv_bytes;
+    uint64_t left = memory->device_free_bytes > taken ? memory->device_free_bytes - taken : 0;
+    if (strncmp(memory->device, "cpu", 3) == 0) left /= r->n_copies; // which may all be in the host's memory
+    if (memory->kv_bytes == 0) return;
+    const double n_fit = (double)left / (double)memory->kv_bytes;
+    if (n_fit * (double)r->seq_bytes < (double)r->free_bytes) r->free_bytes = (uint64_t)(n_fit * (double)r->seq_bytes);
+}
+
+// Of so many answers, what the copy that takes the most of them should: all have room for it.
+static uint32_t largest_share(const tn_placement *placement, uint32_t n)
+{
+    uint32_t most = 1;
+    for (uint32_t i = 0; i < tn_placement_replica_count(placement); i++) {
+        const uint32_t share = tn_placement_share(placement, i, n);
+        if (share > most) most = share;
+    }
+    return most;
+}
+
+// What one copy of the model takes of the answers.
 static int size_of_copy(tn_cli *cli, const tn_cli_engine *engine, uint32_t copy, uint32_t n_ctx, tn_cli_batch_size *size)
 {
     const tn_cli_value *concurrency = &cli->options.values[TN_OPT_CONCURRENCY];
-    const uint32_t n_copies = engine->n_more + 1;
-    tn_device_info device;
-    uint32_t index = 0;
-    uint64_t kv_given = 0, seq_bytes = 0;
+    room r = {.free_bytes = UINT64_MAX, .n_copies = tn_placement_replica_count(engine->placement)};
+    tn_session_params params = TN_SESSION_PARAMS_INIT;
+    uint64_t kv_given = 0;
     const int rc = tn_cli_batch_kv_memory(cli, &kv_given);
     if (rc) return rc;
-    if (tn_cli_nth_device(cli, engine->host, copy, &index) != TN_OK || tn_host_device_info(engine->host, index, &device) != TN_OK ||
-        tn_session_kv_bytes(engine->model, n_ctx, 1, &seq_bytes) != TN_OK)
-        return tn_cli_fail_status("ternion batch -c 512");
-    // Packed weights take about as much as the file's.
-    const uint64_t weights = engine->info.file_bytes;
-    const uint64_t free_bytes = device.memory_free_bytes > weights ? device.memory_free_bytes - weights : 0;
-    const uint32_t n_given = concurrency->text ? 0 : ((uint32_t)concurrency->integer + n_copies - 1) / n_copies;
-    *size = tn_cli_batch_size_of(n_given, kv_given / n_copies, seq_bytes, free_bytes);
+    params.n_ctx = n_ctx;
+    params.replica = copy;
+    params.may_shrink_ubatch = true;
+    tn_status status = tn_session_kv_bytes(engine->model, n_ctx, 1, &r.seq_bytes);
+    if (status == TN_OK) status = tn_placement_memory(engine->placement, &params, look_at_device, &r);
+    tn_cli_progress_end(&cli->progress); // of devices that were opened for it
+    if (status != TN_OK) return tn_cli_fail_status("ternion batch -c 512");
+    const uint32_t n_given = concurrency->text ? 0 : largest_share(engine->placement, (uint32_t)concurrency->integer);
+    *size = tn_cli_batch_size_of(n_given, kv_given / r.n_copies, r.seq_bytes, r.free_bytes);
     return 0;
 }
 
@@ -46,7 +78,7 @@ static int size_of_copy(tn_cli *cli, const tn_cli_engine *engine, uint32_t copy,
 static int choose_size(tn_cli *cli, const tn_cli_engine *engine, uint32_t n_ctx, tn_cli_batch_size *size)
 {
     int rc = size_of_copy(cli, engine, 0, n_ctx, size);
-    for (uint32_t i = 1; i <= engine->n_more && rc == 0; i++) {
+    for (uint32_t i = 1; i < tn_placement_replica_count(engine->placement) && rc == 0; i++) {
         tn_cli_batch_size other;
         rc = size_of_copy(cli, engine, i, n_ctx, &other);
         if (rc == 0 && other.n_seqs < size->n_seqs) size->n_seqs = other.n_seqs;
@@ -63,6 +95,13 @@ static int choose_two_stage(const tn_cli *cli, const tn_cli_batch_context *conte
     return tn_cli_two_stage_for(cli, context->engine->tokenizer, &context->sampler, out_two_stage);
 }
 
+// How fast a copy is beside the others, as far as the placement knows.
+static double share_of(const tn_placement *placement, uint32_t copy)
+{
+    const uint32_t n = 1u << 20, share = tn_placement_share(placement, copy, n);
+    return share ? (double)share / n : 1.0 / n;
+}
+
 // size: of each copy.
 static int make_batcher(tn_cli *cli, const tn_cli_engine *engine, const tn_cli_batch_size *size, tn_batcher **out_batcher)
 {
@@ -75,7 +114,12 @@ static int make_batcher(tn_cli *cli, const tn_cli_engine *engine, const tn_cli_b
     params.n_seqs = size->automatic ? 0 : (uint32_t)tn_cli_int(&cli->options, TN_OPT_CONCURRENCY);
     params.more_sessions = engine->more_sessions;
     params.n_more_sessions = engine->n_more;
+    double *shares = calloc(engine->n_more + 1, sizeof *shares);
+    if (!shares) return tn_cli_out_of_memory();
+    for (uint32_t i = 0; i <= engine->n_more; i++) shares[i] = share_of(engine->placement, i);
+    params.shares = shares;
     tn_status status = tn_batcher_create(engine->session, &params, out_batcher);
+    free(shares);
     if (status == TN_OK && size->automatic && size->n_seqs > 1) status = tn_batcher_tune(*out_batcher, &progress, &n_seqs);
     if (status == TN_OK) status = tn_batcher_get_info(*out_batcher, &info);
     tn_cli_progress_end(&cli->progress);
@@ -85,6 +129,13 @@ static int make_batcher(tn_cli *cli, const tn_cli_engine *engine, const tn_cli_b
     if (size->automatic && info.n_seqs < n_fit) snprintf(most, sizeof most, " (%u would fit)", n_fit);
     tn_cli_note("batch  %u at a time%s  KV cache %s", info.n_seqs, most, kv);
     return 0;
+}
+
+// Devices are chosen for as many answers as are asked for.
+static int place(tn_cli *cli, tn_cli_engine *engine, uint32_t n_ctx)
+{
+    const tn_cli_value *concurrency = &cli->options.values[TN_OPT_CONCURRENCY];
+    return tn_cli_engine_place(cli, engine, concurrency->text ? AUTOMATIC_SEQS : (uint32_t)concurrency->integer, n_ctx);
 }
 
 int tn_cli_batch_start(tn_cli *cli, tn_cli_engine *engine, const tn_cli_batch_context *context, tn_batcher **out_batcher)
@@ -97,7 +148,7 @@ int tn_cli_batch_start(tn_cli *cli, tn_cli_engine *engine, const tn_cli_batch_co
     int rc = tn_cli_prompt_check(cli, engine, &no_prompt, params.n_ctx);
     if (rc == 0) rc = choose_two_stage(cli, context, &params.two_stage);
     if (rc == 0) rc = tn_cli_engine_open_host(cli, engine, tn_cli_int(&cli->options, TN_OPT_THREADS));
-    if (rc == 0) rc = tn_cli_engine_place(cli, engine);
+    if (rc == 0) rc = place(cli, engine, params.n_ctx);
     if (rc == 0) rc = choose_size(cli, engine, params.n_ctx, &size);
     if (rc) return rc;
     if (size.n_seqs > params.n_ubatch && !size.automatic)

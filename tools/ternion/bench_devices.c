@@ -27,9 +27,7 @@ static int look_up(const tn_cli_bench_job *job, uint32_t index, tn_device_info *
 {
     if (tn_host_device_info(job->engine.host, index, info) != TN_OK) return tn_cli_fail_status(NULL);
     search s = {info->name, false};
-    tn_status status = TN_OK;
-    for (uint32_t i = 0; i <= job->engine.n_more && status == TN_OK; i++)
-        status = tn_placement_layouts(tn_cli_engine_placement(&job->engine, i), find_device, &s);
+    const tn_status status = tn_placement_layouts(job->engine.placement, find_device, &s);
     tn_cli_progress_end(&job->cli->progress); // of devices that were opened for it
     if (status != TN_OK) return tn_cli_fail_status(NULL);
     *out_takes_part = s.found;

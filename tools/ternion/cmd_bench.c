@@ -238,7 +238,9 @@ static int run_group(tn_cli_bench_job *job, int64_t n_threads, int64_t n_ubatch,
     params.profile = job->result.profile != NULL;
     job->result.test = (tn_cli_bench_test){.n_batch = (uint32_t)n_batch, .n_ubatch = (uint32_t)n_ubatch, .n_threads = (uint32_t)n_threads};
     int rc = tn_cli_engine_open_host(job->cli, &job->engine, n_threads);
-    if (rc == 0) rc = tn_cli_engine_place(job->cli, &job->engine);
+    if (rc == 0)
+        rc = tn_cli_engine_place(job->cli, &job->engine, tn_cli_given(&job->cli->options, TN_OPT_GOAL) ? job->n_pl_max : 1,
+                                 job->n_positions_max);
     if (rc == 0) rc = measure_limits(job);
     if (rc == 0) rc = tn_cli_engine_start(job->cli, &job->engine, params);
     if (rc == 0) note_steps(job);

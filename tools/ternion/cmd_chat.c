@@ -81,7 +81,7 @@ static int start_session(tn_cli_chat *chat)
     if (rc == 0) rc = tn_cli_sampling_read(cli, &chat->engine, &chat->sampling);
     if (rc == 0) rc = tn_cli_two_stage_for(cli, chat->engine.tokenizer, &chat->sampling.sampler, &params.two_stage);
     if (rc == 0) rc = tn_cli_engine_open_host(cli, &chat->engine, tn_cli_int(&cli->options, TN_OPT_THREADS));
-    if (rc == 0) rc = tn_cli_engine_place(cli, &chat->engine);
+    if (rc == 0) rc = tn_cli_engine_place(cli, &chat->engine, 1, params.n_ctx);
     if (rc) return rc;
     tn_cli_engine_note(&chat->engine, params.n_ctx);
     tn_cli_note("chat  template %s%s", tn_chat_template_name(chat->conversation.chat_template),

@@ -114,7 +114,7 @@ static int open_session(logits_job *job)
         params.trace = tn_cli_trace_hook(&job->trace);
     }
     int rc = tn_cli_engine_open_host(cli, &job->engine, tn_cli_int(&cli->options, TN_OPT_THREADS));
-    if (rc == 0) rc = tn_cli_engine_place(cli, &job->engine);
+    if (rc == 0) rc = tn_cli_engine_place(cli, &job->engine, 1, params.n_ctx);
     if (rc == 0 && cli->verbosity > 0) tn_cli_engine_note(&job->engine, params.n_ctx);
     return rc ? rc : tn_cli_engine_start(cli, &job->engine, params);
 }

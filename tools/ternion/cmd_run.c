@@ -45,7 +45,7 @@ static int prepare(tn_cli *cli, tn_cli_engine *engine, tn_cli_prompt *prompt, tn
     if (rc == 0) rc = tn_cli_sampling_read(cli, engine, w);
     if (rc == 0) rc = tn_cli_two_stage_for(cli, engine->tokenizer, &w->sampler, &params.two_stage);
     if (rc == 0) rc = tn_cli_engine_open_host(cli, engine, tn_cli_int(&cli->options, TN_OPT_THREADS));
-    if (rc == 0) rc = tn_cli_engine_place(cli, engine);
+    if (rc == 0) rc = tn_cli_engine_place(cli, engine, 1, params.n_ctx);
     if (rc) return rc;
     tn_cli_engine_note(engine, params.n_ctx);
     return tn_cli_engine_start(cli, engine, params);

@@ -1,6 +1,7 @@
 // ternion show: metadata, tensors and sizes of any GGUF file, and the model that is in it.
 #include "engine.h"
 #include "json_out.h"
+#include "place_flags.h"
 #include "plain.h"
 #include "report.h"
 #include "units.h"
@@ -282,7 +283,7 @@ static int place(show_job *job)
 {
     if (!job->runnable) return tn_cli_fail("ternion show", "the file does not run here: %s", job->reason);
     int rc = tn_cli_engine_open_host(job->cli, &job->engine, 0);
-    if (rc == 0) rc = tn_cli_engine_place(job->cli, &job->engine);
+    if (rc == 0) rc = tn_cli_engine_place(job->cli, &job->engine, 1, 0);
     if (rc == 0) tn_placement_print(job->engine.placement, job->plan, sizeof job->plan);
     return rc;
 }
@@ -341,8 +342,7 @@ static int work(show_job *job)
     job->tensors = job->summary || only_tensors;
     int rc = open_file(job);
     if (rc == 0 && tn_cli_given(&job->cli->options, TN_OPT_SHOW_LAYOUTS)) return show_layouts(job);
-    const bool is_placed = tn_cli_given(&job->cli->options, TN_OPT_DEVICE) || tn_cli_given(&job->cli->options, TN_OPT_GPU_LAYERS);
-    if (rc == 0 && is_placed && job->runnable) rc = place(job);
+    if (rc == 0 && tn_cli_place_given(job->cli) && job->runnable) rc = place(job);
     if (rc == 0) rc = sum_tensors(job);
     if (rc) return rc;
     if (job->cli->json) return print_json(job);

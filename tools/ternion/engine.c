@@ -3,6 +3,7 @@
 
 #include "head_note.h"
 #include "pack_cache_option.h"
+#include "place_flags.h"
 #include "plain.h"
 #include "report.h"
 #include "two_stage_option.h"
@@ -150,52 +151,6 @@ int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_thread
     return tn_cli_fail_status(threads ? command : "ternion devices");
 }
 
-// Copies the n-th name of a list by commas; false where it has fewer.
-static bool nth_name(const char *list, uint32_t n, char *name, size_t capacity)
-{
-    for (; n > 0 && list; n--) {
-        list = strchr(list, ',');
-        if (list) list++;
-    }
-    if (list) snprintf(name, capacity, "%.*s", (int)strcspn(list, ","), list);
-    return list != NULL;
-}
-
-tn_status tn_cli_nth_device(const tn_cli *cli, const tn_host *host, uint32_t n, uint32_t *out_index)
-{
-    char name[256];
-    const char *devices = tn_cli_text(&cli->options, TN_OPT_DEVICE);
-    *out_index = 0;
-    if (!devices || strcmp(devices, "none") == 0 || !nth_name(devices, n, name, sizeof name)) return TN_OK;
-    return tn_host_find_device(host, name, out_index);
-}
-
-// --device none: the first device whose backend is the CPU.
-static int first_cpu(const tn_host *host, tn_device_info *info)
-{
-    for (uint32_t i = 0; i < tn_host_devices_listed(host); i++) {
-        if (tn_host_device_info(host, i, info) != TN_OK) return tn_cli_fail_status(NULL);
-        if (strcmp(info->backend, "cpu") == 0) return 0;
-    }
-    return tn_cli_fail("ternion devices", "--device none: there is no CPU device");
-}
-
-// The whole model on the n-th device of the list, which none of those before it is.
-static int place_copy(tn_cli *cli, tn_cli_engine *engine, uint32_t n, tn_placement **out_placement)
-{
-    char name[256] = "";
-    uint32_t index = 0, other = 0;
-    tn_placement_params params = TN_PLACEMENT_PARAMS_INIT;
-    nth_name(tn_cli_text(&cli->options, TN_OPT_DEVICE), n, name, sizeof name);
-    if (tn_host_find_device(engine->host, name, &index) != TN_OK) return tn_cli_fail_status("ternion devices");
-    for (uint32_t i = 0; i < n; i++) {
-        if (tn_cli_nth_device(cli, engine->host, i, &other) != TN_OK) return tn_cli_fail_status("ternion devices");
-        if (other == index) return tn_cli_usage("--replicas: --device names %s twice: a device takes one copy", name);
-    }
-    params.devices = name;
-    return tn_placement_create(engine->model, engine->host, &params, out_placement) == TN_OK ? 0 : tn_cli_fail_status("ternion devices");
-}
-
 uint32_t tn_cli_n_copies(const tn_cli *cli)
 {
     uint32_t n = 1;
@@ -204,36 +159,29 @@ uint32_t tn_cli_n_copies(const tn_cli *cli)
     return n;
 }
 
-static int place_copies(tn_cli *cli, tn_cli_engine *engine)
+int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine, uint32_t n_seqs, uint32_t n_ctx)
 {
-    const uint32_t n = tn_cli_n_copies(cli);
-    if (n == 1) return tn_cli_usage("--replicas: on which devices? Name two or more: --device cpu0,cpu1");
-    if (tn_cli_given(&cli->options, TN_OPT_GPU_LAYERS))
-        return tn_cli_usage("-ngl: with --replicas every device has all layers: leave one of them out");
-    engine->more_placements = calloc(n - 1, sizeof *engine->more_placements);
-    engine->more_sessions = calloc(n - 1, sizeof *engine->more_sessions);
-    if (!engine->more_placements || !engine->more_sessions) return tn_cli_out_of_memory();
-    int rc = place_copy(cli, engine, 0, &engine->placement);
-    for (uint32_t i = 1; i < n && rc == 0; i++, engine->n_more++) rc = place_copy(cli, engine, i, &engine->more_placements[i - 1]);
-    return rc;
-}
-
-int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine)
-{
-    tn_device_info info;
-    tn_placement_params params = TN_PLACEMENT_PARAMS_INIT;
-    const tn_cli_value *layers = &cli->options.values[TN_OPT_GPU_LAYERS];
-    if (tn_cli_given(&cli->options, TN_OPT_REPLICAS)) return place_copies(cli, engine);
-    params.devices = tn_cli_text(&cli->options, TN_OPT_DEVICE);
-    if (params.devices && strcmp(params.devices, "none") == 0) {
-        int rc = first_cpu(engine->host, &info);
-        if (rc) return rc;
-        params.devices = info.name;
+    tn_cli_place_flags flags = {0};
+    int rc = tn_cli_place_read(cli, engine, &flags);
+    flags.params.n_seqs = n_seqs;
+    flags.params.n_ctx = n_ctx;
+    tn_status status = TN_OK;
+    if (rc == 0) status = tn_placement_create(engine->model, engine->host, &flags.params, &engine->placement);
+    // A batch that has no room for so many contexts has answers wait for pages.
+    while (status == TN_OUT_OF_MEMORY && cli->verb == TN_VERB_BATCH && flags.params.n_seqs > 1) {
+        flags.params.n_seqs /= 2;
+        status = tn_placement_create(engine->model, engine->host, &flags.params, &engine->placement);
     }
-    params.has_n_gpu_layers = !layers->text || strcmp(layers->text, "auto") != 0;
-    params.n_gpu_layers = layers->text ? TN_GPU_LAYERS_ALL : (int32_t)layers->integer;
-    tn_status status = tn_placement_create(engine->model, engine->host, &params, &engine->placement);
-    return status == TN_OK ? 0 : tn_cli_fail_status("ternion devices");
+    engine->n_seqs = flags.params.n_seqs;
+    tn_cli_progress_end(&cli->progress); // of devices that were measured for it
+    if (status != TN_OK) rc = tn_cli_fail_status(status == TN_OUT_OF_MEMORY ? "ternion plan" : "ternion devices");
+    tn_cli_place_deinit(&flags);
+    if (rc) return rc;
+    const uint32_t n = tn_placement_replica_count(engine->placement);
+    if (n > 1 && cli->verb == TN_VERB_BENCH && !tn_cli_given(&cli->options, TN_OPT_REPLICAS))
+        return tn_cli_usage("--goal: the choice is copies of the model, which bench measures with --replicas and --device alone");
+    engine->more_sessions = calloc(n, sizeof *engine->more_sessions);
+    return engine->more_sessions ? 0 : tn_cli_out_of_memory();
 }
 
 // What cannot be seen in the logits themselves.
@@ -257,11 +205,12 @@ static void note_steps(const tn_cli *cli, const tn_cli_engine *engine, const tn_
 static tn_status start_copies(tn_cli_engine *engine, tn_session_params params)
 {
     tn_session_get_info(engine->session, &engine->session_info);
-    for (uint32_t i = 0; i < engine->n_more; i++) {
+    for (uint32_t i = 0; i + 1 < tn_placement_replica_count(engine->placement); i++) {
         tn_session_info info;
-        params.placement = engine->more_placements[i];
+        params.replica = i + 1;
         const tn_status status = tn_session_create(engine->model, engine->host, &params, &engine->more_sessions[i]);
         if (status != TN_OK) return status;
+        engine->n_more++;
         tn_session_get_info(engine->more_sessions[i], &info);
         engine->session_info.weights_bytes += info.weights_bytes;
         engine->session_info.kv_bytes += info.kv_bytes;
@@ -300,14 +249,9 @@ int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params pa
 
 void tn_cli_engine_stop(tn_cli_engine *engine)
 {
-    for (uint32_t i = 0; i < engine->n_more; i++) {
-        tn_session_destroy(engine->more_sessions[i]);
-        tn_placement_destroy(engine->more_placements[i]);
-    }
+    for (uint32_t i = 0; i < engine->n_more; i++) tn_session_destroy(engine->more_sessions[i]);
     free(engine->more_sessions);
-    free(engine->more_placements);
     engine->more_sessions = NULL;
-    engine->more_placements = NULL;
     engine->n_more = 0;
     tn_session_destroy(engine->session);
     tn_placement_destroy(engine->placement);
@@ -327,16 +271,13 @@ void tn_cli_engine_close(tn_cli_engine *engine)
 
 void tn_cli_engine_note(const tn_cli_engine *engine, uint32_t n_ctx)
 {
-    char size[24], count[24], plan[1024];
+    char size[24], count[24], plan[1024], speed[64] = "";
     tn_cli_format_bytes(engine->info.file_bytes, size, sizeof size);
     tn_cli_format_count((double)engine->info.n_params, count, sizeof count);
     tn_cli_note("ternion %s  %s  %s  %s  %s parameters  context %u", tn_version(), engine->info.name, engine->info.type, size, count,
                 n_ctx);
-    for (uint32_t i = 0; i <= engine->n_more; i++) {
-        tn_placement_print(tn_cli_engine_placement(engine, i), plan, sizeof plan);
-        if (engine->n_more)
-            tn_cli_note("copy %u of %u  %s", i + 1, engine->n_more + 1, plan);
-        else
-            tn_cli_note("plan  %s", plan);
-    }
+    tn_placement_print(engine->placement, plan, sizeof plan);
+    const double predicted = tn_placement_predict(engine->placement, engine->n_seqs, n_ctx / 2 + 1);
+    if (predicted > 0) snprintf(speed, sizeof speed, "  (predicted %.1f t/s at half the context)", predicted);
+    tn_cli_note("plan  %s%s%s", tn_placement_replica_count(engine->placement) > 1 ? "replicas " : "", plan, speed);
 }

@@ -15,10 +15,10 @@ typedef struct tn_cli_engine {
     tn_host *host;
     tn_placement *placement;
     tn_session *session;
-    tn_session_info session_info;   // of `session`; bytes are those of all copies together
-    tn_placement **more_placements; // [n_more] with --replicas: of copies of the model beside the first
-    tn_session **more_sessions;     // [n_more]
+    tn_session_info session_info; // of `session`; bytes are those of all copies together
+    tn_session **more_sessions;   // [n_more], of copies of the model beside the first: replicas of the placement
     uint32_t n_more;
+    uint32_t n_seqs;       // that the placement was made for
     bool head_noted;       // what another head would save has been said
     bool is_fast;          // the session's numerics
     char pack_cache[4096]; // folder of packed weights, "": none
@@ -36,11 +36,10 @@ static inline bool tn_cli_is_fast(const tn_cli *cli)
     const char *numerics = tn_cli_text(&cli->options, TN_OPT_NUMERICS);
     return numerics && strcmp(numerics, "fast") == 0;
 }
-// The n-th device of --device, from 0; without it, and for "none", the first of all.  Errors: as tn_host_find_device.
-tn_status tn_cli_nth_device(const tn_cli *cli, const tn_host *host, uint32_t n, uint32_t *out_index);
 // Whole copies of the model that the flags ask for, 1 without --replicas.
 uint32_t tn_cli_n_copies(const tn_cli *cli);
-int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine);
+// Where the model runs, by the flags, or chosen for so many sequences of so many positions (0: the model's context).
+int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine, uint32_t n_seqs, uint32_t n_ctx);
 // `params`: what the verb wants; placement, log and progress are filled in here.
 int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params params);
 // Closes sessions, placements and host; the model stays.
@@ -51,12 +50,8 @@ static inline tn_session *tn_cli_engine_session(const tn_cli_engine *engine, uin
 {
     return copy ? engine->more_sessions[copy - 1] : engine->session;
 }
-static inline const tn_placement *tn_cli_engine_placement(const tn_cli_engine *engine, uint32_t copy)
-{
-    return copy ? engine->more_placements[copy - 1] : engine->placement;
-}
 
-// Two lines of header: the model, and what runs where.
+// Two lines of header: the model, and what runs where, with the speed that is predicted where it was chosen.
 void tn_cli_engine_note(const tn_cli_engine *engine, uint32_t n_ctx);
 
 #endif

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const tn_cli_groups[] = {"Model", "Text", "Reply", "Sampling", "Tests", "Execution", "Output", NULL};
+const char *const tn_cli_groups[] = {"Model", "Text", "Reply", "Sampling", "Tests", "Measuring", "Execution", "Output", NULL};
 
 const tn_cli_variable tn_cli_environment[] = {
     {"TERNION_MODEL", "model file where -m is not given"},

@@ -23,7 +23,8 @@ enum {
     B = 1 << TN_VERB_BENCH,
     L = 1 << TN_VERB_LOGITS,
     A = 1 << TN_VERB_BATCH,
-    ALL = R | H | S | T | D | C | Y | B | L | A,
+    P = 1 << TN_VERB_PLAN,
+    ALL = R | H | S | T | D | C | Y | B | L | A | P,
 };
 
 #define TN_NAMES(...)                                                                                                                      \
