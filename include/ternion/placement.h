@@ -29,7 +29,8 @@ typedef enum tn_goal {
 typedef struct tn_placement_params {
     uint32_t struct_size;
     // "cpu0,cpu1": devices in the order of the layers; NULL: all that can be used and are not emulated. Each is a name, a number in the
-    // host's list, a bus id ("pci:0000:01:00.0", or without the domain 0000), or a part of one device's description ("4090").
+    // host's list, "gpu0" (the first card that is no CPU and not emulated), a bus id ("pci:0000:01:00.0", or without the domain 0000), or a
+    // part of one device's description ("4090").
     const char *devices;
     bool has_n_gpu_layers; // false: every layer is on `devices`
     // So many last layers are on `devices`, the others, the embedding and the head on the first CPU device: 1 is the last layer. With more

@@ -39,10 +39,28 @@ static tn_status make_key(const tn_host *host, const tn_host_device_entry *entry
 
 static tn_status remember(tn_host_device_entry *entry, const tn_cost_table *table)
 {
-    if (!entry->costs) TN_TRY(tn_alloc(1, sizeof *entry->costs, &entry->costs));
-    *entry->costs = *table;
-    entry->costs_changed = false;
+    tn_known_costs *costs = entry->costs;
+    if (!costs) {
+        TN_TRY(tn_alloc_zero(1, sizeof *costs, &costs));
+        if (pthread_mutex_init(&costs->lock, NULL) != 0) {
+            tn_free(costs);
+            return tn_fail(TN_OUT_OF_MEMORY, "there is no memory for a lock");
+        }
+        entry->costs = costs;
+    }
+    pthread_mutex_lock(&costs->lock);
+    costs->table = *table;
+    costs->changed = false;
+    pthread_mutex_unlock(&costs->lock);
     return TN_OK;
+}
+
+static tn_cost_table table_of(tn_known_costs *costs)
+{
+    pthread_mutex_lock(&costs->lock);
+    const tn_cost_table table = costs->table;
+    pthread_mutex_unlock(&costs->lock);
+    return table;
 }
 
 // Not vital: where it fails, the next start measures again.
@@ -101,7 +119,7 @@ static tn_status find(tn_host *host, uint32_t index, const tn_host_costs_params 
 {
     *out_known = !params->anew && entry->costs != NULL;
     if (*out_known) {
-        *out_table = *entry->costs;
+        *out_table = table_of(entry->costs);
         return TN_OK;
     }
     *out_known = !params->anew && read_kept(entry, key, out_table);
@@ -130,14 +148,27 @@ tn_status tn_host_costs(tn_host *host, uint32_t index, const tn_host_costs_param
     return status;
 }
 
-void tn_host_costs_observe(tn_host *host, uint32_t index, const tn_cost_work *works, uint32_t n_works, const tn_cost_step *step,
-                           double measured_ns)
+tn_known_costs *tn_host_costs_known(const tn_host *host, uint32_t index)
 {
     tn_host_device_entry *entry;
     const tn_device_desc *desc;
-    if (index >= tn_host_devices_listed(host) || tn_host_entry(host, index, &entry, &desc) != TN_OK || !entry->costs) return;
-    tn_cost_observe(entry->costs, works, n_works, step, measured_ns);
-    entry->costs_changed = true;
+    return index < tn_host_devices_listed(host) && tn_host_entry(host, index, &entry, &desc) == TN_OK ? entry->costs : NULL;
+}
+
+void tn_known_costs_observe(tn_known_costs *costs, const tn_cost_work *works, uint32_t n_works, const tn_cost_step *step,
+                            double measured_ns)
+{
+    pthread_mutex_lock(&costs->lock);
+    tn_cost_observe(&costs->table, works, n_works, step, measured_ns);
+    costs->changed = true;
+    pthread_mutex_unlock(&costs->lock);
+}
+
+void tn_host_costs_observe(tn_host *host, uint32_t index, const tn_cost_work *works, uint32_t n_works, const tn_cost_step *step,
+                           double measured_ns)
+{
+    tn_known_costs *costs = tn_host_costs_known(host, index);
+    if (costs) tn_known_costs_observe(costs, works, n_works, step, measured_ns);
 }
 
 void tn_host_costs_keep(const tn_host *host)
@@ -146,10 +177,11 @@ void tn_host_costs_keep(const tn_host *host)
     const tn_device_desc *desc;
     for (uint32_t i = 0; i < tn_host_devices_listed(host); i++) {
         tn_text key = {0};
-        if (tn_host_entry(host, i, &entry, &desc) != TN_OK || !entry->costs || !entry->costs_changed) continue;
-        if (make_key(host, entry, desc, &key) == TN_OK) write_kept(entry, key.data, entry->costs);
+        if (tn_host_entry(host, i, &entry, &desc) != TN_OK || !entry->costs || !entry->costs->changed) continue;
+        const tn_cost_table table = table_of(entry->costs);
+        if (make_key(host, entry, desc, &key) == TN_OK) write_kept(entry, key.data, &table);
         tn_text_deinit(&key);
-        entry->costs_changed = false;
+        entry->costs->changed = false;
     }
 }
 

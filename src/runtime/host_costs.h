@@ -2,7 +2,7 @@
 #ifndef TN_RUNTIME_HOST_COSTS_H
 #define TN_RUNTIME_HOST_COSTS_H
 
-#include "scheduler/cost.h"
+#include "runtime/host_devices.h"
 #include "ternion/device.h"
 
 typedef struct tn_host_costs_params {
@@ -20,8 +20,13 @@ typedef struct tn_host_costs_params {
 tn_status tn_host_costs(tn_host *host, uint32_t index, const tn_host_costs_params *params, tn_cost_table *out_table, bool *out_known);
 // Corrects what the host knows of the device by a submit's time (tn_cost_observe); nothing where it knows nothing. Kept in the folder when
 // the host is closed.
+// No other thread uses the host meanwhile; sessions, which do not, take tn_host_costs_known.
 void tn_host_costs_observe(tn_host *host, uint32_t index, const tn_cost_work *works, uint32_t n_works, const tn_cost_step *step,
                            double measured_ns);
+// What the host knows of the device, until it is closed; NULL: nothing. tn_known_costs_observe corrects it, in any thread.
+tn_known_costs *tn_host_costs_known(const tn_host *host, uint32_t index);
+void tn_known_costs_observe(tn_known_costs *costs, const tn_cost_work *works, uint32_t n_works, const tn_cost_step *step,
+                            double measured_ns);
 // Writes what was corrected since it was read. Failures are logged at level debug.
 void tn_host_costs_keep(const tn_host *host);
 

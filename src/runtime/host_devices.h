@@ -5,13 +5,21 @@
 #include "backend/backend.h"
 #include "scheduler/cost.h"
 
+#include <pthread.h>
+
+// What is known of a device's costs, which sessions correct in threads of their own. It stays where it is until the host is closed.
+typedef struct tn_known_costs {
+    pthread_mutex_t lock; // of what follows
+    tn_cost_table table;
+    bool changed; // since it was read or written
+} tn_known_costs;
+
 typedef struct tn_host_device_entry {
     const tn_backend *backend;
     const tn_backend_host *host; // as the backend sees it
     uint32_t index;              // within its backend
     tn_device *device;           // NULL until it is used
-    tn_cost_table *costs;        // owned; NULL until they are asked for
-    bool costs_changed;          // since they were read or written
+    tn_known_costs *costs;       // owned; NULL until they are asked for
 } tn_host_device_entry;
 
 typedef struct tn_host_devices {

@@ -216,6 +216,7 @@ static tn_status create(const tn_model *model, tn_host *host, const tn_session_p
     TN_TRY(tn_alloc_zero(1, sizeof *session, &session));
     tn_status status = prepare(model, host, params, session, &run_params);
     if (status == TN_OK) status = start_plan(session, &run_params);
+    if (status == TN_OK) status = tn_session_observer_init(session, host);
     if (status == TN_OK)
         *out_session = session;
     else
@@ -269,6 +270,7 @@ void tn_session_destroy(tn_session *session)
     tn_free(session->seq_added);
     tn_free(session->seq_lane);
     tn_session_lanes_deinit(session);
+    tn_session_observer_deinit(&session->observer);
     tn_text_deinit(&session->identity);
     free(session->model_path); // of realpath
     tn_free(session->cache_folder);

@@ -37,6 +37,7 @@ static tn_status wait_for(tn_session *session, tn_session_lane *lane)
     const tn_status status = tn_plan_run_finish(session->run, lane->number, &ended_ns);
     lane->is_in_flight = false;
     count_step(session, lane, ended_ns);
+    if (status == TN_OK) tn_session_observe(session, lane, ended_ns - lane->begun_ns);
     return status == TN_OK ? check_files(session) : status;
 }
 
@@ -124,7 +125,9 @@ static tn_status run_step(tn_session *session, const tn_batch *batch, uint32_t f
     TN_TRY(tn_session_lane_fill(session, lane, lane, batch, first, n));
     const tn_plan_job job = job_of(lane);
     tn_status status = tn_plan_run_step(session->run, &job);
-    count_step(session, lane, tn_clock_ns());
+    const uint64_t ended_ns = tn_clock_ns();
+    count_step(session, lane, ended_ns);
+    if (status == TN_OK) tn_session_observe(session, lane, ended_ns - lane->begun_ns);
     if (status == TN_OK) status = check_files(session);
     if (status != TN_OK) {
         tn_session_lane_undo(session, lane);

@@ -7,6 +7,7 @@
 #include "runtime/kv_cache.h"
 #include "runtime/plan_run.h"
 #include "runtime/session_lane.h"
+#include "runtime/session_observe.h"
 
 // The first value of a sequence that left the exact mode's range.
 typedef struct tn_seq_poison {
@@ -28,6 +29,7 @@ struct tn_session {
     tn_step_layout step_layout;
     tn_session_lane *lanes; // [info.n_lanes]
     tn_trace trace;
+    tn_session_observer observer;
     uint64_t n_steps, step_ns; // since the profile began; step_ns only where there is one
     uint64_t step_ended_ns;    // of the latest step that step_ns counts: steps in flight at a time are not counted twice
     tn_session_info info;

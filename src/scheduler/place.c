@@ -15,15 +15,6 @@ typedef struct device_list {
 
 static bool is_default(const tn_device_desc *desc) { return !desc->is_software && !desc->unusable[0]; }
 
-// Whether an earlier device is the same card, by another driver.
-static bool is_again(const tn_device_desc *descs, uint32_t index)
-{
-    for (uint32_t i = 0; descs[index].bus_id[0] && i < index; i++) {
-        if (is_default(&descs[i]) && strcmp(descs[i].bus_id, descs[index].bus_id) == 0) return true;
-    }
-    return false;
-}
-
 // The item at *at, which moves behind it; false where the list has ended.
 static bool next_item(const char **at, tn_str *out_item)
 {
@@ -61,7 +52,7 @@ tn_status tn_place_list(const char *devices, const tn_device_desc *descs, uint32
     tn_str item;
     *out_n = 0;
     for (uint32_t i = 0; !devices && i < n_descs && *out_n < n_max; i++) {
-        if (is_default(&descs[i]) && !is_again(descs, i)) out_devices[(*out_n)++] = i;
+        if (is_default(&descs[i]) && !tn_place_is_again(descs, i)) out_devices[(*out_n)++] = i;
     }
     if (!devices && *out_n == 0) return tn_place_not_found("there is no device that is not software", tn_str_of(""), descs, n_descs);
     while (next_item(&devices, &item)) TN_TRY(add_named(item, descs, n_descs, n_max, out_devices, out_n));

@@ -7,8 +7,8 @@
 
 typedef struct tn_place_request {
     // Comma list; NULL: the first device that is not software and can be used. Each item is a name ("vulkan0"), a number in the list of
-    // devices, a bus id ("pci:0000:01:00.0", the domain may be left out), or a part (3 characters or more) of the description of one device
-    // alone, in any case.
+    // devices, "gpu0" (a card by its number), a bus id ("pci:0000:01:00.0", the domain may be left out), or a part (3 characters or more)
+    // of the description of one device alone, in any case.
     const char *devices;
     bool has_n_gpu_layers;
     int32_t n_gpu_layers; // -1: all

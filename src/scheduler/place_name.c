@@ -2,6 +2,7 @@
 #include "scheduler/place_internal.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <strings.h>
 
 // A part of a description is at least so long: a number that is mistyped is in some product's name.
@@ -65,12 +66,40 @@ static bool number_of(tn_str name, uint32_t *out_number)
     return true;
 }
 
-typedef enum match_rule { BY_NAME, BY_BUS_ID, BY_DESCRIPTION, N_RULES } match_rule;
-
-static bool matches(const tn_device_desc *desc, tn_str name, match_rule rule)
+bool tn_place_is_again(const tn_device_desc *descs, uint32_t index)
 {
+    for (uint32_t i = 0; descs[index].bus_id[0] && i < index; i++) {
+        const bool usable = !descs[i].is_software && !descs[i].unusable[0];
+        if (usable && strcmp(descs[i].bus_id, descs[index].bus_id) == 0) return true;
+    }
+    return false;
+}
+
+static bool is_gpu(const tn_device_desc *descs, uint32_t index)
+{
+    const tn_device_desc *desc = &descs[index];
+    return strncmp(desc->name, "cpu", 3) != 0 && !desc->is_software && !tn_place_is_again(descs, index);
+}
+
+// "gpu1": the second card that is no CPU and not emulated, whoever drives it.
+static bool is_gpu_number(const tn_device_desc *descs, uint32_t index, tn_str name)
+{
+    uint32_t number, n_before = 0;
+    if (name.len < 4 || !same_letters("gpu", (tn_str){name.data, 3}) || !number_of((tn_str){name.data + 3, name.len - 3}, &number))
+        return false;
+    if (!is_gpu(descs, index)) return false;
+    for (uint32_t i = 0; i < index; i++) n_before += is_gpu(descs, i);
+    return n_before == number;
+}
+
+typedef enum match_rule { BY_NAME, BY_GPU_NUMBER, BY_BUS_ID, BY_DESCRIPTION, N_RULES } match_rule;
+
+static bool matches(const tn_device_desc *descs, uint32_t index, tn_str name, match_rule rule)
+{
+    const tn_device_desc *desc = &descs[index];
     switch (rule) {
     case BY_NAME: return tn_str_is(name, desc->name);
+    case BY_GPU_NUMBER: return is_gpu_number(descs, index, name);
     case BY_BUS_ID: return is_bus_id(desc, name);
     case BY_DESCRIPTION: return name.len >= PART_LEN_MIN && contains(desc->description, name);
     case N_RULES: break;
@@ -83,7 +112,7 @@ static tn_status ambiguous(tn_str name, match_rule rule, const tn_device_desc *d
     char text[512];
     size_t len = 0;
     for (uint32_t i = 0; i < n_descs && len < sizeof text; i++) {
-        if (!matches(&descs[i], name, rule)) continue;
+        if (!matches(descs, i, name, rule)) continue;
         len += (size_t)snprintf(text + len, sizeof text - len, "%s%s (%s)", len ? ", " : "", descs[i].name, descs[i].description);
     }
     return tn_fail(TN_INVALID_ARGUMENT, "%.*s means several devices: %s: give one of these names", TN_STR_ARGS(name), text);
@@ -97,7 +126,7 @@ tn_status tn_place_find(tn_str name, const tn_device_desc *descs, uint32_t n_des
     for (match_rule rule = BY_NAME; rule < N_RULES; rule++) {
         uint32_t n = 0;
         for (uint32_t i = n_descs; i-- > 0;) {
-            if (!matches(&descs[i], name, rule)) continue;
+            if (!matches(descs, i, name, rule)) continue;
             *out_device = i;
             n++;
         }

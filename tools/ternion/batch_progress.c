@@ -91,6 +91,15 @@ static double schedule_share(const tn_batcher_info *info)
     return all ? (double)info->schedule_ns / (double)all : 0;
 }
 
+// What was predicted for so many answers at a time, in the middle of them on average; 0: nothing.
+static double predicted_rate(const tn_cli_batch_summary *s)
+{
+    const tn_batcher_info *info = &s->info;
+    if (!s->engine->placement || info->n_finished == 0) return 0;
+    const uint64_t n = info->n_finished, before = (info->n_prompt_tokens + info->n_prompt_reused) / n, half = info->n_generated / n / 2;
+    return tn_placement_predict(s->engine->placement, info->n_seqs, (uint32_t)(before + half + 1));
+}
+
 void tn_cli_batch_note_summary(const tn_cli_batch_summary *s)
 {
     const tn_cli_batch_counts *c = s->counts;
@@ -111,6 +120,9 @@ void tn_cli_batch_note_summary(const tn_cli_batch_summary *s)
     if (!info->n_pages) return;
     tn_cli_note("steps %" PRIu64 " of %u sequences at most | scheduling %.2f %% | KV cache %s of %s used%s | peak memory %s", info->n_steps,
                 info->n_seqs, 100 * schedule_share(info), kv_peak, kv, full, peak);
+    if (predicted_rate(s) > 0)
+        tn_cli_note("plan  predicted %.1f t/s of replies alone, measured %.1f with prompts", predicted_rate(s),
+                    tn_cli_rate(info->n_generated + info->n_prompt_tokens, ns));
 }
 
 static json_t *json_of(const tn_cli_batch_summary *s)
@@ -124,13 +136,17 @@ static json_t *json_of(const tn_cli_batch_summary *s)
                                (json_int_t)info->n_prompt_reused, "generated", (json_int_t)info->n_generated);
     json_t *memory = json_pack("{s:I, s:I, s:I}", "kv_bytes", (json_int_t)s->engine->session_info.kv_bytes, "kv_peak_bytes",
                                (json_int_t)kv_peak_bytes(s), "peak_rss_bytes", (json_int_t)tn_cli_peak_rss_bytes());
-    return json_pack("{s:o, s:o, s:o, s:b, s:o, s:o, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:o}", "model",
+    json_t *prediction = json_null();
+    if (predicted_rate(s) > 0)
+        prediction = json_pack("{s:f, s:f}", "replies_alone_per_second", predicted_rate(s), "measured_with_prompts_per_second",
+                               tn_cli_rate(info->n_generated + info->n_prompt_tokens, ns));
+    return json_pack("{s:o, s:o, s:o, s:b, s:o, s:o, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:o, s:o}", "model",
                      tn_cli_json_model(s->engine->path, &s->engine->info), "input", tn_cli_json_text(s->input, strlen(s->input)), "output",
                      tn_cli_json_text(s->output, strlen(s->output)), "complete", s->complete, "lines", lines, "tokens", tokens, "seconds",
                      seconds_of(ns), "generated_per_second", tn_cli_rate(info->n_generated, ns), "tokens_per_second",
                      tn_cli_rate(info->n_generated + info->n_prompt_tokens, ns), "n_ctx", (json_int_t)s->engine->session_info.n_ctx,
                      "concurrency", (json_int_t)info->n_seqs, "steps", (json_int_t)info->n_steps, "interruptions",
-                     (json_int_t)info->n_preempted, "schedule_share", schedule_share(info), "memory", memory);
+                     (json_int_t)info->n_preempted, "schedule_share", schedule_share(info), "memory", memory, "prediction", prediction);
 }
 
 int tn_cli_batch_print_json(const tn_cli_batch_summary *summary, bool on_stderr)

@@ -78,6 +78,7 @@ static int answer_prompt(tn_cli *cli, tn_cli_engine *engine, const tn_cli_prompt
     if (rc == 0) rc = cli->json ? tn_cli_print_answer_json(engine, prompt, NULL, &w->sampler, answer) : end_line(cli, prompt, answer);
     if (rc) return rc;
     tn_cli_note_summary(engine, prompt, w->sampler.seed, answer);
+    if (cli->verbosity > 0) tn_cli_note_prediction(engine, prompt, answer);
     if (cli->verbosity > 0) tn_cli_two_stage_note_use(engine);
     return answer->stop == TN_CLI_STOP_INTERRUPTED ? TN_CLI_INTERRUPTED : TN_CLI_OK;
 }

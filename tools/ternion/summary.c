@@ -56,6 +56,26 @@ void tn_cli_note_summary(const tn_cli_engine *engine, const tn_cli_prompt *promp
                 reply_time, tn_cli_rate(a->n_decoded, a->reply_ns), reason, seed, weights, pack_cache_note(engine->session), kv, peak);
 }
 
+// What was predicted of the reply's tokens, at the positions that they had; 0: nothing.
+static double predicted_rate(const tn_cli_engine *engine, const tn_cli_prompt *prompt, const tn_cli_answer *a)
+{
+    return a->n_decoded ? tn_placement_predict(engine->placement, 1, (uint32_t)(prompt->n_tokens + a->n_decoded / 2 + 1)) : 0;
+}
+
+void tn_cli_note_prediction(const tn_cli_engine *engine, const tn_cli_prompt *prompt, const tn_cli_answer *a)
+{
+    const double predicted = predicted_rate(engine, prompt, a), measured = tn_cli_rate(a->n_decoded, a->reply_ns);
+    if (predicted > 0)
+        tn_cli_note("plan  reply predicted %.1f t/s, measured %.1f (%+.0f %%)", predicted, measured, 100 * (measured / predicted - 1));
+}
+
+static json_t *json_prediction(const tn_cli_engine *engine, const tn_cli_prompt *prompt, const tn_cli_answer *a)
+{
+    const double predicted = predicted_rate(engine, prompt, a);
+    return json_pack("{s:f, s:f}", "predicted_tokens_per_second", predicted, "measured_tokens_per_second",
+                     tn_cli_rate(a->n_decoded, a->reply_ns));
+}
+
 static json_t *json_sampling(const tn_sampler_params *s)
 {
     return json_pack("{s:f, s:i, s:f, s:f, s:i, s:f, s:f, s:f}", "temperature", tn_cli_short_real(s->temperature), "top_k", s->top_k,
@@ -99,6 +119,7 @@ int tn_cli_print_answer_json(const tn_cli_engine *engine, const tn_cli_prompt *p
                                reasons[a->stop], "n_ctx", (json_int_t)engine->session_info.n_ctx, "seed", (json_int_t)sampler->seed, "plan",
                                plan, "sampling", json_sampling(sampler), "timings", json_timings(prompt, a), "memory", json_memory(engine));
     if (object && chat_template) json_object_set_new(object, "template", json_string(chat_template));
+    if (object && predicted_rate(engine, prompt, a) > 0) json_object_set_new(object, "prediction", json_prediction(engine, prompt, a));
     if (object && engine->is_fast) json_object_set_new(object, "numerics", json_string("fast"));
     return tn_cli_json_print(object);
 }
