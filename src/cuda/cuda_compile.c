@@ -69,10 +69,22 @@ static tn_status placed(void *ctx, uint64_t n_words)
 
 // ---- launches ----
 
+// What every GPU takes. Steps become too large for it only far beyond what memory holds.
+static tn_status check_grid(const tn_cuda_compiler *c, const tn_cuda_launch *launch)
+{
+    const uint32_t x_max = INT32_MAX, yz_max = UINT16_MAX, *grid = launch->grid;
+    if (grid[0] <= x_max && grid[1] <= yz_max && grid[2] <= yz_max) return TN_OK;
+    return tn_fail(TN_UNSUPPORTED,
+                   "%s: steps of %u tokens need %u x %u x %u blocks of %s, of which a GPU takes %u x %u x %u: ask for steps of fewer tokens",
+                   c->device->name, (unsigned)c->list->n_tokens_max, (unsigned)grid[0], (unsigned)grid[1], (unsigned)grid[2],
+                   tn_cuda_kernels[launch->kernel].name, (unsigned)x_max, (unsigned)yz_max, (unsigned)yz_max);
+}
+
 tn_status tn_cuda_emit(tn_cuda_compiler *c, const tn_cuda_launch *launch, const void *params, size_t n_bytes)
 {
     tn_cuda_list *list = c->list;
     if (launch->grid[0] == 0 || launch->grid[1] == 0 || launch->grid[2] == 0) return TN_OK; // no step has such rows
+    TN_TRY(check_grid(c, launch));
     TN_TRY(tn_grow(&list->launches, &list->capacity, (size_t)list->n_launches + 1, sizeof *list->launches));
     tn_cuda_launch *l = &list->launches[list->n_launches++];
     *l = *launch;
@@ -88,7 +100,7 @@ static tn_status emit_copy(tn_cuda_compiler *c, uint32_t value, struct tn_cuda_r
         .step = c->step, .n = shape->width, .x = from, .y = to, .is_logits = shape->rows == TN_ROWS_LOGITS};
     const tn_cuda_launch l = {
         .kernel = TN_CUDA_copy_rows,
-        .grid = {(shape->width + TN_CUDA_ELEMENTS - 1) / TN_CUDA_ELEMENTS, tn_cuda_rows_max(c->list, shape->rows), 1},
+        .grid = {tn_cuda_rows_max(c->list, shape->rows), (shape->width + TN_CUDA_ELEMENTS - 1) / TN_CUDA_ELEMENTS, 1},
         .nodes = {TN_NONE, TN_NONE, TN_NONE},
     };
     return tn_cuda_emit(c, &l, &p, sizeof p);

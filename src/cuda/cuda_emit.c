@@ -348,7 +348,7 @@ static tn_status emit_rope(tn_cuda_compiler *c, const tn_group *group)
     if (q) p.qy = c->values[q->out].rows;
     if (append) p.kv = kv_of(c, append->layer);
     const tn_cuda_launch l =
-        launch_of(TN_CUDA_rope_append, ceil_div(p.rope.n_q + 2 * p.rope.n_kv, TN_CUDA_ROPE_HEADS), rows_max_of(c, input), 1, first);
+        launch_of(TN_CUDA_rope_append, rows_max_of(c, input), ceil_div(p.rope.n_q + 2 * p.rope.n_kv, TN_CUDA_ROPE_HEADS), 1, first);
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 
@@ -420,7 +420,7 @@ static tn_status emit_element(tn_cuda_compiler *c, const tn_group *group)
                                              .y = c->values[node->out].rows,
                                              .poison = poison_of(c, node->in[0]),
                                              .node = number_of(group->nodes[0])};
-    const tn_cuda_launch l = launch_of(TN_CUDA_element, ceil_div(n, TN_CUDA_ELEMENTS), rows_max_of(c, node->out), 1, group->nodes[0]);
+    const tn_cuda_launch l = launch_of(TN_CUDA_element, rows_max_of(c, node->out), ceil_div(n, TN_CUDA_ELEMENTS), 1, group->nodes[0]);
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 
@@ -435,7 +435,7 @@ static tn_status emit_copy(tn_cuda_compiler *c, const tn_group *group)
                                           .is_logits = rows_of(c, node->out) == TN_ROWS_LOGITS,
                                           .by_logits =
                                               rows_of(c, node->in[0]) == TN_ROWS_TOKENS && rows_of(c, node->out) == TN_ROWS_LOGITS};
-    const tn_cuda_launch l = launch_of(TN_CUDA_copy_rows, ceil_div(n, TN_CUDA_ELEMENTS), n_rows, 1, group->nodes[0]);
+    const tn_cuda_launch l = launch_of(TN_CUDA_copy_rows, n_rows, ceil_div(n, TN_CUDA_ELEMENTS), 1, group->nodes[0]);
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 

@@ -35,7 +35,7 @@ void check(const Copy &copy)
     p.y = {copy.to_output ? nullptr : y.data(), y_stride};
     p.is_logits = copy.is_logits;
     p.by_logits = copy.by_logits;
-    launch("copy_rows", p, (copy.n + TN_CUDA_ELEMENTS - 1) / TN_CUDA_ELEMENTS, kGridRows);
+    launch("copy_rows", p, kGridRows, (copy.n + TN_CUDA_ELEMENTS - 1) / TN_CUDA_ELEMENTS);
 
     const uint32_t n_rows = copy.is_logits ? words[1] : kTokens;
     for (uint32_t r = 0; r < kGridRows; r++) {

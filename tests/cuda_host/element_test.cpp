@@ -36,7 +36,7 @@ class Elements
         p.y = {to_output ? nullptr : y.data(), y_stride_};
         p.poison = {poison.data(), is_logits};
         p.node = kNode;
-        launch("element", p, (n_ + TN_CUDA_ELEMENTS - 1) / TN_CUDA_ELEMENTS, kGridRows);
+        launch("element", p, kGridRows, (n_ + TN_CUDA_ELEMENTS - 1) / TN_CUDA_ELEMENTS);
     }
     void expect_rows(uint32_t but = UINT32_MAX)
     {

@@ -55,7 +55,7 @@ class Case
         Memory<uint8_t> pages(want.bytes().size(), 0x77);
         tn_cuda_rope_params p = params(&y, &pages, &poison, want.page_bytes());
         const uint32_t n_slots = s_.n_q + 2 * s_.n_kv;
-        launch("rope_append", p, (n_slots + TN_CUDA_ROPE_HEADS - 1) / TN_CUDA_ROPE_HEADS, n_rows_of_grid);
+        launch("rope_append", p, n_rows_of_grid, (n_slots + TN_CUDA_ROPE_HEADS - 1) / TN_CUDA_ROPE_HEADS);
         for (uint32_t row = 0; row < n; row++) {
             uint32_t want_poison = UINT32_MAX;
             check_queries(row, &y, &want_poison);

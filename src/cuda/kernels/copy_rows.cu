@@ -4,7 +4,7 @@
 
 TN_KERNEL(copy_rows, tn_cuda_copy_params, 256)
 {
-    const uint32_t row = tn_block_y(), first = tn_block_x() * TN_CUDA_ELEMENTS + 4 * tn_thread();
+    const uint32_t row = tn_block_x(), first = tn_block_y() * TN_CUDA_ELEMENTS + 4 * tn_thread();
     if (row >= tn_n_rows(p.step, p.is_logits) || first >= p.n) return;
     float v[4];
     tn_load_quad(tn_x_row(p.step, p.x, tn_row_token(p.step, p.by_logits, row)), p.x.stride, first, p.n, v);

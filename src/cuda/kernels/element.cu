@@ -12,7 +12,7 @@ TN_FN float tn_element_of(uint32_t op, float a, float b)
 
 TN_KERNEL(element, tn_cuda_element_params, 256)
 {
-    const uint32_t row = tn_block_y(), first = tn_block_x() * TN_CUDA_ELEMENTS + 4 * tn_thread();
+    const uint32_t row = tn_block_x(), first = tn_block_y() * TN_CUDA_ELEMENTS + 4 * tn_thread();
     if (row >= tn_n_rows(p.step, p.poison.is_logits) || first >= p.n) return;
     float a[4], b[4], y[4];
     tn_load_quad(p.a.at + (size_t)row * p.a.stride, p.a.stride, first, p.n, a);

@@ -1,6 +1,8 @@
 // What each kernel is given, one struct by value, read by device code and by C alike. Pointers are device addresses, 64 bits on every side;
 // "row" is a row of the value (a token of the step, or a wanted row of logits). Sizes of rows count elements unless their name says bytes.
 //
+// Grids have 2^31 - 1 blocks along x and 65535 along y and z at most: rows of a step, of which there may be more, are counted along x.
+//
 // Shapes that hold everywhere: f32 rows begin at multiples of 16 bytes (strides are multiples of 4). Code rows (int8, natural order) have a
 // stride that is a multiple of 128 bytes, and zeros from n to there. Grids are as large as the launch's largest step; blocks find out from
 // the step in device memory that they have nothing to do.
@@ -237,8 +239,8 @@ struct tn_cuda_kv {
     uint32_t n_pages;
 };
 
-// rope_append: RoPE of q to qy, RoPE of k and append of k and v. Grid x: groups of TN_CUDA_ROPE_HEADS of the heads of q, of k, of v, as far
-// as there are any; y: rows.
+// rope_append: RoPE of q to qy, RoPE of k and append of k and v. Grid x: rows; y: groups of TN_CUDA_ROPE_HEADS of the heads of q, of k, of
+// v, as far as there are any.
 struct tn_cuda_rope_params {
     TN_PART(tn_cuda_step) step;
     TN_PART(tn_cuda_rope) rope;
@@ -286,7 +288,7 @@ struct tn_cuda_dense_params {
     uint32_t node;
 };
 
-// element: ADD or GLU. Grid x: groups of elements, y: rows.
+// element: ADD or GLU. Grid x: rows, y: groups of elements.
 struct tn_cuda_element_params {
     TN_PART(tn_cuda_step) step;
     uint32_t n, op; // TN_CUDA_BEHIND_ADD, _RELU2, _SILU
@@ -295,7 +297,7 @@ struct tn_cuda_element_params {
     uint32_t node;
 };
 
-// copy_rows: x -> y. Grid x: groups of elements, y: rows. x.at 0: the submit's input (address at step.addresses), dense rows.
+// copy_rows: x -> y. Grid x: rows, y: groups of elements. x.at 0: the submit's input (address at step.addresses), dense rows.
 struct tn_cuda_copy_params {
     TN_PART(tn_cuda_step) step;
     uint32_t n;

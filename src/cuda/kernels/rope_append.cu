@@ -16,7 +16,7 @@ TN_FN void tn_store_query(const tn_cuda_rope &rope, const tn_head &head, float *
 TN_KERNEL(rope_append, tn_cuda_rope_params, 128)
 {
     const tn_cuda_rope &rope = p.rope;
-    const uint32_t row = tn_block_y(), slot = tn_block_x() * TN_CUDA_ROPE_HEADS + tn_warp();
+    const uint32_t row = tn_block_x(), slot = tn_block_y() * TN_CUDA_ROPE_HEADS + tn_warp();
     if (row >= p.step.words[0] || slot >= rope.n_q + 2 * rope.n_kv) return;
     const uint32_t position = p.step.words[p.step.positions + row];
     const float *table = tn_rope_table_row(rope, position);
