@@ -6,12 +6,15 @@ set(TN_CUDA_KERNELS OFF) # whether this build has them
 find_package(Python3 QUIET COMPONENTS Interpreter)
 option(TN_ENABLE_CUDA_KERNELS "Compile the CUDA kernels, where nvcc is found" ON)
 if(TN_ENABLE_CUDA_KERNELS AND TN_NVCC AND NOT CMAKE_CROSSCOMPILING)
+  unset(TN_NVCC_VERSION)
   execute_process(COMMAND ${TN_NVCC} --version OUTPUT_VARIABLE text ERROR_QUIET)
   if(text MATCHES "release ([0-9]+)\\.([0-9]+)")
     set(TN_NVCC_VERSION ${CMAKE_MATCH_1}.${CMAKE_MATCH_2})
     math(EXPR TN_CUDA_VERSION "${CMAKE_MATCH_1} * 1000 + ${CMAKE_MATCH_2} * 10") # as drivers count
   endif()
-  if(TN_NVCC_VERSION VERSION_LESS 12.8) # which knows sm_120
+  if(NOT TN_NVCC_VERSION)
+    message(WARNING "${TN_NVCC} --version does not say which release it is: ternion is built without CUDA kernels")
+  elseif(TN_NVCC_VERSION VERSION_LESS 12.8) # which knows sm_120
     message(WARNING "nvcc ${TN_NVCC_VERSION} is too old for the CUDA kernels, which need 12.8: ternion is built without them")
   elseif(NOT Python3_EXECUTABLE)
     message(WARNING "python3 was not found, which builds the CUDA kernels: ternion is built without them")
