@@ -6,6 +6,27 @@
 #include "selftest/selftest.h"
 
 #include <stdio.h>
+#include <string.h>
+
+// Of a self-test that could not be run. What a failure of the driver says of memory is about models.
+static tn_status selftest_failed(const tn_cuda_device *device, tn_status status)
+{
+    tn_error failure = *tn_error_last();
+    const size_t n = strlen(device->name);
+    if (status == TN_OUT_OF_MEMORY && failure.native_code != 0) {
+        status = tn_fail_native(TN_UNAVAILABLE, failure.native_code,
+                                "%s: its self-test finds no memory on the device or in the host, where it needs some MiB of each "
+                                "(CUDA_ERROR_OUT_OF_MEMORY): end other programs that use them, or choose another device",
+                                device->name);
+        tn_cuda_error_name(device);
+        return status;
+    }
+    if (strncmp(failure.message, device->name, n) == 0 && strncmp(failure.message + n, ": ", 2) == 0) {
+        memmove(failure.message, failure.message + n + 2, strlen(failure.message + n + 2) + 1); // it is named in front
+        tn_error_set(&failure);
+    }
+    return tn_fail_prefix("%s: self-test: ", device->name);
+}
 
 // A driver whose compiler bends a rule of the exact mode, or a card that computes wrongly, is refused here instead of giving other answers
 // later. It takes a fraction of a second, and so it is done whenever a device is opened.
@@ -22,7 +43,7 @@ static tn_status selftest(tn_cuda_device *device, const tn_progress *progress)
         params.singles_of_many = false;
         status = tn_selftest_run(&device->base, &params, &differs);
     }
-    return status == TN_OK || differs ? status : tn_fail_prefix("%s: self-test: ", device->name);
+    return status == TN_OK || differs ? status : selftest_failed(device, status);
 }
 
 static tn_status device_open(const tn_backend_host *host, uint32_t index, tn_device **out_device)

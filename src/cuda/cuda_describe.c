@@ -82,6 +82,8 @@ static tn_status judge(const tn_cuda_driver *driver, tn_cuda_facts *facts)
     if (capability < TN_CUDA_CAPABILITY_MIN)
         UNUSABLE(facts, "its compute capability is %u.%u, and %d.%d is needed (Turing and later)", (unsigned)capability / 10,
                  (unsigned)capability % 10, TN_CUDA_CAPABILITY_MIN / 10, TN_CUDA_CAPABILITY_MIN % 10);
+    else if (facts->traits.n_sms == 0)
+        UNUSABLE(facts, "its driver says that it has no multiprocessors");
     else if (mode == CU_COMPUTEMODE_PROHIBITED)
         UNUSABLE(facts, "its compute mode allows no program on it: set it with nvidia-smi -c 0");
     else if (!facts->is_stand_in)
