@@ -74,10 +74,11 @@ static tn_status check_grid(const tn_cuda_compiler *c, const tn_cuda_launch *lau
 {
     const uint32_t x_max = INT32_MAX, yz_max = UINT16_MAX, *grid = launch->grid;
     if (grid[0] <= x_max && grid[1] <= yz_max && grid[2] <= yz_max) return TN_OK;
-    return tn_fail(TN_UNSUPPORTED,
-                   "%s: steps of %u tokens need %u x %u x %u blocks of %s, of which a GPU takes %u x %u x %u: ask for steps of fewer tokens",
-                   c->device->name, (unsigned)c->list->n_tokens_max, (unsigned)grid[0], (unsigned)grid[1], (unsigned)grid[2],
-                   tn_cuda_kernels[launch->kernel].name, (unsigned)x_max, (unsigned)yz_max, (unsigned)yz_max);
+    return tn_fail(
+        TN_UNSUPPORTED,
+        "%s: steps of %u tokens need %u x %u x %u blocks of %s, of which a GPU takes %u x %u x %u: ask for steps of fewer tokens",
+        c->device->name, (unsigned)c->list->n_tokens_max, (unsigned)grid[0], (unsigned)grid[1], (unsigned)grid[2],
+        tn_cuda_kernels[launch->kernel].name, (unsigned)x_max, (unsigned)yz_max, (unsigned)yz_max);
 }
 
 tn_status tn_cuda_emit(tn_cuda_compiler *c, const tn_cuda_launch *launch, const void *params, size_t n_bytes)
@@ -179,6 +180,20 @@ static struct tn_cuda_step step_of(const tn_cuda_compile_params *params)
                                  .addresses = params->addresses};
 }
 
+// Whether ternary_one, which has a row's codes in shared memory, can take the rows of all products; ternary_few takes any.
+static bool rows_fit(const tn_cuda_compiler *c)
+{
+    for (uint32_t i = 0; i < c->desc->n_nodes; i++) {
+        const tn_node *node = &c->graph->nodes[c->desc->first_node + i];
+        if (node->op != TN_OP_MATMUL_TERNARY) continue;
+        const uint32_t n_cols = c->graph->values[node->in[0]].width;
+        if (!tn_cuda_has_shared(c->device,
+                                tn_cuda_ternary_one_shared_bytes(n_cols / TN_CUDA_TILE_COLS + (n_cols % TN_CUDA_TILE_COLS != 0))))
+            return false;
+    }
+    return true;
+}
+
 static tn_status compile(tn_cuda_compiler *c, const tn_fuse_params *fuse)
 {
     TN_TRY(tn_alloc_zero(c->graph->n_values, sizeof *c->values, &c->values));
@@ -207,9 +222,10 @@ tn_status tn_cuda_compile(const tn_cuda_compile_params *params, tn_cuda_list *li
                                    .n_logits_max = n_logits,
                                    .parts_outside = true,
                                    .backend = &backend};
+    c.is_one = n_tokens == 1 && rows_fit(&c);
     const tn_fuse_params fuse = {.desc = desc,
                                  .range_bytes = UINT64_MAX,
-                                 .rows = n_tokens == 1                    ? TN_FUSE_ROWS_BEFORE
+                                 .rows = c.is_one                         ? TN_FUSE_ROWS_BEFORE
                                          : n_tokens <= TN_CUDA_FEW_TOKENS ? TN_FUSE_ROWS_BEHIND
                                                                           : TN_FUSE_ROWS_NONE,
                                  .fuses_rope = n_tokens == 1};

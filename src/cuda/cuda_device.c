@@ -12,7 +12,7 @@
 
 // A transfer of it takes half a millisecond over PCIe, against which starting one is nothing.
 static const uint64_t staging_bytes_usual = UINT64_C(16) << 20;
-enum { SHARED_BYTES_USUAL = 40 << 10 }; // dynamic: of 48 KiB, what a kernel's own arrays leave
+enum { SHARED_BYTES_USUAL = 48 << 10 }; // of a block, its own arrays included
 
 tn_status tn_cuda_device_count(const tn_backend_host *host, uint32_t *out_count)
 {
@@ -94,10 +94,17 @@ static tn_status find_functions(tn_cuda_device *device)
     return TN_OK;
 }
 
+static uint64_t with_own(uint32_t n_bytes) { return (uint64_t)n_bytes + TN_CUDA_ONE_OWN_SHARED_BYTES; }
+
+bool tn_cuda_has_shared(const tn_cuda_device *device, uint32_t n_bytes)
+{
+    return with_own(n_bytes) <= SHARED_BYTES_USUAL || with_own(n_bytes) <= device->traits.shared_bytes;
+}
+
 tn_status tn_cuda_allow_shared(tn_cuda_device *device, tn_cuda_kernel kernel, uint32_t n_bytes)
 {
-    if (n_bytes <= SHARED_BYTES_USUAL || n_bytes <= device->shared_allowed[kernel]) return TN_OK;
-    if (n_bytes > device->traits.shared_bytes)
+    if (n_bytes == 0 || with_own(n_bytes) <= SHARED_BYTES_USUAL || n_bytes <= device->shared_allowed[kernel]) return TN_OK;
+    if (!tn_cuda_has_shared(device, n_bytes))
         return tn_fail(TN_UNSUPPORTED, "%s: %s needs %u bytes of shared memory for a block; the device has %u", device->name,
                        tn_cuda_kernels[kernel].name, (unsigned)n_bytes, (unsigned)device->traits.shared_bytes);
     TN_TRY(TN_CUDA_CHECK(

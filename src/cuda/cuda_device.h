@@ -79,8 +79,9 @@ tn_status tn_cuda_context_pop(tn_cuda_device *device);
 // Names the device in the record of the failure: in its field, and, where a call of the driver failed, in front of the message too.
 void tn_cuda_error_name(const tn_cuda_device *device);
 tn_status tn_cuda_name_failure(const char *name, tn_status status);
-// Lets a kernel be launched with so much dynamic shared memory; more than 48 KiB has to be asked for.  Errors: UNSUPPORTED (the device has
-// less).
+// Whether a block can have so much dynamic shared memory beside the kernel's own arrays, which the device counts too.
+bool tn_cuda_has_shared(const tn_cuda_device *device, uint32_t n_bytes);
+// Lets a kernel be launched with so much; more than 48 KiB in all has to be asked for.  Errors: UNSUPPORTED (the device has less).
 tn_status tn_cuda_allow_shared(tn_cuda_device *device, tn_cuda_kernel kernel, uint32_t n_bytes);
 
 // The backend table's functions.

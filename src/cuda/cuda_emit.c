@@ -170,7 +170,7 @@ static void choose_ternary(tn_cuda_compiler *c, struct tn_cuda_ternary_params *p
     for (uint32_t i = 0; i < (is_glu ? 1 : p->n_matrices); i++) n_tiles += tn_cuda_row_tiles(p->matrices[i].n_rows);
     l->grid[0] = walking_blocks(c, n_tiles);
     p->log2_split = tn_cuda_ternary_log2_split(n_tiles, p->n_blocks, l->grid[0]);
-    if (n_rows > 1) {
+    if (!c->is_one) {
         l->kernel = has_mma ? TN_CUDA_ternary_few_mma : TN_CUDA_ternary_few_dp4a;
         return;
     }
@@ -352,7 +352,24 @@ static tn_status emit_rope(tn_cuda_compiler *c, const tn_group *group)
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 
-static bool attention_is_split(const tn_cuda_compiler *c) { return c->list->n_tokens_max <= TN_CUDA_FEW_TOKENS; }
+// What blocks of attention_split leave for the last one: each chunk's part of each head of each token.
+static uint64_t partials_bytes(const tn_cuda_compiler *c, const tn_node *node)
+{
+    return (uint64_t)c->list->n_tokens_max * node->p.attention.n_heads * c->desc->limits.n_seq_pages * (node->p.attention.head_dim + 4) *
+           sizeof(float);
+}
+
+// Tiles read keys and values once for many tokens, by so few blocks that a long context leaves most of the device idle: a token of its own
+// for each block and several blocks for a token's chunks fill it. So do steps of a tile or less, and larger ones where contexts may be
+// long, as far as there is memory for it.
+static bool attention_is_split(const tn_cuda_compiler *c, const tn_node *node)
+{
+    enum { SPLIT_TOKENS = 64, LONG_CHUNKS = 32 };
+    const uint32_t n_tokens = c->list->n_tokens_max;
+    if (n_tokens <= TN_CUDA_ATTENTION_TOKENS) return true;
+    const uint64_t bytes_max = UINT64_C(512) << 20;
+    return n_tokens <= SPLIT_TOKENS && c->desc->limits.n_seq_pages > LONG_CHUNKS && partials_bytes(c, node) <= bytes_max;
+}
 
 // A block for a tile of tokens and a KV head, on matrix instructions where the tile is of one sequence; else several share a tile's tokens,
 // so that the device is full.
@@ -389,7 +406,7 @@ static tn_status emit_attention(tn_cuda_compiler *c, const tn_group *group, uint
                                          .counters = c->places->counters,
                                          .recip_a_v = (float)(1.0 / TN_KV_A_V),
                                          .log2e_by_sqrt = tn_ref_query_scale(1.0f, head_dim)};
-    if (!attention_is_split(c)) {
+    if (!attention_is_split(c, node)) {
         p.q = c->values[node->in[0]].rows;
         return emit_tiles(c, &p, group->nodes[0]);
     }
@@ -443,9 +460,7 @@ tn_status tn_cuda_group_scratch(const tn_cuda_compiler *c, const tn_group *group
 {
     *out_bytes = 0;
     const tn_node *node = node_of(c, group->nodes[0]);
-    if (group->kind == TN_GROUP_ATTENTION && attention_is_split(c))
-        *out_bytes = (uint64_t)c->list->n_tokens_max * node->p.attention.n_heads * c->desc->limits.n_seq_pages *
-                     (node->p.attention.head_dim + 4) * sizeof(float);
+    if (group->kind == TN_GROUP_ATTENTION && attention_is_split(c, node)) *out_bytes = partials_bytes(c, node);
     if (group->kind != TN_GROUP_DENSE) return TN_OK;
     weight w;
     TN_TRY(find_weight(c, node->weight, &w));

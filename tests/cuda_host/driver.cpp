@@ -276,7 +276,22 @@ const Listed kListed[] = {
 };
 
 constexpr char kImage[] = TN_CUDA_STAND_IN_SYMBOL;
-constexpr uint32_t kSharedUsual = 48 << 10, kSharedMost = 227 << 10;
+constexpr uint32_t kSharedUsual = 48 << 10;
+
+// Of a block at most, where more than usual is asked for: CUDA C++ Programming Guide, technical specifications by compute capability.
+uint32_t shared_most()
+{
+    switch (driver().options.capability) {
+    case 75: return 64 << 10;
+    case 80:
+    case 87: return 163 << 10;
+    case 86:
+    case 89:
+    case 120:
+    case 121: return 99 << 10;
+    default: return 227 << 10;
+    }
+}
 
 bool is_device(CUdevice device) { return device >= 0 && device < driver().options.n_devices; }
 
@@ -294,8 +309,8 @@ CUresult attribute_of(int attribute, int *value)
     case CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE: *value = 1 << 20; return CUDA_SUCCESS;
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: *value = set.capability / 10; return CUDA_SUCCESS;
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: *value = set.capability % 10; return CUDA_SUCCESS;
-    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR: *value = kSharedMost + 1024; return CUDA_SUCCESS;
-    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: *value = kSharedMost; return CUDA_SUCCESS;
+    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR: *value = (int)shared_most() + 1024; return CUDA_SUCCESS;
+    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: *value = (int)shared_most(); return CUDA_SUCCESS;
     default: return CUDA_ERROR_INVALID_VALUE;
     }
 }
@@ -503,7 +518,7 @@ CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const char *
         if (kernel && (kernel->params_bytes != listed.params_bytes || kernel->threads != listed.threads))
             return call.wrong(CUDA_ERROR_INVALID_IMAGE, std::string(name) + " is another kernel than the list has");
         *function = driver().functions.add(std::make_shared<FunctionState>(
-            FunctionState{call.context(), module, name, kernel, listed.params_bytes, listed.threads, kSharedUsual}));
+            FunctionState{call.context(), module, name, kernel, listed.params_bytes, listed.threads, kSharedUsual, kSharedUsual}));
         return CUDA_SUCCESS;
     }
     return CUDA_ERROR_NOT_FOUND;
@@ -516,9 +531,10 @@ CUresult cuFuncSetAttribute(CUfunction function, int attribute, int value)
     if (result != CUDA_SUCCESS) return result;
     FunctionState *state = driver().functions.find(function);
     if (!state) return call.stray();
-    if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 || value > (int)kSharedMost)
+    if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 || value > (int)shared_most())
         return CUDA_ERROR_INVALID_VALUE;
     state->shared_max = (uint32_t)value;
+    state->shared_most = shared_most();
     return CUDA_SUCCESS;
 }
 
@@ -530,7 +546,7 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction fun
     const FunctionState *state = driver().functions.find(function);
     if (!state) return call.stray();
     if (threads <= 0 || threads > (int)state->threads) return CUDA_ERROR_INVALID_VALUE;
-    const size_t by_shared = kSharedMost / (shared_bytes + 1024);
+    const size_t by_shared = (shared_most() + 1024) / (shared_bytes + 1024);
     *blocks = (int)std::min<size_t>(2048 / (size_t)threads, by_shared);
     return CUDA_SUCCESS;
 }

@@ -50,7 +50,8 @@ struct FunctionState {
     std::string name;
     const cuda_host::Kernel *kernel; // nullptr: the list has it, but nobody wrote it yet
     size_t params_bytes;
-    uint32_t threads, shared_max;
+    uint32_t threads, shared_max; // dynamic, as asked for
+    uint32_t shared_most;         // with the kernel's own arrays
 };
 using Task = std::function<CUresult()>;
 struct StreamState {

@@ -87,8 +87,10 @@ CUresult make_call(const Entered &entered, CUfunction function, const unsigned g
     if (shared_bytes > state->shared_max) return entered.wrong(CUDA_ERROR_INVALID_VALUE, state->name + ": more shared memory than allowed");
     if (!params || !params[0] || extra) return entered.wrong(CUDA_ERROR_INVALID_VALUE, state->name + ": its parameters are missing");
     const uint8_t *begin = static_cast<const uint8_t *>(params[0]);
-    *out_call = Call{
-        state->name, state->kernel, cuda_host::Launch{{grid[0], grid[1], grid[2]}, shared_bytes}, {begin, begin + state->params_bytes}};
+    *out_call = Call{state->name,
+                     state->kernel,
+                     cuda_host::Launch{{grid[0], grid[1], grid[2]}, shared_bytes, state->shared_most},
+                     {begin, begin + state->params_bytes}};
     return CUDA_SUCCESS;
 }
 

@@ -165,7 +165,8 @@ bool Machine::begin(const Kernel &of, const void *of_params, const Launch &launc
         note("%u threads a block: not 1 to %u whole warps", of.threads, kMaxThreads / 32);
         return false;
     }
-    if (launch.shared_bytes > kSharedBytes) {
+    shared_most = std::min<size_t>(launch.shared_most, kSharedBytes);
+    if (launch.shared_bytes > shared_most) {
         note("%u bytes of shared memory: no GPU has them", launch.shared_bytes);
         return false;
     }

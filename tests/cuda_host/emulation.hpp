@@ -31,7 +31,8 @@ const Kernel *find_kernel(const std::string &name);
 
 struct Launch {
     uint32_t grid[3] = {1, 1, 1};
-    uint32_t shared_bytes = 0; // dynamic
+    uint32_t shared_bytes = 0;         // dynamic
+    uint32_t shared_most = 227 * 1024; // that a block may have, its arrays included
 };
 // Runs all blocks, in random order, until something is wrong: one line about it; empty: nothing was.
 std::vector<std::string> run(const Kernel &kernel, const void *params, const Launch &launch);

@@ -88,8 +88,8 @@ class Awk(unittest.TestCase):
         self.assertEqual(cells[1], "reply of 32, 16 sequences, behind 1024")
         step = (849e6 + 16 * 1024 * 76.8e3) / 4.8e12
         self.assertEqual(cells[7], f"{16 / step:.0f}")
-        self.assertEqual(cells[9], f"{16 / (step + 338 * 1.3e-6):.0f}")
-        for n, kernels in ((1, 158), (2, 218), (8, 218), (9, 338)):
+        self.assertEqual(cells[9], f"{16 / (step + 308 * 1.3e-6):.0f}")
+        for n, kernels in ((1, 158), (2, 218), (8, 218), (9, 308), (16, 308), (17, 338)):
             self.assertEqual(self.cells(n_pl=n)[9], f"{1 / (8e8 / 4.8e12 + kernels * 1.3e-6 / n):.0f}", n)
 
     def test_what_is_not_known(self):

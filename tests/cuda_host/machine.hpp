@@ -109,7 +109,7 @@ class Machine
     const Fiber *counted = nullptr; // counted the block between the last two barriers, with no fence behind
 
     std::unique_ptr<uint8_t, decltype(&std::free)> shared;
-    size_t shared_used = 0;
+    size_t shared_most = kSharedBytes, shared_used = 0;
     Array dynamic = {};
     std::vector<Array> arrays;
     Shadow shadow;

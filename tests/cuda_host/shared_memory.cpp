@@ -87,7 +87,7 @@ size_t shared_place(const Array &array)
     }
     Array made = array;
     made.place = (m.shared_used + 15) / 16 * 16;
-    if (made.place + made.n_bytes > kSharedBytes) {
+    if (made.place + made.n_bytes > m.shared_most) {
         m.note("%s does not fit in shared memory", array.name);
         m.give_up();
     }

@@ -27,7 +27,7 @@
 enum {
     TN_CUDA_TILE_ROWS = 16, // of a ternary tile (cuda_pack.h), and
     TN_CUDA_TILE_COLS = 128,
-    TN_CUDA_FEW_TOKENS = 8,          // of ternary_few and attention_split at most
+    TN_CUDA_FEW_TOKENS = 8,          // of ternary_few at most
     TN_CUDA_MANY_ROWS = 128,         // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
     TN_CUDA_MANY_TOKENS = 64,        // of the same
     TN_CUDA_ATTENTION_TOKENS = 16,   // of a block of attention_tile and attention_tile_mma
@@ -181,8 +181,9 @@ struct tn_cuda_ternary_params {
 
 // Row tiles of a ternary matrix.
 static inline uint32_t tn_cuda_row_tiles(uint32_t n_rows) { return n_rows / TN_CUDA_TILE_ROWS + (n_rows % TN_CUDA_TILE_ROWS != 0); }
-// ternary_one: dynamic shared memory, the codes of a row.
+// ternary_one: dynamic shared memory, the codes of a row; and what its own arrays take beside it at most.
 static inline uint32_t tn_cuda_ternary_one_shared_bytes(uint32_t n_blocks) { return n_blocks * TN_CUDA_TILE_COLS; }
+enum { TN_CUDA_ONE_OWN_SHARED_BYTES = 4224 };
 // The log2_split with the shortest way through n_tiles row tiles (of all matrices; with GLU of gate alone) of n_blocks column blocks for
 // the warps of n_grid blocks; of equal ones the least, which spares sums across warps.
 static inline uint32_t tn_cuda_ternary_log2_split(uint32_t n_tiles, uint32_t n_blocks, uint32_t n_grid)
@@ -250,7 +251,7 @@ struct tn_cuda_rope_params {
 };
 
 // attention_*: y = attention of q over the pages of the token's sequence.
-//   attention_split  up to 8 tokens: grid x: splits, y: KV heads, z: tokens. A split works on chunks split, split + n_splits, ..; the last
+//   attention_split  few tokens: grid x: splits, y: KV heads, z: tokens. A split works on chunks split, split + n_splits, ..; the last
 //                    block of a (token, KV head) to finish combines all chunks in their order
 //   attention_one    the same for one token, with RoPE, quantisation and append (`rope`) in front
 //   attention_tile   many tokens: grid x: tiles of TN_CUDA_ATTENTION_TOKENS tokens, y: KV heads, z: blocks that share a tile's tokens

@@ -27,6 +27,8 @@ TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t,
     tn_walk_all<tn_dot_one>(p, walk, ahead, from, 1, sums);
 }
 
+static_assert((TN_ROW_SCRATCH + tn_walk_sums<tn_dot_one, 2>::N) * sizeof(uint32_t) <= TN_CUDA_ONE_OWN_SHARED_BYTES, "of a block");
+
 TN_KERNEL_BLOCKS(ternary_one, tn_cuda_ternary_params, 256, 2)
 {
     TN_SHARED_DYNAMIC(int8_t, codes);

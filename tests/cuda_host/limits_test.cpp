@@ -1,0 +1,310 @@
+// What a device has too little of: shared memory for wide rows, blocks along a side of a grid, blocks for attention of few tokens.
+#include "conformance/cases.h"
+#include "cuda_host/device_rig.hpp"
+
+extern "C" {
+#include "backend/builtin.h"
+#include "base/alloc.h"
+#include "cuda/cuda_launch.h"
+}
+
+namespace conformance
+{
+
+const tn_cuda_hooks *cuda_hooks_of(const CudaHooks &)
+{
+    static const tn_cuda_hooks *const hooks = [] {
+        auto *made = new tn_cuda_hooks();
+        made->get_proc = cuda_driver::get_proc;
+        made->is_stand_in = made->skips_selftest = made->fills_scratch = true;
+        return made;
+    }();
+    return hooks;
+}
+const tn_vk_hooks *vulkan_hooks_of(const VulkanHooks &) { return nullptr; }
+
+} // namespace conformance
+
+namespace cuda_test
+{
+namespace
+{
+
+using namespace conformance;
+
+class Limits : public testing::Test
+{
+  protected:
+    ~Limits() override
+    {
+        shared().close();
+        EXPECT_EQ(cuda_driver::alive(), Lines());
+        EXPECT_EQ(cuda_driver::complaints(), Lines());
+    }
+    static Target device_of(int capability, int n_sms = 4)
+    {
+        cuda_driver::DriverOptions options;
+        options.capability = capability;
+        options.n_sms = n_sms;
+        cuda_driver::reset(options);
+        Target target;
+        target.name = "cuda:host";
+        target.backend = &tn_cuda_backend_table;
+        return target;
+    }
+};
+
+// A norm of rows of so many columns in front of a ternary product, and one behind it.
+struct WideNet {
+    explicit WideNet(uint32_t width) : net(width)
+    {
+        const uint32_t x = net.embed(3, width);
+        out = net.sum(x, net.ternary(net.norm_quant(net.ternary(net.norm_quant(x), 40)), width));
+        MUST(tn_graph_check(net.graph));
+    }
+    Net net;
+    uint32_t out;
+};
+
+void check_width(const Target &target, uint32_t n_cols, bool fits)
+{
+    Device device(target);
+    EXPECT_EQ(tn_cuda_has_shared(tn_cuda_device_of(device.get()), (n_cols + 127) / 128 * 128), fits);
+    const WideNet wide(n_cols);
+    const Packed packed(device, wide.net);
+    RefNet reference(wide.net);
+    Program program(device, wide.net, packed, Bounds(), 0, wide.net.graph->n_nodes, TN_NONE, wide.out);
+    const Token token = {1, 0, 0};
+    EXPECT_EQ(same_rows("a row", program.run(make_step({token}, Bounds(), {0})), {reference.run(token).f32.at(wide.out)}), "");
+}
+
+// The codes of a row lie in shared memory, of which a block has 64 KiB (Turing) or 99 (cards of Ampere and later without HBM), less what
+// the kernel has for itself: the widest rows that fit, and the first that do not. (With HBM there are 163 and 227, more than exact sums
+// allow.)
+TEST_F(Limits, RowsOfAnyWidthHaveTheBitsOfTheReference)
+{
+    const std::pair<int, uint32_t> most[] = {{75, 61312}, {86, 97152}, {89, 97152}, {120, 97152}};
+    for (const auto &[capability, width] : most) {
+        for (const uint32_t n_cols : {width, width + 1}) {
+            SCOPED_TRACE(std::to_string(n_cols) + " columns, sm_" + std::to_string(capability));
+            check_width(device_of(capability), n_cols, n_cols == width);
+            EXPECT_EQ(cuda_driver::complaints(), Lines());
+            shared().close();
+        }
+    }
+}
+
+// One layer with rows of all kinds of values, attention over heads of 16, and wanted rows.
+struct LayerNet {
+    explicit LayerNet(uint32_t n_kv_heads = 1) : net(31)
+    {
+        const uint32_t n_heads = 2 * n_kv_heads, head_dim = 16, width = n_heads * head_dim;
+        net.graph->n_layers = 1;
+        net.graph->n_kv_heads = n_kv_heads;
+        net.graph->head_dim = head_dim;
+        const uint32_t x = net.embed(50, width);
+        net.layer = 0;
+        const uint32_t table = net.table_weight(512, head_dim), a = net.norm_quant(x);
+        const uint32_t k = net.rope(net.ternary(a, n_kv_heads * head_dim), table, TN_ROPE_HALVES);
+        net.kv_append(k, net.ternary(a, n_kv_heads * head_dim), n_heads);
+        const uint32_t y = net.attention(net.rope(net.ternary(a, width), table, TN_ROPE_HALVES), n_heads);
+        const uint32_t z = net.sum(x, y);
+        net.layer = TN_LAYER_HEAD;
+        out = net.norm(net.copy(z));
+        MUST(tn_graph_check(net.graph));
+    }
+    Net net;
+    uint32_t out;
+};
+
+Bounds bounds_of(uint32_t n_tokens, uint32_t n_seq_pages)
+{
+    Bounds bounds;
+    bounds.n_tokens_max = n_tokens;
+    bounds.n_logits_max = std::min(n_tokens, 128u);
+    bounds.n_seq_pages_max = n_seq_pages;
+    return bounds;
+}
+
+TEST_F(Limits, StepsMayHaveMoreTokensThanAGridIsHigh)
+{
+    Device device(device_of(90));
+    LayerNet layer;
+    Packed packed(device, layer.net);
+    const Bounds bounds = bounds_of(70000, 1);
+    Program program(device, layer.net, packed, bounds, 0, layer.net.graph->n_nodes, TN_NONE, layer.out);
+    std::vector<Token> tokens;
+    std::vector<std::vector<float>> want;
+    RefNet reference(layer.net);
+    for (uint32_t i = 0; i < 3; i++) {
+        tokens.push_back({int32_t(7 * i), 0, i});
+        want.push_back(reference.run(tokens.back()).f32.at(layer.out));
+    }
+    EXPECT_EQ(same_rows("3 tokens", program.run(step_of(tokens, 0, 3, bounds, {0})), want), "");
+}
+
+// The launches for steps of up to n_tokens, of a program that does not exist yet.
+struct Launches {
+    Launches(const Device &device, const LayerNet &layer, const Bounds &bounds, uint32_t n_tokens)
+    {
+        tn_program_desc desc = {};
+        tn_cuda_buffer later = {};
+        later.base = {device.get(), UINT64_MAX};
+        later.device = tn_cuda_device_of(device.get());
+        std::vector<tn_packed_weight> weights(layer.net.graph->n_weights);
+        for (uint32_t i = 0; i < weights.size(); i++) {
+            weights[i].buffer = &later.base;
+            MUST(device.api().weight_layout(device.get(), &layer.net.graph->weights[i], &weights[i].layout));
+        }
+        desc.graph = layer.net.graph;
+        desc.n_nodes = layer.net.graph->n_nodes;
+        desc.in_value = TN_NONE;
+        desc.out_value = layer.out;
+        desc.weights = weights.data();
+        desc.n_layers = 1;
+        desc.limits = bounds.limits();
+        tn_desc_sketch sketch;
+        MUST(tn_desc_sketch_init(&desc, &later.base, &sketch));
+        tn_cuda_compile_params params = {};
+        params.device = later.device;
+        params.desc = &sketch.desc;
+        params.n_tokens_max = n_tokens;
+        params.sizes_only = true;
+        MUST(tn_step_layout_of(&desc.limits, &params.step_layout));
+        status = tn_cuda_compile(&params, &list);
+        tn_desc_sketch_deinit(&sketch);
+    }
+    ~Launches() { tn_free(list.launches); }
+    Launches(const Launches &) = delete;
+    Launches &operator=(const Launches &) = delete;
+    // "attention_split 4 x 5 x 16" for each launch whose name begins so.
+    std::vector<std::string> named(const std::string &begin) const
+    {
+        std::vector<std::string> found;
+        for (uint32_t i = 0; i < list.n_launches; i++) {
+            const tn_cuda_launch &l = list.launches[i];
+            const std::string name = tn_cuda_kernels[l.kernel].name;
+            if (name.rfind(begin, 0) == 0)
+                found.push_back(name + " " + std::to_string(l.grid[0]) + " x " + std::to_string(l.grid[1]) + " x " +
+                                std::to_string(l.grid[2]));
+        }
+        return found;
+    }
+    tn_cuda_list list = {};
+    tn_status status;
+};
+
+TEST_F(Limits, StepsThatNoGridIsLargeEnoughForAreRefusedWithTheNumbers)
+{
+    Device device(device_of(90));
+    const LayerNet layer;
+    const uint32_t most = 65535 * TN_CUDA_MANY_TOKENS;
+    EXPECT_EQ(Launches(device, layer, bounds_of(most, 1), most).status, TN_OK) << last_error();
+    EXPECT_EQ(Launches(device, layer, bounds_of(most + 1, 1), most + 1).status, TN_UNSUPPORTED);
+    EXPECT_EQ(last_error(),
+              "UNSUPPORTED cuda:host: steps of 4194241 tokens need 3 x 65536 x 1 blocks of ternary_many_mma, of which a GPU takes "
+              "2147483647 x 65535 x 65535: ask for steps of fewer tokens");
+}
+
+// Blocks of attention on 132 multiprocessors for 5 KV heads: of steps of few tokens with long contexts there are enough for the device.
+TEST_F(Limits, AttentionOfFewTokensFillsTheDeviceWhereContextsAreLong)
+{
+    using Names = std::vector<std::string>;
+    Device device(device_of(90, 132));
+    const LayerNet layer(5);
+    const auto blocks = [&](uint32_t n_tokens, uint32_t n_seq_pages) {
+        const Launches launches(device, layer, bounds_of(512, n_seq_pages), n_tokens);
+        EXPECT_EQ(launches.status, TN_OK) << last_error();
+        return launches.named("attention");
+    };
+    EXPECT_EQ(blocks(1, 256), Names{"attention_split 53 x 5 x 1"});
+    EXPECT_EQ(blocks(8, 256), Names{"attention_split 7 x 5 x 8"});
+    EXPECT_EQ(blocks(16, 256), Names{"attention_split 4 x 5 x 16"});
+    EXPECT_EQ(blocks(16, 8), Names{"attention_split 4 x 5 x 16"});
+    EXPECT_EQ(blocks(32, 256), Names{"attention_split 2 x 5 x 32"});
+    EXPECT_EQ(blocks(64, 256), Names{"attention_split 1 x 5 x 64"});
+    EXPECT_EQ(blocks(64, 32), (Names{"attention_tile_mma 4 x 5 x 1", "attention_tile 4 x 5 x 13"}));
+    EXPECT_EQ(blocks(128, 256), (Names{"attention_tile_mma 8 x 5 x 1", "attention_tile 8 x 5 x 6"}));
+    // 64 tokens' parts of 80000 chunks would take 4 GB.
+    EXPECT_EQ(blocks(64, 80000), (Names{"attention_tile_mma 4 x 5 x 1", "attention_tile 4 x 5 x 13"}));
+}
+
+// Steps of one sequence over borders of chunks.
+void check_steps(const Target &target, uint32_t n_seq_pages)
+{
+    Device device(target);
+    const LayerNet layer(2);
+    const Packed packed(device, layer.net);
+    const Bounds bounds = bounds_of(64, n_seq_pages);
+    Program program(device, layer.net, packed, bounds, 0, layer.net.graph->n_nodes, TN_NONE, layer.out);
+    RefNet reference(layer.net);
+    Random random(41);
+    const std::vector<uint32_t> pages = shuffled_pages(bounds, &random);
+    uint32_t position = 0;
+    for (const uint32_t n : {64u, 60u, 9u, 16u, 17u, 33u, 64u, 12u, 1u, 30u}) {
+        std::vector<Token> tokens;
+        std::vector<std::vector<float>> want;
+        for (uint32_t i = 0; i < n; i++) {
+            tokens.push_back({int32_t(random.below(50)), 0, position++});
+            want.push_back(reference.run(tokens.back()).f32.at(layer.out));
+        }
+        EXPECT_EQ(same_rows(std::to_string(n) + " tokens", program.run(step_of(tokens, 0, n, bounds, pages)), want), "")
+            << "before position " << position;
+    }
+}
+
+// With room for long contexts, and without.
+TEST_F(Limits, StepsOf9To64TokensHaveTheBitsOfTheReference)
+{
+    for (const int capability : {75, 90}) {
+        for (const uint32_t n_seq_pages : {3u, 40u}) {
+            SCOPED_TRACE(std::to_string(n_seq_pages) + " pages, sm_" + std::to_string(capability));
+            check_steps(device_of(capability), n_seq_pages);
+            EXPECT_EQ(cuda_driver::complaints(), Lines());
+            shared().close();
+        }
+    }
+}
+
+TEST(LimitsOfDevices, OneWithoutMultiprocessorsIsListedAndNotOpened)
+{
+    cuda_driver::DriverOptions options;
+    options.n_sms = 0;
+    cuda_driver::reset(options);
+    const Host host;
+    tn_device_desc desc;
+    tn_device *device = nullptr;
+    ASSERT_EQ(tn_cuda_device_describe(&host.host, 0, &desc), TN_OK) << last_error();
+    EXPECT_STREQ(desc.unusable, "its driver says that it has no multiprocessors");
+    EXPECT_EQ(tn_cuda_device_open(&host.host, 0, &device), TN_UNAVAILABLE);
+    EXPECT_EQ(last_error(), "UNAVAILABLE device cuda:host (Emulated GPU) cannot be used: its driver says that it has no multiprocessors");
+    cuda_driver::reset();
+}
+
+// Its advice is not that of a model which is too large, and the device is named once.
+TEST(LimitsOfDevices, ASelfTestWithoutMemorySaysSo)
+{
+    for (const char *function : {"cuMemAlloc", "cuMemHostAlloc"}) {
+        cuda_driver::reset();
+        Host host;
+        host.hooks.skips_selftest = false;
+        tn_device *device = nullptr;
+        cuda_driver::fail(function, 3, CUDA_ERROR_OUT_OF_MEMORY); // behind the two that staging has
+        EXPECT_EQ(tn_cuda_backend_table.device_open(&host.host, 0, &device), TN_UNAVAILABLE);
+        EXPECT_EQ(last_error(),
+                  "UNAVAILABLE cuda:host: its self-test finds no memory on the device or in the host, where it needs some MiB of "
+                  "each (CUDA_ERROR_OUT_OF_MEMORY): end other programs that use them, or choose another device");
+        EXPECT_STREQ(tn_error_last()->device, "cuda:host");
+        EXPECT_EQ(device, nullptr);
+    }
+    cuda_driver::reset();
+    Host host;
+    host.hooks.skips_selftest = false;
+    tn_device *device = nullptr;
+    cuda_driver::fail("cuGraphLaunch", 2, CUDA_ERROR_LAUNCH_FAILED);
+    EXPECT_EQ(tn_cuda_backend_table.device_open(&host.host, 0, &device), TN_DEVICE_LOST);
+    EXPECT_EQ(last_error().find("DEVICE_LOST cuda:host: self-test: starting a step failed"), 0u) << last_error();
+}
+
+} // namespace
+} // namespace cuda_test
