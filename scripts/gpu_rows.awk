@@ -9,7 +9,7 @@
 # Shares are of what was measured. The limit is what the data sheet allows: a step takes at least the time in which its bytes are read
 # or its int8 operations are made, whichever is longer: weights once, and of each sequence its keys and values (bench counts both). With
 # launches: each kernel of a CUDA graph needs 1.3 us more (published for an H100), of which docs/design/0013-cuda.md counts 5 a layer for
-# one token, 7 for up to 8 and 11 beyond, and 8 beside the layers.
+# one token, 7 for up to 8, 10 for up to 16 and 11 beyond, and 8 beside the layers.
 
 # The value of a field, as text; "" where there is none, or it is null. Of fields of the same name the first.
 function field(text, key,    at, value) {
@@ -73,7 +73,7 @@ function step_tokens(line,    n) {
     return n < field(line, "n_ubatch") + 0 ? n : field(line, "n_ubatch") + 0
 }
 
-function launch_seconds(n) { return ((n == 1 ? 5 : n <= 8 ? 7 : 11) * n_layers + 8) * 1.3e-6 }
+function launch_seconds(n) { return ((n == 1 ? 5 : n <= 8 ? 7 : n <= 16 ? 10 : 11) * n_layers + 8) * 1.3e-6 }
 
 function print_row(line,    rate, n, floor_s, by_memory, by_int8, limit, launched) {
     rate = field(line, "median_ts") + 0
