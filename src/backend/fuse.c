@@ -181,7 +181,7 @@ static uint32_t out_of(const tn_graph *graph, const tn_group *group)
 // The quantisation of what the group makes, where it is the next thing to read it.
 static uint32_t row_behind(const fuser *f, const tn_group *group)
 {
-    if (group->kind != TN_GROUP_TERNARY) return TN_NONE;
+    if (group->kind != TN_GROUP_TERNARY && !(group->kind == TN_GROUP_EMBED && f->params->fuses_embed)) return TN_NONE;
     const uint32_t out = out_of(f->graph, group);
     if (out == TN_NONE || out == f->params->desc->out_value) return TN_NONE;
     // Of a matrix that is bound in slices each has a last workgroup of its own. (Gate and up were looked at.)

@@ -20,9 +20,9 @@ typedef struct tn_group {
     tn_group_kind kind;
     uint32_t nodes[3]; // TERNARY: the matrices. ROPE: of q, of k, KV_APPEND. Else: nodes[0]
     uint32_t behind;   // TERNARY: ADD or GLU
-    uint32_t row;      // TERNARY: the NORM_QUANT or QUANT over the output that the last workgroup to finish does too
-    uint32_t before;   // TERNARY: the NORM_QUANT or QUANT that makes the input, which nobody else reads
-    uint32_t rope[3];  // ATTENTION: of q, of k, KV_APPEND, which its own workgroups do first; all or none
+    uint32_t row;     // TERNARY: the NORM_QUANT or QUANT over the output that the last workgroup to finish does too. EMBED: the same by any
+    uint32_t before;  // TERNARY: the NORM_QUANT or QUANT that makes the input, which nobody else reads
+    uint32_t rope[3]; // ATTENTION: of q, of k, KV_APPEND, which its own workgroups do first; all or none
 } tn_group;
 
 // Where the quantisation of rows may go that stands beside a product.
@@ -33,7 +33,8 @@ typedef struct tn_fuse_params {
     const tn_program_desc *desc;
     uint64_t range_bytes; // of one binding; UINT64_MAX: weights of a group may lie anywhere
     tn_fuse_rows rows;
-    bool fuses_rope; // groups may have `rope`
+    bool fuses_rope;  // groups may have `rope`
+    bool fuses_embed; // embeddings may have `row`, where products may
 } tn_fuse_params;
 
 // Writes at most desc->n_nodes groups, in an order in which every input is computed before it is read.  Errors: OUT_OF_MEMORY.

@@ -228,7 +228,8 @@ tn_status tn_cuda_compile(const tn_cuda_compile_params *params, tn_cuda_list *li
                                  .rows = c.is_one                         ? TN_FUSE_ROWS_BEFORE
                                          : n_tokens <= TN_CUDA_FEW_TOKENS ? TN_FUSE_ROWS_BEHIND
                                                                           : TN_FUSE_ROWS_NONE,
-                                 .fuses_rope = n_tokens == 1};
+                                 .fuses_rope = n_tokens == 1,
+                                 .fuses_embed = true};
     const tn_status status = compile(&c, &fuse);
     tn_group_compiler_deinit(&c.groups);
     tn_free(c.values);

@@ -52,25 +52,6 @@ static struct tn_cuda_dense dense_of(const weight *w)
                                   .n_blocks = w->shape.n_blocks};
 }
 
-// ---- embed ----
-
-static tn_status emit_embed(tn_cuda_compiler *c, const tn_group *group)
-{
-    static const tn_cuda_kernel kernels[] = {
-        [TN_CUDA_LAYOUT_F32] = TN_CUDA_embed_f32,   [TN_CUDA_LAYOUT_F16] = TN_CUDA_embed_f16,   [TN_CUDA_LAYOUT_BF16] = TN_CUDA_embed_bf16,
-        [TN_CUDA_LAYOUT_Q8_0] = TN_CUDA_embed_q8_0, [TN_CUDA_LAYOUT_Q4_0] = TN_CUDA_embed_q4_0, [TN_CUDA_LAYOUT_Q6_K] = TN_CUDA_embed_q6_k};
-    const tn_node *node = node_of(c, group->nodes[0]);
-    weight w;
-    TN_TRY(find_weight(c, node->weight, &w));
-    const struct tn_cuda_embed_params p = {.step = c->step,
-                                           .w = dense_of(&w),
-                                           .y = c->values[node->out].rows,
-                                           .poison = poison_of(c, node->out),
-                                           .node = number_of(group->nodes[0])};
-    const tn_cuda_launch l = launch_of(kernels[w.shape.layout], rows_max_of(c, node->out), 1, 1, group->nodes[0]);
-    return tn_cuda_emit(c, &l, &p, sizeof p);
-}
-
 // ---- rows ----
 
 static tn_status row_op_of(const tn_cuda_compiler *c, uint32_t index, struct tn_cuda_row_op *out)
@@ -102,6 +83,29 @@ static tn_status emit_row(tn_cuda_compiler *c, const tn_group *group)
     else
         p.codes = c->values[node->out].codes;
     const tn_cuda_launch l = launch_of(TN_CUDA_row, rows_max_of(c, node->in[0]), 1, 1, group->nodes[0]);
+    return tn_cuda_emit(c, &l, &p, sizeof p);
+}
+
+// ---- embed ----
+
+static tn_status emit_embed(tn_cuda_compiler *c, const tn_group *group)
+{
+    static const tn_cuda_kernel kernels[] = {
+        [TN_CUDA_LAYOUT_F32] = TN_CUDA_embed_f32,   [TN_CUDA_LAYOUT_F16] = TN_CUDA_embed_f16,   [TN_CUDA_LAYOUT_BF16] = TN_CUDA_embed_bf16,
+        [TN_CUDA_LAYOUT_Q8_0] = TN_CUDA_embed_q8_0, [TN_CUDA_LAYOUT_Q4_0] = TN_CUDA_embed_q4_0, [TN_CUDA_LAYOUT_Q6_K] = TN_CUDA_embed_q6_k};
+    const tn_node *node = node_of(c, group->nodes[0]);
+    weight w;
+    TN_TRY(find_weight(c, node->weight, &w));
+    struct tn_cuda_embed_params p = {.step = c->step,
+                                     .w = dense_of(&w),
+                                     .y = c->values[node->out].rows,
+                                     .poison = poison_of(c, node->out),
+                                     .node = number_of(group->nodes[0])};
+    if (group->row != TN_NONE) {
+        TN_TRY(row_op_of(c, group->row, &p.behind));
+        p.codes = c->values[node_of(c, group->row)->out].codes;
+    }
+    const tn_cuda_launch l = launch_of(kernels[w.shape.layout], rows_max_of(c, node->out), 1, 1, group->nodes[0]);
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 

@@ -1,5 +1,6 @@
 // Embedding rows against src/ref, bit for bit.
 #include "cuda_host/dense_rig.hpp"
+#include "cuda_host/rows_rig.hpp"
 
 using namespace cuda_host;
 
@@ -12,11 +13,15 @@ class Embedding
   public:
     Embedding(const DenseType &type, uint32_t n_vocab, uint32_t n, uint32_t n_grid)
         : name_(std::string("embed_") + type.name), n_grid_(n_grid), stride_((n + 3) / 4 * 4), table(type.type, n_vocab, n, n),
-          y((size_t)n_grid * stride_), poison(n_grid, 0xff)
+          y((size_t)n_grid * stride_), poison(n_grid, 0xff), codes_((size_t)n_grid * codes_stride()), scales_(n_grid), sums_(n_grid)
     {
     }
-    void run(const std::vector<uint32_t> &tokens, bool to_output)
+    // behind: what is done with the rows, TN_CUDA_ROW_*.
+    void run(const std::vector<uint32_t> &tokens, bool to_output, uint32_t behind = TN_CUDA_ROW_NONE)
     {
+        std::mt19937 random(7);
+        const std::vector<float> gains = random_floats(random, table.n_cols(), 1.0f);
+        const auto packed = pack_gains(gains);
         Memory<uint32_t> words(64);
         const uint64_t output = (uint64_t)(uintptr_t)y.data();
         words[0] = (uint32_t)tokens.size();
@@ -30,8 +35,13 @@ class Embedding
         p.y = {to_output ? nullptr : y.data(), stride_};
         p.poison = {poison.data(), 0};
         p.node = 1;
+        if (behind != TN_CUDA_ROW_NONE) p.behind = row_op(behind, table.n_cols(), packed->data(), 1e-5f);
+        p.codes = {codes_.data(), codes_stride(), scales_.data(), sums_.data()};
         launch(name_.c_str(), p, n_grid_);
-        for (uint32_t r = 0; r < n_grid_; r++) expect_row(r, tokens);
+        for (uint32_t r = 0; r < n_grid_; r++) {
+            expect_row(r, tokens);
+            expect_codes(r, r < tokens.size() ? behind : (uint32_t)TN_CUDA_ROW_NONE, gains);
+        }
     }
 
   private:
@@ -46,6 +56,22 @@ class Embedding
         tn_ref_embed(table.type(), table.file_row(tokens[r]), table.n_cols(), want.data());
         EXPECT_EQ(std::memcmp(want.data(), got, n_bytes), 0) << "row " << r << " of " << table.n_cols();
     }
+    void expect_codes(uint32_t r, uint32_t behind, const std::vector<float> &gains)
+    {
+        const uint32_t n = table.n_cols();
+        const int8_t *got = &codes_[(size_t)r * codes_stride()];
+        if (behind == TN_CUDA_ROW_NONE) {
+            EXPECT_TRUE(std::all_of(got, got + codes_stride(), [](int8_t code) { return (uint8_t)code == 0xcd; })) << r;
+            EXPECT_EQ((uint32_t)sums_[r], 0xcdcdcdcdu);
+            return;
+        }
+        const Codes want = quantised(behind, &y[(size_t)r * stride_], gains, n, 1e-5f);
+        EXPECT_EQ(std::memcmp(want.codes.data(), got, n), 0) << "row " << r << " of " << n;
+        EXPECT_TRUE(std::all_of(got + n, got + codes_stride(), [](int8_t code) { return code == 0; })) << "row " << r << " of " << n;
+        EXPECT_PRED2(same_bits, want.scale, scales_[r]);
+        EXPECT_EQ(want.sum, sums_[r]);
+    }
+    uint32_t codes_stride() const { return (stride_ + 127) / 128 * 128; }
     std::string name_;
     uint32_t n_grid_, stride_;
 
@@ -53,6 +79,11 @@ class Embedding
     Dense table;
     Memory<float> y;
     Memory<uint32_t> poison;
+
+  private:
+    Memory<int8_t> codes_;
+    Memory<float> scales_;
+    Memory<int32_t> sums_;
 };
 
 class Embed : public testing::TestWithParam<DenseType>
@@ -66,6 +97,17 @@ TEST_P(Embed, EveryWidthHasTheBitsOfTheReference)
         Embedding embedding(GetParam(), 70, n, 5);
         embedding.run({69, 0, 1, 33, 33}, false);
         for (uint32_t t = 0; t < 5; t++) EXPECT_EQ(embedding.poison[t], UINT32_MAX);
+    }
+}
+
+TEST_P(Embed, CodesOfItsRowsAreMadeWhereTheyAreWanted)
+{
+    for (uint32_t n : {1u, 33u, 256u, 288u, 1056u, 4352u}) {
+        if (n % GetParam().block != 0) continue;
+        for (const uint32_t behind : {TN_CUDA_ROW_NORM_QUANT, TN_CUDA_ROW_QUANT}) {
+            Embedding embedding(GetParam(), 70, n, 5);
+            embedding.run({69, 0, 1}, false, behind);
+        }
     }
 }
 

@@ -145,23 +145,23 @@ TEST_F(Limits, StepsMayHaveMoreTokensThanAGridIsHigh)
 
 // The launches for steps of up to n_tokens, of a program that does not exist yet.
 struct Launches {
-    Launches(const Device &device, const LayerNet &layer, const Bounds &bounds, uint32_t n_tokens)
+    Launches(const Device &device, const Net &net, uint32_t out, const Bounds &bounds, uint32_t n_tokens)
     {
         tn_program_desc desc = {};
         tn_cuda_buffer later = {};
         later.base = {device.get(), UINT64_MAX};
         later.device = tn_cuda_device_of(device.get());
-        std::vector<tn_packed_weight> weights(layer.net.graph->n_weights);
+        std::vector<tn_packed_weight> weights(net.graph->n_weights);
         for (uint32_t i = 0; i < weights.size(); i++) {
             weights[i].buffer = &later.base;
-            MUST(device.api().weight_layout(device.get(), &layer.net.graph->weights[i], &weights[i].layout));
+            MUST(device.api().weight_layout(device.get(), &net.graph->weights[i], &weights[i].layout));
         }
-        desc.graph = layer.net.graph;
-        desc.n_nodes = layer.net.graph->n_nodes;
+        desc.graph = net.graph;
+        desc.n_nodes = net.graph->n_nodes;
         desc.in_value = TN_NONE;
-        desc.out_value = layer.out;
+        desc.out_value = out;
         desc.weights = weights.data();
-        desc.n_layers = 1;
+        desc.n_layers = net.graph->n_layers;
         desc.limits = bounds.limits();
         tn_desc_sketch sketch;
         MUST(tn_desc_sketch_init(&desc, &later.base, &sketch));
@@ -199,8 +199,8 @@ TEST_F(Limits, StepsThatNoGridIsLargeEnoughForAreRefusedWithTheNumbers)
     Device device(device_of(90));
     const LayerNet layer;
     const uint32_t most = 65535 * TN_CUDA_MANY_TOKENS;
-    EXPECT_EQ(Launches(device, layer, bounds_of(most, 1), most).status, TN_OK) << last_error();
-    EXPECT_EQ(Launches(device, layer, bounds_of(most + 1, 1), most + 1).status, TN_UNSUPPORTED);
+    EXPECT_EQ(Launches(device, layer.net, layer.out, bounds_of(most, 1), most).status, TN_OK) << last_error();
+    EXPECT_EQ(Launches(device, layer.net, layer.out, bounds_of(most + 1, 1), most + 1).status, TN_UNSUPPORTED);
     EXPECT_EQ(last_error(),
               "UNSUPPORTED cuda:host: steps of 4194241 tokens need 3 x 65536 x 1 blocks of ternary_many_mma, of which a GPU takes "
               "2147483647 x 65535 x 65535: ask for steps of fewer tokens");
@@ -213,7 +213,7 @@ TEST_F(Limits, AttentionOfFewTokensFillsTheDeviceWhereContextsAreLong)
     Device device(device_of(90, 132));
     const LayerNet layer(5);
     const auto blocks = [&](uint32_t n_tokens, uint32_t n_seq_pages) {
-        const Launches launches(device, layer, bounds_of(512, n_seq_pages), n_tokens);
+        const Launches launches(device, layer.net, layer.out, bounds_of(512, n_seq_pages), n_tokens);
         EXPECT_EQ(launches.status, TN_OK) << last_error();
         return launches.named("attention");
     };
@@ -263,6 +263,19 @@ TEST_F(Limits, StepsOf9To64TokensHaveTheBitsOfTheReference)
             EXPECT_EQ(cuda_driver::complaints(), Lines());
             shared().close();
         }
+    }
+}
+
+// Kernels of a layer of steps of one token and of up to 8: the first layer's norm is made with the embedding.
+TEST_F(Limits, ALayerHasFiveKernelsOfOneTokenAndSevenOfFew)
+{
+    enum { BESIDE = 7 }; // begin, embedding, wanted rows, the last norm, the head's quantisation and product, end
+    Device device(device_of(90));
+    const Model model(3);
+    for (const auto &[n_tokens, n_kernels] : {std::pair(1u, 5u), std::pair(8u, 7u)}) {
+        const Launches launches(device, model.net, model.logits, bounds_of(64, 1), n_tokens);
+        ASSERT_EQ(launches.status, TN_OK) << last_error();
+        EXPECT_EQ(launches.list.n_launches, kLayers * n_kernels + BESIDE) << n_tokens << " tokens";
     }
 }
 

@@ -1,6 +1,7 @@
-// Rows of the embedding, dequantised: one block a row. A thread takes a unit of floats, or 8 to 16 columns of a quantised type.
+// Rows of the embedding, dequantised, and their codes where a product is the next to read them: one block a row. A thread takes a unit of
+// floats, or 8 to 16 columns of a quantised type.
 #include "cuda/kernels/dense_units.cuh"
-#include "cuda/kernels/rows_io.cuh"
+#include "cuda/kernels/row.cuh"
 
 // What of a step's row is wanted, and where it goes.
 struct tn_embed_row {
@@ -27,8 +28,17 @@ TN_FN void tn_embed_quad(const tn_embed_row &to, uint32_t first, float d, uint32
     tn_store16(to.y + first, {tn_bits(y[0]), tn_bits(y[1]), tn_bits(y[2]), tn_bits(y[3])});
 }
 
+// Of rows of which every thread reads what it stored itself nobody need wait.
+template <bool reads_own> TN_FN void tn_embed_codes(const tn_embed_row &to, TN_SHARED_ARG(uint32_t, scratch))
+{
+    if (to.p.behind.op == TN_CUDA_ROW_NONE) return;
+    if (!reads_own) tn_sync();
+    tn_row_codes(to.p.behind, to.y, to.p.codes, to.row, scratch);
+}
+
 template <class Unit> TN_FN void tn_embed_floats(const tn_cuda_embed_params &p)
 {
+    TN_SHARED(uint32_t, scratch, TN_ROW_SCRATCH);
     if (tn_block_x() >= p.step.words[0]) return;
     const tn_embed_row to = tn_embed_row_of(p);
     const uint8_t *units = tn_float_row(p.w, to.token);
@@ -41,6 +51,7 @@ template <class Unit> TN_FN void tn_embed_floats(const tn_cuda_embed_params &p)
             if (first + 32 * i < p.w.n_cols) to.y[first + 32 * i] = tn_embed_note(to, w[i]);
         }
     }
+    tn_embed_codes<Unit::N == 8>(to, scratch); // 8: warp w has blocks w, w + 8, .. of 256, as tn_row_do wants it
 }
 TN_KERNEL(embed_f32, tn_cuda_embed_params, 256) { tn_embed_floats<tn_unit_f32>(p); }
 TN_KERNEL(embed_f16, tn_cuda_embed_params, 256) { tn_embed_floats<tn_unit_f16>(p); }
@@ -58,6 +69,7 @@ TN_FN float tn_embed_half(const uint8_t *row, uint32_t u, uint32_t half)
 
 TN_KERNEL(embed_q8_0, tn_cuda_embed_params, 256)
 {
+    TN_SHARED(uint32_t, scratch, TN_ROW_SCRATCH);
     if (tn_block_x() >= p.step.words[0]) return;
     const tn_embed_row to = tn_embed_row_of(p);
     const uint8_t *row = tn_quantised_row(p.w, to.token);
@@ -70,10 +82,12 @@ TN_KERNEL(embed_q8_0, tn_cuda_embed_params, 256)
         tn_embed_quad(to, 16 * i + 8, d, codes.z, 0);
         tn_embed_quad(to, 16 * i + 12, d, codes.w, 0);
     }
+    tn_embed_codes<false>(to, scratch);
 }
 
 TN_KERNEL(embed_q4_0, tn_cuda_embed_params, 256)
 {
+    TN_SHARED(uint32_t, scratch, TN_ROW_SCRATCH);
     if (tn_block_x() >= p.step.words[0]) return;
     const tn_embed_row to = tn_embed_row_of(p);
     const uint8_t *row = tn_quantised_row(p.w, to.token);
@@ -83,10 +97,12 @@ TN_KERNEL(embed_q4_0, tn_cuda_embed_params, 256)
         tn_embed_quad(to, 8 * i, d, tn_q4_0_codes(codes, 0), 8);
         tn_embed_quad(to, 8 * i + 4, d, tn_q4_0_codes(codes, 1), 8);
     }
+    tn_embed_codes<false>(to, scratch);
 }
 
 TN_KERNEL(embed_q6_k, tn_cuda_embed_params, 256)
 {
+    TN_SHARED(uint32_t, scratch, TN_ROW_SCRATCH);
     if (tn_block_x() >= p.step.words[0]) return;
     const tn_embed_row to = tn_embed_row_of(p);
     const uint8_t *row = tn_quantised_row(p.w, to.token);
@@ -101,4 +117,5 @@ TN_KERNEL(embed_q6_k, tn_cuda_embed_params, 256)
             tn_embed_quad(to, 16 * i + 4 * q, d, tn_q6_k_codes(low, high, q), 32);
         }
     }
+    tn_embed_codes<false>(to, scratch);
 }

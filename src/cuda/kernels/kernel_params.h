@@ -98,15 +98,6 @@ struct tn_cuda_end_params {
     TN_AT(uint32_t) host;
 };
 
-// embed_*: tokens -> f32 rows. Grid x: rows.
-struct tn_cuda_embed_params {
-    TN_PART(tn_cuda_step) step;
-    TN_PART(tn_cuda_dense) w;
-    TN_PART(tn_cuda_rows) y;
-    TN_PART(tn_cuda_poison) poison;
-    uint32_t node;
-};
-
 // What NORM, NORM_QUANT and QUANT do to a row: of a kernel of their own, of a product's prologue, or of its epilogue.
 enum { TN_CUDA_ROW_NONE = 0, TN_CUDA_ROW_NORM = 1, TN_CUDA_ROW_NORM_QUANT = 2, TN_CUDA_ROW_QUANT = 3 };
 struct tn_cuda_row_op {
@@ -114,6 +105,17 @@ struct tn_cuda_row_op {
     uint32_t n;
     TN_AT(const float) gains; // f32 in the order of packed floats (cuda_pack.h); 0 for QUANT
     float eps, recip_n;       // RN(1/n)
+};
+
+// embed_*: tokens -> f32 rows, and of those, where `behind` is NORM_QUANT or QUANT, codes. Grid x: rows.
+struct tn_cuda_embed_params {
+    TN_PART(tn_cuda_step) step;
+    TN_PART(tn_cuda_dense) w;
+    TN_PART(tn_cuda_rows) y;
+    TN_PART(tn_cuda_poison) poison;
+    uint32_t node;
+    TN_PART(tn_cuda_row_op) behind;
+    TN_PART(tn_cuda_codes) codes; // of `behind`
 };
 
 // row: one block a row of x. NORM: y. Else: codes.

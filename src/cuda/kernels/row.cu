@@ -7,16 +7,11 @@ TN_KERNEL(row, tn_cuda_row_params, 256)
     const uint32_t row = tn_block_x();
     if (row >= tn_n_rows(p.step, p.poison.is_logits)) return;
     const float *x = tn_x_row(p.step, p.x, row);
-    const tn_row_team team = {tn_warp(), TN_ROW_WARPS, 0, false};
     if (p.row.op == TN_CUDA_ROW_NORM) {
+        const tn_row_team team = {tn_warp(), TN_ROW_WARPS, 0, false};
         const tn_row_to_floats out = {p, tn_y_row(p.step, p.y, row), row};
         tn_row_do(p.row, x, team, p.row.n, scratch, out);
         return;
     }
-    const tn_row_to_memory out = {p.codes.at + (size_t)row * p.codes.stride_bytes};
-    const tn_row_scale codes = tn_row_do(p.row, x, team, p.codes.stride_bytes, scratch, out);
-    if (tn_thread() == 0) {
-        p.codes.scales[row] = codes.scale;
-        p.codes.sums[row] = codes.sum;
-    }
+    tn_row_codes(p.row, x, p.codes, row, scratch);
 }

@@ -272,4 +272,16 @@ TN_FN tn_row_scale tn_row_do(const tn_cuda_row_op &op, const float *x, const tn_
     return {factor.scale, tn_lanes_sum(sum)};
 }
 
+// A row's codes, scale and sum by all warps of the block.
+TN_FN void tn_row_codes(const tn_cuda_row_op &op, const float *x, const tn_cuda_codes &codes, uint32_t row,
+                        TN_SHARED_ARG(uint32_t, scratch))
+{
+    const tn_row_team team = {tn_warp(), TN_ROW_WARPS, 0, false};
+    const tn_row_to_memory out = {codes.at + (size_t)row * codes.stride_bytes};
+    const tn_row_scale done = tn_row_do(op, x, team, codes.stride_bytes, scratch, out);
+    if (tn_thread() != 0) return;
+    codes.scales[row] = done.scale;
+    codes.sums[row] = done.sum;
+}
+
 #endif
