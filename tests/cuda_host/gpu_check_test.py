@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 SOURCE_DIR, BUILD_DIR, STAND_IN = (sys.argv + [None, None])[1:4]
@@ -109,7 +110,7 @@ limits='{limits}'
 case $1 in
 devices) echo 'cuda0    cuda     sm_90' ;;
 logits) case "$*" in *cpu0*) echo aaaa ;; *) echo {hash} ;; esac ;;
-synth) : >"$3" ;;
+synth) : >"$3"; sleep {slow} ;;
 show) echo '  "n_layers": 2,' ;;
 bench)
     case "$*" in
@@ -131,10 +132,10 @@ class Script(unittest.TestCase):
         environment = {**os.environ, "TN_VULKAN": "off", **environment}
         return subprocess.run([os.path.join(SCRIPTS, "gpu_check.sh"), *arguments], capture_output=True, text=True, env=environment, check=False)
 
-    def run_stub(self, hash="aaaa", broken="none", cases=1, mode="dry", **environment):
+    def run_stub(self, hash="aaaa", broken="none", cases=1, mode="dry", slow="0", **environment):
         folder = os.path.join(self.folder.name, "package")
         os.makedirs(folder, exist_ok=True)
-        stub = STUB.replace("{limits}", bench_row(limits=H200).strip()).replace("{row}", bench_row().strip()).replace("{hash}", hash).replace("{broken}", broken)
+        stub = STUB.replace("{limits}", bench_row(limits=H200).strip()).replace("{row}", bench_row().strip()).replace("{hash}", hash).replace("{broken}", broken).replace("{slow}", slow)
         for name, text in (("ternion", stub), ("conformance_test", f"#!/bin/bash\necho '[  PASSED  ] {cases} tests.'\n")):
             with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
                 file.write(text)
@@ -169,7 +170,7 @@ class Script(unittest.TestCase):
         tools = os.path.join(self.folder.name, "tools")
         os.makedirs(tools)
         with open(os.path.join(tools, "compute-sanitizer"), "w", encoding="utf-8") as file:
-            file.write('#!/bin/bash\necho "$*"\ncase "$*" in *racecheck*/ternion*) exit 9 ;; esac\n')
+            file.write('#!/bin/bash\necho "$*"\necho "========= ERROR SUMMARY: 0 errors"\ncase "$*" in *racecheck*/ternion*) exit 9 ;; esac\n')
         os.chmod(os.path.join(tools, "compute-sanitizer"), 0o755)
         done = self.run_stub(mode="full", PATH=tools + ":" + os.environ["PATH"])
         self.assertEqual(done.returncode, 1, done.stdout)
@@ -183,6 +184,37 @@ class Script(unittest.TestCase):
                     text = file.read()
                 for part in (f"--tool {tool} ", "--error-exitcode 9", *parts):
                     self.assertIn(part, text)
+
+    def test_what_no_longer_fits_is_left_out(self):
+        done = self.run_stub(TN_GPU_CHECK_SECONDS="0")
+        self.assertEqual(done.returncode, 3, done.stdout)
+        self.assertEqual(done.stdout.count(": no time is left\n"), 5, done.stdout)
+        self.assertRegex(done.stdout, r"\ngpu_check: no step failed in \d+ s, but 5 were left out\n$")
+        began = time.monotonic()
+        done = self.run_stub(slow="60", TN_GPU_CHECK_SECONDS="3")
+        self.assertLess(time.monotonic() - began, 30)
+        self.assertEqual(done.returncode, 3, done.stdout)
+        self.assertRegex(done.stdout, r"\nok      logits .*\n(.*\n)*skipped tiny-synth: it did not end in the [123] s that were left\n")
+        self.assertRegex(done.stdout, r"\ngpu_check: no step failed in \d+ s, but 1 were left out\n$")
+        done = self.run_stub(hash="bbbb", TN_GPU_CHECK_SECONDS="3", slow="60")
+        self.assertEqual(done.returncode, 1, done.stdout)
+
+    def test_a_sanitizer_that_cannot_look_is_no_failure(self):
+        tools = os.path.join(self.folder.name, "tools")
+        os.makedirs(tools)
+        sanitizer = os.path.join(tools, "compute-sanitizer")
+        for text, status, line in (("========= COMPUTE-SANITIZER\n========= Error: Debugger API not supported on this device", 1,
+                                    "skipped compute-sanitizer: it cannot look into programs here: ========= Error: Debugger API not supported"),
+                                   ("========= Error: Target application terminated before first instrumented API call", 255,
+                                    "skipped compute-sanitizer: it cannot look into programs here: ========= Error: Target application"),
+                                   ("========= ERROR SUMMARY: 0 errors", 0, "ok      sanitizer-racecheck"),
+                                   ("========= ERROR SUMMARY: 2 errors", 9, "FAILED  sanitizer-racecheck: exit 9")):
+            with open(sanitizer, "w", encoding="utf-8") as file:
+                file.write(f"#!/bin/bash\nprintf '%s\\n' '{text}'\nexit {status}\n")
+            os.chmod(sanitizer, 0o755)
+            done = self.run_stub(mode="full", PATH=tools + ":" + os.environ["PATH"])
+            self.assertEqual(done.returncode, 1 if status == 9 else 0, done.stdout)
+            self.assertIn("\n" + line, done.stdout)
 
     def test_wrong_calls(self):
         for arguments in ([], [self.folder.name], [self.folder.name, self.folder.name], ["/nowhere", self.folder.name]):
