@@ -27,12 +27,6 @@ void do_one(StreamState *stream)
     if (result != CUDA_SUCCESS) spoil(stream->context, result);
 }
 
-bool is_reached(const EventState &event)
-{
-    const StreamState *stream = driver().streams.find(event.stream);
-    return event.ticket == 0 || !stream || stream->n_done >= event.ticket;
-}
-
 void reach(const EventState &event)
 {
     StreamState *stream = driver().streams.find(event.stream);
@@ -135,15 +129,6 @@ CUresult error_of(const Entered &call) { return driver().contexts.find(call.cont
 
 extern "C" {
 
-CUresult cuCtxSynchronize(void)
-{
-    Entered call("cuCtxSynchronize");
-    const CUresult result = call.inside();
-    if (result != CUDA_SUCCESS) return result;
-    drain_context(call.context());
-    return error_of(call);
-}
-
 CUresult cuStreamCreate(CUstream *stream, unsigned int flags)
 {
     Entered call("cuStreamCreate");
@@ -178,25 +163,12 @@ CUresult cuStreamSynchronize(CUstream stream)
     return error_of(call);
 }
 
-CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned int flags)
-{
-    Entered call("cuStreamWaitEvent");
-    const CUresult result = call.inside();
-    if (result != CUDA_SUCCESS) return result;
-    const EventState *state = driver().events.find(event);
-    if (!state || !driver().streams.find(stream)) return call.stray();
-    if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
-    const EventState as_recorded = *state;
-    if (as_recorded.stream != stream) give(stream, [as_recorded] { return reach(as_recorded), CUDA_SUCCESS; });
-    return CUDA_SUCCESS;
-}
-
 CUresult cuEventCreate(CUevent *event, unsigned int flags)
 {
     Entered call("cuEventCreate");
     const CUresult result = call.inside();
     if (result != CUDA_SUCCESS) return result;
-    if (flags > (CU_EVENT_BLOCKING_SYNC | CU_EVENT_DISABLE_TIMING)) return CUDA_ERROR_INVALID_VALUE;
+    if (flags != CU_EVENT_DEFAULT && flags != CU_EVENT_DISABLE_TIMING) return CUDA_ERROR_INVALID_VALUE;
     *event = driver().events.add(std::make_shared<EventState>(EventState{call.context(), flags}));
     return CUDA_SUCCESS;
 }
@@ -226,20 +198,6 @@ CUresult cuEventRecord(CUevent event, CUstream stream)
         return CUDA_SUCCESS;
     });
     return CUDA_SUCCESS;
-}
-
-// Asking often enough brings the stream on.
-CUresult cuEventQuery(CUevent event)
-{
-    Entered call("cuEventQuery");
-    const CUresult result = call.inside();
-    if (result != CUDA_SUCCESS) return result;
-    const EventState *state = driver().events.find(event);
-    if (!state) return call.stray();
-    if (is_reached(*state)) return CUDA_SUCCESS;
-    StreamState *stream = driver().streams.find(state->stream);
-    drain(stream, stream->n_done + 1);
-    return error_of(call) != CUDA_SUCCESS ? error_of(call) : CUDA_ERROR_NOT_READY;
 }
 
 CUresult cuEventSynchronize(CUevent event)
