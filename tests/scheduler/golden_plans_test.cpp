@@ -202,7 +202,7 @@ TEST(GoldenPlans, TakeMillisecondsForFourDevicesAndThirtyTwoLayers)
                 tn_search_result_deinit(&result);
             }
             std::printf("%u sequences, goal %d: %.2f ms\n", n_seqs, goal, static_cast<double>(best_ns) * 1e-6);
-#ifdef NDEBUG
+#ifdef __x86_64__ // others may be emulated
             EXPECT_LT(best_ns, 10000000u);
 #endif
         }
