@@ -68,7 +68,6 @@ static tn_status find_stages(tn_plan_run *run)
         s->run = run;
         s->segment = &run->params.plan->segments[i];
         s->device = run->params.devices[s->segment->device];
-        s->stats.node_ns = run->node_ns; // stages have nodes of their own
         pthread_cond_init(&s->arrived, NULL);
         TN_TRY(check_ops(run, s->segment, s->device));
         TN_TRY(find_taps(run, s));
@@ -291,6 +290,7 @@ tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out
     TN_TRY_GOTO(prepare(run, params));
     TN_TRY_GOTO(tn_plan_memory_check(run->memory, params->n_devices));
     if (params->profile) TN_TRY_GOTO(tn_alloc_zero(params->graph->n_nodes, sizeof *run->node_ns, &run->node_ns));
+    for (uint32_t i = 0; i < run->n_stages; i++) run->stages[i].stats.node_ns = run->node_ns; // stages have nodes of their own
     TN_TRY_GOTO(pack_weights(run));
     for (uint32_t i = 0; i < run->n_stages; i++) TN_TRY_GOTO(compile_stage(run, &run->stages[i]));
     TN_TRY_GOTO(reserve_slots(run));
