@@ -173,7 +173,7 @@ static tn_status place_one(tn_placement *placement, uint32_t device)
 static tn_status place_chosen(tn_placement *placement, const tn_graph *graph, const tn_placement_params *params, const uint32_t *candidates,
                               uint32_t n)
 {
-    TN_TRY(tn_placement_choose(graph, placement->host, params, candidates, n, &placement->choice));
+    TN_TRY(tn_placement_choose(graph, placement->host, params, candidates, n, true, &placement->choice));
     if (placement->choice->result.n_plans == 0) return place_one(placement, candidates[0]);
     const tn_search_plan *plan = &placement->choice->result.plans[0];
     TN_TRY(reserve(placement, plan->n_replicas));
@@ -190,7 +190,8 @@ static tn_status place_only(tn_placement *placement, const tn_graph *graph, uint
 {
     tn_placement_params params = placement->params;
     params.known_only = true;
-    if (tn_placement_choose(graph, placement->host, &params, &device, 1, &placement->choice) != TN_OK) placement->choice = NULL;
+    const tn_status status = tn_placement_choose(graph, placement->host, &params, &device, 1, false, &placement->choice);
+    if (status == TN_OUT_OF_MEMORY) return status;
     return place_one(placement, device);
 }
 

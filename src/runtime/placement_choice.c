@@ -34,7 +34,7 @@ static double unit_ns(const void *ctx, uint32_t device, uint32_t unit, uint32_t 
 static double segment_ns(const void *ctx, uint32_t device)
 {
     const tn_placement_choice *choice = choice_of(ctx);
-    const tn_cost_step step = tn_placement_step(choice, 1);
+    const tn_cost_step step = tn_placement_step(choice, choice->n_seqs); // submits differ little by their tokens
     return tn_cost_submit_ns(&choice->tables[device], &step) / choice->speeds[device];
 }
 
@@ -166,7 +166,8 @@ static tn_status add_candidates(tn_placement_choice *choice, tn_host *host, cons
     return tn_fail(TN_INVALID_ARGUMENT, "no device is left to choose: all are assumed to be off");
 }
 
-static tn_status choose(tn_placement_choice *choice, tn_host *host, const tn_placement_params *params, const uint32_t *devices, uint32_t n)
+static tn_status choose(tn_placement_choice *choice, tn_host *host, const tn_placement_params *params, const uint32_t *devices, uint32_t n,
+                        bool by_memory)
 {
     figures f = {0};
     tn_status status;
@@ -174,6 +175,7 @@ static tn_status choose(tn_placement_choice *choice, tn_host *host, const tn_pla
     TN_TRY_GOTO(tn_cost_works(choice->graph, choice->works));
     TN_TRY_GOTO(read_figures(host, params, &f));
     TN_TRY_GOTO(add_candidates(choice, host, params, &f, devices, n));
+    for (uint32_t i = 0; i < choice->n_devices && !by_memory; i++) choice->memory_bytes[i] = UINT64_MAX;
     status = TN_OK;
     if (choice->n_devices == 0) goto fail; // nothing is known to choose by
     const tn_search_problem problem = {.n_units = choice->graph->n_layers + 2,
@@ -209,11 +211,11 @@ static tn_status make_choice(const tn_graph *graph, const tn_placement_params *p
 }
 
 tn_status tn_placement_choose(const tn_graph *graph, tn_host *host, const tn_placement_params *params, const uint32_t *devices,
-                              uint32_t n_devices, tn_placement_choice **out_choice)
+                              uint32_t n_devices, bool by_memory, tn_placement_choice **out_choice)
 {
     tn_placement_choice *choice;
     TN_TRY(make_choice(graph, params, &choice));
-    const tn_status status = choose(choice, host, params, devices, n_devices);
+    const tn_status status = choose(choice, host, params, devices, n_devices, by_memory);
     if (status == TN_OK)
         *out_choice = choice;
     else

@@ -24,10 +24,11 @@ typedef struct tn_placement_choice {
     tn_search_result result;  // its devices are candidates; no plans where none was measured
 } tn_placement_choice;
 
-// Chooses among devices[n_devices] of the host. Copies what it needs. Returns owned.  Errors: OUT_OF_MEMORY (also where nothing fits),
+// Chooses among devices[n_devices] of the host, by whether they have the memory only where `by_memory`. Copies what it needs. Returns
+// owned.  Errors: OUT_OF_MEMORY (also where nothing fits),
 // UNSUPPORTED, LIMIT, INVALID_ARGUMENT, those of measuring.
 tn_status tn_placement_choose(const tn_graph *graph, tn_host *host, const tn_placement_params *params, const uint32_t *devices,
-                              uint32_t n_devices, tn_placement_choice **out_choice);
+                              uint32_t n_devices, bool by_memory, tn_placement_choice **out_choice);
 // Refuses units [n_layers + 2] that are forced on devices of the host and take more than the memory limits of the params.  Errors:
 // OUT_OF_MEMORY, those of limits.
 tn_status tn_placement_check_limits(const tn_graph *graph, tn_host *host, const tn_placement_params *params, const uint32_t *devices);
