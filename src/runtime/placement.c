@@ -205,21 +205,24 @@ static tn_status check_forced(const tn_placement *placement, const tn_graph *gra
 // A list alone is the user's own choice.
 static bool is_list_alone(const tn_placement_params *p) { return p->devices && p->goal == TN_GOAL_DEFAULT && !p->assume && !p->explain; }
 
+static tn_status force(tn_placement *placement, const tn_graph *graph)
+{
+    TN_TRY(place_forced(placement, graph));
+    return check_forced(placement, graph);
+}
+
 static tn_status decide(tn_placement *placement, const tn_graph *graph)
 {
     const tn_placement_params *p = &placement->params;
     uint32_t candidates[CANDIDATES_MAX], n;
-    if (!p->replicas && (is_forced(p) || is_list_alone(p))) {
-        TN_TRY(place_forced(placement, graph));
-        return check_forced(placement, graph);
-    }
+    if (is_forced(p) && !p->replicas) return force(placement, graph);
     TN_TRY(list_candidates(placement, candidates, &n));
     if (p->replicas) {
         TN_TRY(place_replicas(placement, candidates, n));
         return check_forced(placement, graph);
     }
-    if (n > 1 || p->assume || p->explain || p->memory_limits) return place_chosen(placement, graph, p, candidates, n);
-    return place_only(placement, graph, candidates[0]);
+    if (n == 1 && !p->assume && !p->explain && !p->memory_limits) return place_only(placement, graph, candidates[0]);
+    return is_list_alone(p) ? force(placement, graph) : place_chosen(placement, graph, p, candidates, n);
 }
 
 tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_placement_params *params, tn_placement **out_placement)

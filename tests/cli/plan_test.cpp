@@ -1,6 +1,8 @@
 // ternion plan, and the choice as other verbs show it: devices are measured with little time, so figures are rough and forms are tested.
 #include "program.hpp"
 
+#include <map>
+
 namespace
 {
 
@@ -158,6 +160,57 @@ TEST_F(Plan, RunShowsTheChoiceAndWhatCameOfIt)
         run({"run", "-p", "Once upon a time", "-n", "8", "--temp", "0", "-ot", "blk\\.[1-2]{1,1}\\.=cpu1,^output\\.|token_embd=cpu0"});
     EXPECT_TRUE(contains(moved.err, "layers 1-2 | cpu0: layers 3-5, head\n")) << moved.err;
     EXPECT_EQ(moved.out, result.out);
+}
+
+// The answers of a batch by custom_id.
+std::map<std::string, std::string> answers_in(const std::string &path)
+{
+    std::map<std::string, std::string> answers;
+    std::istringstream lines(cli::read_file(path));
+    for (std::string line; std::getline(lines, line);) {
+        const cli::Json json = cli::parse_json(line);
+        const json_t *body = json_object_get(json_object_get(json.get(), "response"), "body");
+        answers[text_of(json.get(), "custom_id")] = text_of(json_array_get(json_object_get(body, "choices"), 0), "text");
+    }
+    return answers;
+}
+
+TEST_F(Plan, ABatchRunsWhereItWasChosenWithTheSameAnswers)
+{
+    ASSERT_EQ(plan({}).status, 0); // measures
+    cli::Folder folder;
+    std::string requests;
+    for (int i = 0; i < 6; i++) {
+        requests += "{\"custom_id\": \"" + std::to_string(i) +
+                    "\", \"method\": \"POST\", \"url\": \"/v1/completions\", \"body\": {\"prompt\": \"Day " + std::to_string(i) +
+                    "\", \"max_tokens\": 12}}\n";
+    }
+    const std::string in = folder / "in.jsonl";
+    cli::write_file(in, requests);
+    std::map<std::string, std::string> expected;
+    for (const std::vector<std::string> &more : {std::vector<std::string>{"--device", "cpu0,cpu1"},
+                                                 {"--device", "cpu1"},
+                                                 {"--goal", "latency"},
+                                                 {"--goal", "throughput"},
+                                                 {"--goal", "memory"},
+                                                 {}}) {
+        std::vector<std::string> all = {"batch", "-i", in, "-o", folder / "out.jsonl", "--overwrite", "-c", "128", "-np", "4", "--json"};
+        all.insert(all.end(), more.begin(), more.end());
+        const cli::Result result = run(all);
+        ASSERT_EQ(result.status, 0) << result.err;
+        const cli::Json summary = cli::parse_json(result.out);
+        const json_t *prediction = json_object_get(summary.get(), "prediction");
+        const bool predicted = more.empty() || more[1] != "cpu0,cpu1"; // a list alone is not looked into, one device is
+        ASSERT_EQ(json_is_object(prediction), predicted);
+        EXPECT_EQ(contains(result.err, "(predicted "), predicted) << result.err;
+        if (predicted) {
+            EXPECT_GT(number_of(prediction, "replies_alone_per_second"), 0);
+            EXPECT_GT(number_of(prediction, "measured_with_prompts_per_second"), 0);
+        }
+        if (expected.empty()) expected = answers_in(folder / "out.jsonl");
+        EXPECT_EQ(expected.size(), 6u);
+        EXPECT_EQ(answers_in(folder / "out.jsonl"), expected) << result.err;
+    }
 }
 
 } // namespace
