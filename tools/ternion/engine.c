@@ -208,6 +208,12 @@ static tn_status start_copies(tn_cli_engine *engine, tn_session_params params)
     for (uint32_t i = 0; i + 1 < tn_placement_replica_count(engine->placement); i++) {
         tn_session_info info;
         params.replica = i + 1;
+        if (engine->copy_sizes) {
+            const tn_cli_copy_size *size = &engine->copy_sizes[i + 1];
+            params.n_logits_max = params.n_logits_max - params.n_seqs_max + size->n_seqs;
+            params.n_seqs_max = size->n_seqs;
+            params.kv_bytes = size->kv_bytes;
+        }
         const tn_status status = tn_session_create(engine->model, engine->host, &params, &engine->more_sessions[i]);
         if (status != TN_OK) return status;
         engine->n_more++;
@@ -251,7 +257,9 @@ void tn_cli_engine_stop(tn_cli_engine *engine)
 {
     for (uint32_t i = 0; i < engine->n_more; i++) tn_session_destroy(engine->more_sessions[i]);
     free(engine->more_sessions);
+    free(engine->copy_sizes);
     engine->more_sessions = NULL;
+    engine->copy_sizes = NULL;
     engine->n_more = 0;
     tn_session_destroy(engine->session);
     tn_placement_destroy(engine->placement);

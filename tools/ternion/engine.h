@@ -6,6 +6,12 @@
 
 #include <string.h>
 
+// What a copy of the model has room for.
+typedef struct tn_cli_copy_size {
+    uint32_t n_seqs;
+    uint64_t kv_bytes;
+} tn_cli_copy_size;
+
 // Zero-initialise. Parts are opened in the order model, host, placement, session.
 typedef struct tn_cli_engine {
     char path[4096]; // of the model file
@@ -18,10 +24,11 @@ typedef struct tn_cli_engine {
     tn_session_info session_info; // of `session`; bytes are those of all copies together
     tn_session **more_sessions;   // [n_more], of copies of the model beside the first: replicas of the placement
     uint32_t n_more;
-    uint32_t n_seqs;       // that the placement was made for
-    bool head_noted;       // what another head would save has been said
-    bool is_fast;          // the session's numerics
-    char pack_cache[4096]; // folder of packed weights, "": none
+    tn_cli_copy_size *copy_sizes; // [replicas of the placement] owned; NULL: all as the verb's params say
+    uint32_t n_seqs;              // that the placement was made for
+    bool head_noted;              // what another head would save has been said
+    bool is_fast;                 // the session's numerics
+    char pack_cache[4096];        // folder of packed weights, "": none
     uint64_t pack_cache_bytes_max;
 } tn_cli_engine;
 
