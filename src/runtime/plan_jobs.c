@@ -75,7 +75,7 @@ static void keep_failure(tn_plan_slot *slot, tn_status status)
 
 static tn_buffer *input_of(const tn_stage *s, const tn_plan_slot *slot)
 {
-    return s->in ? s->in[s->n_in == 1 ? 0 : slot - s->run->slots] : NULL;
+    return s->n_in ? s->in[s->n_in == 1 ? 0 : slot - s->run->slots] : NULL;
 }
 
 static tn_status write_input(const tn_stage *s, const tn_plan_slot *slot)
