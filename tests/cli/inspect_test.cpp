@@ -145,7 +145,8 @@ TEST(Show, SaysWhichFormTheWeightsTakeOnThisMachine)
     EXPECT_EQ(dense, 27);
     const std::string text = run({"show", "--layouts"}).out;
     EXPECT_TRUE(contains(text, "cpu0     rows       dense          27 ")) << text;
-    cli::Run two = {{"show", "--layouts"}, "", {{"TN_CPU_DEVICES", "2"}}};
+    cli::Folder nothing_known;
+    cli::Run two = {{"show", "--layouts"}, "", {{"TN_CPU_DEVICES", "2"}, {"TERNION_CACHE", nothing_known / "cache"}}};
     EXPECT_FALSE(contains(cli::run(two).out, "cpu1")) << "everything is on the first device";
 }
 
