@@ -25,7 +25,8 @@ typedef enum tn_goal {
 // Devices are chosen by measured speeds where several can be used and nothing is forced: no n_gpu_layers, tensor_split, overrides or
 // replicas, and no `devices`, or a goal beside them. What is chosen among is devices that are not emulated, a card that two drivers list
 // once; or those of `devices`. Devices that were never measured are measured then, which takes some seconds each (tn_host_calibrate; told
-// to tn_host_params.progress); where there is no choice, nothing is.
+// to tn_host_params.progress); one that nobody named and that cannot be measured is left out, with a warning in the log. Where there is no
+// choice, nothing is measured.
 typedef struct tn_placement_params {
     uint32_t struct_size;
     // "cpu0,cpu1": devices in the order of the layers; NULL: all that can be used and are not emulated. Each is a name, a number in the

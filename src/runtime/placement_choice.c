@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "base/log.h"
 #include "runtime/host.h"
 #include "runtime/host_costs.h"
 #include "runtime/kv_cache.h"
@@ -135,6 +136,14 @@ static tn_status read_figures(tn_host *host, const tn_placement_params *params, 
     return TN_OK;
 }
 
+static void warn_left_out(const tn_host *host, uint32_t device, const char *name)
+{
+    tn_host_device_entry *entry;
+    const tn_device_desc *desc;
+    if (tn_host_entry(host, device, &entry, &desc) == TN_OK)
+        tn_log_write(&entry->host->log, TN_LOG_WARN, "%s is not chosen: it could not be measured: %s", name, tn_error_last()->message);
+}
+
 static tn_status add_candidate(tn_placement_choice *choice, tn_host *host, const tn_placement_params *params, const figures *f,
                                uint32_t device)
 {
@@ -142,7 +151,10 @@ static tn_status add_candidate(tn_placement_choice *choice, tn_host *host, const
         .known_only = params->known_only, .time_ns = (uint64_t)params->calibrate_ms * 1000000, .progress = tn_host_progress(host)};
     const uint32_t at = choice->n_devices;
     const tn_status status = tn_host_costs(host, device, &request, &choice->tables[at], NULL);
-    if (status == TN_NOT_FOUND && params->known_only) {
+    // A device that nobody named and that cannot be measured is no reason to compute nowhere.
+    const bool is_left_out = status != TN_OK && !params->known_only && !params->devices && status != TN_CANCELLED;
+    if (is_left_out) warn_left_out(host, device, f->names[device]);
+    if (is_left_out || (status == TN_NOT_FOUND && params->known_only)) {
         choice->unknown[choice->n_unknown] = device;
         choice->unknown_memory[choice->n_unknown++] = f->memory[device];
         return TN_OK;

@@ -18,7 +18,7 @@ typedef struct tn_placement_choice {
     double *speeds;         // [n_devices] factors that are assumed
     uint64_t *memory_bytes; // [n_devices] that may be used
     uint32_t n_unknown;
-    uint32_t *unknown;        // [n_unknown] of the host: devices that were not measured and may not be (tn_placement_params.known_only)
+    uint32_t *unknown;        // [n_unknown] of the host: devices that were not measured, since they may not be (known_only) or cannot
     uint64_t *unknown_memory; // the same of their memory
     tn_cost_work *works;      // [n_layers + 2]
     tn_search_result result;  // its devices are candidates; no plans where none was measured

@@ -237,6 +237,22 @@ TEST_F(Choice, DevicesThatWereNeverMeasuredTakeNoPartWhereNothingMayBeMeasured)
     EXPECT_EQ(devices[1].measured_at_s, 0u);
 }
 
+TEST_F(Choice, MeasuringIsToldAndCanBeCancelled)
+{
+    tn_host_close(host);
+    int n_told = 0;
+    tn_host_params params = TN_HOST_PARAMS_INIT;
+    params.n_cpu_devices = 2;
+    params.n_threads = 2;
+    params.progress.user = &n_told;
+    params.progress.update = [](void *user, const char *, uint64_t, uint64_t) { return ++*static_cast<int *>(user) < 3; };
+    ASSERT_EQ(tn_host_open(&params, &host), TN_OK) << tn_error_last()->message;
+    ask.calibrate_ms = 20;
+    ask.devices = nullptr;
+    EXPECT_EQ(create(), TN_CANCELLED);
+    EXPECT_EQ(n_told, 3);
+}
+
 TEST_F(Choice, WishesThatContradictEachOtherAreRefused)
 {
     const char *const overrides[] = {"output=cpu0"};
