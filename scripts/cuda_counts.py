@@ -128,9 +128,16 @@ def is_fast(kernel):
     return "_fast" in kernel
 
 
-def rounding_complaint(kernel, now):
+def is_empty(where, kernel):
+    """Whether the kernel has no code there: sm_75 lacks the instructions of all that end in _mma."""
+    return kernel.endswith("_mma") and where.endswith("(sm_75)")
+
+
+def rounding_complaint(where, kernel, now):
     """Of instructions that round a product and a sum together: only kernels for fast numerics have them, and all of those do."""
     fused, products = now.get("fused", 0), now.get("float_mma", 0)
+    if is_empty(where, kernel):
+        return None
     if is_fast(kernel):
         return None if fused or products else "rounds as the exact mode does, in a kernel for fast numerics"
     return f"{fused} fused multiply-adds and {products} float products on tensor cores, of which the exact mode has none" if fused or products else None
@@ -168,7 +175,7 @@ def loop_complaints(where, now, bound):
 
 def weight_complaints(where, kernel, found):
     most, loop = PER_64_WEIGHTS.get(kernel), longest(kernel, found)
-    if most is None or (kernel.endswith("_mma") and where.endswith("(sm_75)")):  # which has no such instructions: the kernel is empty there
+    if most is None or is_empty(where, kernel):
         return
     if loop is None:
         yield f"{where}: no loop multiplies weights"
@@ -177,7 +184,7 @@ def weight_complaints(where, kernel, found):
 
 
 def kernel_complaints(where, kernel, now, bound):
-    complaint = rounding_complaint(kernel, now)
+    complaint = rounding_complaint(where, kernel, now)
     if complaint:
         yield f"{where}: {complaint}"
     if now["spills"] or now["stack"] or now.get("local"):
