@@ -10,7 +10,6 @@
 #include <vector>
 
 extern "C" {
-#include "base/clock.h"
 #include "scheduler/place.h"
 #include "scheduler/search.h"
 }
@@ -181,32 +180,6 @@ TEST(GoldenPlans, OfMadeUpMachinesAreAsTheyWere)
         EXPECT_EQ(is, was);
     }
     EXPECT_EQ(now, golden.str());
-}
-
-// A plan is made while somebody waits for an answer.
-TEST(GoldenPlans, TakeMillisecondsForFourDevicesAndThirtyTwoLayers)
-{
-    const Machine machine = {"four kinds",
-                             {{"a", 3000, 900, 6, 4, 12}, {"b", 900, 200, 8, 2, 20}, {"c", 77, 3, 8, 8, 3}, {"d", 60, 2, 9, 8, 3}}};
-    const Model model = {"32 layers", 32, 17.4e6, 270e6, 69.5e6, 328e6, 2560, 2560};
-    const Case c = make_case(machine, model, 1024);
-    for (uint32_t n_seqs : {1u, 16u, 64u}) {
-        for (int goal = TN_SEARCH_LATENCY; goal <= TN_SEARCH_MEMORY; goal++) {
-            const tn_search_problem problem = problem_of(c, static_cast<tn_search_goal>(goal), n_seqs);
-            uint64_t best_ns = UINT64_MAX;
-            for (int i = 0; i < 5; i++) {
-                tn_search_result result;
-                const uint64_t begun_ns = tn_clock_ns();
-                ASSERT_EQ(tn_search(&problem, &result), TN_OK);
-                best_ns = std::min(best_ns, tn_clock_ns() - begun_ns);
-                tn_search_result_deinit(&result);
-            }
-            std::printf("%u sequences, goal %d: %.2f ms\n", n_seqs, goal, static_cast<double>(best_ns) * 1e-6);
-#ifdef __x86_64__ // others may be emulated
-            EXPECT_LT(best_ns, 10000000u);
-#endif
-        }
-    }
 }
 
 } // namespace
