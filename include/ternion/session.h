@@ -55,6 +55,10 @@ typedef struct tn_session_params {
     // by fused multiply-adds and tensor cores, and logits differ in their last bits from device to device and step to step; all else is
     // exact. It is a permission: CPUs and Vulkan devices compute as ever.
     const char *numerics;
+    // A device that is lost, or has too little memory, is an error. Otherwise the session goes on on others, with the same logits: of the
+    // placement's list those that are left, else all that can be used, at last the CPU. It computes its sequences again from their
+    // tokens; the log says so, as a warning.
+    bool no_recovery;
 } tn_session_params;
 #define TN_SESSION_PARAMS_INIT TN_PARAMS_INIT(tn_session_params)
 
@@ -135,8 +139,8 @@ TN_NODISCARD TN_API tn_status tn_session_get_two_stage(const tn_session *session
 // Appends the tokens to their sequences and computes the wanted logits. Bits do not depend on how tokens are cut into calls or steps, on
 // the other sequences, on threads, ISA or devices.  On error before any step nothing was appended; a failing step leaves the lengths as
 // before it. Errors: INVALID_ARGUMENT (token or sequence out of range, more rows wanted than n_logits_max), LIMIT (a sequence would pass
-// n_ctx), CANCELLED, IO, DEVICE_LOST, OUT_OF_MEMORY (the first step of a kind on Vulkan), POISON (at least one sequence was poisoned; see
-// tn_session_seq_status; rows of the other sequences are valid).
+// n_ctx), CANCELLED, IO, DEVICE_LOST and OUT_OF_MEMORY (of a device, where no other can take over or params.no_recovery is set), POISON (at
+// least one sequence was poisoned; see tn_session_seq_status; rows of the other sequences are valid).
 TN_NODISCARD TN_API tn_status tn_session_decode(tn_session *session, const tn_batch *batch);
 // Row `index` of the last decode's wanted logits, in batch order: n_vocab values, valid until the next decode; see tn_batch.n_top. NULL
 // where there is none.

@@ -215,6 +215,11 @@ void tn_batch_drop_prompt(tn_batcher *batcher, tn_batch_request *request);
 // Gives back the pages that are held in the member for some request's samples; false where there are none.
 bool tn_batch_drop_any_prompt(tn_batch_member *member);
 
+// batcher_recover.c
+// A call of the member's session has failed with `status`: where that was a device's failure, the member goes on on others, or is closed,
+// and its samples queue again. Else returns `status`.  Errors: those of what was tried.
+tn_status tn_batch_member_recover(tn_batch_member *member, tn_status status);
+
 // batcher_place.c
 // Starts samples in lanes that wait or have room in their steps, as long as there are sequences and pages.  Errors: as tn_batch_add_prompt.
 tn_status tn_batch_place_samples(tn_batcher *batcher);
@@ -226,6 +231,8 @@ void tn_batch_level_lanes(tn_batch_member *member);
 tn_status tn_batch_compose(tn_batch_lane *lane);
 // Adds what fits of the sample's tokens to the lane's step.  Errors: LIMIT.
 tn_status tn_batch_add_prompt(tn_batch_sample *sample);
+// Gives the sample's sequence back and lets it queue again. It has no part in a step.
+void tn_batch_interrupt(tn_batch_sample *sample);
 // Lets the sample go on with pages that others have computed.
 void tn_batch_attach(tn_batch_sample *sample);
 // Positions of what the sample knows that are computed in the member already.
@@ -250,6 +257,8 @@ const uint32_t *tn_batch_lane_candidates(const tn_batch_lane *lane, uint32_t row
 // batcher_turn.c
 // Starts steps in all lanes that wait, and finishes one, where any is in flight.  Errors: as tn_batcher_step; the first of them.
 tn_status tn_batch_turn(tn_batcher *batcher);
+// The lane's step is about to be finished: the lane waits for its next one.
+void tn_batch_rest(tn_batch_lane *lane);
 // Waits until no lane is in flight; what they compute is forgotten.
 void tn_batch_settle(tn_batcher *batcher);
 

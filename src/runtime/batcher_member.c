@@ -50,7 +50,9 @@ tn_status tn_batch_member_init(tn_batcher *batcher, uint32_t index, tn_session *
         member->session = NULL; // it is left as it is
         return status;
     }
-    // Each of them has a token and a row of logits in a step.
+    tn_session_own(session, true);
+    // Each of them has a token and a row of logits in a step; and steps may have become smaller since the session was created.
+    member->limits.n_ubatch = tn_session_n_step_tokens(session);
     member->limits.n_seqs_max = smaller(smaller(member->limits.n_seqs_max, member->limits.n_logits_max), member->limits.n_ubatch);
     member->n_seqs = member->limits.n_seqs_max;
     member->n_copied_before = member->kv->n_copied;
@@ -79,6 +81,7 @@ void tn_batch_member_deinit(tn_batch_member *member)
     if (!member->session) return; // it was not reached
     const tn_status status = empty_sequences(member);
     (void)status; // they exist
+    tn_session_own(member->session, false);
     tn_kv_prefix_deinit(member->kv);
     tn_free(member->free_seqs);
     for (uint32_t i = 0; member->lanes && i < tn_session_n_lanes(member->session); i++) tn_batch_lane_deinit(&member->lanes[i]);

@@ -14,8 +14,9 @@ static bool scores(const tn_batch_sample *sample)
     return request->params.prompt_logprobs && sample->index == 0 && request->n_scored < request->result.n_prompt;
 }
 
-static void interrupt(tn_batch_member *member, tn_batch_sample *sample)
+void tn_batch_interrupt(tn_batch_sample *sample)
 {
+    tn_batch_member *member = sample->lane->member;
     tn_batch_stop_running(sample);
     tn_batch_queue_interrupt(member->batcher, sample);
     sample->request->result.n_preempted++;
@@ -42,7 +43,7 @@ static bool make_room(tn_batch_sample *sample, uint32_t length)
         if (tn_batch_drop_any_prompt(member)) continue;
         tn_batch_sample *youngest = youngest_of(member);
         if (youngest->in_step) return false;
-        interrupt(member, youngest);
+        tn_batch_interrupt(youngest);
         if (youngest == sample) return false;
     }
     return true;

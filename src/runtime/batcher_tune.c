@@ -127,13 +127,18 @@ tn_status tn_batcher_tune(tn_batcher *batcher, const tn_progress *progress, uint
     uint32_t n_all = 0;
     for (uint32_t i = 0; i < batcher->n_members; i++) {
         tn_batch_member *member = &batcher->members[i];
-        TN_TRY(tune_member(member, progress ? progress : &nobody, &member->n_seqs_tuned, &member->rate));
+        while (member->limits.n_seqs_max) { // it is closed otherwise
+            const tn_status status = tune_member(member, progress ? progress : &nobody, &member->n_seqs_tuned, &member->rate);
+            if (status == TN_OK) break;
+            TN_TRY(tn_batch_member_recover(member, status)); // what was measured before does not count
+        }
+        if (!member->limits.n_seqs_max) member->n_seqs_tuned = 0;
         n_all += member->n_seqs_tuned;
     }
     for (uint32_t i = 0; i < batcher->n_members; i++) {
         tn_batch_member *member = &batcher->members[i];
         member->n_seqs = member->n_seqs_tuned;
-        member->share = member->rate;
+        if (member->n_seqs) member->share = member->rate;
     }
     batcher->params.n_seqs = n_all;
     tn_batch_publish(batcher);

@@ -115,8 +115,9 @@ static tn_batch_lane *wait_for_lane(tn_batcher *batcher)
     return lane;
 }
 
-static void rest(tn_batcher *batcher, tn_batch_lane *lane)
+void tn_batch_rest(tn_batch_lane *lane)
 {
+    tn_batcher *batcher = lane->member->batcher;
     batcher->n_in_flight--;
     batcher->idle[batcher->n_idle++] = lane;
 }
@@ -132,8 +133,9 @@ tn_status tn_batch_turn(tn_batcher *batcher)
     batcher->info.schedule_ns += tn_clock_ns() - begun_ns;
     if (batcher->n_in_flight) {
         tn_batch_lane *lane = wait_for_lane(batcher);
-        rest(batcher, lane);
-        note(&failure, tn_batch_lane_finish(lane));
+        tn_batch_rest(lane);
+        const tn_status status = tn_batch_lane_finish(lane);
+        note(&failure, status == TN_OK ? status : tn_batch_member_recover(lane->member, status));
     }
     if (failure.status != TN_OK) tn_error_set(&failure.error);
     return failure.status;
@@ -143,7 +145,7 @@ void tn_batch_settle(tn_batcher *batcher)
 {
     while (batcher->n_in_flight) {
         tn_batch_lane *lane = wait_for_lane(batcher);
-        rest(batcher, lane);
+        tn_batch_rest(lane);
         tn_batch_lane_drop(lane);
     }
 }

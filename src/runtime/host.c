@@ -9,6 +9,7 @@
 #include "runtime/host_shares.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -197,6 +198,8 @@ tn_status tn_host_device(tn_host *host, uint32_t index, const tn_progress *progr
     *out_device = NULL;
     TN_TRY(check_index(host, index));
     tn_host_device_entry *entry = &host->devices->entries[index];
+    const tn_device_desc *desc = &host->devices->descs[index];
+    if (entry->is_lost) return tn_fail(TN_UNAVAILABLE, "%s cannot be used: %s", desc->name, desc->unusable);
     if (!entry->device) {
         tn_backend_host *asked = &host->devices->hosts[entry->host - host->devices->hosts];
         asked->progress = progress && progress->update ? progress : &host->progress;
@@ -206,6 +209,37 @@ tn_status tn_host_device(tn_host *host, uint32_t index, const tn_progress *progr
     }
     *out_device = entry->device;
     return TN_OK;
+}
+
+tn_status tn_host_use_device(tn_host *host, uint32_t index, const tn_progress *progress, tn_device **out_device)
+{
+    TN_TRY(tn_host_device(host, index, progress, out_device));
+    host->devices->entries[index].n_users++;
+    return TN_OK;
+}
+
+static void close_lost(tn_host_device_entry *entry)
+{
+    if (!entry->is_lost || entry->n_users || !entry->device) return;
+    entry->backend->device_close(entry->device);
+    entry->device = NULL;
+}
+
+void tn_host_leave_device(tn_host *host, uint32_t index)
+{
+    tn_host_device_entry *entry = &host->devices->entries[index];
+    entry->n_users--;
+    close_lost(entry);
+}
+
+void tn_host_quarantine(tn_host *host, uint32_t index, const char *reason)
+{
+    tn_host_device_entry *entry = &host->devices->entries[index];
+    tn_device_desc *desc = &host->devices->descs[index];
+    if (entry->is_lost) return;
+    entry->is_lost = true;
+    snprintf(desc->unusable, sizeof desc->unusable, "it was lost (%s)", reason);
+    close_lost(entry);
 }
 
 tn_status tn_host_device_info(const tn_host *host, uint32_t index, tn_device_info *out_info)

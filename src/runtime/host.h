@@ -25,6 +25,12 @@ void tn_host_hook_cuda(tn_host *host, const struct tn_cuda_hooks *hooks);
 const tn_progress *tn_host_progress(const tn_host *host);
 // The device, opened on first use; belongs to the host. `progress` is told where that takes long; NULL or without
 // `update`: that of tn_host_params is.  Errors: as tn_backend.device_open.
+// UNAVAILABLE where it was lost.
 tn_status tn_host_device(tn_host *host, uint32_t index, const tn_progress *progress, tn_device **out_device);
+// The same for who keeps the device for a while, and gives it back.
+tn_status tn_host_use_device(tn_host *host, uint32_t index, const tn_progress *progress, tn_device **out_device);
+void tn_host_leave_device(tn_host *host, uint32_t index);
+// The device was lost: no placement has it any more, its description says why, and it is closed as soon as nobody uses it.
+void tn_host_quarantine(tn_host *host, uint32_t index, const char *reason);
 
 #endif

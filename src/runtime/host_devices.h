@@ -19,6 +19,8 @@ typedef struct tn_host_device_entry {
     const tn_backend_host *host; // as the backend sees it
     uint32_t index;              // within its backend
     tn_device *device;           // NULL until it is used
+    uint32_t n_users;            // sessions that it computes for
+    bool is_lost;                // it is closed when nobody uses it any more, and not opened again
     tn_known_costs *costs;       // owned; NULL until they are asked for
 } tn_host_device_entry;
 

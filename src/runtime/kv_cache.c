@@ -26,6 +26,7 @@ tn_status tn_kv_cache_init(tn_kv_cache *cache, uint32_t n_seqs, uint32_t n_ctx, 
     TN_TRY_GOTO(tn_alloc_zero(n_seqs, sizeof *cache->n_held, &cache->n_held));
     TN_TRY_GOTO(tn_alloc_zero(n_seqs, sizeof *cache->lengths, &cache->lengths));
     TN_TRY_GOTO(tn_alloc_zero(n_seqs, sizeof *cache->copies, &cache->copies));
+    TN_TRY_GOTO(tn_token_log_init(&cache->log, cache->n_pages));
     for (uint32_t i = 0; i < cache->n_pages; i++) cache->free_pages[i] = cache->n_pages - 1 - i; // page 0 is handed out first
     return TN_OK;
 fail:
@@ -42,6 +43,7 @@ void tn_kv_cache_deinit(tn_kv_cache *cache)
     tn_free(cache->n_held);
     tn_free(cache->lengths);
     tn_free(cache->copies);
+    tn_token_log_deinit(&cache->log);
     *cache = (tn_kv_cache){0};
 }
 
@@ -142,6 +144,7 @@ static void copy_page(tn_kv_cache *cache, uint32_t seq)
     const uint32_t old = *page;
     const tn_kv_copy copy = {source_of(cache, old), take_page(cache), cache->lengths[seq], TN_KV_NOT_TAKEN};
     *page = copy.to;
+    tn_token_log_copy(&cache->log, old, copy.to, copy.length % TN_KV_PAGE_POSITIONS);
     cache->copies[cache->n_copies++] = copy; // it holds its source, in place of the sequence
     if (copy.from == old) return;
     tn_kv_cache_retain(cache, copy.from);

@@ -6,7 +6,7 @@
 #ifndef TN_RUNTIME_KV_CACHE_H
 #define TN_RUNTIME_KV_CACHE_H
 
-#include "base/status.h"
+#include "runtime/token_log.h"
 
 #define TN_KV_NO_PAGE UINT32_MAX
 
@@ -49,6 +49,7 @@ typedef struct tn_kv_cache {
     uint32_t n_copies;
     uint64_t n_copied; // that were made, of all time
     tn_kv_prefix prefix;
+    tn_token_log log; // of all pages that are held; who sets a length tells it the tokens
 } tn_kv_cache;
 
 uint32_t tn_kv_pages_for(uint32_t length); // pages that so many positions take

@@ -29,4 +29,10 @@ static inline const uint32_t *tn_placement_devices(const tn_placement *placement
     return placement->devices + (size_t)replica * (placement->n_layers + 2);
 }
 
+// A placement by the params of `before` (NULL: defaults) without devices that were lost since: those of its list that are left, or of its
+// replica, where it has several; where none is, all that can be used and are not emulated; at last the CPU. Its first replica is what
+// replaces `replica`. Returns owned.  Errors: UNAVAILABLE (no device is left), those of tn_placement_create.
+tn_status tn_placement_create_again(const tn_model *model, tn_host *host, const tn_placement *before, uint32_t replica,
+                                    tn_placement **out_placement);
+
 #endif

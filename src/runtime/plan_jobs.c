@@ -62,15 +62,19 @@ void tn_plan_slot_set(tn_plan_slot *slot, const tn_plan_job *job)
 {
     slot->job = *job;
     slot->status = TN_OK;
-    slot->is_ranked = job->rows->max && slot->ranking.max && job->step->has_top;
+    slot->failed_device = TN_NONE;
+    // Rows that were made for another device may have no room for what this one ranks.
+    slot->is_ranked = slot->ranking.max && slot->ranking.max <= job->rows->max && job->step->has_top;
     if (slot->is_ranked) memset(slot->ranking.counts, 0, job->step->n_logits * sizeof *slot->ranking.counts);
     memset(job->poison, 0, job->step->n_tokens * sizeof *job->poison);
 }
 
-static void keep_failure(tn_plan_slot *slot, tn_status status)
+static void keep_failure(const tn_stage *s, tn_plan_slot *slot, tn_status status)
 {
     slot->status = status;
-    if (status != TN_OK) slot->error = *tn_error_last();
+    if (status == TN_OK) return;
+    slot->error = *tn_error_last();
+    slot->failed_device = s->segment->device;
 }
 
 static tn_buffer *input_of(const tn_stage *s, const tn_plan_slot *slot)
@@ -97,7 +101,7 @@ static tn_status begin_stage(const tn_stage *s, tn_plan_slot *slot)
 
 void tn_stage_begin(tn_stage *s, tn_plan_slot *slot)
 {
-    if (slot->status == TN_OK) keep_failure(slot, begin_stage(s, slot));
+    if (slot->status == TN_OK) keep_failure(s, slot, begin_stage(s, slot));
 }
 
 static tn_status end_stage(const tn_stage *s, tn_plan_slot *slot)
@@ -114,13 +118,13 @@ static tn_status end_stage(const tn_stage *s, tn_plan_slot *slot)
 
 void tn_stage_end(tn_stage *s, tn_plan_slot *slot)
 {
-    if (slot->status == TN_OK) keep_failure(slot, end_stage(s, slot));
+    if (slot->status == TN_OK) keep_failure(s, slot, end_stage(s, slot));
 }
 
 void tn_stage_write_next(tn_stage *s, tn_plan_slot *slot)
 {
     const tn_stage *next = s + 1;
-    if (slot->status == TN_OK && next->n_in > 1) keep_failure(slot, write_input(next, slot));
+    if (slot->status == TN_OK && next->n_in > 1) keep_failure(next, slot, write_input(next, slot));
 }
 
 tn_status tn_plan_run_step(tn_plan_run *run, const tn_plan_job *job)
@@ -134,3 +138,5 @@ tn_status tn_plan_run_step(tn_plan_run *run, const tn_plan_job *job)
     }
     return slot->status; // the record of the failure is this thread's already
 }
+
+uint32_t tn_plan_run_failed_device(const tn_plan_run *run, uint32_t slot) { return run->slots[slot].failed_device; }

@@ -273,6 +273,7 @@ static tn_status prepare(tn_plan_run *run, const tn_plan_run_params *params)
 {
     run->params = *params;
     init_locks(run);
+    if (params->profile) TN_TRY(tn_alloc_zero(params->graph->n_nodes, sizeof *run->node_ns, &run->node_ns));
     TN_TRY(tn_alloc_zero(params->n_devices, sizeof *run->weights, &run->weights));
     TN_TRY(tn_alloc_zero(params->n_devices, sizeof *run->memory, &run->memory));
     TN_TRY(find_stages(run));
@@ -289,8 +290,6 @@ tn_status tn_plan_run_create(const tn_plan_run_params *params, tn_plan_run **out
     TN_TRY(tn_alloc_zero(1, sizeof *run, &run));
     TN_TRY_GOTO(prepare(run, params));
     TN_TRY_GOTO(tn_plan_memory_check(run->memory, params->n_devices));
-    if (params->profile) TN_TRY_GOTO(tn_alloc_zero(params->graph->n_nodes, sizeof *run->node_ns, &run->node_ns));
-    for (uint32_t i = 0; i < run->n_stages; i++) run->stages[i].stats.node_ns = run->node_ns; // stages have nodes of their own
     TN_TRY_GOTO(pack_weights(run));
     for (uint32_t i = 0; i < run->n_stages; i++) TN_TRY_GOTO(compile_stage(run, &run->stages[i]));
     TN_TRY_GOTO(reserve_slots(run));
@@ -404,6 +403,22 @@ void tn_plan_run_reset_stats(tn_plan_run *run)
 {
     for (uint32_t i = 0; i < run->n_stages; i++) run->stages[i].stats = (tn_program_stats){.node_ns = run->node_ns};
     if (run->node_ns) memset(run->node_ns, 0, run->params.graph->n_nodes * sizeof *run->node_ns);
+}
+
+void tn_plan_run_add_stats(tn_plan_run *run, const tn_program_stats *stats, const tn_screen_stats *screen_stats)
+{
+    tn_program_stats *to = &run->stages[0].stats; // all stages are summed
+    to->n_submits += stats->n_submits;
+    to->n_barriers += stats->n_barriers;
+    to->barrier_wait_ns += stats->barrier_wait_ns;
+    to->n_gates += stats->n_gates;
+    to->n_gates_zero += stats->n_gates_zero;
+    to->n_codes += stats->n_codes;
+    to->n_codes_zero += stats->n_codes_zero;
+    for (uint32_t i = 0; run->node_ns && stats->node_ns && i < run->params.graph->n_nodes; i++) run->node_ns[i] += stats->node_ns[i];
+    run->screen_stats.n_rows += screen_stats->n_rows;
+    run->screen_stats.n_kept += screen_stats->n_kept;
+    run->screen_stats.n_whole += screen_stats->n_whole;
 }
 
 const tn_screen_stats *tn_plan_run_screen_stats(const tn_plan_run *run) { return &run->screen_stats; }

@@ -68,6 +68,8 @@ tn_status tn_plan_run_start(tn_plan_run *run, uint32_t slot, const tn_plan_job *
 // Waits for the slot's job and returns what became of it, once; the record of a failure becomes the caller's. A job that failed has left
 // others alone: what they have from it in KV caches is for the caller to know.  Errors: as tn_plan_run_step.
 tn_status tn_plan_run_finish(tn_plan_run *run, uint32_t slot, uint64_t *out_ended_ns);
+// The device of the stage in which the slot's last job failed, by the plan's indexes; TN_NONE: none failed. tn_plan_run_step is slot 0's.
+uint32_t tn_plan_run_failed_device(const tn_plan_run *run, uint32_t slot);
 // IO where a file of packed weights was cut short under the plan: what was computed since then is wrong.
 tn_status tn_plan_run_check_intact(const tn_plan_run *run);
 tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run);
@@ -76,6 +78,8 @@ tn_plan_run_memory tn_plan_run_get_memory(const tn_plan_run *run);
 bool tn_plan_run_is_profiled(const tn_plan_run *run);
 tn_program_stats tn_plan_run_stats(const tn_plan_run *run);
 void tn_plan_run_reset_stats(tn_plan_run *run);
+// Adds what an earlier run of the same graph had.
+void tn_plan_run_add_stats(tn_plan_run *run, const tn_program_stats *stats, const tn_screen_stats *screen_stats);
 // What screening did in the programs. Borrowed.
 const tn_screen_stats *tn_plan_run_screen_stats(const tn_plan_run *run);
 // The layout of a node's weight on the device that runs the node; NULL where it has none.

@@ -24,6 +24,7 @@ typedef struct tn_plan_slot {
     tn_fence fence;
     tn_status status; // of the first stage that failed: those behind it let the job pass
     tn_error error;
+    uint32_t failed_device; // that it failed on; TN_NONE: on none
     uint64_t ended_ns;
     struct tn_plan_slot *next; // in a stage's queue
     bool is_in_flight;         // guarded by the run's mutex

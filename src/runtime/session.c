@@ -12,7 +12,7 @@
 #include "runtime/host.h"
 #include "runtime/placement_internal.h"
 #include "runtime/session_internal.h"
-#include "runtime/session_state.h"
+#include "runtime/session_recover.h"
 #include "runtime/two_stage.h"
 
 #include <stdlib.h>
@@ -97,21 +97,9 @@ static tn_status reserve_arrays(tn_session *session, uint64_t kv_bytes)
 static void forward_trace(void *user, const tn_step *step, uint32_t token, const char *op, const float *row, uint32_t n)
 {
     tn_session *session = user;
+    if (session->is_replaying) return;
     const tn_step_view view = tn_step_view_of(step, &session->step_layout);
     session->trace.row(session->trace.user, view.seqs[token], view.positions[token], op, row, n);
-}
-
-static tn_status open_devices(tn_session *session, tn_host *host, const tn_progress *progress, uint32_t *out_n_devices)
-{
-    uint32_t n_devices;
-    tn_host_descs(host, &n_devices); // all that a placement may name
-    TN_TRY(tn_alloc_zero(n_devices, sizeof(tn_device *), &session->devices));
-    for (uint32_t i = 0; i < session->plan->n_segments; i++) {
-        uint32_t device = session->plan->segments[i].device;
-        if (!session->devices[device]) TN_TRY(tn_host_device(host, device, progress, &session->devices[device]));
-    }
-    *out_n_devices = n_devices;
-    return TN_OK;
 }
 
 // Takes over where packed weights are kept. A model whose files cannot be told from others does without.
@@ -120,7 +108,6 @@ static tn_status prepare_cache(tn_session *session, const tn_session_params *par
     const uint64_t bytes_min_default = (uint64_t)64 << 20;
     const char *path = tn_gguf_path(tn_model_gguf(session->model));
     bool is_settled;
-    session->log = params->log;
     TN_TRY(tn_model_identity(session->model, &session->identity, &is_settled));
     TN_TRY(tn_strdup(params->pack_cache, strlen(params->pack_cache), &session->cache_folder));
     session->model_path = realpath(path, NULL); // the same file by every name; by its own where that has gone meanwhile
@@ -135,21 +122,24 @@ static tn_status prepare_cache(tn_session *session, const tn_session_params *par
     return TN_OK;
 }
 
-// Opens the devices; the plan that is then to be run.
-static tn_status prepare_plan(tn_session *session, tn_host *host, const tn_session_params *params, tn_plan_run_params *out_params)
+// Steps in flight at a time, where the caller leaves it open.
+static uint32_t default_lanes(const tn_session *session)
+{
+    uint32_t n_segments = 1;
+    for (uint32_t i = 1; i < session->graph.n_layers + 2; i++) n_segments += session->units[i] != session->units[i - 1];
+    return n_segments > 1 ? n_segments + 1 : 1;
+}
+
+// All of a run but its plan and devices.
+static tn_status prepare_run(tn_session *session, const tn_session_params *params)
 {
     tn_session_info *info = &session->info;
-    uint32_t n_devices;
     bool is_fast;
     TN_TRY(read_numerics(params->numerics, &is_fast));
-    if (info->n_lanes == 0) info->n_lanes = session->plan->n_segments > 1 ? session->plan->n_segments + 1 : 1;
-    TN_TRY(open_devices(session, host, &params->progress, &n_devices));
+    if (info->n_lanes == 0) info->n_lanes = default_lanes(session);
     if (params->pack_cache) TN_TRY(prepare_cache(session, params));
-    *out_params = (tn_plan_run_params){
+    session->run_params = (tn_plan_run_params){
         .graph = &session->graph,
-        .plan = session->plan,
-        .devices = session->devices,
-        .n_devices = n_devices,
         .limits = {.n_tokens = info->n_ubatch,
                    .n_seqs = info->n_seqs_max,
                    .n_seq_pages = session->kv.n_seq_pages,
@@ -163,59 +153,72 @@ static tn_status prepare_plan(tn_session *session, tn_host *host, const tn_sessi
         .may_shrink = params->n_ubatch == 0 || params->may_shrink_ubatch,
         .is_fast = is_fast,
     };
-    out_params->limits.n_logits = info->n_logits_max < info->n_ubatch ? info->n_logits_max : info->n_ubatch;
+    session->run_params.limits.n_logits = info->n_logits_max < info->n_ubatch ? info->n_logits_max : info->n_ubatch;
     return TN_OK;
 }
 
-static tn_status start_plan(tn_session *session, const tn_plan_run_params *run_params)
+static tn_status start_run(tn_session *session)
 {
     tn_session_info *info = &session->info;
-    TN_TRY(tn_plan_run_create(run_params, &session->run));
+    TN_TRY(tn_session_make_run(session));
     const tn_step_limits limits = tn_plan_run_limits(session->run);
+    session->run_params.limits = limits; // what lanes have room for
+    session->run_params.may_shrink = true;
+    session->run_params.progress = NULL; // the caller's is borrowed for this call
     info->n_ubatch = limits.n_tokens;
     TN_TRY(tn_session_lanes_init(session, &limits, tn_plan_run_ranking_max(session->run)));
-    tn_plan_run_memory memory = tn_plan_run_get_memory(session->run);
-    info->weights_bytes = memory.weights_bytes;
-    info->kv_bytes = memory.kv_bytes;
-    info->scratch_bytes = memory.scratch_bytes + tn_session_lanes_bytes(session);
+    tn_session_count_memory(session);
     return tn_gguf_check_intact(tn_model_gguf(session->model));
 }
 
-// A session without its plan's run: everything that packs no weights and takes no memory of devices.
-static tn_status prepare(const tn_model *model, tn_host *host, const tn_session_params *params, tn_session *session,
-                         tn_plan_run_params *out_params)
+// Where the units are.
+static tn_status read_placement(tn_session *session, const tn_session_params *params)
+{
+    const tn_placement *placement = params->placement;
+    tn_placement *own = NULL;
+    if (placement && (placement->host != session->host || placement->model != session->model))
+        return tn_fail(TN_INVALID_ARGUMENT, "the placement was made for another host or model");
+    if (placement && params->replica >= placement->n_replicas)
+        return tn_fail(TN_INVALID_ARGUMENT, "the placement has no replica %u: it has %u", (unsigned)params->replica,
+                       (unsigned)placement->n_replicas);
+    session->placement = placement;
+    session->replica = params->replica;
+    if (!placement) TN_TRY(tn_placement_create(session->model, session->host, NULL, &own));
+    const tn_placement *used = placement ? placement : own;
+    const uint32_t replica = placement ? params->replica : 0;
+    if (session->info.n_lanes == 0 && used->n_lanes > 1) session->info.n_lanes = used->n_lanes;
+    memcpy(session->units, tn_placement_devices(used, replica), ((size_t)used->n_layers + 2) * sizeof *session->units);
+    tn_placement_destroy(own);
+    return TN_OK;
+}
+
+// A session without a plan: everything that packs no weights and opens no device.
+static tn_status prepare(const tn_model *model, tn_host *host, const tn_session_params *params, tn_session *session)
 {
     const tn_graph *graph = tn_model_graph(model);
     if (!graph) return tn_fail(TN_INVALID_ARGUMENT, "the model was opened without its graph: open it with TN_MODEL_LOAD_ALL");
-    tn_placement *own = NULL;
-    const tn_placement *placement = params->placement;
     session->model = model;
+    session->host = host;
     session->trace = params->trace;
+    session->log = params->log;
+    session->no_recovery = params->no_recovery;
+    session->failed_device = TN_NONE;
     TN_TRY(read_params(params, graph, &session->info));
     TN_TRY(borrow_graph(session, graph));
     TN_TRY(tn_head_type_set(&session->graph, params->head, &session->file_head));
     TN_TRY(tn_two_stage_set(&session->graph, params->two_stage));
     TN_TRY(reserve_arrays(session, params->kv_bytes));
-    if (placement && (placement->host != host || placement->model != model))
-        return tn_fail(TN_INVALID_ARGUMENT, "the placement was made for another host or model");
-    if (placement && params->replica >= placement->n_replicas)
-        return tn_fail(TN_INVALID_ARGUMENT, "the placement has no replica %u: it has %u", (unsigned)params->replica,
-                       (unsigned)placement->n_replicas);
-    if (!placement) TN_TRY(tn_placement_create(model, host, NULL, &own));
-    const tn_placement *used = placement ? placement : own;
-    if (session->info.n_lanes == 0 && used->n_lanes > 1) session->info.n_lanes = used->n_lanes;
-    const tn_status status = tn_plan_create(&session->graph, tn_placement_devices(used, params->replica), &session->plan);
-    tn_placement_destroy(own);
-    return status == TN_OK ? prepare_plan(session, host, params, out_params) : status;
+    TN_TRY(tn_alloc((size_t)graph->n_layers + 2, sizeof *session->units, &session->units));
+    TN_TRY(read_placement(session, params));
+    return prepare_run(session, params);
 }
 
 static tn_status create(const tn_model *model, tn_host *host, const tn_session_params *params, tn_session **out_session)
 {
     tn_session *session;
-    tn_plan_run_params run_params;
     TN_TRY(tn_alloc_zero(1, sizeof *session, &session));
-    tn_status status = prepare(model, host, params, session, &run_params);
-    if (status == TN_OK) status = start_plan(session, &run_params);
+    tn_status status = prepare(model, host, params, session);
+    if (status == TN_OK) status = start_run(session);
     if (status == TN_OK) status = tn_session_observer_init(session, host);
     if (status == TN_OK)
         *out_session = session;
@@ -229,16 +232,16 @@ tn_status tn_session_plan_memory(const tn_placement *placement, const tn_session
 {
     tn_status status;
     tn_session *session;
-    tn_plan_run_params run_params;
     tn_session_params known = *params;
     *out_memory = NULL;
     *out_n_devices = 0;
     known.placement = placement;
     TN_TRY(tn_alloc_zero(1, sizeof *session, &session));
-    TN_TRY_GOTO(prepare(placement->model, placement->host, &known, session, &run_params));
-    TN_TRY_GOTO(tn_alloc_zero(run_params.n_devices, sizeof **out_memory, out_memory));
-    TN_TRY_GOTO(tn_plan_run_plan_memory(&run_params, *out_memory));
-    *out_n_devices = run_params.n_devices;
+    TN_TRY_GOTO(prepare(placement->model, placement->host, &known, session));
+    TN_TRY_GOTO(tn_session_make_plan(session));
+    TN_TRY_GOTO(tn_alloc_zero(session->n_devices, sizeof **out_memory, out_memory));
+    TN_TRY_GOTO(tn_plan_run_plan_memory(&session->run_params, *out_memory));
+    *out_n_devices = session->n_devices;
 fail:
     tn_session_destroy(session);
     return status;
@@ -261,11 +264,10 @@ tn_status tn_session_create(const tn_model *model, tn_host *host, const tn_sessi
 void tn_session_destroy(tn_session *session)
 {
     if (!session) return;
-    tn_plan_run_destroy(session->run);
-    tn_plan_destroy(session->plan);
+    tn_session_drop_run(session);
     tn_kv_cache_deinit(&session->kv);
     tn_free(session->graph.weights);
-    tn_free(session->devices);
+    tn_free(session->units);
     tn_free(session->poisoned);
     tn_free(session->seq_added);
     tn_free(session->seq_lane);
@@ -285,6 +287,7 @@ tn_status tn_session_get_costs(const tn_session *session, tn_session_costs *out_
 {
     TN_REQUIRE(session);
     TN_REQUIRE(out_costs);
+    TN_TRY(tn_session_check_alive(session));
     const tn_session_costs costs = tn_costs_of(session->run, &session->graph);
     return TN_PARAMS_WRITE(tn_session_costs, head_layout, &costs, out_costs);
 }
@@ -293,6 +296,7 @@ tn_status tn_session_get_two_stage(const tn_session *session, tn_two_stage_info 
 {
     TN_REQUIRE(session);
     TN_REQUIRE(out_info);
+    TN_TRY(tn_session_check_alive(session));
     const tn_screen_stats *stats = tn_plan_run_screen_stats(session->run);
     tn_two_stage_info info = TN_TWO_STAGE_INFO_INIT;
     info.bytes = tn_plan_run_get_memory(session->run).screen_bytes;
@@ -307,6 +311,7 @@ tn_status tn_session_profile(const tn_session *session, tn_session_profile_total
 {
     TN_REQUIRE(session);
     TN_REQUIRE(out_totals);
+    TN_TRY(tn_session_check_alive(session));
     const tn_program_stats stats = tn_plan_run_stats(session->run);
     if (!stats.node_ns) return tn_fail(TN_INVALID_ARGUMENT, "the session keeps no profile: create it with params.profile");
     tn_session_profile_totals totals = TN_SESSION_PROFILE_TOTALS_INIT;
@@ -328,7 +333,7 @@ tn_status tn_session_profile(const tn_session *session, tn_session_profile_total
 
 void tn_session_profile_reset(tn_session *session)
 {
-    tn_plan_run_reset_stats(session->run);
+    if (session->run) tn_plan_run_reset_stats(session->run);
     session->n_steps = session->step_ns = 0;
 }
 

@@ -5,7 +5,7 @@
 #include "base/params.h"
 #include "model/model_internal.h"
 #include "runtime/session_internal.h"
-#include "runtime/session_state.h"
+#include "runtime/session_recover.h"
 
 // Steps in flight at a time are counted once: what is added is the time since the latest of them before this one ended.
 static void count_step(tn_session *session, const tn_session_lane *lane, uint64_t ended_ns)
@@ -36,6 +36,7 @@ static tn_status wait_for(tn_session *session, tn_session_lane *lane)
     uint64_t ended_ns;
     const tn_status status = tn_plan_run_finish(session->run, lane->number, &ended_ns);
     lane->is_in_flight = false;
+    if (status != TN_OK) session->failed_device = tn_plan_run_failed_device(session->run, lane->number);
     count_step(session, lane, ended_ns);
     if (status == TN_OK) tn_session_observe(session, lane, ended_ns - lane->begun_ns);
     return status == TN_OK ? check_files(session) : status;
@@ -46,7 +47,7 @@ static tn_status wait_for(tn_session *session, tn_session_lane *lane)
 // A batch on its way: steps of it are in lanes in turn, and all rows go to lane 0.
 typedef struct flight {
     const tn_batch *batch;
-    uint32_t n_tokens;             // of steps that were begun
+    uint32_t n_tokens, n_done;     // of steps that were begun, and that were settled
     uint32_t n_begun, n_settled;   // steps
     uint32_t n_lanes;              // steps that may be in flight
     tn_status poison, fill_status; // why no more are begun; TN_OK: for no reason
@@ -60,7 +61,7 @@ static void begin_steps(tn_session *session, flight *f)
 {
     const uint32_t n_all = f->batch->n_tokens;
     while (f->n_tokens < n_all && f->n_begun - f->n_settled < f->n_lanes && f->fill_status == TN_OK) {
-        const uint32_t left = n_all - f->n_tokens, n = left < session->info.n_ubatch ? left : session->info.n_ubatch;
+        const uint32_t left = n_all - f->n_tokens, n = left < session->n_step_tokens ? left : session->n_step_tokens;
         tn_session_lane *lane = lane_of(session, f, f->n_begun);
         f->fill_status = tn_session_lane_fill(session, lane, &session->lanes[0], f->batch, f->n_tokens, n);
         if (f->fill_status == TN_OK) {
@@ -78,15 +79,18 @@ static void begin_steps(tn_session *session, flight *f)
     }
 }
 
-// Takes back all steps that were not settled, once they are over.
+// Takes back all steps that were not settled, once they are over. The device that failed first is the one that did.
 static void abandon(tn_session *session, flight *f)
 {
     const tn_error error = *tn_error_last();
+    const uint32_t failed_device = session->failed_device;
     for (; f->n_begun > f->n_settled; f->n_begun--) {
         tn_session_lane *lane = lane_of(session, f, f->n_begun - 1);
         if (lane->is_in_flight) (void)wait_for(session, lane);
         tn_session_lane_undo(session, lane);
     }
+    f->n_tokens = f->n_done;
+    session->failed_device = failed_device;
     tn_error_set(&error);
 }
 
@@ -98,9 +102,12 @@ static tn_status settle_step(tn_session *session, flight *f)
     const tn_status poison = tn_session_lane_settle(session, lane);
     if (poison != TN_OK) f->poison = poison;
     f->n_settled++;
-    const uint64_t n_done = (uint64_t)f->n_settled * session->info.n_ubatch, n_all = f->batch->n_tokens;
-    return tn_progress_report(&f->batch->progress, "prompt", n_done < n_all ? n_done : n_all, n_all);
+    f->n_done += lane->step->n_tokens;
+    return tn_progress_report(&f->batch->progress, "prompt", f->n_done, f->batch->n_tokens);
 }
+
+// Where a batcher has the session, it sees to that.
+static tn_status recover(tn_session *session, tn_status status) { return session->is_owned ? status : tn_session_recover(session, status); }
 
 static tn_status decode_in_flight(tn_session *session, const tn_batch *batch)
 {
@@ -111,7 +118,7 @@ static tn_status decode_in_flight(tn_session *session, const tn_batch *batch)
         const tn_status status = settle_step(session, &f);
         if (status == TN_OK) continue;
         abandon(session, &f);
-        return status;
+        TN_TRY(recover(session, status));
     }
     if (f.fill_status == TN_OK) return f.poison;
     tn_error_set(&f.fill_error);
@@ -125,6 +132,7 @@ static tn_status run_step(tn_session *session, const tn_batch *batch, uint32_t f
     TN_TRY(tn_session_lane_fill(session, lane, lane, batch, first, n));
     const tn_plan_job job = job_of(lane);
     tn_status status = tn_plan_run_step(session->run, &job);
+    session->failed_device = tn_plan_run_failed_device(session->run, 0);
     const uint64_t ended_ns = tn_clock_ns();
     count_step(session, lane, ended_ns);
     if (status == TN_OK) tn_session_observe(session, lane, ended_ns - lane->begun_ns);
@@ -145,14 +153,19 @@ static tn_status decode(tn_session *session, const tn_batch *batch)
             return tn_fail(TN_INVALID_ARGUMENT, "lane %u of the session is in flight: finish it first", (unsigned)i);
     }
     session->lanes[0].n_rows = session->lanes[0].n_rows_filled = 0;
+    TN_TRY(tn_session_check_alive(session));
     TN_TRY(tn_session_lane_check(session, batch));
-    if (batch->n_tokens > session->info.n_ubatch && session->plan->n_segments > 1 && session->info.n_lanes > 1)
+    if (batch->n_tokens > session->n_step_tokens && session->plan->n_segments > 1 && session->info.n_lanes > 1)
         return decode_in_flight(session, batch);
     tn_status poison_status = TN_OK;
     for (uint32_t first = 0; first < batch->n_tokens;) {
         uint32_t left = batch->n_tokens - first;
-        uint32_t n = left < session->info.n_ubatch ? left : session->info.n_ubatch;
-        TN_TRY(run_step(session, batch, first, n, &poison_status));
+        uint32_t n = left < session->n_step_tokens ? left : session->n_step_tokens;
+        const tn_status status = run_step(session, batch, first, n, &poison_status);
+        if (status != TN_OK) {
+            TN_TRY(recover(session, status));
+            continue;
+        }
         first += n;
         TN_TRY(tn_progress_report(&batch->progress, "prompt", first, batch->n_tokens));
     }
@@ -203,9 +216,10 @@ tn_status tn_session_start(tn_session *session, uint32_t number, const tn_batch 
     TN_TRY(TN_PARAMS_READ(tn_batch, progress, batch, &known));
     TN_TRY(find_lane(session, number, false, &lane));
     lane->n_rows = lane->n_rows_filled = 0;
-    if (known.n_tokens > session->info.n_ubatch)
+    TN_TRY(tn_session_check_alive(session));
+    if (known.n_tokens > session->n_step_tokens)
         return tn_fail(TN_INVALID_ARGUMENT, "%u tokens are more than the %u of a step: start fewer at a time", (unsigned)known.n_tokens,
-                       (unsigned)session->info.n_ubatch);
+                       (unsigned)session->n_step_tokens);
     TN_TRY(tn_session_lane_check(session, &known));
     TN_TRY(tn_session_lane_fill(session, lane, lane, &known, 0, known.n_tokens));
     tn_plan_job job = job_of(lane);

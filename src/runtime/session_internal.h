@@ -32,4 +32,17 @@ TN_NODISCARD tn_status tn_session_finish(tn_session *session, uint32_t lane);
 const float *tn_session_lane_logits(const tn_session *session, uint32_t lane, uint32_t index);
 const uint32_t *tn_session_lane_candidates(const tn_session *session, uint32_t lane, uint32_t index, uint32_t *out_n);
 
+// Losing a device, of a session that a batcher has: tn_session_decode and tn_session_finish only fail then, and the batcher decides.
+void tn_session_own(tn_session *session, bool is_owned);
+uint32_t tn_session_n_step_tokens(const tn_session *session); // that a step has room for, which recovering may make fewer
+// The device that the last failure, with `status`, is of, by the host's indexes; TN_NONE where others cannot take over, or nobody wants it.
+uint32_t tn_session_lost_device(const tn_session *session, tn_status status);
+// Whether the session has other devices of its own.
+bool tn_session_has_beside(const tn_session *session, uint32_t device);
+// Goes on on other devices, while no lane is in flight. The record of the failure is the thread's. Errors: `status`, and those of what was
+// tried; then the session cannot be used any more.
+TN_NODISCARD tn_status tn_session_go_on(tn_session *session, uint32_t device, tn_status status);
+// Ends the session but for its sequences and rows, and says that others go on without its device.
+void tn_session_retire(tn_session *session, uint32_t device);
+
 #endif

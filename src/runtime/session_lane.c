@@ -2,6 +2,7 @@
 #include "runtime/session_lane.h"
 
 #include "base/alloc.h"
+#include "graph/op.h"
 #include "runtime/session_state.h"
 
 #include <string.h>
@@ -98,16 +99,21 @@ static bool wants_logits(tn_session *session, const tn_batch *batch, uint32_t i)
     return batch->logits ? batch->logits[i] != 0 : left == 0;
 }
 
-static void fill_pages(tn_session *session, tn_session_lane *lane)
+void tn_session_lane_put_pages(const tn_session *session, tn_session_lane *lane)
 {
-    tn_kv_cache *kv = &session->kv;
+    const tn_kv_cache *kv = &session->kv;
     tn_step *step = lane->step;
     const tn_step_layout *layout = &session->step_layout;
-    step->n_copies = tn_kv_cache_copies_take(kv, lane->number, tn_step_copies(step, layout));
     for (uint32_t seq = 0; seq < step->n_seqs; seq++) {
         const uint32_t *pages = kv->page_table + (size_t)seq * kv->n_seq_pages;
         memcpy(tn_step_pages(step, layout, seq), pages, kv->n_held[seq] * sizeof *pages);
     }
+}
+
+static void log_token(tn_kv_cache *kv, uint32_t seq, uint32_t position, int32_t token)
+{
+    const uint32_t *pages = kv->page_table + (size_t)seq * kv->n_seq_pages;
+    tn_token_log_put(&kv->log, pages[position / TN_KV_PAGE_POSITIONS], position % TN_KV_PAGE_POSITIONS, token);
 }
 
 tn_status tn_session_lane_fill(tn_session *session, tn_session_lane *lane, tn_session_lane *keeper, const tn_batch *batch, uint32_t first,
@@ -131,13 +137,15 @@ tn_status tn_session_lane_fill(tn_session *session, tn_session_lane *lane, tn_se
         step->n_tokens = i + 1;
         tn_step_tokens(step, layout)[i] = batch->tokens[first + i];
         tn_step_seqs(step, layout)[i] = seq;
-        tn_step_positions(step, layout)[i] = kv->lengths[seq]++;
+        tn_step_positions(step, layout)[i] = kv->lengths[seq];
+        log_token(kv, seq, kv->lengths[seq]++, batch->tokens[first + i]);
         if (wants_logits(session, batch, first + i)) {
             if (batch->n_top) tn_step_n_top(step, layout)[step->n_logits] = batch->n_top[first + i];
             tn_step_logit_rows(step, layout)[step->n_logits++] = i;
         }
     }
-    fill_pages(session, lane);
+    step->n_copies = tn_kv_cache_copies_take(kv, lane->number, tn_step_copies(step, layout));
+    tn_session_lane_put_pages(session, lane);
     keeper->n_rows_filled += step->n_logits;
     return TN_OK;
 }
@@ -146,7 +154,10 @@ void tn_session_lane_undo(tn_session *session, tn_session_lane *lane)
 {
     const tn_step_view step = tn_step_view_of(lane->step, &session->step_layout);
     tn_kv_cache_copies_return(&session->kv, lane->number);
-    for (uint32_t i = step.n_tokens; i-- > 0;) tn_kv_cache_set_length(&session->kv, step.seqs[i], step.positions[i]);
+    for (uint32_t i = step.n_tokens; i-- > 0;) {
+        tn_kv_cache_set_length(&session->kv, step.seqs[i], step.positions[i]);
+        session->seq_added[step.seqs[i]]++; // it is still to come
+    }
     lane->keeper->n_rows_filled = lane->first_row;
 }
 

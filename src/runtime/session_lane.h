@@ -34,6 +34,8 @@ tn_status tn_session_lane_check(tn_session *session, const tn_batch *batch);
 // are to be made; its rows go behind those that `keeper` has. On failure nothing was taken.  Errors: LIMIT.
 tn_status tn_session_lane_fill(tn_session *session, tn_session_lane *lane, tn_session_lane *keeper, const tn_batch *batch, uint32_t first,
                                uint32_t n);
+// The pages of all sequences into the lane's step.
+void tn_session_lane_put_pages(const tn_session *session, tn_session_lane *lane);
 // Takes the lane's step back: lengths as before it. Of several in flight the last one first.
 void tn_session_lane_undo(tn_session *session, tn_session_lane *lane);
 // The lane's step has run well: its copies are made, its rows are the keeper's.  Errors: POISON (of a sequence that was not poisoned

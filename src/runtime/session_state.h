@@ -19,9 +19,20 @@ struct tn_session {
     const tn_model *model;
     tn_graph graph;             // the model's, with tables only as long as this session's context; nodes and values are the model's
     tn_weight_source file_head; // the head as the file has it, where the session gives it another type
+    tn_host *host;
+    const tn_placement *placement; // borrowed; NULL: the default
+    uint32_t replica;
+    uint32_t *units; // [graph.n_layers + 2] devices of the embedding, the layers and the head
     tn_plan *plan;
-    tn_device **devices; // [host's devices]; NULL where no segment runs
-    tn_plan_run *run;
+    tn_device **devices; // [n_devices] by the host's indexes; NULL where no segment runs
+    uint32_t n_devices;
+    tn_plan_run_params run_params; // limits: as the first run took them
+    tn_plan_run *run;              // NULL: its devices were lost, and no others could take over
+    uint32_t n_step_tokens;        // of a step at most: fewer than info.n_ubatch where another device has taken over that takes fewer
+    uint32_t failed_device;        // that the last step failed on; TN_NONE
+    bool no_recovery;
+    bool is_owned;     // a batcher sees to losses
+    bool is_replaying; // what runs is computed again: nobody is told
     tn_kv_cache kv;
     tn_seq_poison *poisoned; // [n_seqs_max]
     uint32_t *seq_added;     // [n_seqs_max] scratch of decode: tokens of the batch or the step

@@ -99,7 +99,7 @@ static tn_status share_layers(const tn_place_request *request, const device_list
 static tn_status first_cpu(const tn_device_desc *descs, uint32_t n_descs, uint32_t *out_device)
 {
     for (uint32_t i = 0; i < n_descs; i++) {
-        if (strncmp(descs[i].name, "cpu", 3) != 0) continue;
+        if (strncmp(descs[i].name, "cpu", 3) != 0 || descs[i].unusable[0]) continue;
         *out_device = i;
         return TN_OK;
     }

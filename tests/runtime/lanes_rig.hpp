@@ -94,6 +94,7 @@ class LanesSession
         params.n_seqs_max = N_SEQS;
         params.n_ubatch = N_UBATCH;
         params.n_lanes = n_lanes;
+        params.no_recovery = true; // failures are wanted
         EXPECT_EQ(tn_session_create(LanesOracle::get().model(), host, &params, &session), TN_OK) << tn_error_last()->message;
     }
     ~LanesSession()

@@ -103,6 +103,7 @@ class BatchModel
     {
         tn_session *made = nullptr;
         if (!devices.empty()) params.placement = placement(devices);
+        params.no_recovery = true; // failures are wanted
         EXPECT_EQ(tn_session_create(model, host, &params, &made), TN_OK) << tn_error_last()->message;
         return made;
     }

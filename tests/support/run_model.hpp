@@ -94,6 +94,7 @@ inline void run_model(const std::string &path, const std::vector<int32_t> &ids, 
     session_params.n_ubatch = options.ubatch;
     session_params.n_logits_max = feed;
     session_params.head = options.head;
+    session_params.no_recovery = true; // the device that is meant, and no other
     if (options.traced) session_params.trace = {trace_store::row, &store};
     tn_session *session = nullptr;
     ASSERT_EQ(tn_session_create(model, host, &session_params, &session), TN_OK) << tn_error_last()->message;

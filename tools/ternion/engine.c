@@ -235,6 +235,7 @@ int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params pa
     params.numerics = tn_cli_text(&cli->options, TN_OPT_NUMERICS);
     if (!params.two_stage && cli->verb == TN_VERB_BENCH) params.two_stage = tn_cli_two_stage(cli);
     params.may_shrink_ubatch = !tn_cli_given(&cli->options, cli->verb == TN_VERB_BENCH ? TN_OPT_BENCH_UBATCH : TN_OPT_UBATCH);
+    params.no_recovery = cli->verb == TN_VERB_BENCH || cli->verb == TN_VERB_LOGITS; // what is measured or compared is one device's
     params.log = tn_cli_log();
     params.progress = tn_cli_progress_hook(&cli->progress);
     tn_status status = tn_session_create(engine->model, engine->host, &params, &engine->session);
