@@ -122,7 +122,8 @@ static void say_reason(const tn_error *error, const char *name, char reason[REAS
     const char *text = error->message;
     const size_t n = strlen(name);
     if (strncmp(text, name, n) == 0 && strncmp(text + n, ": ", 2) == 0) text += n + 2;
-    const char *end = strstr(text, ": ");
+    const char *end = NULL;
+    for (const char *at = text; (at = strstr(at, ": ")); at++) end = at;
     snprintf(reason, REASON_BYTES, "%.*s", (int)(end ? (size_t)(end - text) : strlen(text)), text);
 }
 

@@ -1,8 +1,9 @@
-// The program on a CUDA device, whole and while the device is lost: the CPU's text; what was written stays, one line says which device and
-// why, the exit status tells, and nothing is left in the driver (which would end the program with 99).
-#include "cli/device_loss.hpp"
+// The program on a CUDA device, whole and while the device is lost or full: the CPU's text, one line that says which device and why, and
+// nothing is left in the driver (which would end the program with 99).
+#include "cli/program.hpp"
 
 #include <fstream>
+#include <jansson.h>
 #include <map>
 
 namespace
@@ -14,7 +15,24 @@ cli::Result run(std::vector<std::string> arguments, const std::string &options =
     return cli::run(cli::Run{std::move(arguments), "", {{"TN_CUDA_LIBRARY", TN_STAND_IN}, {"TN_CUDA_HOST", options}}});
 }
 
+// Answers of a batch's output by their requests.
+std::map<std::string, std::string> texts_of(const std::string &path)
+{
+    std::map<std::string, std::string> texts;
+    std::ifstream file(path);
+    for (std::string line; std::getline(file, line);) {
+        json_t *root = json_loads(line.c_str(), 0, nullptr);
+        const json_t *choice = json_array_get(json_object_get(json_object_get(json_object_get(root, "response"), "body"), "choices"), 0);
+        const char *id = json_string_value(json_object_get(root, "custom_id")), *text = json_string_value(json_object_get(choice, "text"));
+        EXPECT_TRUE(id && text) << line;
+        if (id && text) texts[id] = text;
+        json_decref(root);
+    }
+    return texts;
+}
+
 const std::vector<std::string> kRun = {"run", "-p", "The king said to his daughter", "-q", "-n", "12", "--temp", "0"};
+const std::vector<std::string> kShort = {"run", "-p", "The king", "-q", "-n", "2", "--temp", "0"};
 
 TEST(CudaProgram, WritesWhatTheCpuWrites)
 {
@@ -30,39 +48,6 @@ TEST(CudaProgram, WritesWhatTheCpuWrites)
     EXPECT_EQ(run(parted).out, cpu.out);
 }
 
-// How often a command that goes well calls each function of the driver, from its begin to its end.
-std::map<std::string, int> calls_of(const std::vector<std::string> &command, const cli::Folder &folder)
-{
-    EXPECT_EQ(run(command, "calls=" + (folder / "calls")).status, 0);
-    std::map<std::string, int> calls;
-    std::ifstream file(folder / "calls");
-    std::string function;
-    for (int n; file >> function >> n;) calls[function] = n;
-    return calls;
-}
-
-// Counted from the end, where replies are written: the device is there through its self-test, the weights and the prompt.
-TEST(CudaProgram, ALostDeviceEndsRunWithOneLine)
-{
-    const cli::Folder folder;
-    const cli::Result whole = run(kRun);
-    std::map<std::string, int> calls = calls_of(kRun, folder);
-    const struct {
-        const char *function;
-        int result;
-        const char *name;
-    } faults[] = {{"cuGraphLaunch", 719, "CUDA_ERROR_LAUNCH_FAILED"}, {"cuEventSynchronize", 700, "CUDA_ERROR_ILLEGAL_ADDRESS"}};
-    for (const auto &fault : faults) {
-        ASSERT_GT(calls[fault.function], 12) << fault.function;
-        const std::string nth = std::to_string(calls[fault.function] - 5), result = std::to_string(fault.result);
-        const cli::Result lost = run(kRun, std::string("fail=") + fault.function + ":" + nth + ":" + result);
-        cli::expect_cut_short(lost, whole, "ternion: error: cuda:host: ");
-        EXPECT_TRUE(cli::contains(lost.err, fault.name + (" (" + result + "): start the program again;"))) << lost.err;
-        EXPECT_FALSE(cli::contains(lost.err, "self-test")) << lost.err;
-        EXPECT_GT(lost.out.find_last_not_of('\n') + 1, 4u) << lost.out;
-    }
-}
-
 TEST(CudaProgram, ADeviceThatComputesWronglyIsLeftOut)
 {
     for (const char *kernel : {"ternary_one", "row"}) {
@@ -75,23 +60,104 @@ TEST(CudaProgram, ADeviceThatComputesWronglyIsLeftOut)
     }
 }
 
-TEST(CudaProgram, ADeviceThatIsLostAtOnceEndsEveryCommand)
+// The answer is whole, and one line says where it was made. Whether the fault came to pass at all.
+bool goes_on(const std::vector<std::string> &command, const std::string &fault, const std::string &what, const std::string &text)
 {
-    const auto run_lost = [](const std::vector<std::string> &command) {
-        const cli::Result result = run(command, "fail=cuGraphLaunch:1:719");
-        EXPECT_TRUE(cli::contains(result.err, "cuda:host: ")) << command[0] << ": " << result.err;
-        return result;
-    };
-    cli::expect_every_command_ends(kRun, run_lost, "CUDA_ERROR_LAUNCH_FAILED (719)");
+    const cli::Result result = run(command, "fail=" + fault);
+    EXPECT_EQ(result.status, 0) << fault << result.err;
+    EXPECT_EQ(result.out, text) << fault << result.err;
+    if (result.err.empty()) return false;
+    EXPECT_EQ(result.err.find("ternion: warning: cuda:host " + what + " ("), 0u) << fault << ": " << result.err;
+    EXPECT_TRUE(cli::contains(result.err, "): going on on ")) << fault << ": " << result.err;
+    EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << fault << ": " << result.err;
+    return true;
 }
 
-TEST(CudaProgram, AModelThatDoesNotFitIsRefusedWithTheFigures)
+// Every call, from the one where the device is opened on, as long as there is another.
+uint32_t fail_every(const std::vector<std::string> &command, const std::string &function, int code, const std::string &what,
+                    const std::string &text)
+{
+    uint32_t n = 1;
+    while (n < 500 && !testing::Test::HasFailure() &&
+           goes_on(command, function + ":" + std::to_string(n) + ":" + std::to_string(code), what, text))
+        n++;
+    return n - 1;
+}
+
+TEST(CudaProgram, ALostDeviceIsLeftWithOneLine)
+{
+    const std::string text = cli::run(cli::Run{kRun, "", {}}).out;
+    std::vector<std::string> parted = kRun;
+    parted.insert(parted.end(), {"-ngl", "3"});
+    for (const std::vector<std::string> &command : {kRun, parted}) {
+        EXPECT_TRUE(goes_on(command, "cuGraphLaunch:16:719", "was lost", text));
+        EXPECT_TRUE(goes_on(command, "cuEventSynchronize:14:700", "was lost", text));
+    }
+    const cli::Result said = run(kRun, "fail=cuGraphLaunch:16:719");
+    EXPECT_EQ(said.err,
+              "ternion: warning: cuda:host was lost (starting a step failed with CUDA_ERROR_LAUNCH_FAILED (719)): going on on cpu0\n");
+}
+
+TEST(CudaProgram, EveryCallMayLoseTheDevice)
+{
+    const std::string text = cli::run(cli::Run{kShort, "", {}}).out;
+    std::vector<std::string> parted = kShort;
+    parted.insert(parted.end(), {"-ngl", "3"});
+    EXPECT_GT(fail_every(parted, "cuGraphLaunch", 719, "was lost", text), 3u);
+    EXPECT_GT(fail_every(parted, "cuEventSynchronize", 700, "was lost", text), 3u);
+}
+
+TEST(CudaProgram, EveryAllocationMayFail)
+{
+    const std::string text = cli::run(cli::Run{kShort, "", {}}).out;
+    EXPECT_GT(fail_every(kShort, "cuMemAlloc", 2, "has too little memory", text), 3u);
+}
+
+TEST(CudaProgram, WhatIsMeasuredOrComparedFailsWithItsDevice)
+{
+    const cli::Folder folder;
+    cli::write_file(folder / "ids", "3 4 5 6");
+    const std::vector<std::vector<std::string>> commands = {{"logits", "--tokens", folder / "ids", "--hash"},
+                                                            {"bench", "-p", "8", "-n", "4", "-r", "1"}};
+    for (const std::vector<std::string> &command : commands) {
+        const cli::Result result = run(command, "fail=cuGraphLaunch:1:719");
+        EXPECT_EQ(result.status, 1) << command[0] << result.err;
+        EXPECT_TRUE(cli::contains(result.err, "cuda:host: ")) << command[0] << ": " << result.err;
+        EXPECT_TRUE(cli::contains(result.err, "CUDA_ERROR_LAUNCH_FAILED (719)")) << command[0] << ": " << result.err;
+    }
+}
+
+// A file of 64 requests, all at a time.
+TEST(CudaProgram, ABatchEndsWithTheSameTexts)
+{
+    const cli::Folder folder;
+    std::string lines;
+    for (int i = 0; i < 64; i++)
+        lines += R"({"custom_id": "r)" + std::to_string(i) +
+                 R"(", "method": "POST", "url": "/v1/completions", "body": {"prompt": "A cat and )" + std::to_string(i) +
+                 R"( dogs", "max_tokens": 6, "temperature": 0.7, "seed": )" + std::to_string(i) + "}}\n";
+    cli::write_file(folder / "in", lines);
+    const auto texts = [&](const std::string &out, const std::string &options) {
+        const cli::Result result =
+            run({"batch", "-i", folder / "in", "-o", folder / out, "--concurrency", "64", "-c", "64", "-q", "-ngl", "3"}, options);
+        EXPECT_EQ(result.status, 0) << result.err;
+        EXPECT_EQ(cli::contains(result.err, "was lost"), !options.empty()) << result.err;
+        return texts_of(folder / out);
+    };
+    const std::map<std::string, std::string> want = texts("whole", "");
+    ASSERT_EQ(want.size(), 64u);
+    EXPECT_EQ(texts("lost", "fail=cuGraphLaunch:8:719"), want);
+    EXPECT_EQ(texts("later", "fail=cuEventSynchronize:12:700"), want);
+}
+
+TEST(CudaProgram, AModelThatDoesNotFitIsElsewhereAndTheFiguresAreSaid)
 {
     const cli::Result result = run(kRun, "memory_mib=2");
-    EXPECT_EQ(result.status, 1) << result.err;
-    EXPECT_TRUE(cli::contains(result.err, "cuda:host: ")) << result.err;
-    EXPECT_TRUE(cli::contains(result.err, " of 2 MiB are free: ")) << result.err;
-    EXPECT_EQ(result.out, "");
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(result.err.find("ternion: warning: cuda:host has too little memory ("), 0u) << result.err;
+    EXPECT_TRUE(cli::contains(result.err, "2 of 2 MiB are free")) << result.err;
+    EXPECT_TRUE(cli::contains(result.err, "): going on on cpu0\n")) << result.err;
+    EXPECT_EQ(result.out, cli::run(cli::Run{kRun, "", {}}).out);
 }
 
 } // namespace
