@@ -82,6 +82,7 @@ class FastNumerics : public DriverTest
         placement_params.devices = devices.c_str();
         ASSERT_EQ(tn_placement_create(model, host, &placement_params, &placement), TN_OK) << last_error();
         tn_session_params params = TN_SESSION_PARAMS_INIT;
+        params.no_recovery = true; // the device that is meant, and no other
         params.placement = placement;
         params.n_ubatch = params.n_logits_max = feed;
         params.numerics = numerics;
@@ -167,6 +168,7 @@ TEST_F(FastNumerics, AreAPermissionThatTheCpuDoesNotUse)
 TEST_F(FastNumerics, AreRefusedByAnotherName)
 {
     tn_session_params params = TN_SESSION_PARAMS_INIT;
+    params.no_recovery = true; // the device that is meant, and no other
     tn_session *session = nullptr;
     for (const char *name : {"", "Fast", "fastest", "quick"}) {
         params.numerics = name;

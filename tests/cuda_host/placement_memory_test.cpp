@@ -67,6 +67,7 @@ TEST_F(CudaPlacementMemory, WhatDoesNotFitIsRefusedBeforeAnythingIsTaken)
 {
     placed.place("cuda:host,cuda:host1");
     tn_session_params params = TN_SESSION_PARAMS_INIT;
+    params.no_recovery = true; // the device that is meant, and no other
     params.placement = placed.placement;
     const tn_test::told_memory told = placed.memory(params);
     ASSERT_EQ(told.devices.size(), 2u);

@@ -309,6 +309,7 @@ TEST_F(Lanes, TheDefaultFollowsThePlacement)
         EXPECT_EQ(info.n_lanes, n);
     }
     tn_session_params params = TN_SESSION_PARAMS_INIT;
+    params.no_recovery = true; // the device that is meant, and no other
     params.n_lanes = 65;
     tn_session *session = nullptr;
     EXPECT_EQ(tn_session_create(LanesOracle::get().model(), host, &params, &session), TN_INVALID_ARGUMENT);

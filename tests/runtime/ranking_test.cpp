@@ -50,6 +50,7 @@ class Ranking : public ::testing::Test
         EXPECT_EQ(tn_placement_create(model, on, &placing, &placement), TN_OK) << tn_error_last()->message;
         placements.push_back(placement);
         tn_session_params params = TN_SESSION_PARAMS_INIT;
+        params.no_recovery = true; // the device that is meant, and no other
         params.placement = placement;
         params.n_ctx = 256;
         params.n_seqs_max = 4;

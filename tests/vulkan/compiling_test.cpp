@@ -38,6 +38,7 @@ class Compiling : public testing::Test
         tn_placement_params placement_params = TN_PLACEMENT_PARAMS_INIT;
         placement_params.devices = "vulkan0";
         tn_session_params params = TN_SESSION_PARAMS_INIT;
+        params.no_recovery = true; // the device that is meant, and no other
         params.n_ctx = 128;
         params.progress = {update, this};
         EXPECT_EQ(tn_placement_create(model_, host_, &placement_params, &placement_), TN_OK) << tn_error_last()->message;

@@ -34,6 +34,7 @@ class VulkanLimits : public testing::Test
     {
         hooks_.selftest = TN_VK_SELFTEST_NEVER;
         params_.n_ctx = 512;
+        params_.no_recovery = true; // the device that is meant, and no other
         ASSERT_EQ(tn_model_open(tn_test::default_model().c_str(), nullptr, &model_), TN_OK);
     }
     void TearDown() override

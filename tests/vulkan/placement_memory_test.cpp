@@ -68,6 +68,7 @@ TEST_F(VulkanPlacementMemory, WhatDoesNotFitIntoTheBudgetIsRefusedBeforeAnything
 {
     placed.place("vulkan0");
     tn_session_params params = TN_SESSION_PARAMS_INIT;
+    params.no_recovery = true; // the device that is meant, and no other
     params.placement = placed.placement;
     const tn_test::told_memory told = placed.memory(params);
     ASSERT_EQ(told.status, TN_OK) << last_error();
