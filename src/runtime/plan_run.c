@@ -277,6 +277,7 @@ static tn_status prepare(tn_plan_run *run, const tn_plan_run_params *params)
     TN_TRY(tn_alloc_zero(params->n_devices, sizeof *run->weights, &run->weights));
     TN_TRY(tn_alloc_zero(params->n_devices, sizeof *run->memory, &run->memory));
     TN_TRY(find_stages(run));
+    for (uint32_t i = 0; i < run->n_stages; i++) run->stages[i].stats.node_ns = run->node_ns; // stages have nodes of their own
     for (uint32_t d = 0; d < params->n_devices; d++) TN_TRY(place_weights(run, d));
     TN_TRY(check_stages(run));
     return sum_memory(run);

@@ -8,6 +8,7 @@
 #include "runtime/host.h"
 #include "runtime/placement_internal.h"
 #include "runtime/session_internal.h"
+#include "runtime/session_observe.h"
 #include "runtime/session_replay.h"
 #include "scheduler/place.h"
 
@@ -61,6 +62,8 @@ void tn_session_drop_run(tn_session *session)
     tn_plan_destroy(session->plan);
     session->plan = NULL;
     leave_devices(session);
+    tn_session_observer_deinit(&session->observer); // it tells of a device that may be no longer the session's
+    session->observer = (tn_session_observer){0};
 }
 
 tn_status tn_session_check_alive(const tn_session *session)
