@@ -104,11 +104,14 @@ TEST(CudaDevices, AreNotLookedForUnlessOneIsAskedFor)
     EXPECT_EQ(with_stand_in({"devices"}, "no options at all").status, 99);
 }
 
+// Where results of two devices are compared, none goes on on another.
 TEST(CudaDevices, LeaveNothingBehindWhereOneCannotBeOpened)
 {
+    const cli::Folder folder;
+    cli::write_file(folder / "ids", "3 4");
     for (const char *fault : {"cuModuleLoadData:1:200", "cuStreamCreate:1:2", "cuMemHostAlloc:2:2", "cuModuleGetFunction:3:700"}) {
         const cli::Result result =
-            with_stand_in({"run", "--device", "cuda:host", "-p", "a", "-n", "1", "-q"}, std::string("fail=") + fault);
+            with_stand_in({"logits", "--device", "cuda:host", "--tokens", folder / "ids", "--hash"}, std::string("fail=") + fault);
         EXPECT_EQ(result.status, 1) << result.err;
         EXPECT_TRUE(cli::contains(result.err, std::string("cuda:host: ") + std::string(fault).substr(0, std::string(fault).find(':'))))
             << result.err;
