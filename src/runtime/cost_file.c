@@ -2,6 +2,7 @@
 #include "runtime/cost_file.h"
 
 #include "base/alloc.h"
+#include "base/file_replace.h"
 #include "base/folder.h"
 #include "base/hash.h"
 #include "runtime/pack_cache_folder.h"
@@ -63,40 +64,6 @@ tn_status tn_cost_file_read(const char *folder, const char *key, tn_cost_table *
     return status;
 }
 
-static tn_status write_all(int fd, const char *path, const char *bytes, size_t n)
-{
-    while (n > 0) {
-        const ssize_t put = write(fd, bytes, n);
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return tn_fail_native(TN_IO, errno, "%.400s: could not be written: %s", path, strerror(errno));
-        bytes += put;
-        n -= (size_t)put;
-    }
-    return TN_OK;
-}
-
-static tn_status replace(const char *path, const tn_text *text)
-{
-    char *temporary;
-    const size_t capacity = strlen(path) + 8;
-    TN_TRY(tn_alloc(capacity, 1, &temporary));
-    snprintf(temporary, capacity, "%s.XXXXXX", path);
-    tn_status status = TN_OK;
-    const int fd = mkostemp(temporary, O_CLOEXEC);
-    if (fd < 0) {
-        status = tn_fail_native(TN_IO, errno, "%.400s: could not be made: %s", temporary, strerror(errno));
-    } else {
-        status = write_all(fd, temporary, text->data, text->len);
-        if (close(fd) != 0 && status == TN_OK)
-            status = tn_fail_native(TN_IO, errno, "%.400s: could not be written: %s", temporary, strerror(errno));
-        if (status == TN_OK && rename(temporary, path) != 0)
-            status = tn_fail_native(TN_IO, errno, "%.400s: could not be renamed: %s", temporary, strerror(errno));
-        if (status != TN_OK) (void)unlink(temporary);
-    }
-    tn_free(temporary);
-    return status;
-}
-
 tn_status tn_cost_file_write(const char *folder, const char *key, const tn_cost_table *table)
 {
     char *path = NULL;
@@ -104,7 +71,7 @@ tn_status tn_cost_file_write(const char *folder, const char *key, const tn_cost_
     tn_status status = tn_cost_write(table, key, &text);
     if (status == TN_OK) status = tn_folder_make(folder, "measured costs");
     if (status == TN_OK) status = path_of(folder, key, &path);
-    if (status == TN_OK) status = replace(path, &text);
+    if (status == TN_OK) status = tn_file_replace(path, &(tn_str){text.data, text.len}, 1);
     tn_free(path);
     tn_text_deinit(&text);
     return status;

@@ -3,6 +3,7 @@
 #include "vulkan/vk_pipeline_file.h"
 
 #include "base/alloc.h"
+#include "base/file_replace.h"
 #include "base/hash.h"
 
 #include <errno.h>
@@ -51,18 +52,6 @@ static tn_status read_all(int fd, const char *path, void *bytes, size_t n)
         if (got == 0) return tn_fail(TN_BAD_FILE, "%.400s: ends too early", path);
         at += got;
         n -= (size_t)got;
-    }
-    return TN_OK;
-}
-
-static tn_status write_all(int fd, const char *path, const void *bytes, size_t n)
-{
-    for (const uint8_t *at = bytes; n > 0;) {
-        const ssize_t put = write(fd, at, n);
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return tn_fail_native(TN_IO, errno, "%.400s: could not be written: %s", path, strerror(errno));
-        at += put;
-        n -= (size_t)put;
     }
     return TN_OK;
 }
@@ -117,24 +106,7 @@ tn_status tn_vk_pipeline_file_read(const char *path, const uint8_t key[TN_VK_CAC
 tn_status tn_vk_pipeline_file_write(const char *path, const uint8_t key[TN_VK_CACHE_KEY_BYTES], const char *shaders, const uint8_t *bytes,
                                     size_t n)
 {
-    char *temporary;
-    const size_t capacity = strlen(path) + 8;
     const file_header header = header_of(key, shaders, bytes, n);
-    TN_TRY(tn_alloc(capacity, 1, &temporary));
-    snprintf(temporary, capacity, "%s.XXXXXX", path);
-    tn_status status = TN_OK;
-    const int fd = mkostemp(temporary, O_CLOEXEC);
-    if (fd < 0) {
-        status = tn_fail_native(TN_IO, errno, "%.400s: could not be made: %s", temporary, strerror(errno));
-    } else {
-        status = write_all(fd, temporary, &header, sizeof header);
-        if (status == TN_OK) status = write_all(fd, temporary, bytes, n);
-        if (close(fd) != 0 && status == TN_OK)
-            status = tn_fail_native(TN_IO, errno, "%.400s: could not be written: %s", temporary, strerror(errno));
-        if (status == TN_OK && rename(temporary, path) != 0)
-            status = tn_fail_native(TN_IO, errno, "%.400s: could not be renamed: %s", temporary, strerror(errno));
-        if (status != TN_OK) (void)unlink(temporary);
-    }
-    tn_free(temporary);
-    return status;
+    const tn_str parts[] = {{(const char *)&header, sizeof header}, {(const char *)bytes, n}};
+    return tn_file_replace(path, parts, sizeof parts / sizeof *parts);
 }

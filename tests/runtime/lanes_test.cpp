@@ -1,6 +1,8 @@
 // Several decodes of a session in flight, over stages of a model that is split anywhere: bits, lengths, failures, cancelling.
 #include "runtime/lanes_rig.hpp"
+#include "support/swapped_devices.hpp"
 
+#include <array>
 #include <chrono>
 
 extern "C" {
@@ -59,31 +61,20 @@ class Lanes : public testing::Test
 };
 
 // The host's CPU devices fail in the nth call of a kind, of one of them; each call does its work first, as a device that fails may have.
-class FailingDevices
+class FailingDevices : public tn_test::SwappedDevices
 {
   public:
     enum Call { SUBMIT, WAIT, READ, WRITE, N_CALLS };
-    explicit FailingDevices(tn_host *host)
+    explicit FailingDevices(tn_host *host) : SwappedDevices(host, 2)
     {
         current = this;
-        for (uint32_t i = 0; i < 2; i++) {
-            EXPECT_EQ(tn_host_device(host, i, nullptr, &devices_[i]), TN_OK);
-            real_ = devices_[i]->backend;
-        }
-        table_ = *real_;
         table_.program_submit = submit;
         table_.fence_wait = wait;
         table_.buffer_read = read;
         table_.buffer_write = write;
-        for (tn_device *device : devices_) device->backend = &table_;
+        swap();
     }
-    ~FailingDevices()
-    {
-        for (tn_device *device : devices_) device->backend = real_;
-        current = nullptr;
-    }
-    FailingDevices(const FailingDevices &) = delete;
-    FailingDevices &operator=(const FailingDevices &) = delete;
+    ~FailingDevices() { current = nullptr; }
     // From now on: the device's nth call, from 1; 0: none.
     void fail(uint32_t device, Call call, uint32_t nth)
     {
@@ -117,9 +108,6 @@ class FailingDevices
         return passed(buffer->device, WRITE, current->real_->buffer_write(buffer, at, from, n));
     }
     static FailingDevices *current;
-    const tn_backend *real_ = nullptr;
-    tn_backend table_ = {};
-    std::array<tn_device *, 2> devices_ = {};
     const tn_device *device_ = nullptr;
     Call call_ = SUBMIT;
     uint32_t nth_ = 0, n_calls_ = 0;

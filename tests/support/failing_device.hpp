@@ -1,44 +1,27 @@
 // A host's CPU devices whose steps fail at random, before they begin or behind their end.
 #pragma once
 
+#include "support/swapped_devices.hpp"
+
 #include <atomic>
-#include <gtest/gtest.h>
 #include <mutex>
 #include <random>
-#include <vector>
-
-extern "C" {
-#include "runtime/host.h"
-}
 
 namespace tn_test
 {
 
-// One at a time; ends before the host is closed, behind all sessions. Any thread may use the devices.
-class FailingDevices
+// One at a time. Any thread may use the devices.
+class FailingDevices : public SwappedDevices
 {
   public:
-    FailingDevices(tn_host *host, uint32_t n_devices, uint64_t seed) : random_(seed)
+    FailingDevices(tn_host *host, uint32_t n_devices, uint64_t seed) : SwappedDevices(host, n_devices), random_(seed)
     {
         current = this;
-        for (uint32_t i = 0; i < n_devices; i++) {
-            tn_device *device = nullptr;
-            EXPECT_EQ(tn_host_device(host, i, nullptr, &device), TN_OK);
-            real_ = device->backend;
-            table_ = *real_;
-            devices_.push_back(device);
-        }
         table_.program_submit = program_submit;
         table_.fence_wait = fence_wait;
-        for (tn_device *device : devices_) device->backend = &table_;
+        swap();
     }
-    ~FailingDevices()
-    {
-        for (tn_device *device : devices_) device->backend = real_;
-        current = nullptr;
-    }
-    FailingDevices(const FailingDevices &) = delete;
-    FailingDevices &operator=(const FailingDevices &) = delete;
+    ~FailingDevices() { current = nullptr; }
 
     std::atomic<uint32_t> percent{0}; // of submits, and of waits
     std::atomic<int> only{-1};        // the device that fails; -1: all
@@ -71,9 +54,6 @@ class FailingDevices
     }
 
     static inline FailingDevices *current = nullptr;
-    const tn_backend *real_ = nullptr;
-    tn_backend table_ = {};
-    std::vector<tn_device *> devices_;
     std::mutex mutex_;
     std::mt19937_64 random_;
 };

@@ -2,54 +2,36 @@
 // spoilt in the rows, so that whoever reads it there has something else.
 #pragma once
 
+#include "support/swapped_devices.hpp"
+
 #include <algorithm>
 #include <cmath>
-#include <gtest/gtest.h>
 #include <map>
 #include <mutex>
 #include <numeric>
-#include <vector>
-
-extern "C" {
-#include "runtime/host.h"
-}
 
 namespace tn_test
 {
 
-// One at a time; ends before the host is closed, behind all sessions. Stages of a model may use the devices at the same time, each its own.
-class RankingDevices
+// One at a time. Stages of a model may use the devices at the same time, each its own.
+class RankingDevices : public SwappedDevices
 {
   public:
-    RankingDevices(tn_host *host, uint32_t n_devices, uint32_t ranking_max)
+    RankingDevices(tn_host *host, uint32_t n_devices, uint32_t ranking_max) : SwappedDevices(host, n_devices)
     {
         current = this;
-        for (uint32_t i = 0; i < n_devices; i++) {
-            tn_device *device = nullptr;
-            EXPECT_EQ(tn_host_device(host, i, nullptr, &device), TN_OK);
-            real_ = device->backend;
-            table_ = *real_;
-            devices_.push_back(device);
-        }
         table_.program_create = program_create;
         table_.program_submit = program_submit;
         table_.fence_wait = fence_wait;
         table_.buffer_read = buffer_read;
-        for (tn_device *device : devices_) {
-            device->backend = &table_;
-            device->ranking_max = ranking_max;
-        }
+        swap();
+        for (tn_device *device : devices_) device->ranking_max = ranking_max;
     }
     ~RankingDevices()
     {
-        for (tn_device *device : devices_) {
-            device->backend = real_;
-            device->ranking_max = 0;
-        }
+        for (tn_device *device : devices_) device->ranking_max = 0;
         current = nullptr;
     }
-    RankingDevices(const RankingDevices &) = delete;
-    RankingDevices &operator=(const RankingDevices &) = delete;
 
     uint32_t n_ranked = 0;     // rows
     uint64_t n_bytes_read = 0; // from devices
@@ -120,9 +102,6 @@ class RankingDevices
         }
     }
     inline static RankingDevices *current = nullptr;
-    const tn_backend *real_ = nullptr;
-    tn_backend table_ = {};
-    std::vector<tn_device *> devices_;
     tn_step_limits limits_ = {};
     std::map<const tn_device *, tn_submit> submits_; // the last one
     std::mutex mutex_;
