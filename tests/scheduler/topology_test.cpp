@@ -298,11 +298,13 @@ TEST(Topology, AThreadThatIsBoundToANodeMayRunOnAllItsCores)
     Machine m(nullptr);
     tn_status status = TN_INTERNAL;
     cpu_set_t set;
+    std::string message;
     std::thread([&] {
         status = tn_topology_bind_to_node(m.topology, 0);
+        message = tn_error_last()->message;
         sched_getaffinity(0, sizeof set, &set);
     }).join();
-    if (status == TN_UNSUPPORTED || status == TN_UNAVAILABLE) GTEST_SKIP() << "binding is not possible here";
+    if (status == TN_UNSUPPORTED || status == TN_UNAVAILABLE) GTEST_SKIP() << "binding is not possible here: " << message;
     ASSERT_EQ(status, TN_OK);
     for (const tn_core &core : m.cores) {
         if (core.numa_node == 0) {
