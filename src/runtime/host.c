@@ -20,7 +20,7 @@ struct tn_host {
     tn_topology *topology;
     tn_host_shares shares;
     char *cpu_isa_max, *cpu_packing, *cpu_skip, *vulkan_kernels, *cuda_library, *cache_folder;
-    bool vulkan_off, cuda_off;
+    bool vulkan_off, cuda_off, no_bind;
     tn_log log;
     tn_progress progress;     // of opening devices, where the caller has none
     tn_host_devices *devices; // grows when somebody asks for more, behind const hosts too
@@ -97,6 +97,7 @@ tn_status tn_host_open(const tn_host_params *params, tn_host **out_host)
     TN_TRY(tn_alloc_zero(1, sizeof *host, &host));
     host->log = params->log;
     host->progress = params->progress;
+    host->no_bind = params->no_bind;
     TN_TRY_GOTO(choose_text(params->cpu_isa_max, "TN_CPU_MASK", &host->cpu_isa_max));
     TN_TRY_GOTO(choose_text(params->cpu_packing, "TN_CPU_PACKING", &host->cpu_packing));
     TN_TRY_GOTO(choose_text(params->cpu_skip, "TN_CPU_SKIP", &host->cpu_skip));
@@ -130,6 +131,8 @@ void tn_host_close(tn_host *host)
     tn_topology_destroy(host->topology);
     tn_free(host);
 }
+
+const tn_topology *tn_host_binding(const tn_host *host) { return host->no_bind ? NULL : host->topology; }
 
 void tn_host_get_info(const tn_host *host, tn_host_info *out_info)
 {

@@ -15,6 +15,13 @@ tn_status tn_host_entry(const tn_host *host, uint32_t index, tn_host_device_entr
 bool tn_host_may_have_gpus(const tn_host *host);
 // The NUMA node that a device is at, by its bus id; -1: unknown, or the notion does not apply.
 int32_t tn_host_numa_node(const tn_host *host, uint32_t index);
+// Where threads are bound; NULL: the system places them. Borrowed.
+const struct tn_topology *tn_host_binding(const tn_host *host);
+// Finds the NUMA node of a device that threads will be bound near: on a machine of several, by its bus id.
+void tn_host_locate(tn_host *host, uint32_t index);
+// Binds the calling thread to the cores of the NUMA node that device `index` of `host`, a tn_host that has located it, is at; otherwise it
+// stays free. Any thread.
+void tn_host_bind_near(void *host, uint32_t index);
 // Lists the devices of all backends, whose drivers are loaded for it.
 tn_status tn_host_list_all(const tn_host *host);
 // For tests: stands between ternion and the Vulkan driver (vulkan/vk_loader.h). Before devices are listed; borrowed by the host.

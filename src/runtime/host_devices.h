@@ -22,6 +22,8 @@ typedef struct tn_host_device_entry {
     uint32_t n_users;            // sessions that it computes for
     bool is_lost;                // it is closed when nobody uses it any more, and not opened again
     tn_known_costs *costs;       // owned; NULL until they are asked for
+    bool is_at_node;             // the NUMA node that it is at is known
+    uint32_t numa_node;          // index into tn_topology_nodes
 } tn_host_device_entry;
 
 typedef struct tn_host_devices {

@@ -27,7 +27,10 @@ typedef struct tn_plan_run_params {
     bool profile;                // keep stats of the programs
     const tn_progress *progress; // packing, compiling
     tn_plan_cache *cache;        // NULL: packed weights are not kept in files
-    bool is_fast;                // programs may compute otherwise than exactly (tn_program_desc.is_fast)
+    // Told by each thread that is made for a stage, before its first job, with the stage's device: it may bind itself. NULL: nobody is.
+    void (*thread_begins)(void *user, uint32_t device);
+    void *thread_user;
+    bool is_fast; // programs may compute otherwise than exactly (tn_program_desc.is_fast)
 } tn_plan_run_params;
 
 typedef struct tn_plan_run_memory {

@@ -60,7 +60,9 @@ static void hand_on(tn_stage *s, tn_plan_slot *slot)
 static void *stage_main(void *arg)
 {
     tn_stage *s = arg;
+    const tn_plan_run_params *params = &s->run->params;
     tn_float_mode_enter(); // for good
+    if (params->thread_begins) params->thread_begins(params->thread_user, s->segment->device);
     for (tn_plan_slot *slot = NULL, *next;; slot = next) {
         if (!slot) {
             slot = take(s, true);

@@ -41,6 +41,7 @@ static tn_status open_devices(tn_session *session)
         const uint32_t device = session->plan->segments[i].device;
         tn_device **place = &session->devices[device];
         if (!*place) TN_TRY(tn_host_use_device(session->host, device, session->run_params.progress, place));
+        tn_host_locate(session->host, device);
     }
     return TN_OK;
 }
@@ -52,6 +53,8 @@ tn_status tn_session_make_plan(tn_session *session)
     session->run_params.plan = session->plan;
     session->run_params.devices = session->devices;
     session->run_params.n_devices = session->n_devices;
+    session->run_params.thread_begins = tn_host_bind_near;
+    session->run_params.thread_user = session->host;
     return TN_OK;
 }
 

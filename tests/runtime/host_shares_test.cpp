@@ -4,6 +4,7 @@
 
 extern "C" {
 #include "base/status.h"
+#include "runtime/host_near.h"
 #include "runtime/host_shares.h"
 }
 
@@ -105,6 +106,37 @@ TEST(HostShares, FewerThreadsThanCoresAreBoundNowhere)
     Shares free(kTwoSockets, 1, 0, true);
     EXPECT_EQ(free.shares.shares[0].bind, nullptr);
     EXPECT_EQ(free.shares.shares[0].bind_memory, nullptr);
+}
+
+TEST(HostNear, AThreadsNodeIsTheOneThatItsGpuIsAt)
+{
+    const std::string path = TN_SOURCE_DIR "/tests/scheduler/machines/gpu_server.xml";
+    tn_topology_source pci = {}, all = {}, second = {};
+    pci.xml = all.xml = second.xml = path.c_str();
+    pci.with_pci = true;
+    const Shares with_pci(pci, 1, 0), whole(all, 1, 0);
+    uint32_t n_nodes, node = 99;
+    const tn_numa_node *nodes = tn_topology_nodes(whole.topology, &n_nodes);
+    ASSERT_EQ(n_nodes, 2u);
+    EXPECT_TRUE(tn_near_node(with_pci.topology, "0000:41:00.0", whole.topology, &node));
+    EXPECT_EQ(node, 0u);
+    EXPECT_TRUE(tn_near_node(with_pci.topology, "0000:81:00.0", whole.topology, &node));
+    EXPECT_EQ(node, 1u);
+    EXPECT_FALSE(tn_near_node(with_pci.topology, "0000:99:00.0", whole.topology, &node)) << "there is no such device";
+    EXPECT_FALSE(tn_near_node(whole.topology, "0000:81:00.0", whole.topology, &node)) << "nobody has looked for PCI devices";
+
+    uint32_t n_cores;
+    tn_topology_cores(whole.topology, &n_cores);
+    ASSERT_EQ(n_cores % 2, 0u);
+    const std::string half = std::to_string(n_cores / 2) + "-" + std::to_string(n_cores - 1);
+    second.cpuset = half.c_str();
+    const Shares restricted(second, 1, 0);
+    nodes = tn_topology_nodes(restricted.topology, &n_nodes);
+    ASSERT_EQ(n_nodes, 1u) << half;
+    ASSERT_EQ(nodes[0].os_index, 1u);
+    EXPECT_TRUE(tn_near_node(with_pci.topology, "0000:81:00.0", restricted.topology, &node));
+    EXPECT_EQ(node, 0u) << "an index into the nodes that are left";
+    EXPECT_FALSE(tn_near_node(with_pci.topology, "0000:41:00.0", restricted.topology, &node)) << "the process may not use its node";
 }
 
 TEST(HostShares, WhatCannotBeSharedIsRefused)

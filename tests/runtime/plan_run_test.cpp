@@ -3,8 +3,12 @@
 #include "support/small_graph.hpp"
 #include "support/step_block.hpp"
 
+#include <mutex>
+#include <set>
 #include <string>
+#include <thread>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 extern "C" {
@@ -51,6 +55,8 @@ class PlanRun : public ::testing::Test
         params.n_slots = 1;
         params.cache = cache;
         params.may_shrink = may_shrink;
+        params.thread_begins = thread_begins;
+        params.thread_user = this;
         return params;
     }
     tn_status start(const std::vector<uint32_t> &units)
@@ -87,10 +93,22 @@ class PlanRun : public ::testing::Test
         rows.n_rows = 2, rows.n_vocab = small_vocab;
         tn_plan_job job = {};
         job.step = s.get(), job.rows = &rows, job.poison = poison->data();
-        return tn_plan_run_step(run, &job);
+        if (!in_threads) return tn_plan_run_step(run, &job);
+        uint64_t ended_ns;
+        const tn_status status = tn_plan_run_start(run, 0, &job);
+        return status == TN_OK ? tn_plan_run_finish(run, 0, &ended_ns) : status;
+    }
+    static void note_thread(void *user, uint32_t device)
+    {
+        auto *test = static_cast<PlanRun *>(user);
+        const std::lock_guard<std::mutex> lock(test->begun_lock);
+        test->begun.emplace_back(device, std::this_thread::get_id());
     }
     tn_step_limits limits = {4, 2, 1, 2, 2};
-    bool may_shrink = false;
+    bool may_shrink = false, in_threads = false;
+    void (*thread_begins)(void *user, uint32_t device) = nullptr;
+    std::mutex begun_lock;
+    std::vector<std::pair<uint32_t, std::thread::id>> begun;
     tn_null_state state = {};
     tn_backend_host host = {};
     tn_device *devices[2] = {};
@@ -122,6 +140,27 @@ TEST_F(PlanRun, RowsOfLogitsBelongToTheirTokensAfterAnyNumberOfHops)
         tn_plan_destroy(plan);
         run = nullptr, plan = nullptr;
     }
+}
+
+// So that it can be bound near what it feeds.
+TEST_F(PlanRun, EachStagesThreadIsToldItsDeviceOnce)
+{
+    thread_begins = note_thread;
+    ASSERT_EQ(start({0, 0, 1, 1, 0, 0}), TN_OK) << tn_error_last()->message;
+    std::vector<float> logits;
+    std::vector<uint32_t> poison;
+    ASSERT_EQ(step(&logits, &poison), TN_OK) << tn_error_last()->message;
+    EXPECT_TRUE(begun.empty()) << "a step alone runs in the caller's thread, which is not ours to bind";
+    in_threads = true;
+    for (int repeat = 0; repeat < 3; repeat++) ASSERT_EQ(step(&logits, &poison), TN_OK) << tn_error_last()->message;
+    std::multiset<uint32_t> told;
+    std::set<std::thread::id> threads = {std::this_thread::get_id()};
+    for (const auto &[device, thread] : begun) {
+        told.insert(device);
+        threads.insert(thread);
+    }
+    EXPECT_EQ(told, (std::multiset<uint32_t>{0, 0, 1}));
+    EXPECT_EQ(threads.size(), 4u) << "three threads, none of them the caller's";
 }
 
 TEST_F(PlanRun, EachWeightIsPackedOnceForEachDeviceThatUsesIt)
