@@ -35,10 +35,13 @@ static void format_age(uint64_t at_s, char *text, size_t capacity)
         snprintf(text, capacity, "%.0f days ago", age / 86400);
 }
 
+// Beyond this a percentage says nothing of the device.
+static const double error_of_noise = 0.5;
+
 static void print_device(const tn_cli_plan *plan, const tn_cli_plan_device *device, uint32_t i)
 {
     const tn_placement_device *f = &device->figures;
-    char memory[24], age[40], error[40] = "", node[24] = "", bandwidth[32] = "", many[48] = "";
+    char memory[24], age[40], error[80] = "", node[24] = "", bandwidth[32] = "", many[48] = "";
     tn_cli_format_bytes(f->memory_bytes, memory, sizeof memory);
     if (f->numa_node >= 0) snprintf(node, sizeof node, "  node %d", (int)f->numa_node);
     printf("%-9s %-8s %s%s\n", heading("devices", i), device->name, device->description, node);
@@ -47,7 +50,10 @@ static void print_device(const tn_cli_plan *plan, const tn_cli_plan_device *devi
         return;
     }
     format_age(f->measured_at_s, age, sizeof age);
-    if (f->error >= 0) snprintf(error, sizeof error, ", predicts within %.0f %%", 100 * f->error);
+    if (f->error > error_of_noise)
+        snprintf(error, sizeof error, " while its times varied: ternion devices --calibrate when nothing else runs");
+    else if (f->error >= 0)
+        snprintf(error, sizeof error, ", predicts within %.0f %%", 100 * f->error);
     if (f->memory_bytes_per_s > 0) snprintf(bandwidth, sizeof bandwidth, "  reads %.1f GB/s", f->memory_bytes_per_s * 1e-9);
     if (plan->n_seqs > 1) snprintf(many, sizeof many, "  %.1f t/s of %u", f->tokens_per_s, (unsigned)plan->n_seqs);
     printf("%-9s %-8s %.1f t/s of 1%s%s  may use %s  measured %s%s\n", "", "", f->tokens_per_s_one, many, bandwidth, memory, age, error);
