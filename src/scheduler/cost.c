@@ -35,11 +35,12 @@ const char *tn_cost_head_name(tn_cost_head head)
 void tn_cost_table_init(tn_cost_table *table)
 {
     memset(table, 0, sizeof *table);
-    for (uint32_t g = 0; g < TN_COST_GROUPS; g++) {
-        for (uint32_t k = 0; k < TN_COST_STEPS; k++) {
+    for (uint32_t k = 0; k < TN_COST_STEPS; k++) {
+        for (uint32_t g = 0; g < TN_COST_GROUPS; g++) {
             table->correction[g][k] = 1.0;
             table->error[g][k] = -1.0;
         }
+        for (uint32_t r = 0; r < TN_COST_READERS; r++) table->together[r][k] = 1.0;
     }
 }
 

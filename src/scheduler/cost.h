@@ -35,6 +35,9 @@ typedef enum tn_cost_part {
 // Parts that are measured, and corrected, together.
 enum { TN_COST_GROUP_LAYER, TN_COST_GROUP_EMBED, TN_COST_GROUP_HEADS_FIRST, TN_COST_GROUPS = TN_COST_GROUP_HEADS_FIRST + TN_COST_HEADS };
 
+// Matrices whose weights are read from memory, as far as no cache holds them: ternary ones, and heads by tn_cost_head.
+enum { TN_COST_READER_TERNARY, TN_COST_READER_HEADS_FIRST, TN_COST_READERS = TN_COST_READER_HEADS_FIRST + TN_COST_HEADS };
+
 typedef struct tn_cost_link {
     double latency_ns, bytes_per_s; // 0 bytes/s: not known
 } tn_cost_link;
@@ -43,7 +46,10 @@ typedef struct tn_cost_table {
     double ns[TN_COST_PARTS][TN_COST_STEPS];
     double correction[TN_COST_GROUPS][TN_COST_STEPS]; // by what real runs showed: factors, 1 where none did
     double error[TN_COST_GROUPS][TN_COST_STEPS];      // |predicted / measured - 1| of shapes that were not fitted; -1: not known
-    double memory_bytes_per_s;                        // reading weights beyond the caches; 0: not known
+    // What far weights take, as factors of 1 or more, while the host's other devices read the same memory at the same time.
+    double together[TN_COST_READERS][TN_COST_STEPS];
+    uint32_t n_together;       // devices that read at once when these were measured; 0: they were not, and are 1
+    double memory_bytes_per_s; // reading weights beyond the caches; 0: not known
     tn_cost_link to_device, to_host;
     uint64_t cache_bytes;   // of the last cache; 0: not known, and weights are taken to be far
     uint64_t measured_at_s; // of the calendar, since 1970
@@ -111,6 +117,21 @@ void tn_cost_complete(tn_cost_table *table, uint32_t parts);
 tn_cost_link tn_cost_fit_link(const uint64_t *bytes, const double *ns, uint32_t n);
 // Keeps the larger one of the group's error there and that of a sample that was not fitted.
 void tn_cost_note_error(tn_cost_table *table, uint32_t group, const tn_cost_sample *sample);
+
+// ---- devices that share memory ----
+
+// Submits that read far weights, one for each reader and step size: alone, and while other devices did the same. 0 ns: not measured.
+typedef struct tn_cost_together {
+    tn_cost_sample alone[TN_COST_READERS][TN_COST_STEPS];
+    double together_ns[TN_COST_READERS][TN_COST_STEPS];
+} tn_cost_together;
+
+// Sets the table's factors, with `n_devices` that read at once: what a submit takes longer is put down to its far weights, as much of it as
+// the table says that they are. Step sizes that were not measured take at least what the smaller one before them does, since both read the
+// same.
+void tn_cost_set_together(tn_cost_table *table, const tn_cost_together *measured, uint32_t n_devices);
+// The table of a device beside which the others work: far weights take what the factors say.
+tn_cost_table tn_cost_shared(const tn_cost_table *table);
 
 // ---- refinement ----
 

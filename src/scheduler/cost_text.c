@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char header[] = "ternion costs 1\n";
+static const char header[] = "ternion costs 2\n";
 
 enum { CHECKSUM_BYTES = 9 + 16 + 1, MANTISSA_BITS = 53, EXPONENT_MAX = 1200 }; // "checksum ", digits, newline
 
@@ -38,6 +38,8 @@ static tn_status write_lines(const tn_cost_table *table, tn_text *out)
     for (uint32_t p = 0; p < TN_COST_PARTS; p++) TN_TRY(write_reals(out, "part", table->ns[p], TN_COST_STEPS));
     for (uint32_t g = 0; g < TN_COST_GROUPS; g++) TN_TRY(write_reals(out, "correction", table->correction[g], TN_COST_STEPS));
     for (uint32_t g = 0; g < TN_COST_GROUPS; g++) TN_TRY(write_reals(out, "error", table->error[g], TN_COST_STEPS));
+    TN_TRY(tn_text_printf(out, "devices %u\n", (unsigned)table->n_together));
+    for (uint32_t r = 0; r < TN_COST_READERS; r++) TN_TRY(write_reals(out, "together", table->together[r], TN_COST_STEPS));
     return TN_OK;
 }
 
@@ -119,6 +121,10 @@ static void take_lines(cursor *c, tn_cost_table *table)
     const double most = tn_cost_correction_max;
     for (uint32_t g = 0; g < TN_COST_GROUPS; g++) take_reals(c, "correction", table->correction[g], TN_COST_STEPS, 1.0 / most, most);
     for (uint32_t g = 0; g < TN_COST_GROUPS; g++) take_reals(c, "error", table->error[g], TN_COST_STEPS, -1.0, DBL_MAX);
+    take(c, "devices ");
+    table->n_together = (uint32_t)take_number(c, UINT32_MAX);
+    take(c, "\n");
+    for (uint32_t r = 0; r < TN_COST_READERS; r++) take_reals(c, "together", table->together[r], TN_COST_STEPS, 1.0, tn_cost_together_max);
 }
 
 tn_status tn_cost_read(tn_str text, const char *key, tn_cost_table *out_table)

@@ -385,6 +385,81 @@ TEST(CostObserve, CorrectionsConvergeAndStayBounded)
     EXPECT_EQ(table.correction[TN_COST_GROUP_LAYER][0], 4.0);
 }
 
+// A submit of `n_layers` layers, far from the cache, on `device`.
+tn_cost_sample far_sample(const tn_cost_table &device, uint32_t n_layers, uint32_t k)
+{
+    const tn_cost_step step = {tn_cost_step_sizes[k], 0, 1, 64};
+    const tn_cost_work work = layer(2560, 6912, UINT64_C(1) << 40);
+    tn_cost_sample sample = {};
+    sample.amounts[TN_COST_SUBMIT] = 1;
+    for (uint32_t i = 0; i < n_layers; i++) tn_cost_add_amounts(&work, &step, device.cache_bytes, sample.amounts);
+    sample.step = k;
+    for (uint32_t p = 0; p < TN_COST_PARTS; p++) sample.ns += device.ns[p][k] * sample.amounts[p];
+    return sample;
+}
+
+// A device whose far weights take twice their time for one token and 1.25 times for four, while others read; the rest takes what it did.
+TEST(CostTogether, FactorsOfFarWeightsAreFoundAgain)
+{
+    tn_cost_table table = made_up();
+    const double factors[] = {2.0, 1.25};
+    tn_cost_together measured = {};
+    for (uint32_t k = 0; k < 2; k++) {
+        tn_cost_table busy = table;
+        busy.ns[TN_COST_TERNARY_FAR][k] *= factors[k];
+        measured.alone[TN_COST_READER_TERNARY][k] = far_sample(table, 4, k);
+        measured.together_ns[TN_COST_READER_TERNARY][k] = far_sample(busy, 4, k).ns;
+    }
+    // What runs on the machine meanwhile makes both slower.
+    measured.alone[TN_COST_READER_TERNARY][0].ns *= 1.3;
+    measured.together_ns[TN_COST_READER_TERNARY][0] *= 1.3;
+    tn_cost_set_together(&table, &measured, 2);
+    EXPECT_EQ(table.n_together, 2u);
+    for (uint32_t k = 0; k < 2; k++) EXPECT_NEAR(table.together[TN_COST_READER_TERNARY][k], factors[k], 1e-6) << k;
+    // 16 tokens were not measured: they read what four do, which takes less than they compute.
+    EXPECT_EQ(table.together[TN_COST_READER_TERNARY][2], 1.0);
+    for (uint32_t k = 0; k < TN_COST_STEPS; k++) EXPECT_EQ(table.together[TN_COST_READER_HEADS_FIRST + TN_COST_HEAD_Q6_K][k], 1.0) << k;
+}
+
+TEST(CostTogether, StepsThatWereNotMeasuredReadWhatTheSmallerOnesDo)
+{
+    tn_cost_table table = made_up();
+    tn_cost_together measured = {};
+    const uint32_t reader = TN_COST_READER_HEADS_FIRST + TN_COST_HEAD_Q6_K, part = TN_COST_HEADS_FIRST + 3 * TN_COST_HEAD_Q6_K + 2;
+    measured.alone[reader][0].amounts[part] = 1e6;
+    measured.alone[reader][0].ns = 1e6;
+    measured.together_ns[reader][0] = 3e6;
+    tn_cost_set_together(&table, &measured, 4);
+    EXPECT_NEAR(table.together[reader][0], 3.0, 1e-9);
+    EXPECT_NEAR(table.together[reader][1] * table.ns[part][1], 3.0 * table.ns[part][0], 1e-9);
+    EXPECT_EQ(table.together[reader][4], 1.0);
+    measured.together_ns[reader][0] = 0.5e6; // noise: nobody is faster for it
+    tn_cost_set_together(&table, &measured, 4);
+    EXPECT_EQ(table.together[reader][0], 1.0);
+    measured.together_ns[reader][0] = 1e300;
+    tn_cost_set_together(&table, &measured, 4);
+    EXPECT_EQ(table.together[reader][0], 64.0);
+}
+
+TEST(CostTogether, SharedTimesAreOfFarWeightsAlone)
+{
+    tn_cost_table table = made_up();
+    for (double &factor : table.together[TN_COST_READER_TERNARY]) factor = 1.5;
+    for (double &factor : table.together[TN_COST_READER_HEADS_FIRST + TN_COST_HEAD_Q8_0]) factor = 3.0;
+    const tn_cost_table shared = tn_cost_shared(&table);
+    const tn_cost_step step = {4, 4, 4, 100};
+    const tn_cost_work near = layer(2560, 6912, 1u << 20), q8 = head(2560, 100000, TN_DTYPE_Q8_0, UINT64_C(1) << 60),
+                       q6 = head(2560, 100000, TN_DTYPE_Q6_K, UINT64_C(1) << 60);
+    tn_cost_work far = near;
+    far.resident_bytes = UINT64_C(1) << 60;
+    EXPECT_EQ(tn_cost_unit_ns(&shared, &near, &step), tn_cost_unit_ns(&table, &near, &step));
+    EXPECT_NEAR(tn_cost_unit_ns(&shared, &far, &step) - tn_cost_unit_ns(&table, &far, &step),
+                0.5 * table.ns[TN_COST_TERNARY_FAR][1] * static_cast<double>(far.n_ternary), 1e-3);
+    EXPECT_NEAR(tn_cost_unit_ns(&shared, &q8, &step) / tn_cost_unit_ns(&table, &q8, &step), 3.0, 1e-3);
+    EXPECT_EQ(tn_cost_unit_ns(&shared, &q6, &step), tn_cost_unit_ns(&table, &q6, &step));
+    EXPECT_EQ(tn_cost_submit_ns(&shared, &step), tn_cost_submit_ns(&table, &step));
+}
+
 std::string text_of(const tn_cost_table &table, const char *key)
 {
     tn_text text = {};
@@ -406,10 +481,21 @@ TEST(CostText, RoundTripKeepsEveryBit)
     table.correction[1][1] = 0.3;
     table.error[2][2] = 0.07;
     table.n_observed = 12;
+    table.together[TN_COST_READER_TERNARY][0] = 5.0 / 3.0;
+    table.together[TN_COST_READERS - 1][TN_COST_STEPS - 1] = 1.25;
+    table.n_together = 2;
     const std::string text = text_of(table, "this machine, cpu0");
     ASSERT_EQ(read(text, "this machine, cpu0", &back), TN_OK) << tn_error_last()->message;
     EXPECT_EQ(memcmp(&back, &table, sizeof table), 0);
-    EXPECT_EQ(text.find("ternion costs 1\nkey this machine, cpu0\nmeasured 1700000000\nobserved 12\n"), 0u);
+    EXPECT_EQ(text.find("ternion costs 2\nkey this machine, cpu0\nmeasured 1700000000\nobserved 12\n"), 0u);
+}
+
+TEST(CostText, FactorsOfDevicesThatShareMemoryMakeNothingFaster)
+{
+    tn_cost_table table = made_up(), back;
+    table.together[1][1] = 0.5;
+    EXPECT_EQ(read(text_of(table, "one"), "one", &back), TN_BAD_FILE);
+    EXPECT_EQ(back.together[1][1], 1.0);
 }
 
 TEST(CostText, OtherKeysAndVersionsAreNotTaken)
@@ -419,7 +505,7 @@ TEST(CostText, OtherKeysAndVersionsAreNotTaken)
     EXPECT_EQ(read(text, "two", &back), TN_NOT_FOUND);
     EXPECT_EQ(read(text, "on", &back), TN_NOT_FOUND);
     EXPECT_EQ(read(text, "one more", &back), TN_NOT_FOUND);
-    EXPECT_EQ(read("ternion costs 2\n" + text.substr(16), "one", &back), TN_BAD_FILE);
+    EXPECT_EQ(read("ternion costs 1\n" + text.substr(16), "one", &back), TN_BAD_FILE);
     tn_text out = {};
     const tn_cost_table table = made_up();
     EXPECT_EQ(tn_cost_write(&table, "two\nlines", &out), TN_INVALID_ARGUMENT);
