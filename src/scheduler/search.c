@@ -11,10 +11,25 @@
 
 static const double ns_per_s = 1e9;
 
-double tn_search_whole_ns(const tn_search_problem *problem, uint32_t device, uint32_t n_tokens)
+bool tn_search_needs_shared(const tn_search_problem *problem)
+{
+    uint32_t n = 0;
+    for (uint32_t device = 0; device < problem->n_devices; device++) n += tn_search_shares_memory(problem, device);
+    return n >= 2;
+}
+
+double tn_search_unit_ns(const tn_search_problem *problem, tn_search_pass pass, uint32_t device, uint32_t unit, uint32_t n_tokens)
+{
+    const double own_ns = problem->unit_ns(problem->ctx, device, unit, n_tokens);
+    if (pass == TN_SEARCH_PASS_OWN || !tn_search_shares_memory(problem, device)) return own_ns;
+    const double shared_ns = problem->shared_unit_ns(problem->ctx, device, unit, n_tokens);
+    return shared_ns > own_ns ? shared_ns : own_ns;
+}
+
+double tn_search_whole_ns(const tn_search_problem *problem, tn_search_pass pass, uint32_t device, uint32_t n_tokens)
 {
     double sum = problem->segment_ns(problem->ctx, device);
-    for (uint32_t unit = 0; unit < problem->n_units; unit++) sum += problem->unit_ns(problem->ctx, device, unit, n_tokens);
+    for (uint32_t unit = 0; unit < problem->n_units; unit++) sum += tn_search_unit_ns(problem, pass, device, unit, n_tokens);
     return sum;
 }
 
@@ -52,7 +67,7 @@ static void place_alone(const tn_search_problem *problem, uint32_t device, tn_se
     plan->n_replicas = plan->n_lanes = 1;
     plan->shares[0] = problem->n_seqs;
     for (uint32_t unit = 0; unit < problem->n_units; unit++) plan->devices[unit] = device;
-    plan->step_ns = tn_search_whole_ns(problem, device, problem->n_seqs);
+    plan->step_ns = tn_search_whole_ns(problem, TN_SEARCH_PASS_OWN, device, problem->n_seqs);
     plan->cannot_run = isinf(plan->step_ns);
     plan->tokens_per_s = problem->n_seqs * ns_per_s / plan->step_ns;
     plan->device_bytes[device] = plan->bytes = bytes;

@@ -33,6 +33,12 @@ typedef struct tn_search_problem {
     double (*hop_ns)(const void *ctx, uint32_t from, uint32_t to, uint32_t n_tokens);
     uint64_t (*unit_bytes)(const void *ctx, uint32_t device, uint32_t unit, uint32_t n_seqs); // weights, and KV cache of the sequences
     uint64_t (*segment_bytes)(const void *ctx, uint32_t device, uint32_t n_seqs);             // scratch of a run of units
+
+    // Devices that slow each other down where several of them work at the same time, as CPU devices do that read the same memory: in
+    // replicas, and in pipelines with several lanes. NULL: there are none.
+    const bool *shares_memory; // [n_devices]
+    // The time of a unit then; at least unit_ns, which counts where it is more.
+    double (*shared_unit_ns)(const void *ctx, uint32_t device, uint32_t unit, uint32_t n_tokens);
 } tn_search_problem;
 
 typedef enum tn_search_kind { TN_SEARCH_ONE, TN_SEARCH_REPLICAS, TN_SEARCH_PIPELINE } tn_search_kind;
@@ -46,6 +52,7 @@ typedef struct tn_search_plan {
     double step_ns;      // from a sequence's token to its next
     double tokens_per_s;
     double bubble;          // share of their time that a pipeline's devices wait, on the mean
+    bool is_shared;         // devices that share memory work at the same time: their times are shared_unit_ns
     uint64_t *device_bytes; // [n_devices]
     uint64_t bytes;         // of all devices
     uint64_t missing_bytes; // of ONE: what the device lacks to hold it; the plan cannot be used

@@ -11,8 +11,21 @@ static inline bool tn_search_can_use(const tn_search_plan *plan) { return plan->
 // Whether `plan` serves the goal better than `other` by more than `margin` of it.
 bool tn_search_is_better(const tn_search_problem *problem, const tn_search_plan *plan, const tn_search_plan *other, double margin);
 
+// Which plans a pass looks at. A plan with several devices that share memory has their shared times, every other plan has its devices' own:
+// a pass with own times that allows one such device, and one with shared times that allows all, find the best of either kind, since the
+// second promises no plan more than it has.
+typedef enum tn_search_pass { TN_SEARCH_PASS_OWN, TN_SEARCH_PASS_SHARED, TN_SEARCH_PASSES } tn_search_pass;
+
+static inline bool tn_search_shares_memory(const tn_search_problem *problem, uint32_t device)
+{
+    return problem->shares_memory && problem->shares_memory[device];
+}
+
+// Whether there are two devices that share memory, for which the second pass is.
+bool tn_search_needs_shared(const tn_search_problem *problem);
+double tn_search_unit_ns(const tn_search_problem *problem, tn_search_pass pass, uint32_t device, uint32_t unit, uint32_t n_tokens);
 // A step of the whole model on one device; INFINITY where it cannot run it.
-double tn_search_whole_ns(const tn_search_problem *problem, uint32_t device, uint32_t n_tokens);
+double tn_search_whole_ns(const tn_search_problem *problem, tn_search_pass pass, uint32_t device, uint32_t n_tokens);
 // Memory of the whole model on one device, UINT64_MAX where no memory is that large.
 uint64_t tn_search_whole_bytes(const tn_search_problem *problem, uint32_t device, uint32_t n_seqs);
 

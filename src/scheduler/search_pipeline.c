@@ -5,6 +5,8 @@
 // programming finds the least sum with every stage below a limit; lowering the limit to the slowest stage of each answer walks over all
 // pairs (sum, slowest) of which neither can be had smaller alone, until the sum alone decides.
 //
+// Several lanes keep all devices at work: where some of them share memory, that takes two passes (search_internal.h).
+//
 // Devices that are alike in every time and size count as one kind, so that eight equal GPUs are not tried in all orders.
 #include "base/alloc.h"
 #include "base/checked.h"
@@ -15,8 +17,9 @@
 enum { KINDS_MAX = 10, LANES_BEYOND_DEVICES = 2 };
 
 typedef struct device_kind {
-    uint32_t first, n;                    // device, devices
-    uint32_t radix;                       // of the kind's digit in the number of a state: devices of it that are in use
+    uint32_t first, n; // device, devices
+    uint32_t radix;    // of the kind's digit in the number of a state: devices of it that are in use
+    bool shares_memory;
     double segment_ns, hop_ns[KINDS_MAX]; // to each kind
 } device_kind;
 
@@ -39,6 +42,7 @@ typedef struct partition {
 
 typedef struct pipeline {
     const tn_search_problem *problem;
+    tn_search_pass pass;
     uint32_t n_lanes, n_tokens;      // of a lane's step
     uint32_t n_kinds, n_states, row; // row: cells of a state and kind
     device_kind kinds[KINDS_MAX];
@@ -51,14 +55,18 @@ typedef struct pipeline {
     partition best, now;
     double best_cost; // of the goal: time of a token of all sequences, or bytes
     uint32_t best_lanes;
+    tn_search_pass best_pass;
 } pipeline;
 
 static bool is_alike(const tn_search_problem *p, uint32_t a, uint32_t b, uint32_t n_tokens)
 {
     if (p->memory_bytes[a] != p->memory_bytes[b] || p->segment_ns(p->ctx, a) != p->segment_ns(p->ctx, b)) return false;
     if (p->segment_bytes(p->ctx, a, p->n_seqs) != p->segment_bytes(p->ctx, b, p->n_seqs)) return false;
+    if (tn_search_shares_memory(p, a) != tn_search_shares_memory(p, b)) return false;
     for (uint32_t unit = 0; unit < p->n_units; unit++) {
-        if (p->unit_ns(p->ctx, a, unit, n_tokens) != p->unit_ns(p->ctx, b, unit, n_tokens)) return false;
+        for (tn_search_pass pass = TN_SEARCH_PASS_OWN; pass < TN_SEARCH_PASSES; pass++) {
+            if (tn_search_unit_ns(p, pass, a, unit, n_tokens) != tn_search_unit_ns(p, pass, b, unit, n_tokens)) return false;
+        }
         if (p->unit_bytes(p->ctx, a, unit, p->n_seqs) != p->unit_bytes(p->ctx, b, unit, p->n_seqs)) return false;
     }
     for (uint32_t d = 0; d < p->n_devices; d++) {
@@ -74,7 +82,10 @@ static tn_status add_kind(pipeline *l, uint32_t device)
     if (l->n_kinds == KINDS_MAX)
         return tn_fail(TN_LIMIT, "the devices are of more than %d speeds, too many to search: name some of them", KINDS_MAX);
     l->kind_of[device] = l->n_kinds;
-    l->kinds[l->n_kinds++] = (device_kind){.first = device, .n = 1, .segment_ns = l->problem->segment_ns(l->problem->ctx, device)};
+    l->kinds[l->n_kinds++] = (device_kind){.first = device,
+                                           .n = 1,
+                                           .segment_ns = l->problem->segment_ns(l->problem->ctx, device),
+                                           .shares_memory = tn_search_shares_memory(l->problem, device)};
     return TN_OK;
 }
 
@@ -120,7 +131,7 @@ static void measure_kind(pipeline *l, uint32_t kind)
     uint32_t *reach = l->reach + (size_t)kind * n;
     ns[0] = bytes[0] = 0;
     for (uint32_t unit = 0; unit < n; unit++) {
-        const double unit_ns = p->unit_ns(p->ctx, device, unit, l->n_tokens);
+        const double unit_ns = tn_search_unit_ns(p, l->pass, device, unit, l->n_tokens);
         reach[unit] = isinf(unit_ns) ? unit : n;
         ns[unit + 1] = ns[unit] + (isinf(unit_ns) ? 0 : unit_ns);
         bytes[unit + 1] = bytes[unit] + (double)p->unit_bytes(p->ctx, device, unit, p->n_seqs);
@@ -171,9 +182,20 @@ static void add_stage(pipeline *l, uint32_t state, uint32_t before, uint32_t kin
 
 static uint32_t n_used(const pipeline *l, uint32_t state, uint32_t kind) { return state / l->kinds[kind].radix % (l->kinds[kind].n + 1); }
 
+// Devices in the state's use that share memory.
+static uint32_t n_sharing(const pipeline *l, uint32_t state)
+{
+    uint32_t n = 0;
+    for (uint32_t kind = 0; kind < l->n_kinds; kind++) n += l->kinds[kind].shares_memory ? n_used(l, state, kind) : 0;
+    return n;
+}
+
 static void follow(pipeline *l, uint32_t state, uint32_t before, uint32_t begin, double cost, double limit_ns)
 {
+    // Devices work at the same time in several lanes alone.
+    const bool no_more_sharing = l->pass == TN_SEARCH_PASS_OWN && l->n_lanes > 1 && n_sharing(l, state) > 0;
     for (uint32_t kind = 0; kind < l->n_kinds; kind++) {
+        if (no_more_sharing && l->kinds[kind].shares_memory) continue;
         if (n_used(l, state, kind) < l->kinds[kind].n) add_stage(l, state, before, kind, begin, cost, limit_ns);
     }
 }
@@ -246,6 +268,7 @@ static void keep(pipeline *l, double cost)
     l->best.stages = stages;
     l->best_cost = cost;
     l->best_lanes = l->n_lanes;
+    l->best_pass = l->pass;
 }
 
 static tn_status reserve(pipeline *l)
@@ -271,7 +294,25 @@ static void deinit(pipeline *l)
     tn_free(l->now.stages);
 }
 
-// The best for one number of lanes, kept where it is better than all before.
+// The best of a pass, kept where it is better than all before.
+static void search_pass(pipeline *l, tn_search_pass pass)
+{
+    l->pass = pass;
+    for (uint32_t kind = 0; kind < l->n_kinds; kind++) measure_kind(l, kind);
+    if (l->problem->goal == TN_SEARCH_MEMORY) {
+        double bytes = 0;
+        if (!solve(l, INFINITY)) return;
+        for (uint32_t s = 0, begin = 0; s < l->now.n_stages; begin = l->now.stages[s++].end)
+            bytes += stage_cost(l, KINDS_MAX, l->now.stages[s].kind, begin, l->now.stages[s].end);
+        keep(l, bytes);
+        return;
+    }
+    for (double limit_ns = INFINITY; solve(l, limit_ns); limit_ns = l->now.slowest) {
+        keep(l, cycle_ns(l));
+        if (l->now.sum >= l->n_lanes * l->now.slowest) break;
+    }
+}
+
 static tn_status search_lanes(pipeline *l, uint32_t n_lanes)
 {
     const tn_search_problem *p = l->problem;
@@ -279,20 +320,9 @@ static tn_status search_lanes(pipeline *l, uint32_t n_lanes)
     l->n_tokens = (p->n_seqs - 1) / n_lanes + 1;
     if ((p->n_seqs - 1) / l->n_tokens + 1 < n_lanes) return TN_OK; // fewer lanes are as many tokens each
     TN_TRY(find_kinds(l));
-    for (uint32_t kind = 0; kind < l->n_kinds; kind++) measure_kind(l, kind);
     TN_TRY(tn_grow(&l->cells, &l->cells_capacity, (size_t)l->n_states * l->n_kinds * l->row, sizeof *l->cells));
-    if (p->goal == TN_SEARCH_MEMORY) {
-        double bytes = 0;
-        if (!solve(l, INFINITY)) return TN_OK;
-        for (uint32_t s = 0, begin = 0; s < l->now.n_stages; begin = l->now.stages[s++].end)
-            bytes += stage_cost(l, KINDS_MAX, l->now.stages[s].kind, begin, l->now.stages[s].end);
-        keep(l, bytes);
-        return TN_OK;
-    }
-    for (double limit_ns = INFINITY; solve(l, limit_ns); limit_ns = l->now.slowest) {
-        keep(l, cycle_ns(l));
-        if (l->now.sum >= n_lanes * l->now.slowest) break;
-    }
+    search_pass(l, TN_SEARCH_PASS_OWN);
+    if (n_lanes > 1 && tn_search_needs_shared(p)) search_pass(l, TN_SEARCH_PASS_SHARED);
     return TN_OK;
 }
 
@@ -303,6 +333,7 @@ static void fill(const pipeline *l, tn_search_plan *plan)
     plan->kind = TN_SEARCH_PIPELINE;
     plan->n_replicas = 1;
     plan->n_lanes = l->best_lanes;
+    plan->is_shared = l->best_pass == TN_SEARCH_PASS_SHARED;
     plan->shares[0] = p->n_seqs;
     const double busy = l->best_lanes * l->best.slowest;
     plan->step_ns = l->best.sum > busy ? l->best.sum : busy;

@@ -21,6 +21,8 @@ constexpr double kNever = INFINITY;
 struct Made {
     uint32_t n_units = 0, n_devices = 0, n_seqs = 1;
     std::vector<double> floors, slopes;      // [device][unit]
+    std::vector<double> factors;             // [device][unit] of the floor, while others that share memory work; none: nobody shares any
+    std::vector<char> shares;                // [device]
     std::vector<double> segments, hops;      // [device], [device][device]
     std::vector<uint64_t> weights, kv;       // [device][unit], [unit] a sequence
     std::vector<uint64_t> scratches, memory; // [device]
@@ -30,6 +32,16 @@ struct Made {
     {
         return floors[at(device, unit)] + slopes[at(device, unit)] * n;
     }
+    [[nodiscard]] double shared_ns(uint32_t device, uint32_t unit, uint32_t n) const
+    {
+        return floors[at(device, unit)] * factors[at(device, unit)] + slopes[at(device, unit)] * n;
+    }
+    // In a plan where `busy` of the devices that share memory work at the same time.
+    [[nodiscard]] double unit_ns(uint32_t device, uint32_t unit, uint32_t n, uint32_t busy) const
+    {
+        return busy >= 2 && shares[device] ? std::max(shared_ns(device, unit, n), unit_ns(device, unit, n)) : unit_ns(device, unit, n);
+    }
+    [[nodiscard]] uint32_t sharing(uint32_t device) const { return shares.empty() ? 0 : static_cast<uint32_t>(shares[device]); }
     [[nodiscard]] double hop_ns(uint32_t from, uint32_t to, uint32_t n) const
     {
         return hops[static_cast<size_t>(from) * n_devices + to] * (1 + 0.01 * n);
@@ -54,6 +66,10 @@ tn_search_problem problem_of(const Made &m, tn_search_goal goal, double margin =
     p.hop_ns = [](const void *ctx, uint32_t a, uint32_t b, uint32_t n) { return made(ctx).hop_ns(a, b, n); };
     p.unit_bytes = [](const void *ctx, uint32_t d, uint32_t u, uint32_t n) { return made(ctx).unit_bytes(d, u, n); };
     p.segment_bytes = [](const void *ctx, uint32_t d, uint32_t) { return made(ctx).scratches[d]; };
+    if (m.shares.empty()) return p;
+    static_assert(sizeof(bool) == sizeof(char));
+    p.shares_memory = reinterpret_cast<const bool *>(m.shares.data());
+    p.shared_unit_ns = [](const void *ctx, uint32_t d, uint32_t u, uint32_t n) { return made(ctx).shared_ns(d, u, n); };
     return p;
 }
 
@@ -66,6 +82,7 @@ Made random_machine(std::mt19937 &rng)
     m.n_units = whole(1, 8) + 2;
     m.n_devices = whole(1, 4);
     m.n_seqs = whole(0, 2) == 0 ? 1 : whole(2, 9);
+    const bool sharing = whole(0, 4) > 0;
     m.hops.assign(static_cast<size_t>(m.n_devices) * m.n_devices, 0);
     const double hop = real(0, 400);
     const bool one_hop = whole(0, 1) == 0;
@@ -79,7 +96,10 @@ Made random_machine(std::mt19937 &rng)
             m.floors.push_back(twin ? m.floors[m.at(d - 1, u)] : lacks ? kNever : speed * real(10, 200));
             m.slopes.push_back(twin ? m.slopes[m.at(d - 1, u)] : speed * real(0, 60));
             m.weights.push_back(twin ? m.weights[m.at(d - 1, u)] : whole(50, 300));
+            // Below 1 it is that the devices' own times count.
+            if (sharing) m.factors.push_back(twin && whole(0, 3) ? m.factors[m.at(d - 1, u)] : real(0.9, 1.8));
         }
+        if (sharing) m.shares.push_back(twin ? m.shares[d - 1] : whole(0, 3) > 0);
         m.segments.push_back(twin ? m.segments[d - 1] : real(0, 50));
         m.scratches.push_back(twin ? m.scratches[d - 1] : whole(0, 100));
         m.memory.push_back(twin ? m.memory[d - 1] : whole(0, 2) ? 100000 : whole(200, 3000));
@@ -110,9 +130,11 @@ void brute_pipelines(const Made &m, tn_search_goal goal, Best &best)
             for (uint32_t lanes = 1; lanes <= lanes_max; lanes++) {
                 const uint32_t n = (m.n_seqs - 1) / lanes + 1;
                 double sum = 0, slowest = 0;
+                uint32_t busy = 0;
+                for (uint32_t d : devices) busy += lanes > 1 ? m.sharing(d) : 0;
                 for (size_t s = 0, u = 0; s < devices.size(); s++) {
                     double ns = m.segments[devices[s]] + (s ? m.hop_ns(devices[s - 1], devices[s], n) : 0);
-                    for (; u < ends[s]; u++) ns += m.unit_ns(devices[s], static_cast<uint32_t>(u), n);
+                    for (; u < ends[s]; u++) ns += m.unit_ns(devices[s], static_cast<uint32_t>(u), n, busy);
                     sum += ns;
                     slowest = std::max(slowest, ns);
                 }
@@ -138,12 +160,12 @@ void brute_pipelines(const Made &m, tn_search_goal goal, Best &best)
     cut(0, 0);
 }
 
-double whole_ns(const Made &m, uint32_t d, uint32_t n)
+double whole_ns(const Made &m, uint32_t d, uint32_t n, uint32_t busy = 0)
 {
     double ns = m.segments[d];
     uint64_t bytes = m.scratches[d];
     for (uint32_t u = 0; u < m.n_units; u++) {
-        ns += m.unit_ns(d, u, n);
+        ns += m.unit_ns(d, u, n, busy);
         bytes += m.unit_bytes(d, u, n);
     }
     return bytes > m.memory[d] ? kNever : ns;
@@ -153,19 +175,29 @@ double whole_ns(const Made &m, uint32_t d, uint32_t n)
 void brute_replicas(const Made &m, tn_search_goal goal, Best &best)
 {
     if (goal == TN_SEARCH_MEMORY || m.n_seqs < 2) return;
-    std::function<void(uint32_t, uint32_t, uint32_t, double, double)> share = [&](uint32_t d, uint32_t left, uint32_t used, double rate,
-                                                                                  double slowest) {
+    std::vector<uint32_t> shares(m.n_devices, 0);
+    std::function<void(uint32_t, uint32_t)> share = [&](uint32_t d, uint32_t left) {
         if (d == m.n_devices) {
-            if (left == 0 && used >= 2) best.offer(goal == TN_SEARCH_LATENCY ? slowest : m.n_seqs / rate);
+            uint32_t used = 0, busy = 0;
+            double rate = 0, slowest = 0;
+            for (uint32_t i = 0; i < m.n_devices; i++) {
+                used += shares[i] > 0;
+                busy += shares[i] > 0 ? m.sharing(i) : 0;
+            }
+            if (left || used < 2) return;
+            for (uint32_t i = 0; i < m.n_devices; i++) {
+                if (shares[i] == 0) continue;
+                const double ns = whole_ns(m, i, shares[i], busy);
+                rate += shares[i] / ns;
+                slowest = std::max(slowest, ns);
+            }
+            if (!std::isinf(slowest)) best.offer(goal == TN_SEARCH_LATENCY ? slowest : m.n_seqs / rate);
             return;
         }
-        share(d + 1, left, used, rate, slowest);
-        for (uint32_t n = 1; n <= left; n++) {
-            const double ns = whole_ns(m, d, n);
-            if (!std::isinf(ns)) share(d + 1, left - n, used + 1, rate + n / ns, std::max(slowest, ns));
-        }
+        for (shares[d] = 0; shares[d] <= left; shares[d]++) share(d + 1, left - shares[d]);
+        shares[d] = 0;
     };
-    share(0, m.n_seqs, 0, 0, 0);
+    share(0, m.n_seqs);
 }
 
 void brute_alone(const Made &m, tn_search_goal goal, Best &best)
@@ -191,6 +223,11 @@ void check_plan(const Made &m, const tn_search_plan &plan)
     std::vector<uint64_t> held(m.n_devices, 0);
     uint32_t n_seqs = 0;
     double rate = 0, slowest_step = 0;
+    std::vector<bool> used(m.n_devices, false);
+    for (size_t i = 0; i < static_cast<size_t>(plan.n_replicas) * m.n_units; i++) used[plan.devices[i]] = true;
+    uint32_t busy = 0;
+    for (uint32_t d = 0; d < m.n_devices; d++) busy += used[d] && (plan.n_replicas > 1 || plan.n_lanes > 1) ? m.sharing(d) : 0;
+    EXPECT_EQ(plan.is_shared, busy >= 2);
     for (uint32_t r = 0; r < plan.n_replicas; r++) {
         const uint32_t *devices = plan.devices + static_cast<size_t>(r) * m.n_units;
         const uint32_t share = plan.shares[r], n = (share - 1) / plan.n_lanes + 1;
@@ -204,7 +241,7 @@ void check_plan(const Made &m, const tn_search_plan &plan)
             double ns = m.segments[d] + (u ? m.hop_ns(devices[u - 1], d, n) : 0);
             held[d] += m.scratches[d];
             for (; u < m.n_units && devices[u] == d; u++) {
-                ns += m.unit_ns(d, u, n);
+                ns += m.unit_ns(d, u, n, busy);
                 held[d] += m.unit_bytes(d, u, share);
             }
             sum += ns;
@@ -245,7 +282,7 @@ const tn_search_plan *find(const tn_search_result &result, tn_search_kind kind)
 TEST(Search, EqualsBruteForceOnRandomMachines)
 {
     std::mt19937 rng(20261126);
-    int n_pipelines = 0, n_replicas = 0, n_none = 0;
+    int n_pipelines = 0, n_replicas = 0, n_none = 0, n_shared = 0;
     for (int i = 0; i < 10000; i++) {
         SCOPED_TRACE(i);
         const Made m = random_machine(rng);
@@ -277,11 +314,13 @@ TEST(Search, EqualsBruteForceOnRandomMachines)
         if (pipeline) {
             EXPECT_NEAR(cost_of(m, *pipeline, goal), pipelines.cost, 1e-9 * pipelines.cost);
         }
+        ASSERT_EQ(shared != nullptr, !std::isinf(replicas.cost));
         if (shared) {
             EXPECT_NEAR(cost_of(m, *shared, goal), replicas.cost, 1e-9 * replicas.cost);
         }
         n_pipelines += result.plans[0].kind == TN_SEARCH_PIPELINE;
         n_replicas += result.plans[0].kind == TN_SEARCH_REPLICAS;
+        n_shared += result.plans[0].is_shared;
         tn_search_result_deinit(&result);
         if (HasFailure()) return;
     }
@@ -289,6 +328,7 @@ TEST(Search, EqualsBruteForceOnRandomMachines)
     EXPECT_GT(n_pipelines, 500);
     EXPECT_GT(n_replicas, 500);
     EXPECT_GT(n_none, 50);
+    EXPECT_GT(n_shared, 500);
 }
 
 // `n` devices of the given speeds that hold everything.
@@ -339,6 +379,33 @@ TEST(Search, EightAlikeDevicesAreOneKind)
     EXPECT_EQ(result.plans[0].kind, TN_SEARCH_PIPELINE);
     for (uint32_t p = 0; p < result.n_plans; p++) check_plan(m, result.plans[p]);
     tn_search_result_deinit(&result);
+}
+
+// Two devices that read the same memory are slower together: whether they pay is a matter of how much.
+TEST(Search, DevicesThatShareMemoryAreNotPromisedWhatTheyDoAlone)
+{
+    Made m = even_machine(30, {1, 1}, 2);
+    tn_search_problem problem = problem_of(m, TN_SEARCH_THROUGHPUT, 0.03);
+    tn_search_result result;
+    for (size_t i = 0; i < m.slopes.size(); i++) m.slopes[i] = m.floors[i];
+    ASSERT_EQ(tn_search(&problem, &result), TN_OK);
+    EXPECT_EQ(result.plans[0].kind, TN_SEARCH_REPLICAS);
+    EXPECT_FALSE(result.plans[0].is_shared);
+    const double promised = result.plans[0].tokens_per_s;
+    tn_search_result_deinit(&result);
+    m.shares = {1, 1};
+    for (const double factor : {1.5, 3.0}) { // of the floor: a token takes 2.5 and 4 units of time in place of 2; alone 3 for both
+        m.factors.assign(m.floors.size(), factor);
+        problem = problem_of(m, TN_SEARCH_THROUGHPUT, 0.03);
+        ASSERT_EQ(tn_search(&problem, &result), TN_OK);
+        EXPECT_EQ(result.plans[0].kind, factor < 2 ? TN_SEARCH_REPLICAS : TN_SEARCH_ONE);
+        const tn_search_plan *replicas = find(result, TN_SEARCH_REPLICAS);
+        ASSERT_NE(replicas, nullptr);
+        EXPECT_TRUE(replicas->is_shared);
+        EXPECT_NEAR(replicas->tokens_per_s / promised, 2 / (1 + factor), 1e-3);
+        check_plan(m, *replicas);
+        tn_search_result_deinit(&result);
+    }
 }
 
 TEST(Search, SaysWhatIsMissingWhereNothingFits)
