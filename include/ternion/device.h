@@ -158,6 +158,10 @@ typedef struct tn_device_calibration {
     // Transfers between the host's memory and the device's.
     double to_device_ns, to_device_bytes_per_s, to_host_ns, to_host_bytes_per_s;
     tn_calibration_figure figures[TN_CALIBRATION_FIGURES];
+    // Where the host has several CPU devices, what the "model" takes while all of them read their weights from memory at the same time, as
+    // factors of its step_ns: 1 is the same.
+    uint32_t n_together; // of these devices; 0: not measured
+    double together[TN_CALIBRATION_STEPS];
 } tn_device_calibration;
 #define TN_DEVICE_CALIBRATION_INIT TN_PARAMS_INIT(tn_device_calibration)
 

@@ -97,6 +97,7 @@ typedef struct tn_placement_option {
     uint32_t n_lanes;             // of a pipeline: steps in flight at a time
     uint64_t bytes;               // memory of all devices, about
     const char *reason;           // why it was not chosen; "" for the one that was
+    double sharing_loss;          // share of the speed, of each device alone, that is lost since CPU devices read the same memory; 0: none
 } tn_placement_option;
 
 // Tells what was chosen among, devices first, the choice first of the options; nothing where the placement was forced. Either function may

@@ -17,15 +17,12 @@ enum {
     N_HEAD_STEPS = 4,   // more rows of logits than this are rare, and follow in proportion
     N_LINK_SIZES = 4,
     N_FAR_SIZES = 3, // larger steps compute for longer than they read
-    LAYERS_MAX = 24,
     // Figures: each shape's layers, as one and as several; steps of long contexts; heads; embeddings; links.
     N_CONTEXTS = 8,
     N_FIGURES = 2 * N_LAYER_SHAPES * TN_COST_STEPS - (TN_COST_STEPS - N_FAR_SIZES) + N_CONTEXTS +
                 TN_COST_HEADS * N_HEAD_SHAPES * N_HEAD_STEPS + 2 * TN_COST_STEPS + 2 * N_LINK_SIZES,
-    SHARE_MAX = 60,   // no figure has more than this part of all the time
-    TOO_SLOW = 12,    // times its share a step may take, as far as can be said before
-    FAR_CACHES = 4,   // weights of so many caches are found in none
-    LAYERS_KNOWN = 4, // of shapes that need not leave a cache
+    SHARE_MAX = 60, // no figure has more than this part of all the time
+    TOO_SLOW = 12,  // times its share a step may take, as far as can be said before
     PASSES_MAX = 2,
 };
 // Where shapes that were not learned from are predicted worse than this, something disturbed the first pass.
@@ -184,23 +181,6 @@ static tn_status measure_contexts(calibration *c, tn_calibration_program *progra
 
 // ---- layers ----
 
-static uint64_t layer_bytes(const tn_calibration_shape *shape)
-{
-    const uint64_t q_width = (uint64_t)shape->n_heads * shape->head_dim, kv_width = (uint64_t)shape->n_kv_heads * shape->head_dim;
-    return shape->n_embd * (2 * q_width + 2 * kv_width + 3 * (uint64_t)shape->n_ff) / 4;
-}
-
-// Enough layers that a step finds none of their weights in the cache, within a quarter of the memory.
-static uint32_t n_far_layers(const calibration *c, const tn_calibration_shape *shape)
-{
-    const uint64_t bytes = layer_bytes(shape), wanted = c->params->cache_bytes / 1024 * FAR_CACHES / (bytes / 1024 + 1) + 1,
-                   most = c->params->memory_bytes / 4 / bytes;
-    uint64_t n = c->params->cache_bytes == 0 ? LAYERS_KNOWN : wanted;
-    if (n > LAYERS_MAX) n = LAYERS_MAX;
-    if (n > most) n = most;
-    return n < 2 ? 2 : (uint32_t)n;
-}
-
 static tn_status measure_layers_of(calibration *c, tn_calibration_weights *weights, uint32_t n_layers, uint32_t n_sizes, bool fitted,
                                    bool with_contexts)
 {
@@ -223,7 +203,7 @@ static tn_status measure_layer_shape(calibration *c, uint32_t index)
     tn_calibration_shape shape = layer_shapes[c->params->small][index];
     const bool fitted = index + 1 < N_LAYER_SHAPES, with_contexts = index == 2;
     const bool is_far = index + 2 == N_LAYER_SHAPES;
-    if (is_far) shape.n_layers = n_far_layers(c, &shape);
+    if (is_far) shape.n_layers = tn_calibration_far_layers(&shape, c->params->cache_bytes, c->params->memory_bytes);
     TN_TRY(tn_calibration_net_create(&shape, &net));
     TN_TRY_GOTO(tn_calibration_weights_init(&weights, c->device, tn_calibration_net_graph(net), 1, shape.n_layers));
     TN_TRY_GOTO(measure_layers_of(c, &weights, 1, TN_COST_STEPS, fitted, false));
@@ -248,12 +228,7 @@ static tn_calibration_shape head_shape(const calibration *c, uint32_t head, uint
 {
     const uint32_t *sizes = head_shapes[c->params->small][index];
     tn_calibration_shape shape = {0, sizes[1], sizes[1], 2, 1, 64, sizes[0], head_types[head]};
-    if (shape.n_vocab) return shape;
-    const uint64_t row_bytes = tn_dtype_row_bytes(shape.dense, shape.n_embd);
-    uint64_t bytes = c->params->cache_bytes ? c->params->cache_bytes * FAR_CACHES : (uint64_t)64 << 20;
-    if (bytes > c->params->memory_bytes / 4) bytes = c->params->memory_bytes / 4;
-    const uint64_t n = bytes / row_bytes;
-    shape.n_vocab = n < 1024 ? 1024 : n > 262144 ? 262144 : (uint32_t)n;
+    if (shape.n_vocab == 0) shape.n_vocab = tn_calibration_far_rows(&shape, c->params->cache_bytes, c->params->memory_bytes);
     return shape;
 }
 

@@ -256,3 +256,38 @@ void tn_calibration_net_destroy(tn_calibration_net *net)
 }
 
 const tn_graph *tn_calibration_net_graph(const tn_calibration_net *net) { return net->graph; }
+
+// ---- sizes ----
+
+enum {
+    FAR_CACHES = 4,   // weights of so many caches are found in none
+    LAYERS_KNOWN = 4, // of shapes that need not leave a cache
+    LAYERS_MAX = 24,
+    ROWS_MIN = 1024,
+    ROWS_MAX = 262144,
+};
+static const uint64_t head_bytes_known = (uint64_t)64 << 20; // the same of heads
+
+static uint64_t layer_bytes(const tn_calibration_shape *shape)
+{
+    const uint64_t q_width = (uint64_t)shape->n_heads * shape->head_dim, kv_width = (uint64_t)shape->n_kv_heads * shape->head_dim;
+    return shape->n_embd * (2 * q_width + 2 * kv_width + 3 * (uint64_t)shape->n_ff) / 4;
+}
+
+uint32_t tn_calibration_far_layers(const tn_calibration_shape *shape, uint64_t cache_bytes, uint64_t memory_bytes)
+{
+    const uint64_t bytes = layer_bytes(shape), wanted = cache_bytes / 1024 * FAR_CACHES / (bytes / 1024 + 1) + 1,
+                   most = memory_bytes / 4 / bytes;
+    uint64_t n = cache_bytes == 0 ? LAYERS_KNOWN : wanted;
+    if (n > LAYERS_MAX) n = LAYERS_MAX;
+    if (n > most) n = most;
+    return n < 2 ? 2 : (uint32_t)n;
+}
+
+uint32_t tn_calibration_far_rows(const tn_calibration_shape *shape, uint64_t cache_bytes, uint64_t memory_bytes)
+{
+    uint64_t bytes = cache_bytes ? cache_bytes * FAR_CACHES : head_bytes_known;
+    if (bytes > memory_bytes / 4) bytes = memory_bytes / 4;
+    const uint64_t n = bytes / tn_dtype_row_bytes(shape->dense, shape->n_embd);
+    return n < ROWS_MIN ? ROWS_MIN : n > ROWS_MAX ? ROWS_MAX : (uint32_t)n;
+}

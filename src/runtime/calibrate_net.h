@@ -20,4 +20,9 @@ tn_status tn_calibration_net_create(const tn_calibration_shape *shape, tn_calibr
 void tn_calibration_net_destroy(tn_calibration_net *net); // NULL is fine
 const tn_graph *tn_calibration_net_graph(const tn_calibration_net *net);
 
+// So many layers of the shape, or rows of its head, that a step finds none of their weights in a cache of `cache_bytes` (0: not known),
+// within a quarter of `memory_bytes`.
+uint32_t tn_calibration_far_layers(const tn_calibration_shape *shape, uint64_t cache_bytes, uint64_t memory_bytes);
+uint32_t tn_calibration_far_rows(const tn_calibration_shape *shape, uint64_t cache_bytes, uint64_t memory_bytes);
+
 #endif

@@ -219,7 +219,7 @@ static tn_status fill_step(tn_calibration_program *program, const tn_cost_step *
     return TN_OK;
 }
 
-static tn_status run_once(tn_calibration_program *program, uint64_t *out_ns)
+tn_status tn_calibration_program_run(tn_calibration_program *program, uint64_t *out_ns)
 {
     const tn_backend *backend = program->device->backend;
     const tn_submit submit = {.step = program->step, .in = program->in, .out = program->out, .poison = program->poison};
@@ -245,18 +245,24 @@ static void describe(const tn_calibration_program *program, const tn_cost_step *
     }
 }
 
-tn_status tn_calibration_program_time(tn_calibration_program *program, const tn_cost_step *step, uint32_t step_index, uint64_t cache_bytes,
-                                      uint64_t slot_ns, uint64_t *inout_spent_ns, tn_cost_sample *out_sample)
+tn_status tn_calibration_program_prepare(tn_calibration_program *program, const tn_cost_step *step, uint32_t step_index,
+                                         uint64_t cache_bytes, tn_cost_sample *out_sample)
 {
     *out_sample = (tn_cost_sample){.step = step_index};
     describe(program, step, cache_bytes, out_sample);
-    TN_TRY(fill_step(program, step));
+    return fill_step(program, step);
+}
+
+tn_status tn_calibration_program_time(tn_calibration_program *program, const tn_cost_step *step, uint32_t step_index, uint64_t cache_bytes,
+                                      uint64_t slot_ns, uint64_t *inout_spent_ns, tn_cost_sample *out_sample)
+{
     uint64_t least, ns;
-    TN_TRY(run_once(program, &least)); // warms up: seldom the shortest
+    TN_TRY(tn_calibration_program_prepare(program, step, step_index, cache_bytes, out_sample));
+    TN_TRY(tn_calibration_program_run(program, &least)); // warms up: seldom the shortest
     const uint64_t begun_ns = tn_clock_ns();
     const bool is_long = least / SLOTS_MAX >= slot_ns;
     for (uint32_t i = 0; !is_long && (tn_clock_ns() - begun_ns < slot_ns || (i < REPETITIONS_MIN && least < slot_ns)); i++) {
-        TN_TRY(run_once(program, &ns));
+        TN_TRY(tn_calibration_program_run(program, &ns));
         if (ns < least) least = ns;
     }
     *inout_spent_ns += is_long ? least : tn_clock_ns() - begun_ns;

@@ -30,5 +30,9 @@ void tn_calibration_program_destroy(tn_calibration_program *program); // NULL is
 // the first run, which may compile something. Errors: those of the device, INVALID_ARGUMENT (a step beyond the bounds).
 tn_status tn_calibration_program_time(tn_calibration_program *program, const tn_cost_step *step, uint32_t step_index, uint64_t cache_bytes,
                                       uint64_t slot_ns, uint64_t *inout_spent_ns, tn_cost_sample *out_sample);
+// The parts of it: makes a step the program's, with all of its sample but the time; and runs that once.
+tn_status tn_calibration_program_prepare(tn_calibration_program *program, const tn_cost_step *step, uint32_t step_index,
+                                         uint64_t cache_bytes, tn_cost_sample *out_sample);
+tn_status tn_calibration_program_run(tn_calibration_program *program, uint64_t *out_ns);
 
 #endif

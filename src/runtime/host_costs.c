@@ -7,6 +7,7 @@
 #include "runtime/calibrate.h"
 #include "runtime/cost_file.h"
 #include "runtime/host.h"
+#include "runtime/host_together.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,8 @@ static tn_status make_key(const tn_host *host, const tn_host_device_entry *entry
                           h.cpu_model, (unsigned)h.n_cores, (unsigned)h.n_processors, (unsigned long long)(h.memory_bytes >> 20),
                           entry->backend->name, desc->name, desc->description, desc->bus_id, desc->driver, (unsigned)desc->n_threads,
                           desc->isa, desc->kernels, packing));
+    const bool is_cpu = strcmp(entry->backend->name, "cpu") == 0; // which has other neighbours where there are more of them
+    if (is_cpu) TN_TRY(tn_text_printf(out, " cpus=%u", (unsigned)entry->host->n_cpu_shares));
     TN_TRY(tn_text_printf(out, " build=%s|%s", tn_version(), TN_COSTS_ID));
     for (size_t i = 0; i < out->len; i++) {
         if ((unsigned char)out->data[i] < ' ') out->data[i] = '?'; // of a driver's or the firmware's texts
@@ -108,6 +111,7 @@ static tn_status measure(tn_host *host, uint32_t index, const tn_host_costs_para
         .progress = params->progress,
     };
     TN_TRY(tn_calibrate(device, &request, out_table));
+    TN_TRY(tn_host_set_together(host, index, &request, out_table));
     if (!params->small) warn_of_error(entry, now.name, out_table); // those of small models are noise for the most part
     const time_t seconds = time(NULL);
     out_table->measured_at_s = seconds > 0 ? (uint64_t)seconds : 0;
@@ -219,18 +223,25 @@ static void add_figure(tn_device_calibration *out, const char *name, const tn_co
     }
 }
 
-static void add_model(tn_device_calibration *out, const tn_cost_table *table)
+static double model_ns(const tn_cost_table *table, const tn_cost_step *step)
 {
     const tn_cost_work layer = layer_work(), head = end_work(TN_COST_UNIT_HEAD, TN_DTYPE_Q6_K),
                        embed = end_work(TN_COST_UNIT_EMBED, TN_DTYPE_Q6_K);
+    return tn_cost_submit_ns(table, step) + model_layers * tn_cost_unit_ns(table, &layer, step) + tn_cost_unit_ns(table, &head, step) +
+           tn_cost_unit_ns(table, &embed, step);
+}
+
+static void add_model(tn_device_calibration *out, const tn_cost_table *table)
+{
+    const tn_cost_table shared = tn_cost_shared(table);
     tn_calibration_figure *figure = &out->figures[out->n_figures++];
     snprintf(figure->name, sizeof figure->name, "model");
     for (uint32_t k = 0; k < TN_COST_STEPS; k++) {
         const uint32_t n = tn_cost_step_sizes[k];
         const tn_cost_step step = {.n_tokens = n, .n_logits = n, .n_seqs = n, .n_positions = model_positions};
-        figure->step_ns[k] = tn_cost_submit_ns(table, &step) + model_layers * tn_cost_unit_ns(table, &layer, &step) +
-                             tn_cost_unit_ns(table, &head, &step) + tn_cost_unit_ns(table, &embed, &step);
+        figure->step_ns[k] = model_ns(table, &step);
         figure->error[k] = -1.0;
+        out->together[k] = table->n_together && figure->step_ns[k] > 0 ? model_ns(&shared, &step) / figure->step_ns[k] : 1.0;
     }
 }
 
@@ -247,6 +258,7 @@ static void summarise(const tn_cost_table *table, bool was_known, tn_device_cali
     out->to_device_bytes_per_s = table->to_device.bytes_per_s;
     out->to_host_ns = table->to_host.latency_ns;
     out->to_host_bytes_per_s = table->to_host.bytes_per_s;
+    out->n_together = table->n_together;
     out->n_steps = TN_COST_STEPS;
     for (uint32_t k = 0; k < TN_COST_STEPS; k++) out->step_tokens[k] = tn_cost_step_sizes[k];
     add_figure(out, "layer", table, &layer, TN_COST_GROUP_LAYER);
@@ -273,5 +285,5 @@ tn_status tn_host_calibrate(tn_host *host, uint32_t index, const tn_device_calib
     bool was_known;
     TN_TRY(tn_host_costs(host, index, &request, &table, &was_known));
     summarise(&table, was_known, &result);
-    return TN_PARAMS_WRITE(tn_device_calibration, figures, &result, out_calibration);
+    return TN_PARAMS_WRITE(tn_device_calibration, together, &result, out_calibration);
 }

@@ -60,6 +60,7 @@ void tn_host_devices_destroy(tn_host_devices *d)
         if (d->entries[i].device) d->entries[i].backend->device_close(d->entries[i].device);
         if (d->entries[i].costs) pthread_mutex_destroy(&d->entries[i].costs->lock);
         tn_free(d->entries[i].costs);
+        tn_free(d->entries[i].together);
     }
     for (uint32_t b = 0; d->keeps && b < d->n_backends; b++) {
         if (d->keeps[b].release) d->keeps[b].release(d->keeps[b].state);

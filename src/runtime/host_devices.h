@@ -24,6 +24,7 @@ typedef struct tn_host_device_entry {
     tn_known_costs *costs;       // owned; NULL until they are asked for
     bool is_at_node;             // the NUMA node that it is at is known
     uint32_t numa_node;          // index into tn_topology_nodes
+    tn_cost_together *together;  // owned; what was measured of it beside others before it was measured itself; NULL: nothing
 } tn_host_device_entry;
 
 typedef struct tn_host_devices {

@@ -32,6 +32,13 @@ static double unit_ns(const void *ctx, uint32_t device, uint32_t unit, uint32_t 
     return tn_cost_unit_ns(&choice->tables[device], &choice->works[unit], &step) / choice->speeds[device];
 }
 
+static double shared_unit_ns(const void *ctx, uint32_t device, uint32_t unit, uint32_t n_tokens)
+{
+    const tn_placement_choice *choice = choice_of(ctx);
+    const tn_cost_step step = tn_placement_step(choice, n_tokens);
+    return tn_cost_unit_ns(&choice->shared[device], &choice->works[unit], &step) / choice->speeds[device];
+}
+
 static double segment_ns(const void *ctx, uint32_t device)
 {
     const tn_placement_choice *choice = choice_of(ctx);
@@ -82,6 +89,8 @@ static tn_status reserve(tn_placement_choice *choice, uint32_t n)
 {
     TN_TRY(tn_alloc_zero(n, sizeof *choice->devices, &choice->devices));
     TN_TRY(tn_alloc_zero(n, sizeof *choice->tables, &choice->tables));
+    TN_TRY(tn_alloc_zero(n, sizeof *choice->shared, &choice->shared));
+    TN_TRY(tn_alloc_zero(n, sizeof *choice->shares_memory, &choice->shares_memory));
     TN_TRY(tn_alloc_zero(n, sizeof *choice->speeds, &choice->speeds));
     TN_TRY(tn_alloc_zero(n, sizeof *choice->memory_bytes, &choice->memory_bytes));
     TN_TRY(tn_alloc_zero(n, sizeof *choice->names, &choice->names));
@@ -161,6 +170,8 @@ static tn_status add_candidate(tn_placement_choice *choice, tn_host *host, const
     }
     TN_TRY(status);
     choice->devices[at] = device;
+    choice->shared[at] = tn_cost_shared(&choice->tables[at]);
+    choice->shares_memory[at] = choice->tables[at].n_together > 1;
     choice->names[at] = f->names[device];
     choice->speeds[at] = f->speeds[device];
     choice->memory_bytes[at] = f->memory[device];
@@ -202,7 +213,9 @@ static tn_status choose(tn_placement_choice *choice, tn_host *host, const tn_pla
                                        .segment_ns = segment_ns,
                                        .hop_ns = hop_ns,
                                        .unit_bytes = unit_bytes,
-                                       .segment_bytes = segment_bytes};
+                                       .segment_bytes = segment_bytes,
+                                       .shares_memory = choice->shares_memory,
+                                       .shared_unit_ns = shared_unit_ns};
     status = tn_search(&problem, &choice->result);
 fail:
     free_figures(&f);
@@ -285,6 +298,8 @@ void tn_placement_choice_destroy(tn_placement_choice *choice)
     tn_search_result_deinit(&choice->result);
     tn_free(choice->devices);
     tn_free(choice->tables);
+    tn_free(choice->shared);
+    tn_free(choice->shares_memory);
     tn_free(choice->speeds);
     tn_free(choice->memory_bytes);
     tn_free(choice->names);

@@ -15,6 +15,8 @@ typedef struct tn_placement_choice {
     const char **names;     // [n_devices]; strings are the host's
     uint32_t *devices;      // [n_devices] of the host: the candidates, which the search knows by their place here
     tn_cost_table *tables;  // [n_devices]
+    tn_cost_table *shared;  // [n_devices] the same while all devices that share memory read
+    bool *shares_memory;    // [n_devices] with others of the host
     double *speeds;         // [n_devices] factors that are assumed
     uint64_t *memory_bytes; // [n_devices] that may be used
     uint32_t n_unknown;
@@ -34,6 +36,11 @@ tn_status tn_placement_choose(const tn_graph *graph, tn_host *host, const tn_pla
 tn_status tn_placement_check_limits(const tn_graph *graph, tn_host *host, const tn_placement_params *params, const uint32_t *devices);
 // Steps of a reply: a token and a row of logits for each sequence, which is half through its context on the mean.
 tn_cost_step tn_placement_step(const tn_placement_choice *choice, uint32_t n_tokens);
+// The tables by which a plan's times are: [n_devices].
+static inline const tn_cost_table *tn_placement_tables(const tn_placement_choice *choice, const tn_search_plan *plan)
+{
+    return plan->is_shared ? choice->shared : choice->tables;
+}
 void tn_placement_choice_destroy(tn_placement_choice *choice); // NULL is fine
 
 #endif

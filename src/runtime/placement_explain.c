@@ -9,26 +9,26 @@
 // In a line of a plan.
 enum { WHERE_CAPACITY = 1024, REASON_CAPACITY = 256 };
 
-// Of the whole model on a candidate.
-static double tokens_per_s_of(const tn_placement_choice *choice, uint32_t device, const tn_cost_step *step)
+// Of the whole model on a candidate, by one of its tables.
+static double tokens_per_s_of(const tn_placement_choice *choice, const tn_cost_table *tables, uint32_t device, const tn_cost_step *step)
 {
-    const double ns = tn_cost_segment_ns(&choice->tables[device], choice->works, choice->graph->n_layers + 2, step);
+    const double ns = tn_cost_segment_ns(&tables[device], choice->works, choice->graph->n_layers + 2, step);
     return ns > 0 ? step->n_tokens * 1e9 / ns * choice->speeds[device] : 0;
 }
 
 static double tokens_per_s(const tn_placement_choice *choice, uint32_t device, uint32_t n_seqs)
 {
     const tn_cost_step step = tn_placement_step(choice, n_seqs);
-    return tokens_per_s_of(choice, device, &step);
+    return tokens_per_s_of(choice, choice->tables, device, &step);
 }
 
 // Time of all units where the plan has them, one after the other.
-static double units_ns(const tn_placement_choice *choice, const tn_search_plan *plan, const tn_cost_step *step)
+static double units_ns(const tn_placement_choice *choice, const tn_cost_table *tables, const tn_search_plan *plan, const tn_cost_step *step)
 {
     double sum = 0;
     for (uint32_t unit = 0; unit < choice->graph->n_layers + 2; unit++) {
         const uint32_t device = plan->devices[unit];
-        sum += tn_cost_unit_ns(&choice->tables[device], &choice->works[unit], step) / choice->speeds[device];
+        sum += tn_cost_unit_ns(&tables[device], &choice->works[unit], step) / choice->speeds[device];
     }
     return sum;
 }
@@ -38,19 +38,35 @@ double tn_placement_predict(const tn_placement *placement, uint32_t n_seqs, uint
     const tn_placement_choice *choice = placement->choice;
     if (!choice || choice->result.n_plans == 0 || n_seqs == 0) return 0;
     const tn_search_plan *plan = &choice->result.plans[0];
+    const tn_cost_table *tables = tn_placement_tables(choice, plan);
     double sum = 0;
     if (plan->kind == TN_SEARCH_PIPELINE) {
         // As the search has it, but for what more or fewer positions and sequences change of the units' times.
         const uint32_t n = (n_seqs + plan->n_lanes - 1) / plan->n_lanes, n_chosen = (choice->n_seqs + plan->n_lanes - 1) / plan->n_lanes;
         const tn_cost_step step = {n, n, n, n_positions}, chosen = tn_placement_step(choice, n_chosen);
-        return plan->tokens_per_s * units_ns(choice, plan, &chosen) / units_ns(choice, plan, &step) * n_seqs / choice->n_seqs;
+        return plan->tokens_per_s * units_ns(choice, tables, plan, &chosen) / units_ns(choice, tables, plan, &step) * n_seqs /
+               choice->n_seqs;
     }
     for (uint32_t r = 0; r < plan->n_replicas; r++) {
         const uint32_t n = tn_placement_share(placement, r, n_seqs);
         const tn_cost_step step = {n, n, n, n_positions};
-        if (n) sum += tokens_per_s_of(choice, plan->devices[(size_t)r * (choice->graph->n_layers + 2)], &step);
+        if (n) sum += tokens_per_s_of(choice, tables, plan->devices[(size_t)r * (choice->graph->n_layers + 2)], &step);
     }
     return sum;
+}
+
+// The share of the speed that a plan's devices would have if each read its memory alone, and that they lose.
+static double sharing_loss(const tn_placement_choice *choice, const tn_search_plan *plan)
+{
+    if (!plan->is_shared) return 0;
+    double alone = 0;
+    if (plan->kind == TN_SEARCH_PIPELINE) {
+        const tn_cost_step step = tn_placement_step(choice, (choice->n_seqs - 1) / plan->n_lanes + 1);
+        alone = plan->tokens_per_s * units_ns(choice, choice->shared, plan, &step) / units_ns(choice, choice->tables, plan, &step);
+    }
+    for (uint32_t r = 0; r < plan->n_replicas && plan->kind == TN_SEARCH_REPLICAS; r++)
+        alone += tokens_per_s(choice, plan->devices[(size_t)r * (choice->graph->n_layers + 2)], plan->shares[r]);
+    return alone > plan->tokens_per_s ? 1 - plan->tokens_per_s / alone : 0;
 }
 
 // The largest error of what was predicted and not fitted; below 0 where none is known.
@@ -168,7 +184,8 @@ static void tell_options(const tn_placement *placement, void (*told)(void *user,
                                             .bubble = plan->bubble,
                                             .n_lanes = plan->n_lanes,
                                             .bytes = plan->bytes,
-                                            .reason = reason};
+                                            .reason = reason,
+                                            .sharing_loss = sharing_loss(placement->choice, plan)};
         told(user, &option);
     }
 }

@@ -127,8 +127,8 @@ typedef struct tn_cost_together {
 } tn_cost_together;
 
 // Sets the table's factors, with `n_devices` that read at once: what a submit takes longer is put down to its far weights, as much of it as
-// the table says that they are. Step sizes that were not measured take at least what the smaller one before them does, since both read the
-// same.
+// the table says that they are. A step takes at least what the smaller one before it does, and no more is added to it, since both read the
+// same; that is all that is known of step sizes that were not measured.
 void tn_cost_set_together(tn_cost_table *table, const tn_cost_together *measured, uint32_t n_devices);
 // The table of a device beside which the others work: far weights take what the factors say.
 tn_cost_table tn_cost_shared(const tn_cost_table *table);

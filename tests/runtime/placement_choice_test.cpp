@@ -40,6 +40,17 @@ tn_cost_table make_table(double speed)
     return table;
 }
 
+// The same of a device whose far weights take `factor` times as long for few tokens while others read.
+tn_cost_table sharing_table(double speed, double factor)
+{
+    tn_cost_table table = make_table(speed);
+    for (uint32_t reader = 0; reader < TN_COST_READERS; reader++) {
+        for (uint32_t k = 0; k < 2; k++) table.together[reader][k] = factor;
+    }
+    table.n_together = 2;
+    return table;
+}
+
 class Choice : public ::testing::Test
 {
   protected:
@@ -60,7 +71,8 @@ class Choice : public ::testing::Test
         tn_host_close(host);
         tn_model_close(model);
     }
-    void know(uint32_t device, double speed)
+    void know(uint32_t device, double speed) { know(device, make_table(speed)); }
+    void know(uint32_t device, const tn_cost_table &table)
     {
         tn_host_device_entry *entry;
         const tn_device_desc *desc;
@@ -69,7 +81,7 @@ class Choice : public ::testing::Test
             ASSERT_EQ(tn_alloc_zero(1, sizeof *entry->costs, &entry->costs), TN_OK);
             ASSERT_EQ(pthread_mutex_init(&entry->costs->lock, nullptr), 0);
         }
-        entry->costs->table = make_table(speed);
+        entry->costs->table = table;
     }
     tn_status create()
     {
@@ -95,7 +107,7 @@ class Choice : public ::testing::Test
         tn_placement_kind kind;
         bool chosen, fits;
         std::string where, reason;
-        double tokens_per_s;
+        double tokens_per_s, sharing_loss;
     };
     struct Device {
         std::string name;
@@ -108,7 +120,8 @@ class Choice : public ::testing::Test
     }
     static void take_option(void *user, const tn_placement_option *o)
     {
-        static_cast<Choice *>(user)->options.push_back({o->kind, o->chosen, o->fits, o->where, o->reason, o->tokens_per_s});
+        static_cast<Choice *>(user)->options.push_back(
+            {o->kind, o->chosen, o->fits, o->where, o->reason, o->tokens_per_s, o->sharing_loss});
     }
     tn_model *model = nullptr;
     tn_host *host = nullptr;
@@ -178,6 +191,54 @@ TEST_F(Choice, WhatIsPredictedIsWhatWasChosenBy)
             EXPECT_NEAR(predicted, options[0].tokens_per_s, 1e-6 * predicted) << options[0].where;
             EXPECT_EQ(tn_placement_predict(placement, 0, 1), 0);
         }
+    }
+}
+
+TEST_F(Choice, CopiesOnDevicesThatShareMemoryArePromisedWhatTheyGiveTogether)
+{
+    ask.goal = TN_GOAL_THROUGHPUT;
+    ask.n_seqs = 2;
+    know(0, 1);
+    know(1, 1);
+    ASSERT_EQ(create(), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(options[0].kind, TN_PLACEMENT_REPLICAS);
+    const double alone = options[0].tokens_per_s;
+    for (const Option &option : options) EXPECT_EQ(option.sharing_loss, 0) << option.where;
+    know(0, sharing_table(1, 1.2));
+    know(1, sharing_table(1, 1.2));
+    ASSERT_EQ(create(), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(options[0].kind, TN_PLACEMENT_REPLICAS);
+    EXPECT_GT(options[0].tokens_per_s, alone / 1.2); // not all of a step reads weights
+    EXPECT_LT(options[0].tokens_per_s, alone * 0.97);
+    EXPECT_NEAR(options[0].sharing_loss, 1 - options[0].tokens_per_s / alone, 1e-9);
+    EXPECT_NEAR(tn_placement_predict(placement, 2, 512 / 2 + 1), options[0].tokens_per_s, 1e-6 * alone);
+    // One device takes both sequences in 1.14 times the time of one: half as slow again together, two no longer pay.
+    know(0, sharing_table(1, 3));
+    know(1, sharing_table(1, 3));
+    ASSERT_EQ(create(), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(options[0].kind, TN_PLACEMENT_ONE);
+    EXPECT_EQ(options[0].sharing_loss, 0);
+    EXPECT_NEAR(devices[0].many, options[0].tokens_per_s, 1e-6 * alone);
+    ask.n_seqs = 128; // steps of 64 read no longer than they compute
+    ASSERT_EQ(create(), TN_OK) << tn_error_last()->message;
+    EXPECT_NE(options[0].kind, TN_PLACEMENT_ONE);
+    EXPECT_LT(options[0].sharing_loss, 0.01);
+}
+
+TEST_F(Choice, PipelinesShareMemoryWhereSeveralStepsAreInFlight)
+{
+    know(0, sharing_table(1, 1.1));
+    know(1, sharing_table(1, 1.1));
+    for (const tn_goal goal : {TN_GOAL_THROUGHPUT, TN_GOAL_LATENCY}) {
+        ask.goal = goal;
+        ask.n_seqs = 4;
+        ASSERT_EQ(create(), TN_OK) << tn_error_last()->message;
+        for (const Option &option : options) {
+            if (option.kind != TN_PLACEMENT_PIPELINE) continue;
+            EXPECT_EQ(option.sharing_loss > 0, goal == TN_GOAL_THROUGHPUT) << option.where;
+            EXPECT_LT(option.sharing_loss, 1 - 1 / 1.1);
+        }
+        EXPECT_NEAR(tn_placement_predict(placement, 4, 512 / 2 + 1), options[0].tokens_per_s, 1e-6 * options[0].tokens_per_s);
     }
 }
 
@@ -366,7 +427,23 @@ TEST_F(Choice, RealStepsCorrectWhatIsKnownOfOneDevice)
     EXPECT_TRUE(costs->changed);
     EXPECT_GT(costs->table.correction[TN_COST_GROUP_LAYER][1], 1.5);
     tn_session_destroy(session);
-    // Sessions whose steps are something else learn nothing.
+    // Sessions whose steps are something else learn nothing: those beside others that read the same memory, and those with a trace.
+    know(0, sharing_table(1, 2));
+    know(1, sharing_table(1, 2));
+    ask.devices = "cpu0,cpu1";
+    ask.replicas = true;
+    ASSERT_EQ(create(), TN_OK) << tn_error_last()->message;
+    params.placement = placement;
+    ASSERT_EQ(tn_session_create(model, host, &params, &session), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(session->observer.costs, nullptr);
+    tn_session_destroy(session);
+    ask.devices = "cpu0";
+    ask.replicas = false;
+    ASSERT_EQ(create(), TN_OK) << tn_error_last()->message;
+    params.placement = placement;
+    ASSERT_EQ(tn_session_create(model, host, &params, &session), TN_OK) << tn_error_last()->message;
+    EXPECT_NE(session->observer.costs, nullptr);
+    tn_session_destroy(session);
     params.trace.row = [](void *, uint32_t, uint32_t, const char *, const float *, size_t) {};
     ASSERT_EQ(tn_session_create(model, host, &params, &session), TN_OK) << tn_error_last()->message;
     EXPECT_EQ(session->observer.costs, nullptr);

@@ -421,7 +421,7 @@ TEST(CostTogether, FactorsOfFarWeightsAreFoundAgain)
     for (uint32_t k = 0; k < TN_COST_STEPS; k++) EXPECT_EQ(table.together[TN_COST_READER_HEADS_FIRST + TN_COST_HEAD_Q6_K][k], 1.0) << k;
 }
 
-TEST(CostTogether, StepsThatWereNotMeasuredReadWhatTheSmallerOnesDo)
+TEST(CostTogether, LargerStepsReadWhatTheSmallerOnesDo)
 {
     tn_cost_table table = made_up();
     tn_cost_together measured = {};
@@ -433,6 +433,13 @@ TEST(CostTogether, StepsThatWereNotMeasuredReadWhatTheSmallerOnesDo)
     EXPECT_NEAR(table.together[reader][0], 3.0, 1e-9);
     EXPECT_NEAR(table.together[reader][1] * table.ns[part][1], 3.0 * table.ns[part][0], 1e-9);
     EXPECT_EQ(table.together[reader][4], 1.0);
+    // What else the machine does is not put down to the others.
+    measured.alone[reader][1].amounts[part] = 1e6;
+    measured.alone[reader][1].ns = 2e6;
+    measured.alone[reader][1].step = 1;
+    measured.together_ns[reader][1] = 20e6;
+    tn_cost_set_together(&table, &measured, 4);
+    EXPECT_NEAR(table.together[reader][1] * table.ns[part][1], table.ns[part][1] + 2.0 * table.ns[part][0], 1e-9);
     measured.together_ns[reader][0] = 0.5e6; // noise: nobody is faster for it
     tn_cost_set_together(&table, &measured, 4);
     EXPECT_EQ(table.together[reader][0], 1.0);

@@ -42,6 +42,14 @@ static void print_link(const char *name, double ns, double bytes_per_s)
     printf("%s %.1f us + %.1f GB/s", name, ns * 1e-3, bytes_per_s * 1e-9);
 }
 
+static void print_together(const tn_device_calibration *c)
+{
+    if (c->n_together < 2) return;
+    printf("         beside the other CPU device%s the model takes", c->n_together > 2 ? "s" : "");
+    for (uint32_t k = 0; k < c->n_steps; k++) printf("%s %.2f", k ? "," : "", c->together[k]);
+    printf(" times as long\n");
+}
+
 static void print_calibration(const tn_device_info *info, const tn_device_calibration *c)
 {
     printf("%-8s %s\n         tokens a second through parts of BitNet b1.58 2B4T, each token of a sequence of its own at position 512\n",
@@ -55,6 +63,7 @@ static void print_calibration(const tn_device_info *info, const tn_device_calibr
     print_link("to the device", c->to_device_ns, c->to_device_bytes_per_s);
     print_link(", to the host", c->to_host_ns, c->to_host_bytes_per_s);
     putchar('\n');
+    print_together(c);
 }
 
 // ---- JSON ----
@@ -69,6 +78,14 @@ static json_t *figure_json(const tn_device_calibration *c, const tn_calibration_
     return json_pack("{s:s, s:o, s:o}", "name", figure->name, "step_ns", ns, "error", errors);
 }
 
+static json_t *together_json(const tn_device_calibration *c)
+{
+    if (c->n_together < 2) return json_null();
+    json_t *factors = json_array();
+    for (uint32_t k = 0; k < c->n_steps; k++) json_array_append_new(factors, json_real(c->together[k]));
+    return json_pack("{s:I, s:o}", "n_devices", (json_int_t)c->n_together, "factors", factors);
+}
+
 static json_t *calibration_json(const tn_device_info *info, const tn_device_calibration *c)
 {
     json_t *figures = json_array(), *tokens = json_array();
@@ -76,8 +93,9 @@ static json_t *calibration_json(const tn_device_info *info, const tn_device_cali
     for (uint32_t i = 0; i < c->n_figures; i++) json_array_append_new(figures, figure_json(c, &c->figures[i]));
     json_t *to_device = json_pack("{s:f, s:f}", "latency_ns", c->to_device_ns, "bytes_per_s", c->to_device_bytes_per_s);
     json_t *to_host = json_pack("{s:f, s:f}", "latency_ns", c->to_host_ns, "bytes_per_s", c->to_host_bytes_per_s);
-    return json_pack("{s:s, s:I, s:o, s:o, s:f, s:o, s:o}", "name", info->name, "measured_at", (json_int_t)c->measured_at_s, "step_tokens",
-                     tokens, "figures", figures, "memory_bytes_per_s", c->memory_bytes_per_s, "to_device", to_device, "to_host", to_host);
+    return json_pack("{s:s, s:I, s:o, s:o, s:f, s:o, s:o, s:o}", "name", info->name, "measured_at", (json_int_t)c->measured_at_s,
+                     "step_tokens", tokens, "figures", figures, "memory_bytes_per_s", c->memory_bytes_per_s, "to_device", to_device,
+                     "to_host", to_host, "together", together_json(c));
 }
 
 // ---- devices ----

@@ -61,16 +61,17 @@ static void print_device(const tn_cli_plan *plan, const tn_cli_plan_device *devi
 
 static void format_figures(const tn_placement_option *f, char *text, size_t capacity)
 {
-    char bytes[24], bubble[64] = "";
+    char bytes[24], bubble[64] = "", sharing[48] = "";
     tn_cli_format_bytes(f->bytes, bytes, sizeof bytes);
     if (f->kind == TN_PLACEMENT_PIPELINE)
         snprintf(bubble, sizeof bubble, ", bubble %.0f %%, %u steps in flight", 100 * f->bubble, (unsigned)f->n_lanes);
-    snprintf(text, capacity, "%.1f t/s, a token in %.2f ms, %s%s", f->tokens_per_s, f->step_ms, bytes, bubble);
+    if (f->sharing_loss >= 0.005) snprintf(sharing, sizeof sharing, ", %.0f %% lost to shared memory", 100 * f->sharing_loss);
+    snprintf(text, capacity, "%.1f t/s, a token in %.2f ms, %s%s%s", f->tokens_per_s, f->step_ms, bytes, bubble, sharing);
 }
 
 static void print_choice(const tn_cli_plan *plan)
 {
-    char where[1024], figures[160];
+    char where[1024], figures[200];
     const tn_cli_plan_option *choice = &plan->options[0];
     if (plan->n_options == 0) {
         tn_placement_print(plan->engine.placement, where, sizeof where);
@@ -85,7 +86,7 @@ static void print_choice(const tn_cli_plan *plan)
 
 static void print_rejected(const tn_cli_plan *plan)
 {
-    char figures[160];
+    char figures[200];
     for (uint32_t i = 1; i < plan->n_options; i++) {
         const tn_cli_plan_option *option = &plan->options[i];
         format_figures(&option->figures, figures, sizeof figures);
@@ -143,9 +144,9 @@ static json_t *device_json(const tn_cli_plan_device *device)
 static json_t *option_json(const tn_cli_plan_option *option)
 {
     const tn_placement_option *f = &option->figures;
-    return json_pack("{s:s, s:s, s:b, s:b, s:f, s:f, s:f, s:i, s:I, s:s}", "kind", kinds[f->kind], "plan", option->where, "chosen",
+    return json_pack("{s:s, s:s, s:b, s:b, s:f, s:f, s:f, s:i, s:I, s:f, s:s}", "kind", kinds[f->kind], "plan", option->where, "chosen",
                      (int)f->chosen, "fits", (int)f->fits, "tokens_per_second", f->tokens_per_s, "step_ms", f->step_ms, "bubble", f->bubble,
-                     "n_lanes", (int)f->n_lanes, "bytes", (json_int_t)f->bytes, "reason", option->reason);
+                     "n_lanes", (int)f->n_lanes, "bytes", (json_int_t)f->bytes, "sharing_loss", f->sharing_loss, "reason", option->reason);
 }
 
 static json_t *change_json(const tn_cli_plan_change *change)
