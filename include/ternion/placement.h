@@ -62,7 +62,7 @@ TN_NODISCARD TN_API tn_status tn_placement_create(const tn_model *model, tn_host
 TN_API void tn_placement_destroy(tn_placement *placement);
 // Copies of the model; a session is of one of them (tn_session_params.replica).
 TN_API uint32_t tn_placement_replica_count(const tn_placement *placement);
-// Sequences of `n_seqs` that replica `replica` should decode; in all n_seqs.
+// Sequences of `n_seqs` that replica `replica` should decode; in all n_seqs. By the devices' speed where all of them were measured.
 TN_API uint32_t tn_placement_share(const tn_placement *placement, uint32_t replica, uint32_t n_seqs);
 // Of the first replica.
 TN_API uint32_t tn_placement_segment_count(const tn_placement *placement);

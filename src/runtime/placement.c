@@ -163,6 +163,32 @@ static tn_status place_replicas(tn_placement *placement, const uint32_t *candida
     return TN_OK;
 }
 
+// Replicas that were not chosen have sequences by their speed all the same where every device was measured before: as the search would
+// share them out. Nothing is measured for what is forced.
+static tn_status share_by_speed(tn_placement *placement, const tn_graph *graph, const uint32_t *candidates, uint32_t n)
+{
+    tn_placement_choice *choice = NULL;
+    tn_placement_params params = placement->params;
+    params.known_only = true;
+    params.goal = TN_GOAL_THROUGHPUT;
+    const uint32_t n_units = placement->n_layers + 2;
+    const tn_status status = tn_placement_choose(graph, placement->host, &params, candidates, n, false, &choice);
+    if (status == TN_OUT_OF_MEMORY) return status;
+    for (uint32_t i = 0; status == TN_OK && i < choice->result.n_plans; i++) {
+        const tn_search_plan *plan = &choice->result.plans[i];
+        if (plan->kind != TN_SEARCH_REPLICAS || plan->n_replicas != n) continue;
+        for (uint32_t r = 0; r < n; r++) {
+            for (uint32_t k = 0; k < n; k++) {
+                if (candidates[k] == choice->devices[plan->devices[(size_t)r * n_units]]) placement->shares[k] = plan->shares[r];
+            }
+        }
+        placement->is_shared_by_speed = true;
+        break;
+    }
+    tn_placement_choice_destroy(choice);
+    return TN_OK;
+}
+
 static tn_status place_one(tn_placement *placement, uint32_t device)
 {
     TN_TRY(reserve(placement, 1));
@@ -179,6 +205,7 @@ static tn_status place_chosen(tn_placement *placement, const tn_graph *graph, co
     TN_TRY(reserve(placement, plan->n_replicas));
     placement->n_lanes = plan->n_lanes;
     memcpy(placement->shares, plan->shares, plan->n_replicas * sizeof *placement->shares);
+    placement->is_shared_by_speed = true;
     for (size_t i = 0; i < (size_t)plan->n_replicas * (placement->n_layers + 2); i++)
         placement->devices[i] = placement->choice->devices[plan->devices[i]];
     return TN_OK;
@@ -219,7 +246,8 @@ static tn_status decide(tn_placement *placement, const tn_graph *graph)
     TN_TRY(list_candidates(placement, candidates, &n));
     if (p->replicas) {
         TN_TRY(place_replicas(placement, candidates, n));
-        return check_forced(placement, graph);
+        TN_TRY(check_forced(placement, graph));
+        return share_by_speed(placement, graph, candidates, n);
     }
     if (n == 1 && !p->assume && !p->explain && !p->memory_limits) return place_only(placement, graph, candidates[0]);
     return is_list_alone(p) ? force(placement, graph) : place_chosen(placement, graph, p, candidates, n);
@@ -302,6 +330,6 @@ size_t tn_placement_print(const tn_placement *placement, char *text, size_t capa
     uint32_t n_descs;
     const tn_device_desc *descs = tn_host_descs(placement->host, &n_descs);
     if (placement->n_replicas == 1) return tn_place_print(placement->devices, placement->n_layers, descs, text, capacity);
-    return tn_placement_print_replicas(descs, placement->devices, placement->n_layers + 2, placement->choice ? placement->shares : NULL,
-                                       placement->n_replicas, text, capacity);
+    return tn_placement_print_replicas(descs, placement->devices, placement->n_layers + 2,
+                                       placement->is_shared_by_speed ? placement->shares : NULL, placement->n_replicas, text, capacity);
 }

@@ -11,9 +11,10 @@ struct tn_placement {
     const tn_model *model;
     tn_host *host;
     uint32_t n_layers, n_replicas;
-    uint32_t n_lanes;  // steps in flight at a time; 0: as many as the segments make useful
-    uint32_t *devices; // [n_replicas][n_layers + 2]: embedding, layers, head
-    uint32_t *shares;  // [n_replicas] parts of the sequences
+    uint32_t n_lanes;        // steps in flight at a time; 0: as many as the segments make useful
+    uint32_t *devices;       // [n_replicas][n_layers + 2]: embedding, layers, head
+    uint32_t *shares;        // [n_replicas] parts of the sequences
+    bool is_shared_by_speed; // shares are what the search says; otherwise all are 1
     tn_placement_params params;
     tn_text texts;               // what params point to
     const char **overrides;      // the same

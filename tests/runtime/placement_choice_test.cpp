@@ -165,6 +165,27 @@ TEST_F(Choice, ManySequencesGoToBothByTheirSpeed)
     EXPECT_EQ(tn_placement_share(placement, 0, 16) + tn_placement_share(placement, 1, 16), 16u);
 }
 
+TEST_F(Choice, ForcedReplicasHaveSharesByWhatIsKnown)
+{
+    ask.explain = false;
+    ask.replicas = true;
+    ask.n_seqs = 16;
+    EXPECT_EQ(choose(), "cpu0 + cpu1") << "nothing is measured for what is forced";
+    EXPECT_EQ(tn_placement_share(placement, 0, 16), 8u);
+    know(0, 1);
+    EXPECT_EQ(choose(), "cpu0 + cpu1") << "one of them is not known";
+    know(1, 4);
+    const std::string uneven = choose();
+    EXPECT_EQ(uneven.find("cpu0 x"), 0u) << uneven;
+    const uint32_t few = tn_placement_share(placement, 0, 16);
+    EXPECT_GT(few, 0u);
+    EXPECT_LT(few, 5u);
+    EXPECT_EQ(tn_placement_share(placement, 1, 16), 16 - few);
+    ask.devices = "cpu1,cpu0";
+    EXPECT_EQ(choose().find("cpu1 x"), 0u);
+    EXPECT_EQ(tn_placement_share(placement, 1, 16), few) << "the order is the user's";
+}
+
 TEST_F(Choice, ThroughputIsThatOfTheBestKind)
 {
     know(0, 1);
