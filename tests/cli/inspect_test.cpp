@@ -222,6 +222,29 @@ TEST(Devices, AreMeasuredAndTheFiguresKept)
     EXPECT_EQ(cli::text_of(json_array_get(figures, 6), "name"), "model");
     const json_t *ns = json_object_get(json_array_get(figures, 6), "step_ns");
     for (size_t k = 1; k < 5; k++) EXPECT_GE(json_real_value(json_array_get(ns, k)), json_real_value(json_array_get(ns, k - 1)));
+    EXPECT_TRUE(json_is_null(json_object_get(device, "together")));
+    EXPECT_FALSE(contains(table.out, "beside the other"));
+}
+
+TEST(Devices, ThatShareTheHostAreMeasuredTogether)
+{
+    const cli::Folder folder;
+    const auto run_two = [&](std::vector<std::string> more) {
+        std::vector<std::string> command = {"devices", "--calibrate",  "--calibrate-ms", "1", "-dev", "cpu1", "-t",
+                                            "2",       "--pack-cache", folder / "costs"};
+        command.insert(command.end(), more.begin(), more.end());
+        return cli::run(cli::Run{command, "", {{"TN_CPU_DEVICES", "2"}}});
+    };
+    const cli::Result table = run_two({});
+    EXPECT_EQ(table.status, 0) << table.err;
+    EXPECT_TRUE(contains(table.out, "\n         beside the other CPU device the model takes ")) << table.out;
+    EXPECT_TRUE(contains(table.out, " times as long\n")) << table.out;
+    cli::Json json = cli::parse_json(run_two({"--json"}).out);
+    const json_t *together = json_object_get(json_array_get(json_object_get(json.get(), "devices"), 0), "together"),
+                 *factors = json_object_get(together, "factors");
+    EXPECT_EQ(cli::integer_of(together, "n_devices"), 2);
+    ASSERT_EQ(json_array_size(factors), 5u);
+    for (size_t k = 0; k < 5; k++) EXPECT_GE(json_real_value(json_array_get(factors, k)), 1.0) << k;
 }
 
 TEST(Devices, ThatDoNotExistAreNotMeasured)

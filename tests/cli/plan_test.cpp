@@ -74,6 +74,8 @@ TEST_F(Plan, TellsDevicesChoiceAlternativesAndWhatWouldChangeIt)
         EXPECT_EQ(text_of(option, "reason").empty(), i == 0);
         EXPECT_GT(number_of(option, "tokens_per_second"), 0);
         EXPECT_GT(integer_of(option, "bytes"), 3000000);
+        EXPECT_GE(number_of(option, "sharing_loss"), 0);
+        EXPECT_LT(number_of(option, "sharing_loss"), 1);
         EXPECT_EQ(text_of(option, "kind") == "replicas", contains(text_of(option, "plan"), "cpu0 x"));
     }
     EXPECT_EQ(text_of(json_array_get(options(json), 0), "plan"), text_of(json.get(), "plan"));
