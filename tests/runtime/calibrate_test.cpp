@@ -1,103 +1,28 @@
 // Measuring devices, and what is kept of it: on the CPU, with small models.
+#include "calibrate_rig.hpp"
 #include "support/fail_alloc.hpp"
 
-#include <cstdio>
 #include <cstring>
-#include <dirent.h>
 #include <fstream>
 #include <gtest/gtest.h>
-#include <sstream>
 #include <string>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <vector>
 
 extern "C" {
-#include "runtime/calibrate.h"
 #include "runtime/calibrate_net.h"
 #include "runtime/calibrate_program.h"
-#include "runtime/calibrate_together.h"
-#include "runtime/cost_file.h"
-#include "runtime/host.h"
-#include "runtime/host_costs.h"
 }
 
 namespace
 {
 
-class Folder
-{
-  public:
-    Folder()
-    {
-        char name[] = "/tmp/tn_calibrate_XXXXXX";
-        path = mkdtemp(name);
-    }
-    ~Folder()
-    {
-        for (const std::string &file : files()) unlink((path + "/" + file).c_str());
-        rmdir(path.c_str());
-    }
-    Folder(const Folder &) = delete;
-    Folder &operator=(const Folder &) = delete;
-    std::vector<std::string> files() const
-    {
-        std::vector<std::string> names;
-        DIR *dir = opendir(path.c_str());
-        for (const dirent *entry = dir ? readdir(dir) : nullptr; entry; entry = readdir(dir)) {
-            if (entry->d_name[0] != '.') names.push_back(entry->d_name);
-        }
-        if (dir) closedir(dir);
-        return names;
-    }
-    std::string path;
-};
-
-std::string read_file(const std::string &path)
-{
-    std::ifstream in(path);
-    std::stringstream text;
-    text << in.rdbuf();
-    return text.str();
-}
-
-void log_line(void *user, tn_log_level, const char *message) { *static_cast<std::string *>(user) += std::string(message) + "\n"; }
-
-// A host with two threads and the folder; what it logs.
-class Host
-{
-  public:
-    explicit Host(const char *folder, uint32_t n_threads = 2, uint32_t n_devices = 1)
-    {
-        tn_host_params params = TN_HOST_PARAMS_INIT;
-        params.n_threads = n_threads;
-        params.n_cpu_devices = n_devices;
-        params.cache_folder = folder;
-        params.log = {log_line, &log, TN_LOG_DEBUG};
-        EXPECT_EQ(tn_host_open(&params, &host), TN_OK) << tn_error_last()->message;
-    }
-    ~Host() { tn_host_close(host); }
-    Host(const Host &) = delete;
-    Host &operator=(const Host &) = delete;
-    tn_device *device(uint32_t index = 0)
-    {
-        tn_device *out = nullptr;
-        EXPECT_EQ(tn_host_device(host, index, nullptr, &out), TN_OK) << tn_error_last()->message;
-        return out;
-    }
-    std::string log;
-    tn_host *host = nullptr;
-};
-
-tn_calibration_params small_params()
-{
-    tn_calibration_params params = {};
-    params.time_ns = 200000000;
-    params.cache_bytes = 32u << 20;
-    params.memory_bytes = UINT64_C(1) << 30;
-    params.small = true;
-    return params;
-}
+using tn_test::Folder;
+using tn_test::Host;
+using tn_test::key_in;
+using tn_test::quick;
+using tn_test::read_file;
+using tn_test::small_params;
 
 TEST(Calibrate, EveryPartOfASmallDeviceIsMeasured)
 {
@@ -174,67 +99,6 @@ TEST(Calibrate, StepsBeyondTheProgramsBoundsAreRefused)
     tn_calibration_net_destroy(net);
 }
 
-// What comes of it is the machine's affair.
-TEST(CalibrateTogether, EveryReaderOfEveryDeviceIsTimedAloneAndBesideTheOthers)
-{
-    Host host(nullptr, 3, 3);
-    tn_device *const devices[] = {host.device(0), host.device(1), host.device(2)};
-    tn_calibration_params params = small_params();
-    tn_cost_together measured[3];
-    ASSERT_EQ(tn_calibrate_together(devices, 3, &params, measured), TN_OK) << tn_error_last()->message;
-    for (const tn_cost_together &m : measured) {
-        for (uint32_t reader = 0; reader < TN_COST_READERS; reader++) {
-            EXPECT_GT(m.alone[reader][0].ns, 0.0) << reader;
-            EXPECT_GT(m.together_ns[reader][0], 0.0) << reader;
-            EXPECT_EQ(m.alone[reader][0].amounts[TN_COST_SUBMIT], 1.0) << reader;
-            EXPECT_EQ(m.alone[reader][TN_COST_STEPS - 1].ns, 0.0) << reader; // never measured
-            const uint32_t part = reader == TN_COST_READER_TERNARY ? static_cast<uint32_t>(TN_COST_LAYER)
-                                                                   : TN_COST_HEADS_FIRST + 3 * (reader - TN_COST_READER_HEADS_FIRST);
-            EXPECT_GT(m.alone[reader][0].amounts[part], 0.0) << reader;
-        }
-    }
-    uint32_t n_left = 3;
-    tn_progress progress = {};
-    progress.update = [](void *user, const char *stage, uint64_t done, uint64_t total) {
-        EXPECT_STREQ(stage, "measuring together");
-        EXPECT_LE(done, total);
-        return --*static_cast<uint32_t *>(user) > 0;
-    };
-    progress.user = &n_left;
-    params.progress = &progress;
-    EXPECT_EQ(tn_calibrate_together(devices, 3, &params, measured), TN_CANCELLED);
-    EXPECT_EQ(n_left, 0u);
-}
-
-TEST(CalibrateTogether, RunsOutOfMemoryCleanly)
-{
-    Host host(nullptr, 2, 2);
-    tn_device *const devices[] = {host.device(0), host.device(1)};
-    tn_calibration_params params = small_params();
-    params.time_ns = 1; // each step once a turn
-    tn_cost_together measured[2];
-    long n_all = 0;
-    {
-        const tn_test::FailAlloc counting(0);
-        ASSERT_EQ(tn_calibrate_together(devices, 2, &params, measured), TN_OK) << tn_error_last()->message;
-        n_all = counting.seen();
-    }
-    for (long nth = 1; nth <= n_all; nth += 1 + n_all / 24) {
-        const tn_test::FailAlloc fail(nth);
-        const tn_status status = tn_calibrate_together(devices, 2, &params, measured);
-        EXPECT_EQ(status, fail.failed() ? TN_OUT_OF_MEMORY : TN_OK) << nth; // how many sizes are worth it differs
-    }
-    EXPECT_EQ(tn_calibrate_together(devices, 2, &params, measured), TN_OK) << tn_error_last()->message;
-}
-
-tn_host_costs_params quick()
-{
-    tn_host_costs_params params = {};
-    params.small = true;
-    params.time_ns = 50000000;
-    return params;
-}
-
 TEST(HostCosts, MeasuredOnceAndKept)
 {
     Folder folder;
@@ -262,69 +126,6 @@ TEST(HostCosts, MeasuredOnceAndKept)
     EXPECT_EQ(memcmp(&first, &second, sizeof first), 0);
     Host other(folder.path.c_str(), 1); // fewer threads: another machine
     EXPECT_EQ(tn_host_costs(other.host, 0, &params, &second, &known), TN_NOT_FOUND);
-}
-
-TEST(HostCosts, CpuDevicesAreMeasuredTogetherOnceForAllOfThem)
-{
-    Folder folder;
-    tn_cost_table first, second;
-    int n_begun = 0; // times that all were measured
-    tn_progress progress = {};
-    progress.update = [](void *user, const char *stage, uint64_t done, uint64_t total) {
-        *static_cast<int *>(user) += strcmp(stage, "measuring together") == 0 && done == total;
-        return true;
-    };
-    progress.user = &n_begun;
-    tn_host_costs_params params = quick();
-    params.progress = &progress;
-    {
-        Host host(folder.path.c_str(), 2, 2);
-        ASSERT_EQ(tn_host_costs(host.host, 0, &params, &first, nullptr), TN_OK) << tn_error_last()->message;
-        EXPECT_EQ(n_begun, 1);
-        ASSERT_EQ(tn_host_costs(host.host, 1, &params, &second, nullptr), TN_OK) << tn_error_last()->message;
-        EXPECT_EQ(n_begun, 1);
-        for (const tn_cost_table *table : {&first, &second}) {
-            EXPECT_EQ(table->n_together, 2u);
-            for (const auto &factors : table->together) {
-                for (const double factor : factors) {
-                    EXPECT_GE(factor, 1.0);
-                    EXPECT_LE(factor, 64.0);
-                }
-            }
-        }
-        params.anew = true;
-        ASSERT_EQ(tn_host_costs(host.host, 1, &params, &second, nullptr), TN_OK) << tn_error_last()->message;
-        EXPECT_EQ(n_begun, 2) << "what was measured before is of another time";
-    }
-    EXPECT_EQ(folder.files().size(), 2u);
-    params.anew = false;
-    params.known_only = true;
-    {
-        Host host(folder.path.c_str(), 2, 2);
-        tn_cost_table kept;
-        ASSERT_EQ(tn_host_costs(host.host, 1, &params, &kept, nullptr), TN_OK) << tn_error_last()->message;
-        EXPECT_EQ(memcmp(&kept, &second, sizeof kept), 0);
-    }
-    Host alone(nullptr, 1, 1);
-    params.known_only = false;
-    ASSERT_EQ(tn_host_costs(alone.host, 0, &params, &first, nullptr), TN_OK) << tn_error_last()->message;
-    EXPECT_EQ(first.n_together, 0u);
-    EXPECT_EQ(n_begun, 2);
-}
-
-// A device of one thread beside another is not the device of one thread that has the machine to itself.
-TEST(HostCosts, AreOfSoManyCpuDevices)
-{
-    Folder folder;
-    tn_cost_table table;
-    tn_host_costs_params params = quick();
-    {
-        Host host(folder.path.c_str(), 1, 1);
-        ASSERT_EQ(tn_host_costs(host.host, 0, &params, &table, nullptr), TN_OK) << tn_error_last()->message;
-    }
-    Host host(folder.path.c_str(), 2, 2);
-    params.known_only = true;
-    EXPECT_EQ(tn_host_costs(host.host, 0, &params, &table, nullptr), TN_NOT_FOUND);
 }
 
 TEST(HostCosts, DamagedFilesAreMeasuredAgain)
@@ -368,14 +169,6 @@ TEST(HostCosts, FoldersThatCannotBeMadeKeepNothing)
     const tn_host_costs_params params = quick();
     EXPECT_EQ(tn_host_costs(host.host, 0, &params, &table, nullptr), TN_OK) << tn_error_last()->message;
     EXPECT_NE(host.log.find("costs of a device are not kept"), std::string::npos) << host.log;
-}
-
-// The key in the folder's only file: what this machine and build are.
-std::string key_in(const Folder &folder)
-{
-    const std::string text = read_file(folder.path + "/" + folder.files().at(0)), start = "\nkey ";
-    const size_t at = text.find(start) + start.size();
-    return text.substr(at, text.find('\n', at) - at);
 }
 
 TEST(HostCosts, RealRunsCorrectWhatIsKept)
@@ -431,29 +224,6 @@ TEST(HostCosts, TheSummaryHasEveryFigure)
     for (const double factor : c.together) EXPECT_EQ(factor, 1.0);
     EXPECT_EQ(tn_host_calibrate(host.host, 99, &params, &c), TN_INVALID_ARGUMENT);
     EXPECT_EQ(tn_host_calibrate(nullptr, 0, &params, &c), TN_INVALID_ARGUMENT);
-}
-
-TEST(HostCosts, TheSummaryHasWhatSharingCosts)
-{
-    Folder folder;
-    tn_cost_table table;
-    const tn_host_costs_params params = quick();
-    {
-        Host host(folder.path.c_str(), 2, 2);
-        ASSERT_EQ(tn_host_costs(host.host, 0, &params, &table, nullptr), TN_OK) << tn_error_last()->message;
-    }
-    tn_cost_table_init(&table);
-    for (auto &ns : table.ns[TN_COST_TERNARY_FAR]) ns = 0.01; // known times in place of the machine's
-    table.together[TN_COST_READER_TERNARY][0] = 1.75;
-    table.n_together = 2;
-    ASSERT_EQ(tn_cost_file_write(folder.path.c_str(), key_in(folder).c_str(), &table), TN_OK) << tn_error_last()->message;
-    Host host(folder.path.c_str(), 2, 2);
-    tn_device_calibration c = TN_DEVICE_CALIBRATION_INIT;
-    ASSERT_EQ(tn_host_calibrate(host.host, 0, nullptr, &c), TN_OK) << tn_error_last()->message;
-    EXPECT_TRUE(c.was_known);
-    EXPECT_EQ(c.n_together, 2u);
-    EXPECT_NEAR(c.together[0], 1.75, 1e-9);                // all of the model's time is far weights
-    EXPECT_EQ(c.together[TN_CALIBRATION_STEPS - 1], 1.75); // a larger step takes no less
 }
 
 // Makes what is measured with, and frees it.
