@@ -35,7 +35,7 @@ OWNERS = {
     "utf8proc.h": ["src/model/unicode.c"],
     "volk.h": ["src/vulkan/vk_volk.c"],
     "vulkan/vulkan_core.h": ["src/vulkan/vk_api.h"],
-    "xxhash.h": ["src/base/hash.c", "tools/ternion/batch_reader.c", "tools/ternion/bytes_hash.c", "tools/ternion/cmd_logits.c", "tools/ternion/trace.c"],
+    "xxhash.h": ["src/base/hash.c", "tools/ternion/batch_reader.c", "tools/ternion/bytes_hash.c", "tools/ternion/cmd_logits.c", "tools/ternion/trace_rows.c"],
 }
 
 # Headers that the build writes; they stand in no folder of the tree.

@@ -1,4 +1,5 @@
-// Where the bits of two subjects part: the first token, layer and op whose stored rows differ. The library's sessions are all that it needs.
+// Where the bits of two subjects part: the first token, layer and op whose stored rows differ. The library's sessions are all that it
+// needs.
 //
 // "First" is the smallest position, and there the first op in the order of the graph. A token sees those before it and no other, so at the
 // smallest position all that the op has read was equal, whatever order a step computes its rows in.

@@ -1,0 +1,117 @@
+// Two sides for tn_cli_exact_find: a model on a CPU device as it is, and one on a device that a test bends.
+#pragma once
+
+#include "support/bent_device.hpp"
+#include "support/tiny_model.hpp"
+#include "ternion/ternion.h"
+
+#include <gtest/gtest.h>
+
+extern "C" {
+#include "compare_exact.h"
+#include "model/model_internal.h"
+}
+
+namespace tn_test
+{
+
+// Rows of a trace by position and node: what the finder must not keep, for tests to look through.
+struct KeptRows {
+    std::map<std::pair<uint32_t, std::string>, std::vector<float>> rows;
+    static void row(void *user, uint32_t, uint32_t position, const char *op, const float *row, size_t n)
+    {
+        auto *self = static_cast<KeptRows *>(user);
+        self->rows[{position, op}].assign(row, row + n);
+        if (self->next.row && !self->drops(op)) self->next.row(self->next.user, 0, position, op, row, n);
+    }
+    tn_trace next = {};
+    std::function<bool(const std::string &op)> drops = [](const std::string &) { return false; };
+};
+
+// A model file on a host of its own.
+class ExactSide
+{
+  public:
+    ExactSide(const std::string &path, const char *isa, uint32_t n_threads)
+    {
+        tn_host_params params = TN_HOST_PARAMS_INIT;
+        params.n_threads = n_threads;
+        params.n_cpu_devices = 1;
+        params.cpu_isa_max = isa;
+        EXPECT_EQ(tn_host_open(&params, &host), TN_OK) << tn_error_last()->message;
+        tn_model_params model_params = TN_MODEL_PARAMS_INIT;
+        model_params.log.level_max = TN_LOG_ERROR; // there is no tokenizer, and none is needed
+        EXPECT_EQ(tn_model_open(path.c_str(), &model_params, &model), TN_OK) << tn_error_last()->message;
+    }
+    ~ExactSide()
+    {
+        EXPECT_EQ(n_open, 0);
+        tn_model_close(model);
+        tn_host_close(host);
+    }
+    ExactSide(const ExactSide &) = delete;
+    ExactSide &operator=(const ExactSide &) = delete;
+
+    tn_cli_exact_side side(const char *name) { return {name, open, close, this}; }
+
+    tn_host *host = nullptr;
+    tn_model *model = nullptr;
+    std::string devices;
+    uint32_t n_ubatch = 8, n_logits_max = 64;
+    KeptRows kept;                                                      // of the session that was traced last
+    std::function<tn_status(int n)> before = [](int) { return TN_OK; }; // told before each session is made, which it may refuse
+    int n_opened = 0, n_open = 0;
+
+  private:
+    static tn_status open(void *user, tn_trace trace, tn_session **out_session)
+    {
+        auto *self = static_cast<ExactSide *>(user);
+        const tn_status refused = self->before(self->n_opened++);
+        if (refused != TN_OK) return refused;
+        tn_session_params params = TN_SESSION_PARAMS_INIT;
+        params.n_ubatch = self->n_ubatch;
+        params.n_logits_max = self->n_logits_max;
+        params.no_recovery = true;
+        self->kept.next = trace;
+        if (trace.row) {
+            self->kept.rows.clear();
+            params.trace = {KeptRows::row, &self->kept};
+        }
+        tn_placement_params placement_params = TN_PLACEMENT_PARAMS_INIT;
+        placement_params.devices = self->devices.empty() ? nullptr : self->devices.c_str();
+        EXPECT_EQ(tn_placement_create(self->model, self->host, &placement_params, &self->placement_), TN_OK) << tn_error_last()->message;
+        params.placement = self->placement_;
+        const tn_status status = tn_session_create(self->model, self->host, &params, out_session);
+        if (status == TN_OK)
+            self->n_open++;
+        else
+            tn_placement_destroy(self->placement_);
+        return status;
+    }
+    static void close(void *user, tn_session *session)
+    {
+        auto *self = static_cast<ExactSide *>(user);
+        self->n_open--;
+        tn_session_destroy(session);
+        tn_placement_destroy(self->placement_);
+    }
+    tn_placement *placement_ = nullptr;
+};
+
+// Small enough for some hundreds of comparisons in a few seconds; all ops are in it.
+inline tiny_model exact_model()
+{
+    tiny_model m;
+    m.n_embd = 128, m.n_heads = 2, m.n_kv_heads = 1, m.head_dim = 64, m.n_ff = 128, m.n_vocab = 64, m.n_ctx = 32;
+    return m;
+}
+
+inline std::vector<int32_t> exact_tokens(uint32_t n, uint32_t n_vocab)
+{
+    tiny_random random(7);
+    std::vector<int32_t> tokens(n);
+    for (auto &t : tokens) t = static_cast<int32_t>(random.bits() % n_vocab);
+    return tokens;
+}
+
+} // namespace tn_test
