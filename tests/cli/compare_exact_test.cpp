@@ -9,32 +9,27 @@ namespace
 constexpr uint32_t kTokens = 20;
 const char *const kReference = "cpu0", *const kOther = "bent0";
 
-std::string model_path()
+class ModelFile
 {
-    static const std::string path = [] {
-        const std::string name = testing::TempDir() + "exact.gguf";
-        write_tiny_model(exact_model(), name);
-        return name;
-    }();
-    return path;
-}
+  public:
+    const std::string path = exact_path("exact", exact_model());
+    ~ModelFile() { std::remove(path.c_str()); }
+};
 
 class CompareExact : public testing::Test
 {
   protected:
     tn_cli_exact_result find()
     {
-        tn_cli_exact_result result;
-        tn_cli_exact_find(&request, &result);
-        char text[1500];
-        tn_cli_exact_sentence(&request, &result, text, sizeof text);
-        sentence = text;
-        return result;
+        const Found found = find_exact(request);
+        sentence = found.sentence;
+        return found.result;
     }
     const tn_graph *graph() { return tn_model_graph(reference.model); }
 
+    ModelFile file;
     // Steps of both are cut differently.
-    ExactSide reference{model_path(), nullptr, 1}, other{model_path(), nullptr, 1};
+    ExactSide reference{file.path}, other{file.path};
     BentDevice device{other.host};
     std::vector<int32_t> tokens = exact_tokens(kTokens, exact_model().n_vocab);
     tn_cli_exact_request request = {{reference.side(kReference), other.side(kOther)}, tokens.data(), kTokens, 100, 0, {}};

@@ -6,6 +6,7 @@
 #include "ternion/ternion.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 extern "C" {
 #include "compare_exact.h"
@@ -32,11 +33,11 @@ struct KeptRows {
 class ExactSide
 {
   public:
-    ExactSide(const std::string &path, const char *isa, uint32_t n_threads)
+    explicit ExactSide(const std::string &path, const char *isa = nullptr, uint32_t n_threads = 1, uint32_t n_devices = 1)
     {
         tn_host_params params = TN_HOST_PARAMS_INIT;
         params.n_threads = n_threads;
-        params.n_cpu_devices = 1;
+        params.n_cpu_devices = n_devices;
         params.cpu_isa_max = isa;
         EXPECT_EQ(tn_host_open(&params, &host), TN_OK) << tn_error_last()->message;
         tn_model_params model_params = TN_MODEL_PARAMS_INIT;
@@ -98,6 +99,14 @@ class ExactSide
     tn_placement *placement_ = nullptr;
 };
 
+inline std::string exact_path(const std::string &name, const tiny_model &m,
+                              const std::function<void(std::vector<model_tensor> &)> &change = [](auto &) {})
+{
+    const std::string path = testing::TempDir() + name + "." + std::to_string(getpid()) + ".gguf";
+    write_tiny_model(m, path, change);
+    return path;
+}
+
 // Small enough for some hundreds of comparisons in a few seconds; all ops are in it.
 inline tiny_model exact_model()
 {
@@ -112,6 +121,21 @@ inline std::vector<int32_t> exact_tokens(uint32_t n, uint32_t n_vocab)
     std::vector<int32_t> tokens(n);
     for (auto &t : tokens) t = static_cast<int32_t>(random.bits() % n_vocab);
     return tokens;
+}
+
+struct Found {
+    tn_cli_exact_result result;
+    std::string sentence;
+};
+
+inline Found find_exact(const tn_cli_exact_request &request)
+{
+    Found found;
+    char text[1500];
+    tn_cli_exact_find(&request, &found.result);
+    tn_cli_exact_sentence(&request, &found.result, text, sizeof text);
+    found.sentence = text;
+    return found;
 }
 
 } // namespace tn_test
