@@ -7,38 +7,6 @@ using namespace tn_test;
 namespace
 {
 
-constexpr uint32_t kTokens = 20;
-
-class ExactSides : public testing::Test
-{
-  protected:
-    ~ExactSides() override
-    {
-        for (const std::string &path : paths_) std::remove(path.c_str());
-    }
-    std::string write(const std::string &name, const tiny_model &m,
-                      const std::function<void(std::vector<model_tensor> &)> &change = [](auto &) {})
-    {
-        paths_.push_back(exact_path(name, m, change));
-        return paths_.back();
-    }
-    Found find(ExactSide &a, ExactSide &b) { return find_exact({{a.side("a"), b.side("b")}, tokens.data(), kTokens, 0, n_feed, progress}); }
-
-    std::vector<int32_t> tokens = exact_tokens(kTokens, exact_model().n_vocab);
-    uint32_t n_feed = 0;
-    tn_progress progress = {};
-
-  private:
-    std::vector<std::string> paths_;
-};
-
-model_tensor &tensor(std::vector<model_tensor> &tensors, const std::string &name)
-{
-    for (model_tensor &t : tensors)
-        if (t.name == name) return t;
-    throw std::runtime_error(name);
-}
-
 // A bit of the file, whose op, layer and token are known, and the sides that run it.
 struct FileBit {
     const char *tensor;
@@ -48,17 +16,6 @@ struct FileBit {
     int32_t layer;
     uint32_t position;
 };
-
-// Of the F16 embedding, the row of the token that is at `position`, whose element is 5.
-size_t embedding_byte(const std::vector<int32_t> &tokens, uint32_t position)
-{
-    return (static_cast<size_t>(tokens[position]) * exact_model().n_embd + 5) * 2;
-}
-
-uint32_t first_of_token(const std::vector<int32_t> &tokens, uint32_t position)
-{
-    return static_cast<uint32_t>(std::find(tokens.begin(), tokens.end(), tokens[position]) - tokens.begin());
-}
 
 } // namespace
 
@@ -74,7 +31,8 @@ TEST_F(ExactSides, ABitOfTheFileIsFoundBetweenAnyTwoLevelsAndPlacements)
     ExactSide a(whole, "scalar");
     for (const FileBit &bit : bits) {
         SCOPED_TRACE(bit.tensor);
-        const std::string other = write("exact_bit", exact_model(), [&](auto &all) { tensor(all, bit.tensor).bytes[bit.byte(tokens)] ^= bit.mask; });
+        const std::string other =
+            write("exact_bit", exact_model(), [&](auto &all) { tensor(all, bit.tensor).bytes[bit.byte(tokens)] ^= bit.mask; });
         ExactSide same(whole, isa_levels().back().c_str(), 2, 2), b(other, isa_levels().back().c_str(), 2, 2);
         same.devices = b.devices = "cpu1,cpu0,cpu1";
         EXPECT_EQ(find(a, same).result.kind, TN_CLI_EXACT_SAME);
@@ -108,8 +66,8 @@ class ExactBent : public ExactSides
 
 TEST_F(ExactBent, TheSentenceNamesBothTheTokenTheLayerTheOpAndTheValues)
 {
-    device.bent = bit();
-    const Found found = find_exact({{a.side("cpu-avx2"), b.side("vulkan0")}, tokens.data(), kTokens, 300, 0, {}});
+    device.bent = {bit()};
+    const Found found = find_exact({{a.side("cpu-avx2"), b.side("vulkan0")}, tokens.data(), exact_n_tokens, 300, 0, {}});
     const std::vector<float> &was = a.kept.rows.at({7, "L1.attn"}), &is = b.kept.rows.at({7, "L1.attn"});
     char values[100];
     snprintf(values, sizeof values, "%a against %a", static_cast<double>(was[3]), static_cast<double>(is[3]));
@@ -120,7 +78,7 @@ TEST_F(ExactBent, TheSentenceNamesBothTheTokenTheLayerTheOpAndTheValues)
 
 TEST_F(ExactBent, CallsOfAnyNumberOfTokensFindTheSame)
 {
-    device.bent = bit();
+    device.bent = {bit()};
     for (const uint32_t n : {1u, 7u, 8u, 19u, 20u, 1000u}) {
         SCOPED_TRACE(n);
         n_feed = n;
@@ -135,10 +93,21 @@ TEST_F(ExactBent, CallsOfAnyNumberOfTokensFindTheSame)
     EXPECT_EQ(find(a, b).result.position, 7u);
 }
 
+// The step computes the embedding of all its tokens before any layer.
+TEST_F(ExactBent, OfTwoBitsThatAtTheEarlierTokenIsFirst)
+{
+    device.bent = {bit(), {0, 12, StoredPart::VALUE, 0, 3}};
+    a.n_ubatch = b.n_ubatch = exact_n_tokens;
+    const Found found = find(a, b);
+    EXPECT_EQ(found.result.position, 7u);
+    EXPECT_EQ(found.result.layer, 1);
+    EXPECT_STREQ(found.result.op, "attn");
+}
+
 // Rows that one side lacks are no difference; what both have is compared.
 TEST_F(ExactBent, OpsThatOneSideDoesNotTellAreLeftOut)
 {
-    device.bent = bit();
+    device.bent = {bit()};
     b.kept.drops = [](const std::string &op) { return op == "L1.attn" || op == "embed"; };
     Found found = find(a, b);
     EXPECT_EQ(found.result.kind, TN_CLI_EXACT_PARTED) << found.sentence;
@@ -151,7 +120,7 @@ TEST_F(ExactBent, OpsThatOneSideDoesNotTellAreLeftOut)
 
 TEST_F(ExactBent, WhatPartsOnlyWithoutTracesIsFoundInTheLogits)
 {
-    device.bent = bit();
+    device.bent = {bit()};
     device.is_bent = [](const tn_program_desc &desc) { return desc.n_taps == 0; };
     const Found found = find(a, b);
     EXPECT_EQ(found.result.kind, TN_CLI_EXACT_UNTRACED);
@@ -165,8 +134,9 @@ TEST_F(ExactBent, WhatPartsOnlyWithoutTracesIsFoundInTheLogits)
 
 TEST_F(ExactBent, ASideThatDiffersFromItselfIsNamed)
 {
-    const BentBit none, late = {0, 12, StoredPart::VALUE, 0, 3};
-    const std::pair<BentBit, BentBit> runs[] = {{bit(), none}, {late, bit()}, {bit(), late}};
+    using Bits = std::vector<BentBit>;
+    const Bits none, early = {bit()}, late = {{0, 12, StoredPart::VALUE, 0, 3}};
+    const std::pair<Bits, Bits> runs[] = {{early, none}, {late, early}, {early, late}};
     for (const auto &[first, second] : runs) {
         b.n_opened = 0;
         b.before = [&](int n) {
@@ -186,7 +156,7 @@ TEST_F(ExactBent, ASideThatDiffersFromItselfIsNamed)
 
 TEST_F(ExactBent, ASideThatCannotBeOpenedIsNamedWithItsReason)
 {
-    device.bent = bit();
+    device.bent = {bit()};
     for (const int nth : {0, 1}) {
         for (ExactSide *side : {&a, &b}) {
             SCOPED_TRACE(nth);
@@ -196,7 +166,8 @@ TEST_F(ExactBent, ASideThatCannotBeOpenedIsNamedWithItsReason)
             side->before = [](int) { return TN_OK; };
             EXPECT_EQ(found.result.kind, TN_CLI_EXACT_FAILED);
             EXPECT_EQ(found.result.status, TN_DEVICE_LOST);
-            EXPECT_EQ(found.sentence, std::string(side == &a ? "a" : "b") + " failed while its ops were looked at: the device is made to fail");
+            EXPECT_EQ(found.sentence,
+                      std::string(side == &a ? "a" : "b") + " failed while its ops were looked at: the device is made to fail");
         }
     }
 }
@@ -211,8 +182,8 @@ TEST_F(ExactBent, WhoWaitsMayStop)
 // A bit that makes a value enormous ends the sequence; where it was is found all the same.
 TEST_F(ExactBent, APoisonedSequenceIsComparedUntilItEnds)
 {
-    device.bent = bit();
-    device.bent.bit = 30;
+    device.bent = {bit()};
+    device.bent[0].bit = 30;
     const Found found = find(a, b);
     EXPECT_EQ(found.result.kind, TN_CLI_EXACT_PARTED) << found.sentence;
     EXPECT_EQ(found.result.position, 7u);

@@ -152,7 +152,7 @@ class CompareExactBit : public CompareExact
     bool is_found(const BentBit &b)
     {
         SCOPED_TRACE(print(graph(), b));
-        device.bent = b;
+        device.bent = {b};
         const tn_cli_exact_result result = find();
         Place place;
         if (!find_by_all_rows(graph(), reference.kept, other.kept, &place)) {

@@ -80,9 +80,10 @@ class ExactSide
         }
         tn_placement_params placement_params = TN_PLACEMENT_PARAMS_INIT;
         placement_params.devices = self->devices.empty() ? nullptr : self->devices.c_str();
-        EXPECT_EQ(tn_placement_create(self->model, self->host, &placement_params, &self->placement_), TN_OK) << tn_error_last()->message;
+        tn_status status = tn_placement_create(self->model, self->host, &placement_params, &self->placement_);
+        if (status != TN_OK) return status;
         params.placement = self->placement_;
-        const tn_status status = tn_session_create(self->model, self->host, &params, out_session);
+        status = tn_session_create(self->model, self->host, &params, out_session);
         if (status == TN_OK)
             self->n_open++;
         else
@@ -99,8 +100,8 @@ class ExactSide
     tn_placement *placement_ = nullptr;
 };
 
-inline std::string exact_path(const std::string &name, const tiny_model &m,
-                              const std::function<void(std::vector<model_tensor> &)> &change = [](auto &) {})
+inline std::string exact_path(
+    const std::string &name, const tiny_model &m, const std::function<void(std::vector<model_tensor> &)> &change = [](auto &) {})
 {
     const std::string path = testing::TempDir() + name + "." + std::to_string(getpid()) + ".gguf";
     write_tiny_model(m, path, change);
@@ -136,6 +137,52 @@ inline Found find_exact(const tn_cli_exact_request &request)
     tn_cli_exact_sentence(&request, &found.result, text, sizeof text);
     found.sentence = text;
     return found;
+}
+
+constexpr uint32_t exact_n_tokens = 20;
+
+class ExactSides : public testing::Test
+{
+  protected:
+    ~ExactSides() override
+    {
+        for (const std::string &path : paths_) std::remove(path.c_str());
+    }
+    std::string write(
+        const std::string &name, const tiny_model &m, const std::function<void(std::vector<model_tensor> &)> &change = [](auto &) {})
+    {
+        paths_.push_back(exact_path(name, m, change));
+        return paths_.back();
+    }
+    Found find(ExactSide &a, ExactSide &b)
+    {
+        return find_exact({{a.side("a"), b.side("b")}, tokens.data(), exact_n_tokens, 0, n_feed, progress});
+    }
+
+    std::vector<int32_t> tokens = exact_tokens(exact_n_tokens, exact_model().n_vocab);
+    uint32_t n_feed = 0;
+    tn_progress progress = {};
+
+  private:
+    std::vector<std::string> paths_;
+};
+
+inline model_tensor &tensor(std::vector<model_tensor> &tensors, const std::string &name)
+{
+    for (model_tensor &t : tensors)
+        if (t.name == name) return t;
+    throw std::runtime_error(name);
+}
+
+// Of the F16 embedding, the row of the token that is at `position`, whose element is 5.
+inline size_t embedding_byte(const std::vector<int32_t> &tokens, uint32_t position)
+{
+    return (static_cast<size_t>(tokens[position]) * exact_model().n_embd + 5) * 2;
+}
+
+inline uint32_t first_of_token(const std::vector<int32_t> &tokens, uint32_t position)
+{
+    return static_cast<uint32_t>(std::find(tokens.begin(), tokens.end(), tokens[position]) - tokens.begin());
 }
 
 } // namespace tn_test

@@ -15,8 +15,8 @@ namespace tn_test
 enum class StoredPart { VALUE, CODE, SCALE, KEY, KEY_SCALE, KV_VALUE, KV_VALUE_SCALE };
 
 struct BentBit {
-    uint32_t node = TN_NONE; // of the graph; TN_NONE: no bit is flipped
-    uint32_t position = 0;   // of the token, whatever its sequence
+    uint32_t node = 0;     // of the graph
+    uint32_t position = 0; // of the token, whatever its sequence
     StoredPart part = StoredPart::VALUE;
     uint32_t element = 0, bit = 0;
 };
@@ -36,7 +36,7 @@ class BentDevice : public SwappedDevices
     }
     ~BentDevice() { current = nullptr; }
 
-    BentBit bent;                                                                           // of the programs that are made from now on
+    std::vector<BentBit> bent;                                                              // of the programs that are made from now on
     std::function<bool(const tn_program_desc &desc)> is_bent = [](auto &) { return true; }; // asked as a program is made
 
   private:
@@ -84,9 +84,10 @@ class BentDevice : public SwappedDevices
         EXPECT_EQ(tn_step_layout_of(&desc->limits, &program.layout), TN_OK);
         for (uint32_t i = 0; i < desc->graph->n_weights; i++) program.weights.push_back(rows_of(desc->graph->weights[i]));
         program.net = std::make_unique<conformance::RefNet>(desc->graph, [&program](uint32_t i) { return program.weights[i].data(); });
-        const BentBit b = current->is_bent(*desc) ? current->bent : BentBit();
-        program.net->stored = [b](uint32_t node, const conformance::Token &token, const conformance::RefStored &what) {
-            if (node == b.node && token.position == b.position) flip_part(b, what);
+        if (!current->is_bent(*desc)) return TN_OK;
+        program.net->stored = [bits = current->bent](uint32_t node, const conformance::Token &token, const conformance::RefStored &what) {
+            for (const BentBit &b : bits)
+                if (node == b.node && token.position == b.position) flip_part(b, what);
         };
         return TN_OK;
     }

@@ -183,7 +183,9 @@ static bool run_again(finder *f, uint32_t side, const place *at)
     place moved = *at;
     run *again = &f->second[side];
     if (!begin(f, again, side, f->first[side].is_traced, at)) return false;
-    if (!find_difference(&f->first[side].rows, &again->rows, &moved) && again->kept) return true;
+    const bool is_stable = !find_difference(&f->first[side].rows, &again->rows, &moved) && again->kept;
+    tn_cli_trace_deinit(&again->rows);
+    if (is_stable) return true;
     set_place(f, TN_CLI_EXACT_UNSTABLE, &moved);
     f->result->side = side;
     return false;
