@@ -190,16 +190,24 @@ TEST_F(ExactBent, APoisonedSequenceIsComparedUntilItEnds)
     EXPECT_STREQ(found.result.op, "attn");
 }
 
-TEST_F(ExactSides, SidesThatArePoisonedAlikeHaveNothingToCompare)
+TEST_F(ExactSides, SidesThatAreBothPoisonedHaveNothingToCompare)
 {
-    const std::string path = write("exact_poison", exact_model(), [](auto &all) {
+    const auto poison = [](auto &all) {
         const std::vector<float> gains(exact_model().n_embd, 0x1.fp55f); // the largest that a file may have
         tensor(all, "blk.2.attn_norm.weight").bytes = raw_bytes(gains.data(), gains.size() * sizeof(float));
+    };
+    const std::string path = write("exact_poison", exact_model(), poison);
+    const std::string bent = write("exact_poison_bit", exact_model(), [&](auto &all) {
+        poison(all);
+        tensor(all, "token_embd.weight").bytes[embedding_byte(tokens, 13)] ^= 1;
     });
-    ExactSide a(path), b(path, "scalar");
-    const Found found = find(a, b);
-    EXPECT_EQ(found.result.kind, TN_CLI_EXACT_FAILED) << found.sentence;
-    EXPECT_EQ(found.result.status, TN_POISON) << found.sentence;
+    ExactSide a(path), b(path, "scalar"), c(bent);
+    for (ExactSide *other : {&b, &c}) {
+        const Found found = find(a, *other);
+        EXPECT_EQ(found.result.kind, TN_CLI_EXACT_FAILED) << found.sentence;
+        EXPECT_EQ(found.result.status, TN_POISON);
+        EXPECT_NE(found.sentence.find("(layer 2)"), std::string::npos) << found.sentence;
+    }
 }
 
 TEST(ExactValue, IsPrintedWithAllItsBits)

@@ -106,17 +106,22 @@ static tn_status run_side(run *r)
     return status;
 }
 
-// False with the result where the subject failed. What a poisoned sequence had until then is as good as any.
+static void set_failed(finder *f, uint32_t side, tn_status status)
+{
+    f->result->kind = TN_CLI_EXACT_FAILED;
+    f->result->side = side;
+    f->result->status = status;
+}
+
+// False with the result where the subject failed. What a poisoned sequence had until then may be compared.
 static bool go(finder *f, run *r)
 {
-    tn_cli_exact_result *result = f->result;
     const tn_status status = run_side(r);
     const bool out_of_memory = r->out_of_memory || r->rows.failed;
-    if (!out_of_memory && (status == TN_OK || r->is_poisoned)) return true;
-    result->kind = TN_CLI_EXACT_FAILED;
-    result->side = (uint32_t)(r->side - f->request->sides);
-    result->status = out_of_memory ? TN_OUT_OF_MEMORY : status;
-    snprintf(result->reason, sizeof result->reason, "%s", out_of_memory ? "out of memory" : tn_error_last()->message);
+    if (!out_of_memory && status == TN_OK) return true;
+    snprintf(f->result->reason, sizeof f->result->reason, "%s", out_of_memory ? "out of memory" : tn_error_last()->message);
+    if (!out_of_memory && r->is_poisoned) return true;
+    set_failed(f, (uint32_t)(r->side - f->request->sides), out_of_memory ? TN_OUT_OF_MEMORY : status);
     return false;
 }
 
@@ -171,6 +176,7 @@ static void set_place(finder *f, tn_cli_exact_kind kind, const place *at)
     int layer, n_read = 0;
     const bool has_layer = sscanf(at->name, "L%d.%n", &layer, &n_read) == 1 && n_read > 0;
     result->kind = kind;
+    result->reason[0] = '\0';
     result->token = f->request->first_token + at->position;
     result->position = at->position;
     result->layer = has_layer ? layer : -1;
@@ -202,30 +208,23 @@ static void take_values(finder *f)
     if (i < b->n_kept) result->values[1] = b->kept[i];
 }
 
-// Nothing differs; a side that was poisoned had no more to compare.
-static void set_same(finder *f)
+// Rows that are computed from what left the exact range may be anything. Where one side alone has left it, the other's are as they should
+// be and the first difference is before that; where both have, or nothing differs, there is nothing to say about bits.
+static bool ends_in_poison(finder *f, bool is_different)
 {
-    for (uint32_t side = 0; side < 2; side++) {
-        if (!f->first[side].is_poisoned) continue;
-        f->result->kind = TN_CLI_EXACT_FAILED;
-        f->result->side = side;
-        f->result->status = TN_POISON;
-        snprintf(f->result->reason, sizeof f->result->reason, "%s",
-                 "a value left the range in which results are exact, and up to there no bit differs");
-        return;
-    }
-    f->result->kind = TN_CLI_EXACT_SAME;
+    const bool a = f->first[0].is_poisoned, b = f->first[1].is_poisoned;
+    if (is_different ? !(a && b) : !(a || b)) return false;
+    set_failed(f, b, TN_POISON);
+    return true;
 }
 
 static void find(finder *f, bool is_traced)
 {
     place at;
     if (!begin(f, &f->first[0], 0, is_traced, NULL) || !begin(f, &f->first[1], 1, is_traced, NULL)) return;
-    if (!find_difference(&f->first[0].rows, &f->first[1].rows, &at)) {
-        set_same(f);
-        return;
-    }
-    if (!run_again(f, 0, &at) || !run_again(f, 1, &at)) return;
+    const bool is_different = find_difference(&f->first[0].rows, &f->first[1].rows, &at);
+    f->result->kind = TN_CLI_EXACT_SAME;
+    if (ends_in_poison(f, is_different) || !is_different || !run_again(f, 0, &at) || !run_again(f, 1, &at)) return;
     set_place(f, is_traced ? TN_CLI_EXACT_PARTED : TN_CLI_EXACT_UNTRACED, &at);
     take_values(f);
 }
