@@ -25,6 +25,7 @@ RULES = {
     "vulkan": ["selftest", "ref", "backend", "graph/op.h", "format/dtype.h", "format/dense.h", "base"],
     "scheduler": ["graph", "backend", "base"],
     "model": ["graph", "format", "base"],
+    "eval": ["base"],
     "runtime": ["model", "scheduler", "backend", "graph", "format", "base"],
 }
 

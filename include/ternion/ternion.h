@@ -7,6 +7,7 @@
 #include "ternion/chat.h"
 #include "ternion/convert.h"
 #include "ternion/device.h"
+#include "ternion/eval.h"
 #include "ternion/model.h"
 #include "ternion/placement.h"
 #include "ternion/sampler.h"

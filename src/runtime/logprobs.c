@@ -3,9 +3,9 @@
 #include "runtime/logprobs.h"
 
 #include "base/exact_math.h"
+#include "base/f64_math.h"
 #include "base/float_mode.h"
 #include "base/status.h"
-#include "runtime/sampler_math.h"
 #include "ternion/tokenizer.h"
 
 #include <math.h>
@@ -112,7 +112,7 @@ static tn_status logprobs(const float *logits, uint32_t n_vocab, int32_t token, 
     float max, sum = 0, copy[BLOCK];
     TN_TRY(find_best(logits, n_vocab, &best, &max));
     for (uint32_t first = 0; first < n_vocab; first += BLOCK) sum = sum + sum_of_block(block_of(logits, n_vocab, first, copy), max);
-    const double log_sum = tn_sampler_log((double)sum);
+    const double log_sum = tn_f64_log((double)sum);
     if (token != TN_TOKEN_NONE) *out_logprob = (float)(((double)logits[token] - (double)max) - log_sum);
     for (uint32_t i = 0; i < best.n; i++)
         out_top[i] = (tn_token_logprob){best.id[i], (float)(((double)best.logit[i] - (double)max) - log_sum)};

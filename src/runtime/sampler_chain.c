@@ -1,10 +1,10 @@
 // From logits to a token: bias and penalties, then top-k, top-p, min-p and temperature in llama.cpp's order, then one draw.
 // The definition (docs/design/0001-numerics.md) ranks all candidates and adds their weights in that order. Here as few as decide are
 // ranked: with top-k, those that a pass over the row leaves; without (sampler_whole.c), those around the one that is drawn.
+#include "base/f64_math.h"
 #include "base/status.h"
 #include "runtime/philox.h"
 #include "runtime/sampler_internal.h"
-#include "runtime/sampler_math.h"
 #include "runtime/sampler_row.h"
 
 #include <math.h>
@@ -47,7 +47,7 @@ static size_t keep_top_p(const tn_candidate *c, size_t n, float top_p, double *w
     if (top_p >= 1) return n;
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
-        weights[i] = tn_sampler_exp(c[i].logit - c[0].logit);
+        weights[i] = tn_f64_exp(c[i].logit - c[0].logit);
         sum += weights[i];
     }
     const double wanted = (double)top_p * sum;
@@ -59,7 +59,7 @@ static size_t keep_top_p(const tn_candidate *c, size_t n, float top_p, double *w
     return n;
 }
 
-double tn_sampler_least_of_min_p(double best, float min_p) { return min_p > 0 ? best + tn_sampler_log((double)min_p) : -INFINITY; }
+double tn_sampler_least_of_min_p(double best, float min_p) { return min_p > 0 ? best + tn_f64_log((double)min_p) : -INFINITY; }
 
 static size_t keep_min_p(const tn_candidate *c, size_t n, float min_p)
 {
@@ -77,7 +77,7 @@ static int32_t draw(const tn_sampler *s, size_t n, double u)
     const double temperature = (double)s->params.temperature;
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
-        weights[i] = tn_sampler_exp((c[i].logit - c[0].logit) / temperature);
+        weights[i] = tn_f64_exp((c[i].logit - c[0].logit) / temperature);
         sum += weights[i];
     }
     const double wanted = u * sum;

@@ -1,7 +1,7 @@
 // Loops of one kind of number each, without branches, over arrays of known length: compilers make vector instructions of them.
 #include "runtime/sampler_mass.h"
 
-#include "runtime/sampler_math.h"
+#include "base/f64_math.h"
 
 #include <stdint.h>
 
@@ -36,17 +36,17 @@ double tn_sampler_mass(const float *z, size_t n, double best, double temperature
     double lane[LANES] = {0}, w[BLOCK];
     for (; n >= BLOCK; n -= BLOCK, z += BLOCK) {
         for (size_t i = 0; i < BLOCK; i++) w[i] = (double)z[i];
-        tn_sampler_weights(w, BLOCK, best, temperature, w);
+        tn_f64_weights(w, BLOCK, best, temperature, w);
         add_block(w, lane);
     }
     double sum = sum_lanes(lane);
-    for (size_t i = 0; i < n; i++) sum += tn_sampler_exp(((double)z[i] - best) / temperature);
+    for (size_t i = 0; i < n; i++) sum += tn_f64_exp(((double)z[i] - best) / temperature);
     return sum;
 }
 
 // 2^x of a block, x <= 0, in 24 bits: P(f) * 2^n with x = n + f, n an integer, and P the polynomial of EXP2 (docs/design/0001-numerics.md).
 //
-// Against the weight of tn_sampler_weights: that one's argument is off by less than 708 * 2^-52 and its exp by an ulp, here x by 4
+// Against the weight of tn_f64_weights: that one's argument is off by less than 708 * 2^-52 and its exp by an ulp, here x by 4
 // roundings of a number of up to 1000: together less than 2^-40 of the weight. f is exact in f64 and off by 2^-26 at most in f32: a factor
 // of less than 1 +- 2^-26. P(f) is within 2^-23.16 of 2^f for every f32 f (each was computed). Scaling by 2^n is exact. Weights below
 // 2^-1000 become 2^-1000: nothing in a sum that is 1 or more (tn_sampler_sum_within). All together is less than 1.125 * 2^-23.
@@ -81,6 +81,6 @@ double tn_sampler_mass_near(const float *z, size_t n, double best, double temper
         add_block(w, lane);
     }
     double sum = sum_lanes(lane);
-    for (size_t i = 0; i < n; i++) sum += tn_sampler_exp(((double)z[i] - best) / temperature);
+    for (size_t i = 0; i < n; i++) sum += tn_f64_exp(((double)z[i] - best) / temperature);
     return sum;
 }

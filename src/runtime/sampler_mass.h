@@ -17,7 +17,7 @@ typedef struct tn_sampler_interval {
 tn_sampler_interval tn_sampler_sum_within(double sum, size_t n, double error);
 
 // The sum of the weights exp((z[i] - best) / temperature), in some order. best: no z[i] is above it.   Threads: any.
-// The weights are those of tn_sampler_weights, or, in half the time, within NEAR_ERROR of them (the proof is in sampler_mass.c).
+// The weights are those of tn_f64_weights, or, in half the time, within NEAR_ERROR of them (the proof is in sampler_mass.c).
 double tn_sampler_mass(const float *z, size_t n, double best, double temperature);
 double tn_sampler_mass_near(const float *z, size_t n, double best, double temperature);
 #define TN_SAMPLER_NEAR_ERROR 0x1.2p-23

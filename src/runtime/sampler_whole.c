@@ -3,9 +3,9 @@
 // (sampler_mass.h) and to find that the token is the same for all numbers within them (sampler_select.h). top-p is the same question, and
 // the draw from what it leaves another one. Where bounds do not tell, which is rare, they are narrowed by exact weights, and where these do
 // not either, everything is ranked: the token is the definition's in every case.
+#include "base/f64_math.h"
 #include "base/status.h"
 #include "runtime/sampler_internal.h"
-#include "runtime/sampler_math.h"
 #include "runtime/sampler_row.h"
 #include "runtime/sampler_select.h"
 
@@ -48,7 +48,7 @@ static tn_sampler_interval sum_all(const tn_sampler *s, const whole_row *row, do
     double sum = (exact ? tn_sampler_mass : tn_sampler_mass_near)(row->rest, s->n_vocab, row->best, temperature);
     const tn_candidate *named = s->scratch->candidates;
     const size_t n_named = tn_sampler_adjust(s, row->logits, 0);
-    for (size_t i = 0; i < n_named; i++) sum += tn_sampler_exp((named[i].logit - row->best) / temperature);
+    for (size_t i = 0; i < n_named; i++) sum += tn_f64_exp((named[i].logit - row->best) / temperature);
     return tn_sampler_sum_within(sum, s->n_vocab, exact ? 0 : TN_SAMPLER_NEAR_ERROR);
 }
 
@@ -91,7 +91,7 @@ static double weigh(const tn_sampler *s, size_t n, double best, double temperatu
 {
     double *weights = s->scratch->weights, sum = 0;
     for (size_t i = 0; i < n; i++) weights[i] = s->scratch->candidates[i].logit;
-    tn_sampler_weights(weights, n, best, temperature, weights);
+    tn_f64_weights(weights, n, best, temperature, weights);
     for (size_t i = 0; i < n; i++) sum += weights[i];
     return sum;
 }
@@ -101,7 +101,7 @@ static double weigh(const tn_sampler *s, size_t n, double best, double temperatu
 static size_t gather_beyond(const tn_sampler *s, const whole_row *row, double temperature, tn_sampler_interval bound, double behind)
 {
     // Tokens this much below the best weigh, all together, at most half of what is behind the bound. Mostly fewer are enough.
-    const double gap = temperature * tn_sampler_log((double)s->n_vocab / (behind / 2));
+    const double gap = temperature * tn_f64_log((double)s->n_vocab / (behind / 2));
     size_t n = 0;
     for (int part = 1; part <= GAP_PARTS; part++) {
         n = gather(s, row, row->best - (gap * part / GAP_PARTS));

@@ -10,9 +10,9 @@
 
 extern "C" {
 #include "base/exact_math.h"
+#include "base/f64_math.h"
 #include "ref/ref.h"
 #include "runtime/logprobs.h"
-#include "runtime/sampler_math.h"
 #include "ternion/tokenizer.h"
 }
 
@@ -57,7 +57,7 @@ float defined(const std::vector<float> &row, size_t token)
         terms.push_back(t < -60 ? 0.0f : tn_exp2(t));
     }
     const float sum = tn_ref_sum(terms.data(), static_cast<uint32_t>(terms.size()));
-    return static_cast<float>((static_cast<double>(row[token]) - static_cast<double>(max)) - tn_sampler_log(static_cast<double>(sum)));
+    return static_cast<float>((static_cast<double>(row[token]) - static_cast<double>(max)) - tn_f64_log(static_cast<double>(sum)));
 }
 
 std::vector<float> normal_row(uint32_t n, float deviation, uint32_t seed)

@@ -8,7 +8,7 @@
 #include <vector>
 
 extern "C" {
-#include "runtime/sampler_math.h"
+#include "base/f64_math.h"
 }
 
 namespace
@@ -46,7 +46,7 @@ TEST_F(SamplerMathOracle, ExpIsWithinOneUlpForEveryNormalResult)
         std::uniform_real_distribution<double> range(-limit, 0.0);
         for (int i = 0; i < 100000; i++) {
             const double x = range(random);
-            worst = std::max(worst, error_in_ulp(tn_sampler_exp(x), std::exp(static_cast<long double>(x))));
+            worst = std::max(worst, error_in_ulp(tn_f64_exp(x), std::exp(static_cast<long double>(x))));
         }
     }
     RecordProperty("worst_ulp", std::to_string(worst));
@@ -60,7 +60,7 @@ TEST_F(SamplerMathOracle, LogIsWithinOneUlp)
     std::uniform_real_distribution<double> exponent(-1020.0, 1020.0), near_one(0.5, 2.0), tiny(-1e-6, 1e-6);
     for (int i = 0; i < 300000; i++) {
         for (double x : {std::exp2(exponent(random)), near_one(random), 1.0 + tiny(random)})
-            worst = std::max(worst, error_in_ulp(tn_sampler_log(x), std::log(static_cast<long double>(x))));
+            worst = std::max(worst, error_in_ulp(tn_f64_log(x), std::log(static_cast<long double>(x))));
     }
     RecordProperty("worst_ulp", std::to_string(worst));
     EXPECT_LT(worst, 1.0);
@@ -68,23 +68,23 @@ TEST_F(SamplerMathOracle, LogIsWithinOneUlp)
 
 TEST(SamplerMath, KnownPointsAreExact)
 {
-    EXPECT_EQ(tn_sampler_exp(0.0), 1.0);
-    EXPECT_EQ(tn_sampler_exp(-0.0), 1.0);
-    EXPECT_EQ(tn_sampler_exp(-INFINITY), 0.0);
-    EXPECT_EQ(tn_sampler_exp(-708.5), 0.0);
-    EXPECT_GE(tn_sampler_exp(-708.0), DBL_MIN);
-    EXPECT_EQ(tn_sampler_log(1.0), 0.0);
-    EXPECT_EQ(tn_sampler_exp(-1.0), 0x1.78b56362cef38p-2); // 1/e
-    EXPECT_EQ(tn_sampler_log(2.0), 0x1.62e42fefa39efp-1);  // ln 2
-    EXPECT_EQ(tn_sampler_log(0.5), -0x1.62e42fefa39efp-1); // -ln 2
-    EXPECT_EQ(tn_sampler_log(10.0), 0x1.26bb1bbb55516p+1); // ln 10
+    EXPECT_EQ(tn_f64_exp(0.0), 1.0);
+    EXPECT_EQ(tn_f64_exp(-0.0), 1.0);
+    EXPECT_EQ(tn_f64_exp(-INFINITY), 0.0);
+    EXPECT_EQ(tn_f64_exp(-708.5), 0.0);
+    EXPECT_GE(tn_f64_exp(-708.0), DBL_MIN);
+    EXPECT_EQ(tn_f64_log(1.0), 0.0);
+    EXPECT_EQ(tn_f64_exp(-1.0), 0x1.78b56362cef38p-2); // 1/e
+    EXPECT_EQ(tn_f64_log(2.0), 0x1.62e42fefa39efp-1);  // ln 2
+    EXPECT_EQ(tn_f64_log(0.5), -0x1.62e42fefa39efp-1); // -ln 2
+    EXPECT_EQ(tn_f64_log(10.0), 0x1.26bb1bbb55516p+1); // ln 10
 }
 
 TEST(SamplerMath, ExpNeverRises)
 {
     double last = 1.0;
     for (int i = 0; i < 700000; i++) {
-        const double now = tn_sampler_exp(-0.001 * i);
+        const double now = tn_f64_exp(-0.001 * i);
         ASSERT_LE(now, last) << "at " << -0.001 * i;
         last = now;
     }
@@ -99,9 +99,9 @@ TEST(SamplerMath, WeightsOfManyAreThoseOfEach)
                 std::uniform_real_distribution<double> range(-spread, 0);
                 std::vector<double> z(n), weights(n);
                 for (double &x : z) x = random() % 7 == 0 ? -INFINITY : random() % 5 == 0 ? -708 * temperature : range(random);
-                tn_sampler_weights(z.data(), n, 0.25, temperature, weights.data());
+                tn_f64_weights(z.data(), n, 0.25, temperature, weights.data());
                 for (size_t i = 0; i < n; i++)
-                    ASSERT_EQ(bits_of(weights[i]), bits_of(tn_sampler_exp((z[i] - 0.25) / temperature))) << z[i] << " / " << temperature;
+                    ASSERT_EQ(bits_of(weights[i]), bits_of(tn_f64_exp((z[i] - 0.25) / temperature))) << z[i] << " / " << temperature;
             }
         }
     }
@@ -118,9 +118,9 @@ TEST(SamplerMath, EveryBitEqualsTheSecondImplementation)
     };
     for (int i = 1; i <= 20000; i++) {
         const double x = static_cast<double>(i) / 64.0;
-        add(tn_sampler_exp(-x));
-        add(tn_sampler_exp(-x / 977.0));
-        add(tn_sampler_log(x / 3.0));
+        add(tn_f64_exp(-x));
+        add(tn_f64_exp(-x / 977.0));
+        add(tn_f64_log(x / 3.0));
     }
     EXPECT_EQ(hash, 0xb67988be9f635174u);
 }

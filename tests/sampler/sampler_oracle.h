@@ -10,8 +10,8 @@
 #include <vector>
 
 extern "C" {
+#include "base/f64_math.h"
 #include "runtime/philox.h"
-#include "runtime/sampler_math.h"
 #include "ternion/sampler.h"
 }
 
@@ -49,19 +49,19 @@ struct SamplerOracle {
         const double best = z[ids[0]];
         if (p.top_p < 1) {
             double sum = 0, reached = 0;
-            for (size_t id : ids) sum += tn_sampler_exp(z[id] - best);
+            for (size_t id : ids) sum += tn_f64_exp(z[id] - best);
             size_t kept = 0;
             while (kept < ids.size() && (kept == 0 || reached < static_cast<double>(p.top_p) * sum))
-                reached += tn_sampler_exp(z[ids[kept++]] - best);
+                reached += tn_f64_exp(z[ids[kept++]] - best);
             ids.resize(kept);
         }
         if (p.min_p > 0) {
-            const double least = best + tn_sampler_log(static_cast<double>(p.min_p));
+            const double least = best + tn_f64_log(static_cast<double>(p.min_p));
             size_t kept = 1;
             while (kept < ids.size() && z[ids[kept]] >= least) kept++;
             ids.resize(kept);
         }
-        const auto weight = [&](size_t id) { return tn_sampler_exp((z[id] - best) / static_cast<double>(p.temperature)); };
+        const auto weight = [&](size_t id) { return tn_f64_exp((z[id] - best) / static_cast<double>(p.temperature)); };
         double sum = 0, reached = 0;
         for (size_t id : ids) sum += weight(id);
         const double wanted = tn_philox_uniform(p.seed, p.sequence, position) * sum;

@@ -9,8 +9,8 @@
 #include <vector>
 
 extern "C" {
+#include "base/f64_math.h"
 #include "runtime/sampler_mass.h"
-#include "runtime/sampler_math.h"
 #include "runtime/sampler_select.h"
 }
 
@@ -30,7 +30,7 @@ struct Ranked {
         const double best = *std::max_element(logits.begin(), logits.end());
         for (size_t i = 0; i < logits.size(); i++) {
             candidates.push_back({logits[i], static_cast<int32_t>(3 * i)}); // ids ascend, and are no indices
-            weights.push_back(tn_sampler_exp(logits[i] - best));
+            weights.push_back(tn_f64_exp(logits[i] - best));
         }
         order.resize(logits.size());
         std::iota(order.begin(), order.end(), size_t{0});
@@ -145,7 +145,7 @@ TEST(SamplerMass, NearWeightsAreWithinTheirBoundAndTheBoundIsClose)
             const double temperature = i % 2 == 0 ? 1 : 0.3 + static_cast<double>(i % 97);
             const std::vector<float> row(64, z);
             const double near = tn_sampler_mass_near(row.data(), row.size(), 0, temperature);
-            const double want = tn_sampler_exp(static_cast<double>(z) / temperature) * 64;
+            const double want = tn_f64_exp(static_cast<double>(z) / temperature) * 64;
             if (want > 0x1p-900) worst = std::max(worst, std::fabs(near - want) / want);
         }
     }
@@ -168,7 +168,7 @@ TEST(SamplerMass, BothSumsBoundTheSumInRankingOrder)
         std::vector<float> sorted = z;
         std::sort(sorted.begin(), sorted.end(), std::greater<>());
         double sum = 0;
-        for (float x : sorted) sum += tn_sampler_exp((static_cast<double>(x) - best) / temperature);
+        for (float x : sorted) sum += tn_f64_exp((static_cast<double>(x) - best) / temperature);
         const tn_sampler_interval exact = tn_sampler_sum_within(tn_sampler_mass(z.data(), n, best, temperature), n, 0);
         const tn_sampler_interval near =
             tn_sampler_sum_within(tn_sampler_mass_near(z.data(), n, best, temperature), n, TN_SAMPLER_NEAR_ERROR);

@@ -52,13 +52,13 @@ class Definition
         std::stable_sort(ids.begin(), ids.end(), [&](int32_t a, int32_t b) { return z(a) > z(b); });
         const double best = z(ids[0]);
         if (p.top_p < 1) {
-            running_sums([&](int32_t id) { return tn_sampler_exp(z(id) - best); });
+            running_sums([&](int32_t id) { return tn_f64_exp(z(id) - best); });
             const double wanted = static_cast<double>(p.top_p) * running.back();
             ids.resize(static_cast<size_t>(std::lower_bound(running.begin(), running.end(), wanted) - running.begin()) + 1);
         }
-        const double least = p.min_p > 0 ? best + tn_sampler_log(static_cast<double>(p.min_p)) : -HUGE_VAL;
+        const double least = p.min_p > 0 ? best + tn_f64_log(static_cast<double>(p.min_p)) : -HUGE_VAL;
         while (z(ids.back()) < least) ids.pop_back();
-        running_sums([&](int32_t id) { return tn_sampler_exp((z(id) - best) / static_cast<double>(p.temperature)); });
+        running_sums([&](int32_t id) { return tn_f64_exp((z(id) - best) / static_cast<double>(p.temperature)); });
     }
 
     int32_t draw(double u) const
@@ -275,7 +275,7 @@ TEST_F(SamplerWhole, CutsByMinPExactlyWhereItsBoundIsBetweenTwoF32)
     size_t n_below = 0;
     for (int i = 1; i < 300 && !HasFailure(); i++) {
         const float min_p = static_cast<float>(i) / 300;
-        const double least = tn_sampler_log(static_cast<double>(min_p));
+        const double least = tn_f64_log(static_cast<double>(min_p));
         const std::vector<float> row = {static_cast<float>(least), 0, std::nextafter(static_cast<float>(least), -1.0f)};
         n_below += static_cast<double>(row[0]) < least;
         const tn_sampler_params p = params(100, 1, min_p); // what is left is drawn about equally often

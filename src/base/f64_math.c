@@ -1,12 +1,12 @@
-// exp and log of the sampler: range reduction by powers of two, then a series long enough for f64.
-#include "runtime/sampler_math.h"
+// exp and log in f64: range reduction by powers of two, then a series long enough for f64.
+#include "base/f64_math.h"
 
 #include <assert.h>
 #include <float.h>
 #include <stdint.h>
 #include <string.h>
 
-static_assert(FLT_EVAL_METHOD == 0, "the sampler needs f64 arithmetic in f64");
+static_assert(FLT_EVAL_METHOD == 0, "f64 arithmetic is needed in f64");
 
 // ln 2 in two parts: the high one has 21 trailing zero bits, so that n times it is exact for |n| < 2^11 and more.
 #define LN2_HIGH    0x1.62e42fee00000p-1
@@ -45,7 +45,7 @@ static inline double exp_rest(double x, double shifted)
 
 static inline uint64_t power_of_two_bits(uint64_t shifted_bits) { return (shifted_bits + 1023) << 52; }
 
-double tn_sampler_exp(double x)
+double tn_f64_exp(double x)
 {
     if (x < -708.0) return 0.0;
     const double shifted = shifted_exponent(x);
@@ -58,7 +58,7 @@ double tn_sampler_exp(double x)
 
 enum { BLOCK = 32 };
 
-// tn_sampler_exp of a block. Loops of one kind of number each, without branches, over arrays of its own: compilers make vector instructions
+// tn_f64_exp of a block. Loops of one kind of number each, without branches, over arrays of its own: compilers make vector instructions
 // of them, and the steps of one number, which wait for each other, alternate with those of the others.
 static void exp_block(double *x)
 {
@@ -79,7 +79,7 @@ static void exp_block(double *x)
     for (size_t i = 0; i < BLOCK; i++) x[i] = x[i] < -708.0 ? 0.0 : p[i];
 }
 
-void tn_sampler_weights(const double *z, size_t n, double best, double temperature, double *out_weights)
+void tn_f64_weights(const double *z, size_t n, double best, double temperature, double *out_weights)
 {
     for (; n >= BLOCK; n -= BLOCK, z += BLOCK, out_weights += BLOCK) {
         double x[BLOCK];
@@ -87,10 +87,10 @@ void tn_sampler_weights(const double *z, size_t n, double best, double temperatu
         exp_block(x);
         memcpy(out_weights, x, sizeof x);
     }
-    for (size_t i = 0; i < n; i++) out_weights[i] = tn_sampler_exp((z[i] - best) / temperature);
+    for (size_t i = 0; i < n; i++) out_weights[i] = tn_f64_exp((z[i] - best) / temperature);
 }
 
-double tn_sampler_log(double x)
+double tn_f64_log(double x)
 {
     // x = 2^k * (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)). With s = f / (2 + f), ln(1 + f) = 2 (s + s^3/3 + s^5/5 + ...). Written as
     // f - (h - s*(h + tail)), h = f^2/2, the large term f is exact and the rounding errors are those of the small ones.
