@@ -2,10 +2,13 @@
 #ifndef TERNION_TOOL_BYTES_HASH_H
 #define TERNION_TOOL_BYTES_HASH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 // XXH64. `seed`: 0, or the hash of what came before.
 uint64_t tn_cli_hash(const void *bytes, size_t n, uint64_t seed);
+// XXH64 of a whole file, as xxhsum prints it. False, with errno, where it cannot be read.
+bool tn_cli_hash_file(const char *path, uint64_t *out_hash);
 
 #endif

@@ -4,12 +4,12 @@
 #include "output.h"
 #include "prompt.h"
 #include "report.h"
+#include "same_file.h"
 #include "trace.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <xxhash.h>
 
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -48,31 +48,6 @@ static int check_outputs(const tn_cli *cli)
     return on_stdout > 1 ? tn_cli_usage("only one of -o -, --trace - and --hash can go to standard output") : 0;
 }
 
-// The same for two files that are not there yet: one name in one folder.
-static bool same_new_file(const char *a, const char *b)
-{
-    struct stat status[2];
-    const char *paths[] = {a, b}, *names[2];
-    for (int i = 0; i < 2; i++) {
-        char folder[4096] = ".";
-        const char *slash = strrchr(paths[i], '/');
-        names[i] = slash ? slash + 1 : paths[i];
-        if (slash) snprintf(folder, sizeof folder, "%.*s", (int)(slash - paths[i] + 1), paths[i]);
-        if (stat(folder, &status[i]) != 0) return strcmp(a, b) == 0;
-    }
-    return strcmp(names[0], names[1]) == 0 && status[0].st_dev == status[1].st_dev && status[0].st_ino == status[1].st_ino;
-}
-
-// Whether two names lead to one ordinary file.
-static bool same_file(const char *a, const char *b)
-{
-    struct stat first, second;
-    if (!a || !b || strcmp(a, "-") == 0 || strcmp(b, "-") == 0) return false;
-    bool first_exists = stat(a, &first) == 0, second_exists = stat(b, &second) == 0;
-    if (!first_exists && !second_exists) return same_new_file(a, b);
-    return first_exists && second_exists && S_ISREG(first.st_mode) && first.st_dev == second.st_dev && first.st_ino == second.st_ino;
-}
-
 // No output may replace what is read, or the other output.
 static int check_files(logits_job *job)
 {
@@ -80,11 +55,13 @@ static int check_files(logits_job *job)
     const char *outputs[] = {tn_cli_text(o, TN_OPT_OUTPUT), tn_cli_text(o, TN_OPT_TRACE)};
     static const char *const flags[] = {"-o", "--trace"};
     for (int i = 0; i < 2; i++) {
-        if (same_file(outputs[i], job->engine.path)) return tn_cli_usage("%s %s is the model file", flags[i], outputs[i]);
-        if (same_file(outputs[i], tn_cli_text(o, TN_OPT_FILE))) return tn_cli_usage("%s %s is the prompt file", flags[i], outputs[i]);
-        if (same_file(outputs[i], tn_cli_text(o, TN_OPT_TOKENS))) return tn_cli_usage("%s %s is the token file", flags[i], outputs[i]);
+        if (tn_cli_same_file(outputs[i], job->engine.path)) return tn_cli_usage("%s %s is the model file", flags[i], outputs[i]);
+        if (tn_cli_same_file(outputs[i], tn_cli_text(o, TN_OPT_FILE)))
+            return tn_cli_usage("%s %s is the prompt file", flags[i], outputs[i]);
+        if (tn_cli_same_file(outputs[i], tn_cli_text(o, TN_OPT_TOKENS)))
+            return tn_cli_usage("%s %s is the token file", flags[i], outputs[i]);
     }
-    return same_file(outputs[0], outputs[1]) ? tn_cli_usage("-o and --trace are one file: %s", outputs[0]) : 0;
+    return tn_cli_same_file(outputs[0], outputs[1]) ? tn_cli_usage("-o and --trace are one file: %s", outputs[0]) : 0;
 }
 
 static int read_input(logits_job *job)

@@ -248,7 +248,8 @@ int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params pa
     note_steps(cli, engine, &params);
     if (!engine->is_fast) note_numerics(cli); // not again for the next of many sessions
     engine->is_fast = tn_cli_is_fast(cli);
-    if (cli->verb != TN_VERB_LOGITS && !engine->head_noted && !tn_cli_two_stage_note(engine) && strcmp(params.head, "keep") == 0)
+    if (cli->verb != TN_VERB_LOGITS && cli->verb != TN_VERB_EVAL && !engine->head_noted && !tn_cli_two_stage_note(engine) &&
+        strcmp(params.head, "keep") == 0)
         tn_cli_head_note(engine->model, &engine->info);
     engine->head_noted = true; // not again for the next of many sessions
     return 0;

@@ -24,7 +24,8 @@ enum {
     L = 1 << TN_VERB_LOGITS,
     A = 1 << TN_VERB_BATCH,
     P = 1 << TN_VERB_PLAN,
-    ALL = R | H | S | T | D | C | Y | B | L | A | P,
+    E = 1 << TN_VERB_EVAL,
+    ALL = R | H | S | T | D | C | Y | B | L | A | P | E,
 };
 
 #define TN_NAMES(...)                                                                                                                      \
