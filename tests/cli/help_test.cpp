@@ -6,7 +6,7 @@ namespace
 {
 
 const std::vector<std::string> verbs = {"run",  "chat",    "batch", "show",  "tokenize", "devices",
-                                        "plan", "convert", "synth", "bench", "eval", "logits"};
+                                        "plan", "convert", "synth", "bench", "eval",     "logits"};
 
 TEST(Help, TheTopHelpNamesEveryVerb)
 {
