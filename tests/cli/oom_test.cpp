@@ -137,6 +137,31 @@ TEST_F(ProgramOutOfMemory, BenchOfBatches)
     fail_each({"bench -npp -o sql", tests, "", true}, folder_);
 }
 
+TEST_F(ProgramOutOfMemory, EvalWithABaseline)
+{
+    const std::string base = folder_ / "base", text = "on a on a on a on a on a on a on a on a";
+    const std::vector<std::string> common = {"eval", "-m", model(), "-p", text, "-c", "4", "-np", "2", "-q", "-t", "1"};
+    std::vector<std::string> save = common, compare = common;
+    save.insert(save.end(), {"--save-baseline", base});
+    fail_each({"eval --save-baseline", save, base}, folder_);
+    ASSERT_EQ(cli::run(save).status, 0);
+    compare.insert(compare.end(), {"--baseline", base, "--json"});
+    fail_each({"eval --baseline", compare, "", true}, folder_);
+}
+
+TEST_F(ProgramOutOfMemory, EvalTasks)
+{
+    const std::map<std::string, std::string> files = {
+        {"hellaswag", "on\n1\na on\non on a\na a\non\n"},
+        {"winogrande", "0,on _ on,a,on,1\n0,\"a _\",a,on,2\n"},
+        {"multiple-choice", "{\"question\": \"on\", \"choices\": [\"a\", \"on a\"], \"answer\": \"A\"}\n"}};
+    const std::string file = folder_ / "tasks";
+    for (const auto &[kind, text] : files) {
+        cli::write_file(file, text);
+        fail_each({"eval --" + kind, {"eval", "-m", model(), "--" + kind, file, "--json", "-q", "-t", "1"}, "", true}, folder_);
+    }
+}
+
 TEST_F(ProgramOutOfMemory, Tokenize) { fail_each({"tokenize", {"tokenize", "-m", model(), "-p", "on a <|user|> caf\u00e9"}, ""}, folder_); }
 
 TEST_F(ProgramOutOfMemory, Convert)
