@@ -350,6 +350,28 @@ TEST_F(Baseline, AWriteThatFailsLeavesTheFileAsItWas)
     EXPECT_TRUE(contains(full.err, "no space is left")) << full.err;
 }
 
+TEST_F(Baseline, CtrlCLeavesNoFileAndSaysWhatIsThere)
+{
+    cli::Folder other, results;
+    std::string text;
+    for (int i = 0; i < 500; i++) text += cli::read_file(story);
+    cli::write_file(results / "text", text);
+    const pid_t child = fork();
+    if (child == 0) {
+        dup2(open((results / "out").c_str(), O_WRONLY | O_CREAT, 0600), STDOUT_FILENO);
+        cli::become_program({{"eval", "-q", "-f", results / "text", "-c", "64", "-np", "1", "--save-baseline", other / "new"}, "", {}});
+    }
+    for (int i = 0; i < 3000 && other.count() == 0; i++) usleep(10000);
+    EXPECT_EQ(other.count(), 1u) << "the temporary file";
+    usleep(300000);
+    kill(child, SIGINT);
+    EXPECT_EQ(cli::exit_status(child), 130);
+    EXPECT_EQ(other.count(), 0u);
+    const std::string out = cli::read_file(results / "out");
+    EXPECT_TRUE(out.empty() || out.rfind("[1]", 0) == 0) << out;
+    EXPECT_FALSE(contains(out, "Final")) << out;
+}
+
 TEST_F(Baseline, ItsSizeIsSaidBefore)
 {
     const cli::Result result = run({"eval", "-f", story, "-c", "64", "--save-baseline", folder / "new"});
