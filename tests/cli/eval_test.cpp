@@ -185,9 +185,10 @@ TEST(EvalTasks, ScoresAreThoseOfTheOracle)
 
 TEST(EvalTasks, TheRightAnswersAreThoseOfTheFiles)
 {
-    const std::map<std::string, std::vector<std::pair<long long, long long>>> wanted = {{"hellaswag", {{1, 2}, {7, 0}, {13, 1}}},
-                                                                                        {"winogrande", {{1, 0}, {2, 1}, {3, 1}, {4, 0}}},
-                                                                                        {"multiple-choice", {{1, 0}, {2, 1}, {4, 3}}}};
+    const std::map<std::string, std::vector<std::pair<long long, long long>>> wanted = {
+        {"hellaswag", {{1, 2}, {7, 0}, {13, 1}}},
+        {"winogrande", {{1, 0}, {2, 1}, {3, 1}, {4, 0}, {5, 0}}},
+        {"multiple-choice", {{1, 0}, {2, 1}, {4, 3}}}};
     for (const auto &[kind, file] : task_files) {
         const cli::Json json = eval_json({"--" + kind, data + file});
         const json_t *tasks = json_object_get(json.get(), "tasks");
@@ -205,17 +206,17 @@ TEST(EvalTasks, AccuracyHasItsErrors)
 {
     const cli::Json json = eval_json({"--winogrande", data + "winogrande.csv"});
     const double p = cli::number_of(json.get(), "accuracy");
-    EXPECT_EQ(p, 0.5);
-    EXPECT_NEAR(cli::number_of(json.get(), "accuracy_error"), std::sqrt(0.25 / 3), 1e-11);
+    EXPECT_EQ(p, 0.6);
+    EXPECT_NEAR(cli::number_of(json.get(), "accuracy_error"), std::sqrt(0.24 / 4), 1e-11);
     EXPECT_EQ(cli::number_of(json.get(), "chance"), 0.5);
     const json_t *interval = json_object_get(json.get(), "interval_95");
     for (size_t i = 0; i < 2; i++) {
         const double end = at(interval, i);
-        EXPECT_NEAR(std::abs(p - end), 1.95996398454 * std::sqrt(end * (1 - end) / 4), 1e-10) << i;
+        EXPECT_NEAR(std::abs(p - end), 1.95996398454 * std::sqrt(end * (1 - end) / 5), 1e-10) << i;
         EXPECT_EQ(end > p, i == 1);
     }
     EXPECT_EQ(eval_text({"--winogrande", data + "winogrande.csv"}),
-              "WinoGrande: 50.0000 % ± 28.8675 % right of 4 tasks (95 %: 15.0039 to 84.9961 %; by chance 50.0000 %)\n");
+              "WinoGrande: 60.0000 % ± 24.4949 % right of 5 tasks (95 %: 23.0724 to 88.2379 %; by chance 50.0000 %)\n");
 }
 
 TEST(EvalTasks, FewerTasksComeEvenlyFromTheFile)
@@ -225,8 +226,8 @@ TEST(EvalTasks, FewerTasksComeEvenlyFromTheFile)
     ASSERT_EQ(json_array_size(tasks), 2u);
     EXPECT_EQ(cli::integer_of(json_array_get(tasks, 0), "line"), 1);
     EXPECT_EQ(cli::integer_of(json_array_get(tasks, 1), "line"), 3);
-    EXPECT_EQ(cli::integer_of(json.get(), "n_tasks_in_file"), 4);
-    EXPECT_EQ(json_array_size(json_object_get(eval_json({"--winogrande", data + "winogrande.csv", "--tasks", "9"}).get(), "tasks")), 4u);
+    EXPECT_EQ(cli::integer_of(json.get(), "n_tasks_in_file"), 5);
+    EXPECT_EQ(json_array_size(json_object_get(eval_json({"--winogrande", data + "winogrande.csv", "--tasks", "9"}).get(), "tasks")), 5u);
 }
 
 TEST(EvalTasks, EachIsShownWhereMoreIsAsked)

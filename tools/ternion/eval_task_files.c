@@ -12,7 +12,6 @@
 #include <string.h>
 
 typedef struct task_file {
-    tn_cli *cli;
     const char *flag, *path;
     const char *rest; // of the text
     size_t rest_len;
@@ -252,7 +251,7 @@ int tn_cli_eval_read_questions(tn_cli *cli, tn_cli_eval_kind kind, const char *p
 {
     static const char *const flags[] = {"--hellaswag", "--winogrande", "--multiple-choice"};
     static int (*const readers[])(task_file *) = {read_hellaswag, read_winogrande, read_multiple_choice};
-    task_file file = {.cli = cli, .flag = flags[kind], .path = path, .questions = questions};
+    task_file file = {.flag = flags[kind], .path = path, .questions = questions};
     char *text;
     int rc = tn_cli_read_file(cli, path, TN_CLI_INPUT_MAX, file.flag, &text, &file.rest_len);
     file.rest = text;

@@ -16,6 +16,12 @@
 static const char *const names[] = {"HellaSwag", "WinoGrande", "multiple choice"};
 static const char *const json_names[] = {"hellaswag", "winogrande", "multiple_choice"};
 
+// Whose rows a span gives.
+typedef struct span_owner {
+    tn_cli_eval_task *task;
+    uint32_t choice;
+} span_owner;
+
 typedef struct tasks_job {
     tn_cli *cli;
     tn_cli_engine *engine;
@@ -27,11 +33,8 @@ typedef struct tasks_job {
     uint32_t n_seqs;
     tn_cli_eval_feed feed;
     tn_cli_eval_span *spans; // [n_seqs] of a group
-    struct span_owner {
-        tn_cli_eval_task *task;
-        uint32_t choice;
-    } * owners;        // [n_seqs]
-    bool in_beginning; // the spans are of beginnings, which all choices of a task share
+    span_owner *owners;      // [n_seqs]
+    bool in_beginning;       // the spans are of beginnings, which all choices of a task share
     uint64_t ns;
 } tasks_job;
 
@@ -136,7 +139,7 @@ static int feed_beginnings(tasks_job *job, tn_cli_eval_task *tasks, size_t n)
     for (size_t i = 0; i < n; i++) {
         const uint32_t end = tasks[i].n_common;
         job->spans[i] = (tn_cli_eval_span){seq, tasks[i].choices[0].tokens, 0, end, counts_at_once(&tasks[i]) ? end - 1 : end};
-        job->owners[i] = (struct span_owner){&tasks[i], 0};
+        job->owners[i] = (span_owner){&tasks[i], 0};
         seq += tasks[i].n_choices;
     }
     job->in_beginning = true;
@@ -154,7 +157,7 @@ static int feed_answers(tasks_job *job, tn_cli_eval_task *tasks, size_t n)
             const uint32_t first_row = choice->first > n_common ? choice->first - 1 : n_common;
             job->spans[seq] =
                 (tn_cli_eval_span){seq, choice->tokens, n_common, choice->end - 1, first_row}; // the last token is a target alone
-            job->owners[seq] = (struct span_owner){&tasks[i], c};
+            job->owners[seq] = (span_owner){&tasks[i], c};
         }
     }
     job->in_beginning = false;

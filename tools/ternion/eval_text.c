@@ -15,7 +15,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,7 +33,7 @@ typedef struct text_job {
     tn_cli_eval_span *spans;     // [n_seqs]
     double *ppls;                // [windows.n] after each window
     uint64_t n_done;             // windows
-    uint64_t begun_ns, ns;
+    uint64_t ns;                 // that scoring took
 } text_job;
 
 static int check_files(const text_job *job)
@@ -196,11 +195,11 @@ static int score(text_job *job)
                 job->windows.n_positions, job->windows.n_rows, job->n_seqs);
     if (job->baseline) tn_cli_note("baseline  %s %s", job->reader.info.model_name, job->reader.info.model_type);
     tn_cli_interrupt_install();
-    job->begun_ns = tn_cli_now_ns();
+    const uint64_t begun_ns = tn_cli_now_ns();
     int rc = 0;
     for (uint64_t first = 0; first < n && rc == 0; first += job->n_seqs)
         rc = score_group(job, first, n - first < job->n_seqs ? (uint32_t)(n - first) : job->n_seqs);
-    job->ns = tn_cli_now_ns() - job->begun_ns;
+    job->ns = tn_cli_now_ns() - begun_ns;
     tn_cli_progress_end(&job->cli->progress);
     return rc;
 }
