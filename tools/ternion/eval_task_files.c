@@ -50,22 +50,28 @@ static bool next_line(task_file *file, piece *out)
     return true;
 }
 
-static int add_question(task_file *file, size_t line, uint32_t n_choices, uint32_t answer, tn_cli_eval_question **out)
+// NULL, after a message, where there is no memory.
+static tn_cli_eval_question *add_question(task_file *file, size_t line, uint32_t n_choices, uint32_t answer)
 {
     tn_cli_eval_questions *all = file->questions;
     if (all->n == all->capacity) {
         const size_t capacity = all->capacity ? 2 * all->capacity : 256;
         tn_cli_eval_question *grown = realloc(all->list, capacity * sizeof *grown);
-        if (!grown) return tn_cli_out_of_memory();
+        if (!grown) {
+            (void)tn_cli_out_of_memory();
+            return NULL;
+        }
         all->list = grown;
         all->capacity = capacity;
     }
     tn_cli_eval_question *q = &all->list[all->n];
     *q = (tn_cli_eval_question){.line = line, .n_choices = n_choices, .answer = answer, .choices = calloc(n_choices, sizeof *q->choices)};
-    if (!q->choices) return tn_cli_out_of_memory();
+    if (!q->choices) {
+        (void)tn_cli_out_of_memory();
+        return NULL;
+    }
     all->n++;
-    *out = q;
-    return 0;
+    return q;
 }
 
 static int join(tn_cli_eval_text_span *out, piece a, piece b, piece c)
@@ -102,12 +108,13 @@ static int read_hellaswag(task_file *file)
     while (file->rest_len > 0) {
         const size_t first = file->line + 1;
         uint32_t answer, n = 0;
-        tn_cli_eval_question *q;
         while (n < 6 && next_line(file, &lines[n])) n++;
         if (n < 6)
             return wrong(file, file->line, "a task has 6 lines (context, number of the right ending, 4 endings), but the last has %u", n);
         if (!small_number(lines[1], 4, &answer)) return wrong(file, first + 1, "the right ending is a number from 0 to 3");
-        int rc = add_question(file, first, 4, answer, &q);
+        int rc = 0;
+        tn_cli_eval_question *q = add_question(file, first, 4, answer);
+        if (!q) return TN_CLI_FAILED;
         for (uint32_t i = 0; i < 4 && rc == 0; i++) {
             if (lines[2 + i].len == 0) return wrong(file, first + 2 + i, "the ending is empty");
             rc = join(&q->choices[i], lines[0], space, lines[2 + i]);
@@ -120,7 +127,7 @@ static int read_hellaswag(task_file *file)
 // The next field of a line of CSV, unquoted in place where it is quoted. False: a quote that does not end, or something behind it.
 static bool next_field(char **at, char *end, piece *out)
 {
-    char *from = *at, *to = from;
+    char *from = *at, *to;
     if (from == end || *from != '"') {
         char *comma = memchr(from, ',', (size_t)(end - from));
         *out = (piece){from, (size_t)((comma ? comma : end) - from)};
@@ -145,7 +152,6 @@ static int read_csv_line(task_file *file, char *line, size_t len)
     piece fields[5];
     char *at = line;
     uint32_t n = 0, answer;
-    tn_cli_eval_question *q;
     for (; n < 5 && at; n++) {
         if (!next_field(&at, line + len, &fields[n]))
             return wrong(file, file->line, "field %u is quoted and its quote does not end", n + 1);
@@ -155,7 +161,9 @@ static int read_csv_line(task_file *file, char *line, size_t len)
     if (!gap) return wrong(file, file->line, "the sentence has no _ where a choice goes");
     if (!small_number(fields[4], 3, &answer) || answer == 0) return wrong(file, file->line, "the answer is 1 or 2");
     const piece before = {fields[1].text, (size_t)(gap - fields[1].text)}, behind = {gap + 1, fields[1].len - before.len - 1};
-    int rc = add_question(file, file->line, 2, answer - 1, &q);
+    tn_cli_eval_question *q = add_question(file, file->line, 2, answer - 1);
+    if (!q) return TN_CLI_FAILED;
+    int rc = 0;
     for (uint32_t i = 0; i < 2 && rc == 0; i++) {
         if (fields[2 + i].len == 0) return wrong(file, file->line, "choice %u is empty", i + 1);
         rc = join(&q->choices[i], before, fields[2 + i], behind);
@@ -201,7 +209,6 @@ static int read_object(task_file *file, const json_t *object)
     const json_t *question = json_object_get(object, "question"), *choices = json_object_get(object, "choices");
     const size_t n = json_array_size(choices);
     uint32_t answer;
-    tn_cli_eval_question *q;
     if (!json_is_string(question) || json_string_length(question) == 0) return wrong(file, file->line, "\"question\" is a text");
     if (n < 2 || n > TN_CLI_EVAL_CHOICES_MAX)
         return wrong(file, file->line, "\"choices\" is an array of 2 to %u texts", TN_CLI_EVAL_CHOICES_MAX);
@@ -212,7 +219,9 @@ static int read_object(task_file *file, const json_t *object)
     }
     if (!answer_of(json_object_get(object, "answer"), n, &answer))
         return wrong(file, file->line, "\"answer\" is the number of a choice, from 0 to %zu, or its letter, from \"A\" on", n - 1);
-    int rc = add_question(file, file->line, (uint32_t)n, answer, &q);
+    tn_cli_eval_question *q = add_question(file, file->line, (uint32_t)n, answer);
+    if (!q) return TN_CLI_FAILED;
+    int rc = 0;
     for (size_t i = 0; i < n && rc == 0; i++) rc = join(&q->choices[i], piece_of(question), space, piece_of(json_array_get(choices, i)));
     return rc;
 }
