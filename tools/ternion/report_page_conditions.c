@@ -1,0 +1,130 @@
+// Under which conditions all was measured, and what may have disturbed it.
+#include "report_page_parts.h"
+
+#include <math.h>
+#include <string.h>
+
+static void begin_item(FILE *out, const char *name) { fprintf(out, "<dt>%s</dt><dd>", name); }
+
+static void put_word(FILE *out, const char *name, const json_t *object, const char *key)
+{
+    begin_item(out, name);
+    tn_cli_page_word(out, object, key);
+    fputs("</dd>\n", out);
+}
+
+static void put_before_and_after(FILE *out, const json_t *machine, const char *name, const char *before, const char *after,
+                                 tn_cli_page_form form, const char *unit)
+{
+    begin_item(out, name);
+    tn_cli_page_figure(out, machine, before, form, "/machine");
+    fprintf(out, "%s before, ", unit);
+    tn_cli_page_figure(out, machine, after, form, "/machine");
+    fprintf(out, "%s after</dd>\n", unit);
+}
+
+static void write_machine(const tn_cli_page *page)
+{
+    FILE *out = page->out;
+    const json_t *machine = tn_cli_page_field(page->root, "machine"), *settings = tn_cli_page_field(page->root, "settings");
+    fputs("<dl>\n", out);
+    put_word(out, "Processor", machine, "cpu");
+    begin_item(out, "Cores");
+    tn_cli_page_figure(out, machine, "n_cores", TN_PAGE_COUNT, "/machine");
+    fputs(" cores, ", out);
+    tn_cli_page_figure(out, machine, "n_processors", TN_PAGE_COUNT, "/machine");
+    fputs(" processors</dd>\n", out);
+    begin_item(out, "Memory");
+    tn_cli_page_figure(out, machine, "memory_bytes", TN_PAGE_BYTES, "/machine");
+    fputs("</dd>\n", out);
+    put_word(out, "Kernel", machine, "kernel");
+    put_word(out, "Governor", machine, "governor");
+    put_before_and_after(out, machine, "Clock", "clock_mhz_before", "clock_mhz_after", TN_PAGE_COUNT, " MHz");
+    put_before_and_after(out, machine, "Load", "load_before", "load_after", TN_PAGE_RATE, "");
+    begin_item(out, "Repetitions");
+    tn_cli_page_figure(out, settings, "repetitions", TN_PAGE_COUNT, "/settings");
+    fputs(" of each test, after ", out);
+    tn_cli_page_figure(out, settings, "warmup_runs", TN_PAGE_COUNT, "/settings");
+    fputs(" that warmed up and are not counted</dd>\n</dl>\n", out);
+}
+
+static void note(FILE *out, const char *text) { fprintf(out, "<li><span class=\"warn\">Note:</span> %s</li>\n", text); }
+
+// What a reader must know to judge the figures: known disturbances, and what could not be seen.
+static void write_notes(const tn_cli_page *page)
+{
+    FILE *out = page->out;
+    const json_t *machine = tn_cli_page_field(page->root, "machine"), *settings = tn_cli_page_field(page->root, "settings");
+    const double load = tn_cli_page_number(machine, "load_before"), n_processors = tn_cli_page_number(machine, "n_processors");
+    const double before = tn_cli_page_number(machine, "clock_mhz_before"), after = tn_cli_page_number(machine, "clock_mhz_after");
+    const char *governor = tn_cli_page_string(machine, "governor");
+    bool external = false;
+    for (size_t i = 0; i < page->n_subjects; i++) external = external || tn_cli_page_is_external(tn_cli_page_subject(page, i));
+    fputs("<ul>\n<li>Speeds are medians; the spread of the samples is shown beside them.</li>\n", out);
+    if (load > 0.25 * n_processors) note(out, "the machine was busy with something else when this began (see its load).");
+    if (isnan(load)) note(out, "the load of the machine is unknown.");
+    if (!governor) note(out, "the governor of the clocks could not be read.");
+    if (governor && strcmp(governor, "performance") != 0)
+        note(out, "the governor is not \"performance\": clocks may have changed under way.");
+    if (fabs(after - before) > 0.05 * before) note(out, "the clock changed by more than 5 % under way.");
+    if (isnan(before) || isnan(after)) note(out, "the clock could not be read before and after.");
+    if (tn_cli_page_true(machine, "virtual"))
+        note(out, "this is a virtual machine: its neighbours may have taken time and memory bandwidth.");
+    if (tn_cli_page_number(settings, "repetitions") < 3) note(out, "fewer than three repetitions tell little of the spread.");
+    if (!(tn_cli_page_number(settings, "warmup_runs") > 0)) note(out, "nothing was warmed up before it was measured.");
+    if (external)
+        note(
+            out,
+            "subjects that are not ours come from files that other programs wrote, maybe on another machine; ternion measured none of it.");
+    fputs("</ul>\n", out);
+}
+
+// Kernels are one word or a list of words.
+static void write_kernels(FILE *out, const json_t *device)
+{
+    const json_t *kernels = tn_cli_page_field(device, "kernels"), *kernel;
+    size_t k;
+    if (!json_is_array(kernels)) {
+        tn_cli_page_word(out, device, "kernels");
+        return;
+    }
+    json_array_foreach(kernels, k, kernel)
+    {
+        if (k > 0) fputs(", ", out);
+        tn_cli_page_text(out, json_is_string(kernel) ? json_string_value(kernel) : "n/a");
+    }
+}
+
+static void write_devices(const tn_cli_page *page)
+{
+    static const char *const heads[] = {"Subject", "Device", "Description", "Driver", "Instructions", "Kernels", "Threads", NULL};
+    static const char *const words[] = {"name", "description", "driver", "isa"};
+    tn_cli_page_table table;
+    char at[64];
+    tn_cli_page_table_begin(&table, page->out, "Devices", heads);
+    for (size_t i = 0; i < page->n_subjects; i++) {
+        const json_t *device = tn_cli_page_field(tn_cli_page_subject(page, i), "device");
+        snprintf(at, sizeof at, "/subjects/%zu/device", i);
+        tn_cli_page_row_begin(&table);
+        tn_cli_page_subject_name(page, i);
+        for (size_t n = 0; n < sizeof words / sizeof *words; n++) {
+            tn_cli_page_cell(&table);
+            tn_cli_page_word(page->out, device, words[n]);
+        }
+        tn_cli_page_cell(&table);
+        write_kernels(page->out, device);
+        tn_cli_page_cell(&table);
+        tn_cli_page_figure(page->out, device, "n_threads", TN_PAGE_COUNT, at);
+        tn_cli_page_row_end(&table);
+    }
+    tn_cli_page_table_end(&table);
+}
+
+void tn_cli_page_conditions(const tn_cli_page *page)
+{
+    fputs("<section id=\"conditions\">\n<h2>Conditions</h2>\n", page->out);
+    write_machine(page);
+    write_notes(page);
+    if (page->n_subjects > 0) write_devices(page);
+    fputs("</section>\n", page->out);
+}

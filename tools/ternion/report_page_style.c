@@ -1,0 +1,91 @@
+// The look of a comparison's page: light and dark, wide and narrow, on a screen and on paper. Nothing is told by colour alone: patterns,
+// shapes, dashes and words say it too. Colours are variables, whose contrasts a test works out.
+#include "report_page_parts.h"
+
+static const char *const colours =
+    ":root{color-scheme:light dark;--bg:#ffffff;--fg:#1b1f24;--soft:#525b66;--line:#c9d0d8;--panel:#f4f6f8;"
+    "--bar:#2f6fb3;--bad:#b3261e;--warn:#7d5200;--good:#1a6e35;"
+    "--s0:#0b5cad;--s1:#b3261e;--s2:#1a6e35;--s3:#7b3fa0;--s4:#7d5200;--s5:#006d6d}\n"
+    "@media (prefers-color-scheme:dark){:root{--bg:#14171c;--fg:#e6e9ee;--soft:#a9b2be;--line:#3c444f;--panel:#1e232a;"
+    "--bar:#5aa2e6;--bad:#ff8a80;--warn:#f2b84b;--good:#6fd08c;"
+    "--s0:#6cb4ff;--s1:#ff8a80;--s2:#6fd08c;--s3:#d19cff;--s4:#f2b84b;--s5:#4fd1d1}}\n";
+
+static const char *const text_rules =
+    "*{box-sizing:border-box}\n"
+    "body{margin:0 auto;padding:1rem;max-width:72rem;background:var(--bg);color:var(--fg);font:16px/1.5 system-ui,sans-serif;"
+    "overflow-wrap:anywhere}\n"
+    "h1{font-size:1.6rem;line-height:1.25;margin:.5rem 0}h2{font-size:1.25rem;margin:2.2rem 0 .5rem;border-bottom:2px solid var(--line);"
+    "padding-bottom:.2rem}h3{font-size:1.05rem;margin:1.4rem 0 .3rem}\n"
+    "p,ul,dl{margin:.5rem 0;max-width:60rem}ul{padding-left:1.3rem}a{color:var(--s0)}nav ul{list-style:none;padding:0;display:flex;"
+    "flex-wrap:wrap;gap:.2rem 1rem}nav a{display:inline-block;padding:.2rem 0}\n"
+    ".soft,.error,.none,figcaption,caption{color:var(--soft)}.tag{border:1px solid currentColor;border-radius:.3rem;padding:0 .35rem;"
+    "font-size:.8125rem;white-space:nowrap}.bad{color:var(--bad);font-weight:600}.warn{color:var(--warn);font-weight:600}"
+    ".good{color:var(--good);font-weight:600}\n"
+    ".letter{display:inline-block;min-width:1.5em;padding:0 .3em;border:1px solid var(--soft);border-radius:.2rem;text-align:center;"
+    "font-weight:600;font-size:.8125rem}\n"
+    "data{font-variant-numeric:tabular-nums}code,pre{font-family:ui-monospace,monospace;font-size:.875rem}\n"
+    "pre{background:var(--panel);border:1px solid var(--line);padding:.75rem;overflow-x:auto;overflow-wrap:normal}\n"
+    "dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem}dt{color:var(--soft)}dd{margin:0;min-width:0}\n";
+
+static const char *const table_rules =
+    "table{border-collapse:collapse;width:100%;margin:.8rem 0;font-size:.9375rem}caption{text-align:left;padding-bottom:.3rem}\n"
+    "th,td{padding:.3rem .5rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top;overflow-wrap:break-word}"
+    "th:first-child{text-align:left;font-weight:600}thead th{vertical-align:bottom;font-weight:600;border-bottom:2px solid var(--soft)}\n"
+    "td.words{text-align:left}.error{white-space:nowrap}\n";
+
+static const char *const drawing_rules =
+    "figure{margin:.6rem 0 1rem;break-inside:avoid}.bars{list-style:none;padding:0;margin:.3rem 0;max-width:none}\n"
+    ".bars li{display:grid;grid-template-columns:minmax(8rem,15rem) minmax(6rem,1fr) minmax(8rem,13rem);gap:0 .8rem;align-items:center;"
+    "padding:.15rem 0;break-inside:avoid}.bars .value{font-variant-numeric:tabular-nums}.bars .note{grid-column:2/4}\n"
+    "svg{display:block;overflow:visible}svg text{fill:var(--fg);font:12px system-ui,sans-serif;paint-order:stroke;stroke:var(--bg);"
+    "stroke-width:3px;stroke-linejoin:round}.chart{width:calc(100% - 76px);margin:14px 16px 40px 60px}\n"
+    ".track{fill:var(--panel);stroke:var(--line)}.spread{stroke:var(--fg);stroke-width:1.5}.sample{fill:var(--bg);stroke:var(--fg);"
+    "stroke-width:1.2}.grid{stroke:var(--line)}.axis{stroke:var(--soft)}.lead{stroke:var(--soft)}.roof{stroke:var(--fg);stroke-width:2.5}"
+    ".int8{stroke-dasharray:9 4}.peak{stroke:var(--fg);stroke-width:3}\n"
+    ".p0{fill:var(--bar)}.p1{fill:url(#hatch)}.p2{fill:url(#dots)}.p3{fill:url(#cross)}.p4{fill:url(#bands)}.p5{fill:url(#back)}"
+    ".p1,.p2,.p3,.p4,.p5{stroke:var(--bar);stroke-width:1.5}.ink{stroke:var(--bar)}.inkfill{fill:var(--bar)}.paper{fill:var(--bg)}\n"
+    ".s0{--ink:var(--s0)}.s1{--ink:var(--s1)}.s2{--ink:var(--s2)}.s3{--ink:var(--s3)}.s4{--ink:var(--s4)}.s5{--ink:var(--s5)}"
+    ".mark{stroke:var(--ink);stroke-width:2;fill:var(--ink)}.hollow{fill:var(--bg)}.series{stroke:var(--ink);stroke-width:2;fill:none}\n"
+    ".key{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;font-size:.9375rem}.key svg{display:inline-block;"
+    "vertical-align:-2px;margin-right:.4rem}\n"
+    ".wide{display:inline}.narrow{display:none}\n";
+
+static const char *const place_rules =
+    "@media screen and (max-width:48rem){.wide{display:none}.narrow{display:inline}.bars li{grid-template-columns:1fr auto;padding:.35rem "
+    "0}"
+    ".bars svg{grid-row:2;grid-column:1/3}.bars .value{text-align:right}.bars .note{grid-column:1/3}\n"
+    "thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}table,tbody,tr,caption{display:block}"
+    "tr{border:1px solid var(--line);border-radius:.4rem;padding:.3rem .6rem;margin:.5rem 0}"
+    "tbody th{display:block;border:0;padding:.2rem 0}td{display:flex;justify-content:space-between;gap:1rem;padding:.15rem 0;"
+    "border-bottom:1px dotted var(--line)}td:last-child{border-bottom:0}td::before{content:attr(data-head);color:var(--soft);"
+    "text-align:left;flex:0 1 auto}td.words{text-align:right}dl{grid-template-columns:1fr}dd{margin-bottom:.3rem}}\n"
+    "@media print{:root{color-scheme:light;--bg:#ffffff;--fg:#000000;--soft:#444444;--line:#bbbbbb;--panel:#ffffff;--bar:#2f6fb3;"
+    "--bad:#8f1d16;--warn:#6b4600;--good:#145c2b;--s0:#0b5cad;--s1:#8f1d16;--s2:#145c2b;--s3:#63318a;--s4:#6b4600;--s5:#005a5a}"
+    "@page{margin:14mm}body{font-size:10pt;padding:0;max-width:none}nav{display:none}table{font-size:8.5pt}th,td{padding:.2rem .3rem}"
+    "pre{white-space:pre-wrap;font-size:7.5pt}h2,h3,caption,figcaption{break-after:avoid}tr,figure,.bars li{break-inside:avoid}"
+    "thead{display:table-header-group}a{color:inherit;text-decoration:none}svg{print-color-adjust:exact}}\n";
+
+void tn_cli_page_style(FILE *out)
+{
+    fprintf(out, "<style>\n%s%s%s%s%s</style>\n", colours, text_rules, table_rules, drawing_rules, place_rules);
+}
+
+static void pattern(FILE *out, const char *id, int size, const char *drawing)
+{
+    fprintf(
+        out,
+        "<pattern id=\"%s\" width=\"%d\" height=\"%d\" patternUnits=\"userSpaceOnUse\"><rect width=\"%d\" height=\"%d\" class=\"paper\"/>%s"
+        "</pattern>\n",
+        id, size, size, size, size, drawing);
+}
+
+void tn_cli_page_patterns(FILE *out)
+{
+    fputs("<svg width=\"0\" height=\"0\" style=\"position:absolute\" aria-hidden=\"true\"><defs>\n", out);
+    pattern(out, "hatch", 8, "<path d=\"M-2 2l4-4M0 8l8-8M6 10l4-4\" class=\"ink\" stroke-width=\"2.5\"/>");
+    pattern(out, "dots", 7, "<circle cx=\"3.5\" cy=\"3.5\" r=\"1.8\" class=\"inkfill\"/>");
+    pattern(out, "cross", 8, "<path d=\"M0 0l8 8M8 0l-8 8\" class=\"ink\" stroke-width=\"1.3\"/>");
+    pattern(out, "bands", 6, "<path d=\"M3 0v6\" class=\"ink\" stroke-width=\"2.5\"/>");
+    pattern(out, "back", 8, "<path d=\"M-2 6l4 4M0 0l8 8M6-2l4 4\" class=\"ink\" stroke-width=\"2.5\"/>");
+    fputs("</defs></svg>\n", out);
+}
