@@ -21,7 +21,6 @@ static void write_greedy(FILE *out, const json_t *accuracy, const char *at)
         return;
     }
     snprintf(place, sizeof place, "%s/greedy", at);
-    fputs("<span>", out);
     tn_cli_page_figure(out, greedy, "n_agree", TN_PAGE_COUNT, place);
     fputs(" of ", out);
     tn_cli_page_figure(out, greedy, "n_tokens", TN_PAGE_COUNT, place);
@@ -35,17 +34,14 @@ static void write_greedy(FILE *out, const json_t *accuracy, const char *at)
         fputs(" at token ", out);
         tn_cli_page_figure(out, difference, "token", TN_PAGE_COUNT, deeper);
     }
-    fputs("</span>", out);
 }
 
 static void write_pair(tn_cli_page_table *table, const json_t *accuracy, const char *key, const char *error, tn_cli_page_form form,
                        const char *at)
 {
     tn_cli_page_cell(table);
-    fputs("<span>", table->out);
     tn_cli_page_figure(table->out, accuracy, key, form, at);
     tn_cli_page_error(table->out, accuracy, error, form, at);
-    fputs("</span>", table->out);
 }
 
 static void write_row(const tn_cli_page *page, tn_cli_page_table *table, size_t i)
@@ -95,7 +91,7 @@ void tn_cli_page_accuracy(const tn_cli_page *page)
     fputs(".</p>\n", out);
     if (page->n_subjects > 0) {
         tn_cli_page_table_begin(
-            &table, out,
+            &table, out, "plain",
             "Compared with the reference, the first subject. KLD: Kullback-Leibler divergence in nats; same top: share of "
             "tokens of which both think the same the most probable.",
             heads);

@@ -104,18 +104,43 @@ static void draw_lines(FILE *out, const point *points, size_t n, const tn_cli_pa
         tn_cli_page_draw_mark(out, points[i].subject, tn_cli_page_place(across, points[i].n_seqs), tn_cli_page_down(up, points[i].median));
 }
 
-// The letter of a subject at the end of its line.
-static void draw_letters(FILE *out, const point *points, size_t n, const tn_cli_page_axis *across, const tn_cli_page_axis *up,
-                         tn_cli_page_label *labels, char (*letters)[8])
+typedef struct ending {
+    size_t subject;
+    double across, down, baseline;
+} ending;
+
+static int by_height(const void *a, const void *b)
 {
+    const ending *x = a, *y = b;
+    return (x->down > y->down) - (x->down < y->down);
+}
+
+// The letter of each subject in the right margin, in the order of the lines' ends, and as far from each other as letters are high.
+static void draw_letters(FILE *out, const point *points, size_t n, const tn_cli_page_axis *across, const tn_cli_page_axis *up, ending *ends)
+{
+    enum { LINE = 14 };
+    size_t n_ends = 0;
+    char letter[8];
     for (size_t i = 0; i < n; i++) {
-        const bool last = i + 1 == n || points[i + 1].subject != points[i].subject;
-        letters[i][0] = '\0';
-        if (last) tn_cli_page_letter(points[i].subject, letters[i]);
-        labels[i] =
-            (tn_cli_page_label){letters[i], tn_cli_page_place(across, points[i].n_seqs), tn_cli_page_down(up, points[i].median), 0, 0, 0};
+        if (i + 1 < n && points[i + 1].subject == points[i].subject) continue;
+        ends[n_ends++] =
+            (ending){points[i].subject, tn_cli_page_place(across, points[i].n_seqs), tn_cli_page_down(up, points[i].median), 0};
     }
-    tn_cli_page_draw_labels(out, labels, n, "always");
+    qsort(ends, n_ends, sizeof *ends, by_height);
+    for (size_t i = 0; i < n_ends; i++) ends[i].baseline = i == 0 ? ends[i].down : fmax(ends[i].down, ends[i - 1].baseline + LINE);
+    double lowest = TN_PAGE_CHART_HEIGHT; // what was pushed below the drawing goes up again
+    for (size_t i = n_ends; i-- > 0; lowest -= LINE) ends[i].baseline = fmin(ends[i].baseline, lowest);
+    for (size_t i = 0; i < n_ends; i++) {
+        const ending *e = &ends[i];
+        tn_cli_page_letter(e->subject, letter);
+        if (e->across < 0.999)
+            fprintf(out, "<line class=\"lead\" x1=\"%.2f%%\" x2=\"100%%\" y1=\"%.1f\" y2=\"%.1f\"/>", 100 * e->across, e->down, e->down);
+        fprintf(out,
+                "<svg x=\"100%%\" y=\"0\" width=\"1\" height=\"1\"><line class=\"lead\" x1=\"0\" x2=\"12\" y1=\"%.1f\" y2=\"%.1f\"/></svg>",
+                e->down, e->baseline);
+        fprintf(out, "<text class=\"letter-name\" x=\"100%%\" dx=\"15\" y=\"%.1f\">%s</text>", e->baseline + 4, letter);
+    }
+    fputc('\n', out);
 }
 
 static void write_key(const tn_cli_page *page, const point *points, size_t n)
@@ -137,9 +162,8 @@ static bool draw_group(const tn_cli_page *page, const point *points, size_t n)
     FILE *out = page->out;
     tn_cli_page_axis across, up;
     double *ticks = malloc(n * sizeof *ticks);
-    tn_cli_page_label *labels = malloc(n * sizeof *labels);
-    char(*letters)[8] = malloc(n * sizeof *letters);
-    const bool good = ticks && labels && letters;
+    ending *ends = malloc(n * sizeof *ends);
+    const bool good = ticks && ends;
     if (good) {
         find_axes(points, n, &across, &up);
         fprintf(out, "<h3>Prompts of %.0f and replies of %.0f tokens</h3>\n<figure>\n<figcaption>Up: ", points[0].n_prompt,
@@ -155,11 +179,10 @@ static bool draw_group(const tn_cli_page *page, const point *points, size_t n)
         tn_cli_page_draw_up_axis(out, &up, points[0].unit);
         tn_cli_page_draw_across_axis(out, &across, ticks, find_ticks(points, n, ticks), "sequences");
         draw_lines(out, points, n, &across, &up);
-        draw_letters(out, points, n, &across, &up, labels, letters);
+        draw_letters(out, points, n, &across, &up, ends);
         fputs("</svg>\n</figure>\n", out);
     }
-    free(letters);
-    free(labels);
+    free(ends);
     free(ticks);
     return good;
 }

@@ -1,10 +1,9 @@
-// Axes, marks and labels of a comparison's drawings.
+// Axes and marks of a comparison's drawings.
 #include "report_page_chart.h"
 
 #include "report_page_text.h"
 
 #include <math.h>
-#include <string.h>
 
 tn_cli_page_axis tn_cli_page_log_axis(double least, double most)
 {
@@ -99,79 +98,4 @@ void tn_cli_page_draw_mark(FILE *out, size_t look, double across, double down)
     enum { N_SHAPES = sizeof shapes / sizeof *shapes };
     fprintf(out, "<svg x=\"%.2f%%\" y=\"%.1f\" width=\"1\" height=\"1\" class=\"s%zu\"><path class=\"mark%s\" d=\"%s\"/></svg>",
             100 * across, down, look % N_SHAPES, look / N_SHAPES % 2 ? " hollow" : "", shapes[look % N_SHAPES]);
-}
-
-enum { ASCENT = 11, DESCENT = 4, MARK = 8 };
-#define CHARACTER_WIDTH 7.0 // of the wider ones at 12 pixels
-
-typedef struct box {
-    double across, left, right, top, bottom;
-} box;
-
-// Whether two of them touch in a drawing of that width. At the same point across they always do, unless their heights differ.
-static bool touch(const box *a, const box *b, double width)
-{
-    const box *first = a->across <= b->across ? a : b, *second = first == a ? b : a;
-    if (a->bottom <= b->top || b->bottom <= a->top) return false;
-    return (second->across - first->across) * width < first->right + second->left;
-}
-
-static box box_of(const tn_cli_page_label *label, double baseline)
-{
-    return (box){label->across, label->left, label->right, baseline - ASCENT, baseline + DESCENT};
-}
-
-static bool is_free(const tn_cli_page_label *labels, size_t n, size_t i, double baseline, double width)
-{
-    const box wanted = box_of(&labels[i], baseline);
-    if (wanted.top < 0 || wanted.bottom > TN_PAGE_CHART_HEIGHT) return false;
-    for (size_t k = 0; k < n; k++) {
-        const box mark = {labels[k].across, MARK, MARK, labels[k].down - MARK, labels[k].down + MARK};
-        const box other = box_of(&labels[k], labels[k].baseline);
-        if (touch(&wanted, &mark, width) || (k < i && !isnan(labels[k].baseline) && touch(&wanted, &other, width))) return false;
-    }
-    return true;
-}
-
-static void measure(tn_cli_page_label *label)
-{
-    double n = 0;
-    for (const char *c = label->text; *c; c++) n += ((unsigned char)*c & 0xc0) != 0x80;
-    const double size = n * CHARACTER_WIDTH;
-    label->left = label->across < 0.2 ? MARK : label->across > 0.8 ? size - MARK : size / 2;
-    label->right = size - label->left;
-}
-
-void tn_cli_page_place_labels(tn_cli_page_label *labels, size_t n, double width)
-{
-    for (size_t i = 0; i < n; i++) measure(&labels[i]);
-    for (size_t i = 0; i < n; i++) {
-        labels[i].baseline = (double)NAN;
-        for (int step = 0; labels[i].text[0] && step < TN_PAGE_CHART_HEIGHT / 3 && isnan(labels[i].baseline); step++) {
-            const double above = labels[i].down - MARK - DESCENT - 3 * step, below = labels[i].down + MARK + ASCENT + 3 * step;
-            if (is_free(labels, n, i, above, width))
-                labels[i].baseline = above;
-            else if (is_free(labels, n, i, below, width))
-                labels[i].baseline = below;
-        }
-    }
-}
-
-void tn_cli_page_draw_labels(FILE *out, tn_cli_page_label *labels, size_t n, const char *look)
-{
-    enum { WIDE = 560, NARROW = 240 }; // of the narrowest drawings that show them
-    tn_cli_page_place_labels(labels, n, strcmp(look, "wide") == 0 ? WIDE : NARROW);
-    fprintf(out, "<g class=\"%s\">", look);
-    for (size_t i = 0; i < n; i++) {
-        const tn_cli_page_label *l = &labels[i];
-        const double top = l->baseline - ASCENT, bottom = l->baseline + DESCENT, near = MARK + 3;
-        if (isnan(l->baseline)) continue;
-        if (bottom < l->down - near || top > l->down + near)
-            fprintf(out, "<line class=\"lead\" x1=\"%.2f%%\" x2=\"%.2f%%\" y1=\"%.1f\" y2=\"%.1f\"/>", 100 * l->across, 100 * l->across,
-                    l->down, bottom < l->down ? bottom : top);
-        fprintf(out, "<text class=\"name\" x=\"%.2f%%\" dx=\"%.1f\" y=\"%.1f\">", 100 * l->across, -l->left, l->baseline);
-        tn_cli_page_text(out, l->text);
-        fputs("</text>", out);
-    }
-    fputs("</g>\n", out);
 }

@@ -101,7 +101,7 @@ static void write_devices(const tn_cli_page *page)
     static const char *const words[] = {"name", "description", "driver", "isa"};
     tn_cli_page_table table;
     char at[64];
-    tn_cli_page_table_begin(&table, page->out, "Devices", heads);
+    tn_cli_page_table_begin(&table, page->out, "plain", "Devices", heads);
     for (size_t i = 0; i < page->n_subjects; i++) {
         const json_t *device = tn_cli_page_field(tn_cli_page_subject(page, i), "device");
         snprintf(at, sizeof at, "/subjects/%zu/device", i);

@@ -93,7 +93,7 @@ void tn_cli_page_memory(const tn_cli_page *page)
         fputs("<ol class=\"bars\">\n", out);
         for (size_t i = 0; i < page->n_subjects; i++) draw(page, i, most);
         fputs("</ol>\n</figure>\n", out);
-        tn_cli_page_table_begin(&table, out, "Memory of each subject", heads);
+        tn_cli_page_table_begin(&table, out, "plain", "Memory of each subject", heads);
         for (size_t i = 0; i < page->n_subjects; i++) {
             snprintf(at, sizeof at, "/subjects/%zu/memory", i);
             tn_cli_page_row_begin(&table);
@@ -123,7 +123,6 @@ static void write_energy(const tn_cli_page *page, tn_cli_page_table *table, size
     tn_cli_page_cell(table);
     tn_cli_page_word(out, energy, "meter");
     tn_cli_page_cell(table);
-    fputs("<span>", out);
     json_array_foreach(json_object_get(subject, "speed"), k, speed)
     {
         const json_t *of_test = tn_cli_page_field(speed, "energy");
@@ -140,7 +139,6 @@ static void write_energy(const tn_cli_page *page, tn_cli_page_table *table, size
         tn_cli_page_word(out, energy, "enable");
         fputs("</code>", out);
     }
-    fputs("</span>", out);
     tn_cli_page_row_end(table);
 }
 
@@ -152,7 +150,7 @@ void tn_cli_page_energy(const tn_cli_page *page)
     for (size_t i = 0; i < page->n_subjects; i++) any = any || tn_cli_page_field(tn_cli_page_subject(page, i), "energy");
     if (!any) return;
     fputs("<section id=\"energy\">\n<h2>Energy</h2>\n", page->out);
-    tn_cli_page_table_begin(&table, page->out, "By the meter of the device, where there is one that may be read", heads);
+    tn_cli_page_table_begin(&table, page->out, "plain", "By the meter of the device, where there is one that may be read", heads);
     for (size_t i = 0; i < page->n_subjects; i++) write_energy(page, &table, i);
     tn_cli_page_table_end(&table);
     fputs("</section>\n", page->out);

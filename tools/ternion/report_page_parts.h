@@ -42,6 +42,8 @@ const json_t *tn_cli_page_subject(const tn_cli_page *page, size_t i);
 bool tn_cli_page_is_external(const json_t *subject);
 // Its name in the page: with the letter by which drawings name it, and what else must not be overlooked ("reference", "not ours").
 void tn_cli_page_subject_name(const tn_cli_page *page, size_t i);
+// The same without what is said elsewhere; "not ours" always is.
+void tn_cli_page_subject_short_name(const tn_cli_page *page, size_t i);
 // "A" .. "Z", "AA" ..
 void tn_cli_page_letter(size_t i, char out[8]);
 // The speed of subject `i` in a test, NULL where it has none; *out_k: its place in the list.

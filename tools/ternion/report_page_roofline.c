@@ -89,25 +89,39 @@ static void find_axes(roof *r)
     r->up = tn_cli_page_log_axis(slow, fast);
 }
 
-static void draw_segment(FILE *out, const roof *r, const char *kind, double x1, double y1, double x2, double y2)
+static tn_cli_page_line line_between(const roof *r, double x1, double y1, double x2, double y2)
 {
-    fprintf(out, "<line class=\"roof %s\" x1=\"%.2f%%\" y1=\"%.1f\" x2=\"%.2f%%\" y2=\"%.1f\"/>", kind,
-            100 * tn_cli_page_place(&r->across, x1), tn_cli_page_down(&r->up, y1), 100 * tn_cli_page_place(&r->across, x2),
-            tn_cli_page_down(&r->up, y2));
+    return (tn_cli_page_line){tn_cli_page_place(&r->across, x1), tn_cli_page_down(&r->up, y1), tn_cli_page_place(&r->across, x2),
+                              tn_cli_page_down(&r->up, y2)};
 }
 
-static void draw_roof(FILE *out, const roof *r)
+static void draw_line(FILE *out, const tn_cli_page_line *l, const char *kind)
+{
+    fprintf(out, "<line class=\"roof %s\" x1=\"%.2f%%\" y1=\"%.1f\" x2=\"%.2f%%\" y2=\"%.1f\"/>", kind, 100 * l->across1, l->down1,
+            100 * l->across2, l->down2);
+}
+
+// Draws the limits as far as they are in the drawing; returns how many lines there are.
+static size_t draw_roof(FILE *out, const roof *r, tn_cli_page_line lines[2])
 {
     const double ridge = r->memory > 0 && r->int8 > 0 ? r->int8 / r->memory : (double)NAN;
+    size_t n = 0;
     if (r->memory > 0) {
         const double from = fmax(r->across.low, r->up.low / r->memory);
         const double to = fmin(fmin(r->across.high, r->up.high / r->memory), isnan(ridge) ? r->across.high : ridge);
-        if (from < to) draw_segment(out, r, "memory", from, from * r->memory, to, to * r->memory);
+        if (from < to) {
+            lines[n] = line_between(r, from, from * r->memory, to, to * r->memory);
+            draw_line(out, &lines[n++], "memory");
+        }
     }
-    if (r->int8 > 0) draw_segment(out, r, "int8", isnan(ridge) ? r->across.low : ridge, r->int8, r->across.high, r->int8);
+    if (r->int8 > 0) {
+        lines[n] = line_between(r, isnan(ridge) ? r->across.low : ridge, r->int8, r->across.high, r->int8);
+        draw_line(out, &lines[n++], "int8");
+    }
+    return n;
 }
 
-static bool draw_places(FILE *out, const roof *r)
+static bool draw_places(FILE *out, const roof *r, const tn_cli_page_line *lines, size_t n_lines)
 {
     tn_cli_page_label *labels = malloc(r->n_places * sizeof *labels);
     if (!labels) return false;
@@ -117,9 +131,9 @@ static bool draw_places(FILE *out, const roof *r)
         tn_cli_page_draw_mark(out, p->phase, labels[i].across, labels[i].down);
     }
     fputc('\n', out);
-    tn_cli_page_draw_labels(out, labels, r->n_places, "wide");
+    tn_cli_page_draw_labels(out, labels, r->n_places, lines, n_lines, "wide");
     for (size_t i = 0; i < r->n_places; i++) labels[i].text = r->places[i].number;
-    tn_cli_page_draw_labels(out, labels, r->n_places, "narrow");
+    tn_cli_page_draw_labels(out, labels, r->n_places, lines, n_lines, "narrow");
     free(labels);
     return true;
 }
@@ -165,8 +179,9 @@ static bool draw(const tn_cli_page *page, size_t i, roof *r)
           out);
     tn_cli_page_draw_up_axis(out, &r->up, "operations/s");
     tn_cli_page_draw_across_axis(out, &r->across, ticks, tn_cli_page_ticks(&r->across, ticks), "operations/byte");
-    draw_roof(out, r);
-    const bool good = draw_places(out, r);
+    tn_cli_page_line lines[2];
+    const size_t n_lines = draw_roof(out, r, lines);
+    const bool good = draw_places(out, r, lines, n_lines);
     fputs("</svg>\n</figure>\n", out);
     return good;
 }
@@ -186,9 +201,8 @@ static void write_share(FILE *out, const roof *r, const json_t *op)
 
 static void write_table(const tn_cli_page *page, size_t i, const roof *r)
 {
-    static const char *const heads[] = {
-        "Op",           "Phase",        "Of the time", "ns/token", "Bytes/token", "Operations/token", "Operations/byte",
-        "Operations/s", "Of its limit", NULL};
+    static const char *const heads[] = {"Op",        "Phase",    "Of the time", "ns/token",     "Bytes/token",
+                                        "Ops/token", "Ops/byte", "Ops/s",       "Of its limit", NULL};
     static const struct {
         const char *key;
         tn_cli_page_form form;
@@ -198,7 +212,8 @@ static void write_table(const tn_cli_page *page, size_t i, const roof *r)
     size_t k;
     const json_t *op;
     char at[64];
-    tn_cli_page_table_begin(&table, page->out, "Ops. Those without int8 operations have no place in the drawing.", heads);
+    tn_cli_page_table_begin(&table, page->out, "dense",
+                            "Kinds of op, with the int8 operations (ops) of each; those without any have no place in the drawing", heads);
     json_array_foreach(r->ops, k, op)
     {
         snprintf(at, sizeof at, "/subjects/%zu/ops/%zu", i, k);

@@ -107,7 +107,7 @@ static void write_speed_row(const tn_cli_page *page, tn_cli_page_table *table, s
     char at[64];
     snprintf(at, sizeof at, "/subjects/%zu/speed/%zu", i, k);
     tn_cli_page_row_begin(table);
-    tn_cli_page_subject_name(page, i);
+    tn_cli_page_subject_short_name(page, i);
     tn_cli_page_cell(table);
     tn_cli_page_word(page->out, speed, "test");
     for (size_t n = 0; n < sizeof rates / sizeof *rates; n++) {
@@ -126,20 +126,14 @@ static void write_speed_row(const tn_cli_page *page, tn_cli_page_table *table, s
 
 static void write_speed_table(const tn_cli_page *page)
 {
-    static const char *const heads[] = {"Subject",
-                                        "Test",
-                                        "Median",
-                                        "Mean \xc2\xb1 deviation",
-                                        "Slowest",
-                                        "Fastest",
-                                        "Samples",
-                                        "Of memory's limit",
-                                        "Of int8's limit",
-                                        "Of the roofline",
-                                        NULL};
+    static const char *const heads[] = {"Subject", "Test",        "Median",  "Mean \xc2\xb1 deviation",
+                                        "Slowest", "Fastest",     "Samples", "Of memory",
+                                        "Of int8", "Of roofline", NULL};
     tn_cli_page_table table;
-    tn_cli_page_table_begin(&table, page->out,
-                            "All figures of speed. Shares are those of the limits that were measured on the same device.", heads);
+    tn_cli_page_table_begin(&table, page->out, "dense tests",
+                            "All figures of speed, with the shares of the limits of memory, of int8 products and of the roofline that were "
+                            "measured on the same device",
+                            heads);
     for (size_t i = 0; i < page->n_subjects; i++) {
         const size_t n = json_array_size(json_object_get(tn_cli_page_subject(page, i), "speed"));
         for (size_t k = 0; k < n; k++) write_speed_row(page, &table, i, k);

@@ -28,17 +28,19 @@ static const char *const text_rules =
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem}dt{color:var(--soft)}dd{margin:0;min-width:0}\n";
 
 static const char *const table_rules =
-    "table{border-collapse:collapse;width:100%;margin:.8rem 0;font-size:.9375rem}caption{text-align:left;padding-bottom:.3rem}\n"
+    ".scroll{overflow-x:auto}td code{overflow-wrap:anywhere}table{border-collapse:collapse;width:100%;margin:.8rem "
+    "0;font-size:.9375rem}caption{text-align:left;padding-bottom:.3rem}\n"
     "th,td{padding:.3rem .5rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top;overflow-wrap:break-word}"
     "th:first-child{text-align:left;font-weight:600}thead th{vertical-align:bottom;font-weight:600;border-bottom:2px solid var(--soft)}\n"
-    "td.words{text-align:left}.error{white-space:nowrap}\n";
+    ".error{white-space:nowrap}.tests td:nth-child(2){min-width:8.5em}\n";
 
 static const char *const drawing_rules =
-    "figure{margin:.6rem 0 1rem;break-inside:avoid}.bars{list-style:none;padding:0;margin:.3rem 0;max-width:none}\n"
+    "figcaption{margin-bottom:.3rem}figure{margin:.6rem 0 1rem;break-inside:avoid}.bars{list-style:none;padding:0;margin:.3rem "
+    "0;max-width:none}\n"
     ".bars li{display:grid;grid-template-columns:minmax(8rem,15rem) minmax(6rem,1fr) minmax(8rem,13rem);gap:0 .8rem;align-items:center;"
     "padding:.15rem 0;break-inside:avoid}.bars .value{font-variant-numeric:tabular-nums}.bars .note{grid-column:2/4}\n"
     "svg{display:block;overflow:visible}svg text{fill:var(--fg);font:12px system-ui,sans-serif;paint-order:stroke;stroke:var(--bg);"
-    "stroke-width:3px;stroke-linejoin:round}.chart{width:calc(100% - 76px);margin:14px 16px 40px 60px}\n"
+    "stroke-width:3px;stroke-linejoin:round}.chart{width:calc(100% - 92px);margin:30px 32px 48px 60px}\n"
     ".track{fill:var(--panel);stroke:var(--line)}.spread{stroke:var(--fg);stroke-width:1.5}.sample{fill:var(--bg);stroke:var(--fg);"
     "stroke-width:1.2}.grid{stroke:var(--line)}.axis{stroke:var(--soft)}.lead{stroke:var(--soft)}.roof{stroke:var(--fg);stroke-width:2.5}"
     ".int8{stroke-dasharray:9 4}.peak{stroke:var(--fg);stroke-width:3}\n"
@@ -51,17 +53,23 @@ static const char *const drawing_rules =
     ".wide{display:inline}.narrow{display:none}\n";
 
 static const char *const place_rules =
-    "@media screen and (max-width:48rem){.wide{display:none}.narrow{display:inline}.bars li{grid-template-columns:1fr auto;padding:.35rem "
+    "@media screen and (max-width:48rem){th,td{overflow-wrap:anywhere}.wide{display:none}.narrow{display:inline}.bars "
+    "li{grid-template-columns:minmax(0,1fr) "
+    "minmax(0,auto);padding:.35rem "
     "0}"
     ".bars svg{grid-row:2;grid-column:1/3}.bars .value{text-align:right}.bars .note{grid-column:1/3}\n"
     "thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}table,tbody,tr,caption{display:block}"
     "tr{border:1px solid var(--line);border-radius:.4rem;padding:.3rem .6rem;margin:.5rem 0}"
     "tbody th{display:block;border:0;padding:.2rem 0}td{display:flex;justify-content:space-between;gap:1rem;padding:.15rem 0;"
     "border-bottom:1px dotted var(--line)}td:last-child{border-bottom:0}td::before{content:attr(data-head);color:var(--soft);"
-    "text-align:left;flex:0 1 auto}td.words{text-align:right}dl{grid-template-columns:1fr}dd{margin-bottom:.3rem}}\n"
+    "text-align:left;flex:0 1 auto;min-width:0}td>span{min-width:0}.tests td:nth-child(2){min-width:0}.dense "
+    "tr{display:grid;grid-template-columns:1fr "
+    "1fr;column-gap:1.2rem}.dense tbody "
+    "th{grid-column:1/3}dl{grid-template-columns:minmax(0,1fr)}dd{margin-bottom:.3rem}}\n"
     "@media print{:root{color-scheme:light;--bg:#ffffff;--fg:#000000;--soft:#444444;--line:#bbbbbb;--panel:#ffffff;--bar:#2f6fb3;"
     "--bad:#8f1d16;--warn:#6b4600;--good:#145c2b;--s0:#0b5cad;--s1:#8f1d16;--s2:#145c2b;--s3:#63318a;--s4:#6b4600;--s5:#005a5a}"
-    "@page{margin:14mm}body{font-size:10pt;padding:0;max-width:none}nav{display:none}table{font-size:8.5pt}th,td{padding:.2rem .3rem}"
+    "@page{margin:14mm}body{font-size:10pt;padding:0;max-width:none}nav{display:none}.scroll{overflow:visible}table{font-size:8.5pt}td,th{"
+    "overflow-wrap:anywhere}td code,.tag,.letter{font-size:inherit}th,td{padding:.2rem .3rem}"
     "pre{white-space:pre-wrap;font-size:7.5pt}h2,h3,caption,figcaption{break-after:avoid}tr,figure,.bars li{break-inside:avoid}"
     "thead{display:table-header-group}a{color:inherit;text-decoration:none}svg{print-color-adjust:exact}}\n";
 

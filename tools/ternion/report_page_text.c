@@ -95,7 +95,7 @@ static void format_scaled(double value, double step, const char *const units[], 
 static void format_rate(double value, char *text, size_t capacity)
 {
     const double size = fabs(value);
-    const int decimals = size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3;
+    const int decimals = size >= 1000 || size == 0 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3;
     if (size != 0 && (size < 0.01 || size >= 1e9)) {
         snprintf(text, capacity, "%.2e", value);
     } else if (size >= 1e5) {
@@ -154,10 +154,12 @@ void tn_cli_page_error(FILE *out, const json_t *object, const char *key, tn_cli_
     fputs("</span>", out);
 }
 
-void tn_cli_page_table_begin(tn_cli_page_table *table, FILE *out, const char *caption, const char *const *heads)
+void tn_cli_page_table_begin(tn_cli_page_table *table, FILE *out, const char *look, const char *caption, const char *const *heads)
 {
     *table = (tn_cli_page_table){out, heads, 0};
-    fprintf(out, "<table role=\"table\">\n<caption>%s</caption>\n<thead role=\"rowgroup\"><tr role=\"row\">", caption);
+    fprintf(out,
+            "<div class=\"scroll\"><table role=\"table\" class=\"%s\">\n<caption>%s</caption>\n<thead role=\"rowgroup\"><tr role=\"row\">",
+            look, caption);
     for (size_t i = 0; heads[i]; i++) {
         fputs("<th scope=\"col\" role=\"columnheader\">", out);
         tn_cli_page_text(out, heads[i]);
@@ -174,13 +176,13 @@ void tn_cli_page_row_begin(tn_cli_page_table *table)
 
 void tn_cli_page_cell(tn_cli_page_table *table)
 {
-    fputs(table->column == 0 ? "</th>" : "</td>", table->out);
+    fputs(table->column == 0 ? "</th>" : "</span></td>", table->out);
     table->column++;
     fputs("<td role=\"cell\" data-head=\"", table->out);
     tn_cli_page_text(table->out, table->heads[table->column]);
-    fputs("\">", table->out);
+    fputs("\"><span>", table->out); // a phone's card puts it opposite the head
 }
 
-void tn_cli_page_row_end(const tn_cli_page_table *table) { fputs(table->column == 0 ? "</th></tr>\n" : "</td></tr>\n", table->out); }
+void tn_cli_page_row_end(const tn_cli_page_table *table) { fputs(table->column == 0 ? "</th></tr>\n" : "</span></td></tr>\n", table->out); }
 
-void tn_cli_page_table_end(const tn_cli_page_table *table) { fputs("</tbody>\n</table>\n", table->out); }
+void tn_cli_page_table_end(const tn_cli_page_table *table) { fputs("</tbody>\n</table></div>\n", table->out); }

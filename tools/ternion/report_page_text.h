@@ -37,13 +37,14 @@ void tn_cli_page_figure(FILE *out, const json_t *object, const char *key, tn_cli
 // The same behind a "±" where it is there, else nothing.
 void tn_cli_page_error(FILE *out, const json_t *object, const char *key, tn_cli_page_form form, const char *at);
 
-// Tables: on a phone each row becomes a card whose cells say what they are, so a cell repeats its column's head.
+// Tables: on a phone each row becomes a card whose cells say what they are, so a cell repeats its column's head. The look is "dense", with
+// two cells beside each other in a card, or "plain".
 typedef struct tn_cli_page_table {
     FILE *out;
     const char *const *heads; // NULL ends them; the first is that of the rows' names
     size_t column;
 } tn_cli_page_table;
-void tn_cli_page_table_begin(tn_cli_page_table *table, FILE *out, const char *caption, const char *const *heads);
+void tn_cli_page_table_begin(tn_cli_page_table *table, FILE *out, const char *look, const char *caption, const char *const *heads);
 void tn_cli_page_row_begin(tn_cli_page_table *table); // then the row's name is written
 void tn_cli_page_cell(tn_cli_page_table *table);      // then the next cell's content
 void tn_cli_page_row_end(const tn_cli_page_table *table);
