@@ -157,6 +157,15 @@ static void write_key(const tn_cli_page *page, const point *points, size_t n)
     fputs("</ul>\n", page->out);
 }
 
+static void write_heading(FILE *out, const point *p)
+{
+    fputs("<h3>", out);
+    if (p->n_prompt > 0) fprintf(out, "Prompts of %.6g tokens%s", p->n_prompt, p->n_gen > 0 ? ", replies" : "");
+    if (p->n_prompt <= 0) fputs("Replies", out);
+    if (p->n_gen > 0) fprintf(out, " of %.6g%s", p->n_gen, p->n_prompt > 0 ? "" : " tokens");
+    fputs("</h3>\n", out);
+}
+
 static bool draw_group(const tn_cli_page *page, const point *points, size_t n)
 {
     FILE *out = page->out;
@@ -166,8 +175,8 @@ static bool draw_group(const tn_cli_page *page, const point *points, size_t n)
     const bool good = ticks && ends;
     if (good) {
         find_axes(points, n, &across, &up);
-        fprintf(out, "<h3>Prompts of %.0f and replies of %.0f tokens</h3>\n<figure>\n<figcaption>Up: ", points[0].n_prompt,
-                points[0].n_gen);
+        write_heading(out, &points[0]);
+        fputs("<figure>\n<figcaption>Up: ", out);
         tn_cli_page_text(out, points[0].unit);
         fprintf(out, " of all sequences together, %s. Across: sequences decoded together, doubling.</figcaption>\n",
                 up.log ? "each line of the grid ten times or more the one below" : "from 0");

@@ -120,11 +120,52 @@ static void write_devices(const tn_cli_page *page)
     tn_cli_page_table_end(&table);
 }
 
+static void write_source(const tn_cli_page *page, tn_cli_page_table *table, size_t i)
+{
+    FILE *out = page->out;
+    const json_t *source = tn_cli_page_field(tn_cli_page_subject(page, i), "source");
+    char at[64];
+    snprintf(at, sizeof at, "/subjects/%zu/source", i);
+    tn_cli_page_row_begin(table);
+    tn_cli_page_subject_name(page, i);
+    tn_cli_page_cell(table);
+    tn_cli_page_word(out, source, "file");
+    tn_cli_page_cell(table);
+    tn_cli_page_word(out, source, "build_commit");
+    if (json_is_number(json_object_get(source, "build_number"))) {
+        fputs(" (", out);
+        tn_cli_page_figure(out, source, "build_number", TN_PAGE_COUNT, at);
+        fputs(")", out);
+    }
+    tn_cli_page_cell(table);
+    tn_cli_page_word(out, source, "cpu");
+    tn_cli_page_cell(table);
+    tn_cli_page_word(out, source, "model_type");
+    tn_cli_page_cell(table);
+    tn_cli_page_figure(out, source, "model_size", TN_PAGE_BYTES, at);
+    tn_cli_page_cell(table);
+    tn_cli_page_word(out, source, "time");
+    tn_cli_page_row_end(table);
+}
+
+static void write_sources(const tn_cli_page *page)
+{
+    static const char *const heads[] = {"Subject", "File", "Build", "Machine", "Model", "Size", "Time", NULL};
+    tn_cli_page_table table = {.out = NULL};
+    for (size_t i = 0; i < page->n_subjects; i++) {
+        if (!tn_cli_page_is_external(tn_cli_page_subject(page, i))) continue;
+        if (!table.out) tn_cli_page_table_begin(&table, page->out, "plain", "Where the figures that are not ours come from", heads);
+        write_source(page, &table, i);
+    }
+    if (table.out) tn_cli_page_table_end(&table);
+}
+
 void tn_cli_page_conditions(const tn_cli_page *page)
 {
     fputs("<section id=\"conditions\">\n<h2>Conditions</h2>\n", page->out);
     write_machine(page);
     write_notes(page);
     if (page->n_subjects > 0) write_devices(page);
+    write_sources(page);
     fputs("</section>\n", page->out);
 }

@@ -8,7 +8,8 @@ enum { N_PARTS = sizeof parts / sizeof *parts };
 
 static const json_t *memory_of(const tn_cli_page *page, size_t i) { return tn_cli_page_field(tn_cli_page_subject(page, i), "memory"); }
 
-static double known(double value) { return value > 0 ? value : 0; }
+// Of sizes that no memory has, what can still be summed.
+static double known(double value) { return value > 0 ? fmin(value, 1e300) : 0; }
 
 static double sum_of(const json_t *memory)
 {

@@ -4,6 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+// Without samples there is no median; a file of another program may have the mean alone.
+static const char *middle_of(const json_t *speed) { return json_is_number(json_object_get(speed, "median")) ? "median" : "mean"; }
+
 // The largest figure of a test, which its drawing ends at; 0: there is none.
 static double largest(const tn_cli_page *page, const tn_cli_page_test *test)
 {
@@ -11,7 +14,7 @@ static double largest(const tn_cli_page *page, const tn_cli_page_test *test)
     size_t k;
     for (size_t i = 0; i < page->n_subjects; i++) {
         const json_t *speed = tn_cli_page_speed_of(tn_cli_page_subject(page, i), test->test, test->unit, &k), *sample;
-        most = fmax(most, fmax(tn_cli_page_number(speed, "median"), tn_cli_page_number(speed, "max")));
+        most = fmax(most, fmax(tn_cli_page_number(speed, middle_of(speed)), tn_cli_page_number(speed, "max")));
         json_array_foreach(json_object_get(speed, "samples"), k, sample)
         {
             if (json_is_number(sample)) most = fmax(most, json_number_value(sample));
@@ -58,7 +61,7 @@ static void draw_bar(const tn_cli_page *page, const json_t *subject, const json_
         json_array_size(json_object_get(speed, "samples")));
     fprintf(out, "<rect class=\"track\" x=\"0\" y=\"4\" width=\"100%%\" height=\"16\"/>");
     fprintf(out, "<rect class=\"p%d\" x=\"0\" y=\"4\" width=\"%.2f%%\" height=\"16\"/>", fill,
-            percent(tn_cli_page_number(speed, "median"), most));
+            percent(tn_cli_page_number(speed, middle_of(speed)), most));
     draw_spread(out, speed, most, at);
     fputs("</svg>", out);
 }
@@ -76,8 +79,9 @@ static void write_bar_row(const tn_cli_page *page, const tn_cli_page_test *test,
         snprintf(at, sizeof at, "/subjects/%zu/speed/%zu", i, k);
         draw_bar(page, subject, speed, most, at);
         fputs("<span class=\"value\">", page->out);
-        tn_cli_page_figure(page->out, speed, "median", TN_PAGE_RATE, at);
+        tn_cli_page_figure(page->out, speed, middle_of(speed), TN_PAGE_RATE, at);
         tn_cli_page_error(page->out, speed, "deviation", TN_PAGE_RATE, at);
+        if (strcmp(middle_of(speed), "mean") == 0) fputs(" (mean)", page->out);
         fputs("</span>", page->out);
     } else {
         fputs("<span class=\"note soft\">not measured</span>", page->out);

@@ -114,7 +114,7 @@ void tn_cli_page_format(double value, tn_cli_page_form form, char *text, size_t 
     case TN_PAGE_BYTES: format_scaled(value, 1024, bytes, text, capacity); return;
     case TN_PAGE_PER_S: format_scaled(value, 1000, thousands, text, capacity); return;
     case TN_PAGE_SHARE:
-        snprintf(text, capacity, fabs(value) < 100 ? "%.2f\xc2\xa0%%" : "%.2e\xc2\xa0%%", 100 * value);
+        snprintf(text, capacity, fabs(value) < 1e6 ? "%.2f\xc2\xa0%%" : "%.3g", fabs(value) < 1e6 ? 100 * value : value);
         if (value >= 0.995 && value < 1) snprintf(text, capacity, "%.4f\xc2\xa0%%", fmin(100 * value, 99.9999)); // not all, however near
         return;
     case TN_PAGE_DECIMALS:
