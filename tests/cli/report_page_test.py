@@ -241,6 +241,33 @@ class Figures(unittest.TestCase):
             self.assertEqual(cells["Test"], t["test"])
             self.assertAlmostEqual(shown_number(cells["Median"]), t["median"], delta=t["median"] * 0.006)
 
+    def test_columns_have_the_fields_that_their_heads_say(self):
+        fields = {
+            "accuracy": {"Perplexity": ["perplexity", "perplexity_error"], "Mean KLD": ["mean_kld", "mean_kld_error"], "Largest KLD": ["max_kld"],
+                         "Same top": ["same_top", "same_top_error"],
+                         "Greedy agreement": ["n_agree", "n_tokens", "n_prompts", "prompt", "token"]},
+            "speed": {"Median": ["median"], "Mean \u00b1 deviation": ["mean", "deviation"], "Slowest": ["min"], "Fastest": ["max"],
+                      "Of memory": ["share_memory"], "Of int8": ["share_int8"], "Of roofline": ["share_roofline"]},
+            "memory": {"Weights": ["weights_bytes"], "Keys and values": ["kv_bytes"], "Scratch": ["scratch_bytes"],
+                       "Peak of the process": ["peak_rss_bytes"]},
+            "roofline": {"Of the time": ["share_of_time"], "ns/token": ["ns_per_token"], "Bytes/token": ["bytes_per_token"],
+                         "Ops/token": ["int8_ops_per_token"], "Ops/byte": ["intensity"], "Ops/s": ["ops_per_s"]}}
+        root = tree(make(usual()))
+        for section, columns in fields.items():
+            n = 0
+            for td in section_of(root, section).iter(X + "td"):
+                keys = [data.get("data-json").rsplit("/", 1)[1] for data in td.iter(X + "data")]
+                if keys:
+                    n += 1
+                    self.assertEqual(keys, columns[td.get("data-head")])
+            self.assertGreater(n, 10, section)
+        block = texts(next(section_of(root, "copy").iter(X + "pre")))
+        self.assertIn("| hash of logits | PPL | mean KLD | max KLD | same top | pp512 t/s | tg128 t/s | b1 t/s | b4 t/s | b16 t/s |", block)
+        pre = next(section_of(root, "copy").iter(X + "pre"))
+        row = [d.get("data-json") for d in pre.iter(X + "data") if d.get("data-json").startswith("/subjects/1/")]
+        self.assertEqual(row, ["/subjects/1/accuracy/" + k for k in ("perplexity", "mean_kld", "max_kld", "same_top")] +
+                         ["/subjects/1/speed/%d/%s" % (k, key) for k in range(5) for key in ("median", "deviation")])
+
     def test_the_summary_is_right(self):
         said = texts(section_of(tree(make(usual())), "summary"))
         self.assertIn("2 of 3", said)
