@@ -487,6 +487,9 @@ class Drawings(unittest.TestCase):
         root = tree(make(compared))
         lists = list(section_of(root, "speed").iter(X + "ol"))
         self.assertEqual(len(lists), 5)
+        captions = [texts(e) for e in section_of(root, "speed").iter(X + "figcaption")]
+        self.assertTrue(captions[0].startswith("1 sequence, prompt of 512 tokens, t/s, from 0 to "), captions[0])
+        self.assertTrue(captions[4].startswith("16 sequences decoded together, reply of 32 tokens, t/s"), captions[4])
         for k, bars in enumerate(lists):
             having = [(s, s["speed"][k]) for s in compared["subjects"] if len(s["speed"]) > k]
             most = max(t["max"] for _, t in having)

@@ -52,7 +52,7 @@ static void write_row(const tn_cli_page *page, tn_cli_page_table *table, size_t 
     tn_cli_page_row_begin(table);
     tn_cli_page_subject_name(page, i);
     tn_cli_page_cell(table);
-    fputs("<code>", page->out);
+    fputs("<code class=\"hash\">", page->out);
     tn_cli_page_word(page->out, accuracy, "logits_hash");
     fputs("</code>", page->out);
     tn_cli_page_cell(table);

@@ -89,6 +89,20 @@ static void write_bar_row(const tn_cli_page *page, const tn_cli_page_test *test,
     fputs("</li>\n", page->out);
 }
 
+// "16 sequences, replies of 32 tokens", by the first subject that has the test.
+static void describe(const tn_cli_page *page, const tn_cli_page_test *test)
+{
+    const json_t *speed = NULL;
+    size_t k;
+    for (size_t i = 0; i < page->n_subjects && !speed; i++)
+        speed = tn_cli_page_speed_of(tn_cli_page_subject(page, i), test->test, test->unit, &k);
+    const double n_seqs = tn_cli_page_number(speed, "n_seqs"), n_prompt = tn_cli_page_number(speed, "n_prompt");
+    const double n_gen = tn_cli_page_number(speed, "n_gen");
+    if (n_seqs >= 1) fprintf(page->out, "%.6g sequence%s, ", n_seqs, n_seqs > 1 ? "s decoded together" : "");
+    if (n_prompt > 0) fprintf(page->out, "prompt of %.6g tokens, ", n_prompt);
+    if (n_gen > 0) fprintf(page->out, "reply of %.6g tokens, ", n_gen);
+}
+
 static void write_test(const tn_cli_page *page, const tn_cli_page_test *test)
 {
     FILE *out = page->out;
@@ -98,6 +112,7 @@ static void write_test(const tn_cli_page *page, const tn_cli_page_test *test)
     fputs("<h3>", out);
     tn_cli_page_text(out, test->test);
     fputs("</h3>\n<figure>\n<figcaption>", out);
+    describe(page, test);
     tn_cli_page_text(out, test->unit);
     fprintf(out, ", from 0 to %s; median \xc2\xb1 standard deviation</figcaption>\n<ol class=\"bars\">\n", shown);
     for (size_t i = 0; i < page->n_subjects; i++) write_bar_row(page, test, most, i);

@@ -26,12 +26,14 @@ static const char *const text_rules =
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1rem}dt{color:var(--soft)}\n"
     "dd{margin:0;min-width:0}\n";
 
-static const char *const table_rules = ".scroll{overflow-x:auto}td code{overflow-wrap:anywhere}table{border-collapse:collapse;width:100%;"
-                                       "margin:.8rem 0;font-size:.9375rem}caption{text-align:left;padding-bottom:.3rem}\n"
-                                       "th,td{padding:.3rem .5rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top;"
-                                       "overflow-wrap:break-word}th:first-child{text-align:left;font-weight:600}\n"
-                                       "thead th{vertical-align:bottom;font-weight:600;border-bottom:2px solid var(--soft)}\n"
-                                       ".error{white-space:nowrap}.tests td:nth-child(2){min-width:8.5em}\n";
+static const char *const table_rules =
+    ".scroll{overflow-x:auto}td code{overflow-wrap:anywhere}data,td .hash{white-space:nowrap}"
+    "tbody th{min-width:9rem;max-width:18rem;overflow-wrap:anywhere}table{border-collapse:collapse;width:100%;"
+    "margin:.8rem 0;font-size:.9375rem}caption{text-align:left;padding-bottom:.3rem}\n"
+    "th,td{padding:.3rem .5rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top;"
+    "overflow-wrap:break-word}th:first-child{text-align:left;font-weight:600}\n"
+    "thead th{vertical-align:bottom;font-weight:600;border-bottom:2px solid var(--soft)}\n"
+    ".error{white-space:nowrap}.tests td:nth-child(2){min-width:8.5em}\n";
 
 static const char *const drawing_rules =
     "figcaption{margin-bottom:.3rem}figure{margin:.6rem 0 1rem;break-inside:avoid}\n"
@@ -62,9 +64,9 @@ static const char *const place_rules =
     "thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}\n"
     "table,tbody,tr,caption{display:block}tr{border:1px solid var(--line);border-radius:.4rem;padding:.3rem .6rem;"
     "margin:.5rem 0}tbody th{display:block;border:0;padding:.2rem 0}td{display:flex;justify-content:space-between;"
-    "gap:1rem;padding:.15rem 0;border-bottom:1px dotted var(--line)}td:last-child{border-bottom:0}\n"
-    "td::before{content:attr(data-head);color:var(--soft);text-align:left;flex:0 1 auto;min-width:0}\n"
-    "td>span{min-width:0}.tests td:nth-child(2){min-width:0}.dense tr{display:grid;"
+    "flex-wrap:wrap;gap:0 1rem;padding:.15rem 0;border-bottom:1px dotted var(--line)}td:last-child{border-bottom:0}\n"
+    "td::before{content:attr(data-head);color:var(--soft);text-align:left;overflow-wrap:normal}\n"
+    "td>span{min-width:0;margin-left:auto}tbody th{max-width:none}.tests td:nth-child(2){min-width:0}.dense tr{display:grid;"
     "grid-template-columns:minmax(0,1fr) minmax(0,1fr);column-gap:1.2rem}.dense tbody th{grid-column:1/3}\n"
     "dl{grid-template-columns:minmax(0,1fr)}dd{margin-bottom:.3rem}}@media print{"
     ":root{color-scheme:light;--bg:#ffffff;--fg:#000000;--soft:#444444;--line:#bbbbbb;--panel:#ffffff;"

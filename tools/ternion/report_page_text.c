@@ -98,7 +98,7 @@ static void format_rate(double value, char *text, size_t capacity)
     const int decimals = size >= 1000 || size == 0 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3;
     if (size != 0 && (size < 0.01 || size >= 1e9)) {
         snprintf(text, capacity, "%.2e", value);
-    } else if (size >= 1e5) {
+    } else if (size >= 1e4) {
         format_count(round(value), text, capacity);
     } else {
         snprintf(text, capacity, "%.*f", decimals, value);
