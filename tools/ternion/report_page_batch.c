@@ -95,7 +95,7 @@ static void draw_lines(FILE *out, const point *points, size_t n, const tn_cli_pa
     static const char *const dashes[] = {"none", "8 3", "2 3", "10 3 2 3", "5 5", "14 4"};
     for (size_t i = 1; i < n; i++) {
         const point *a = &points[i - 1], *b = &points[i];
-        if (a->subject != b->subject) continue;
+        if (a->subject != b->subject || a->n_seqs == b->n_seqs) continue; // two tests may have the same size
         fprintf(out, "<line class=\"series s%zu\" stroke-dasharray=\"%s\" x1=\"%.2f%%\" y1=\"%.1f\" x2=\"%.2f%%\" y2=\"%.1f\"/>",
                 a->subject % 6, dashes[a->subject % 6], 100 * tn_cli_page_place(across, a->n_seqs), tn_cli_page_down(up, a->median),
                 100 * tn_cli_page_place(across, b->n_seqs), tn_cli_page_down(up, b->median));

@@ -35,7 +35,7 @@ typedef struct tn_cli_page_label {
     const char *text;
     double across, down; // its point
     double baseline;     // set by the placing: pixels from the top; NAN: there is no room
-    double left, right;  // pixels that the text takes to each side of its point; set too
+    double offset;       // set too: pixels from its point to where the text begins, or, below 0, ends
 } tn_cli_page_label;
 
 // A line that no name should lie on: from a point to another one that is not left of it.
@@ -43,9 +43,9 @@ typedef struct tn_cli_page_line {
     double across1, down1, across2, down2;
 } tn_cli_page_line;
 
-// Places labels above or below their points so that none lies on another or on a point, in any drawing at least `width` pixels wide: each
-// pair either differs in height, or is far enough apart at that width, and a wider drawing only moves them further apart. Nor do they lie
-// on one of the lines, where there is room without.
+// Places labels beside their points so that none lies on another or on a point, in any drawing at least `width` pixels wide: each pair
+// either differs in height, or is far enough apart at that width, and a wider drawing only moves them further apart. Nor do they lie on one
+// of the lines, where there is room without.
 void tn_cli_page_place_labels(tn_cli_page_label *labels, size_t n, const tn_cli_page_line *lines, size_t n_lines, double width);
 // Places them and writes those that found room, with a line to points that are not near. look: "wide" or "narrow", the screens that show
 // them.

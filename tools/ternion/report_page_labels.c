@@ -5,19 +5,23 @@
 #include <math.h>
 #include <string.h>
 
-enum { ASCENT = 11, DESCENT = 4, MARK = 8, ABOVE_LINE = 2 };
+enum { ASCENT = 11, DESCENT = 4, MIDDLE = 4, MARK = 8, ABOVE_LINE = 2, NEAR = 12, FAR = 24, MARGIN = 24 };
 #define CHARACTER_WIDTH 7.0 // of the wider ones at 12 pixels
 
+// What reaches from `left` pixels before a point across to `right` pixels behind it; either may be below 0.
 typedef struct box {
     double across, left, right, top, bottom;
 } box;
 
-// Whether two of them touch in a drawing of that width. At the same point across they always do, unless their heights differ.
+// Whether a is before b in drawings of that width and of any larger one.
+static bool is_before(const box *a, const box *b, double width)
+{
+    return a->across <= b->across && (b->across - a->across) * width >= a->right + b->left;
+}
+
 static bool touch(const box *a, const box *b, double width)
 {
-    const box *first = a->across <= b->across ? a : b, *second = first == a ? b : a;
-    if (a->bottom <= b->top || b->bottom <= a->top) return false;
-    return (second->across - first->across) * width < first->right + second->left;
+    return a->bottom > b->top && b->bottom > a->top && !is_before(a, b, width) && !is_before(b, a, width);
 }
 
 // The same for a line: what it passes below a box is the less the wider the drawing is.
@@ -30,85 +34,111 @@ static bool lies_on(const box *b, const tn_cli_page_line *line, double width)
     return fmax(down1, down2) > b->top - ABOVE_LINE && fmin(down1, down2) < b->bottom + ABOVE_LINE;
 }
 
-static box box_of(const tn_cli_page_label *label, double baseline)
+static double text_width(const char *text)
 {
-    return (box){label->across, label->left, label->right, baseline - ASCENT, baseline + DESCENT};
+    double n = 0;
+    for (const char *c = text; *c; c++) n += ((unsigned char)*c & 0xc0) != 0x80;
+    return n * CHARACTER_WIDTH;
 }
 
-static box mark_of(const tn_cli_page_label *label) { return (box){label->across, MARK, MARK, label->down - MARK, label->down + MARK}; }
-
-// From a point to its name, where that is not near; nothing, otherwise.
-static box lead_of(const tn_cli_page_label *label, double baseline)
+static box box_of(const tn_cli_page_label *l)
 {
-    if (baseline < label->down) return (box){label->across, 1, 1, fmin(baseline + DESCENT, label->down - MARK), label->down - MARK};
-    return (box){label->across, 1, 1, label->down + MARK, fmax(baseline - ASCENT, label->down + MARK)};
+    const double size = text_width(l->text), top = l->baseline - ASCENT, bottom = l->baseline + DESCENT;
+    return l->offset > 0 ? (box){l->across, -l->offset, l->offset + size, top, bottom}
+                         : (box){l->across, size - l->offset, l->offset, top, bottom};
 }
 
-static bool is_free(const tn_cli_page_label *labels, size_t n, size_t i, double baseline, double width)
+static box mark_of(const tn_cli_page_label *l) { return (box){l->across, MARK, MARK, l->down - MARK, l->down + MARK}; }
+
+// Around the line from a point to a name that is not at its height; nothing for one that is.
+static box lead_of(const tn_cli_page_label *l)
 {
-    const box wanted = box_of(&labels[i], baseline);
-    if (wanted.top < 0 || wanted.bottom > TN_PAGE_CHART_HEIGHT) return false;
+    const double middle = l->baseline - MIDDLE, top = fmin(l->down, middle), bottom = fmax(l->down, middle);
+    if (fabs(l->offset) < FAR) return (box){l->across, 0, 0, l->down, l->down};
+    return l->offset > 0 ? (box){l->across, -MARK, FAR - 1, top, bottom} : (box){l->across, FAR - 1, -MARK, top, bottom};
+}
+
+static bool is_inside(const box *b, double width)
+{
+    return b->top >= 0 && b->bottom <= TN_PAGE_CHART_HEIGHT && b->across * width - b->left >= 0 &&
+           (1 - b->across) * width - b->right >= -MARGIN;
+}
+
+// Whether name i keeps off all points, and off the names before it.
+static bool is_free(const tn_cli_page_label *labels, size_t n, size_t i, double width)
+{
+    const box wanted = box_of(&labels[i]);
+    if (!is_inside(&wanted, width)) return false;
     for (size_t k = 0; k < n; k++) {
-        const box mark = mark_of(&labels[k]), other = box_of(&labels[k], labels[k].baseline);
-        if (touch(&wanted, &mark, width) || (k < i && !isnan(labels[k].baseline) && touch(&wanted, &other, width))) return false;
+        const box mark = mark_of(&labels[k]);
+        if (touch(&wanted, &mark, width)) return false;
+        if (k >= i || isnan(labels[k].baseline)) continue;
+        const box other = box_of(&labels[k]);
+        if (touch(&wanted, &other, width)) return false;
     }
     return true;
 }
 
-// Whether the line to its point goes through no other name or point, and the name lies on no such line.
-static bool is_clear(const tn_cli_page_label *labels, size_t n, size_t i, double baseline, double width)
+// Whether the line to its point does so too, and the name lies on no such line.
+static bool is_clear(const tn_cli_page_label *labels, size_t n, size_t i, double width)
 {
-    const box wanted = box_of(&labels[i], baseline), lead = lead_of(&labels[i], baseline);
+    const box wanted = box_of(&labels[i]), lead = lead_of(&labels[i]);
     for (size_t k = 0; k < n; k++) {
-        const box mark = mark_of(&labels[k]), other = box_of(&labels[k], labels[k].baseline),
-                  other_lead = lead_of(&labels[k], labels[k].baseline);
+        const box mark = mark_of(&labels[k]);
         if (k != i && touch(&lead, &mark, width)) return false;
-        if (k < i && !isnan(labels[k].baseline) && (touch(&lead, &other, width) || touch(&wanted, &other_lead, width))) return false;
+        if (k >= i || isnan(labels[k].baseline)) continue;
+        const box other = box_of(&labels[k]), other_lead = lead_of(&labels[k]);
+        if (touch(&lead, &other, width) || touch(&wanted, &other_lead, width)) return false;
     }
     return true;
 }
 
-static bool is_off_lines(const tn_cli_page_label *label, double baseline, const tn_cli_page_line *lines, size_t n_lines, double width)
+static bool is_off_lines(const tn_cli_page_label *label, const tn_cli_page_line *lines, size_t n_lines, double width)
 {
-    const box wanted = box_of(label, baseline);
+    const box wanted = box_of(label);
     for (size_t k = 0; k < n_lines; k++) {
         if (lies_on(&wanted, &lines[k], width)) return false;
     }
     return true;
 }
 
-// At its ends a drawing has no room for the half of a name, so names there go inwards.
-static void measure(tn_cli_page_label *label)
-{
-    double n = 0;
-    for (const char *c = label->text; *c; c++) n += ((unsigned char)*c & 0xc0) != 0x80;
-    const double size = n * CHARACTER_WIDTH;
-    label->left = label->across < 0.2 ? fmin(MARK, size / 2) : label->across > 0.8 ? fmax(size - MARK, size / 2) : size / 2;
-    label->right = size - label->left;
-}
+// What a place is asked for besides being free, and how far it may be.
+typedef struct wish {
+    bool clear, off_lines;
+    int steps_max; // of two pixels
+} wish;
 
-// The nearest free place, NAN: there is none. clear: with a line to its point that crosses nothing.
-static double find_baseline(const tn_cli_page_label *labels, size_t n, size_t i, const tn_cli_page_line *lines, size_t n_lines, bool clear,
-                            double width)
+typedef struct drawing {
+    const tn_cli_page_line *lines;
+    size_t n_lines;
+    double width;
+} drawing;
+
+// The nearest such place, at either side; false: there is none.
+static bool find_place(tn_cli_page_label *labels, size_t n, size_t i, const drawing *d, const wish *wanted)
 {
-    for (int step = 0; step < TN_PAGE_CHART_HEIGHT / 3; step++) {
-        const double near[] = {labels[i].down - MARK - DESCENT - 3 * step, labels[i].down + MARK + ASCENT + 3 * step};
-        for (size_t k = 0; k < 2; k++) {
-            if (is_free(labels, n, i, near[k], width) && is_off_lines(&labels[i], near[k], lines, n_lines, width) &&
-                (!clear || is_clear(labels, n, i, near[k], width)))
-                return near[k];
+    tn_cli_page_label *l = &labels[i];
+    for (int step = 0; step < wanted->steps_max; step++) {
+        for (int way = 0; way < 4; way++) { // right and left, below and above
+            const double away = step < 2 ? NEAR : FAR;
+            l->offset = way % 2 ? -away : away;
+            l->baseline = l->down + MIDDLE + (way / 2 ? -2 * step : 2 * step);
+            if (is_free(labels, n, i, d->width) && (!wanted->clear || is_clear(labels, n, i, d->width)) &&
+                (!wanted->off_lines || is_off_lines(l, d->lines, d->n_lines, d->width)))
+                return true;
         }
     }
-    return (double)NAN;
+    l->baseline = (double)NAN;
+    return false;
 }
 
 void tn_cli_page_place_labels(tn_cli_page_label *labels, size_t n, const tn_cli_page_line *lines, size_t n_lines, double width)
 {
-    for (size_t i = 0; i < n; i++) measure(&labels[i]);
+    static const wish wishes[] = {{true, true, 24}, {false, true, 60}, {false, false, TN_PAGE_CHART_HEIGHT / 2}};
+    const drawing d = {lines, n_lines, width};
     for (size_t i = 0; i < n; i++) {
-        labels[i].baseline = find_baseline(labels, n, i, lines, n_lines, true, width);
-        if (isnan(labels[i].baseline)) labels[i].baseline = find_baseline(labels, n, i, lines, n_lines, false, width);
-        if (isnan(labels[i].baseline)) labels[i].baseline = find_baseline(labels, n, i, lines, 0, false, width);
+        bool placed = false;
+        for (size_t k = 0; k < sizeof wishes / sizeof *wishes && !placed; k++) placed = find_place(labels, n, i, &d, &wishes[k]);
     }
 }
 
@@ -120,12 +150,15 @@ void tn_cli_page_draw_labels(FILE *out, tn_cli_page_label *labels, size_t n, con
     fprintf(out, "<g class=\"%s\">", look);
     for (size_t i = 0; i < n; i++) {
         const tn_cli_page_label *l = &labels[i];
-        const double top = l->baseline - ASCENT, bottom = l->baseline + DESCENT, near = MARK + 3;
+        const double side = l->offset > 0 ? 1 : -1;
         if (isnan(l->baseline)) continue;
-        if (bottom < l->down - near || top > l->down + near)
-            fprintf(out, "<line class=\"lead\" x1=\"%.2f%%\" x2=\"%.2f%%\" y1=\"%.1f\" y2=\"%.1f\"/>", 100 * l->across, 100 * l->across,
-                    l->down, bottom < l->down ? bottom : top);
-        fprintf(out, "<text class=\"name\" x=\"%.2f%%\" dx=\"%.1f\" y=\"%.1f\">", 100 * l->across, -l->left, l->baseline);
+        if (fabs(l->offset) >= FAR)
+            fprintf(out,
+                    "<svg x=\"%.2f%%\" y=\"0\" width=\"1\" height=\"1\"><line class=\"lead\" x1=\"%.0f\" x2=\"%.0f\" y1=\"%.1f\" "
+                    "y2=\"%.1f\"/></svg>",
+                    100 * l->across, side * MARK, side * (FAR - 2), l->down, l->baseline - MIDDLE);
+        fprintf(out, "<text class=\"name\" x=\"%.2f%%\" dx=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">", 100 * l->across, l->offset,
+                l->baseline, side > 0 ? "start" : "end");
         tn_cli_page_text(out, l->text);
         fputs("</text>", out);
     }

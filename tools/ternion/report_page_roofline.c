@@ -54,6 +54,13 @@ static void name_place(place *p, const json_t *op)
     }
 }
 
+// From top to bottom, in which order names of points above each other go beside them without crossing.
+static int by_speed(const void *a, const void *b)
+{
+    const place *x = a, *y = b;
+    return (x->speed < y->speed) - (x->speed > y->speed);
+}
+
 static bool find_places(roof *r)
 {
     size_t k;
@@ -68,6 +75,7 @@ static bool find_places(roof *r)
         *p = (place){.op = k, .intensity = intensity, .speed = speed, .phase = phase_of(r->ops, k)};
         name_place(p, op);
     }
+    qsort(r->places, r->n_places, sizeof *r->places, by_speed);
     return true;
 }
 
@@ -127,7 +135,7 @@ static bool draw_places(FILE *out, const roof *r, const tn_cli_page_line *lines,
     if (!labels) return false;
     for (size_t i = 0; i < r->n_places; i++) {
         const place *p = &r->places[i];
-        labels[i] = (tn_cli_page_label){p->name, tn_cli_page_place(&r->across, p->intensity), tn_cli_page_down(&r->up, p->speed), 0, 0, 0};
+        labels[i] = (tn_cli_page_label){p->name, tn_cli_page_place(&r->across, p->intensity), tn_cli_page_down(&r->up, p->speed), 0, 0};
         tn_cli_page_draw_mark(out, p->phase, labels[i].across, labels[i].down);
     }
     fputc('\n', out);
@@ -140,7 +148,6 @@ static bool draw_places(FILE *out, const roof *r, const tn_cli_page_line *lines,
 
 static void write_key(FILE *out, const roof *r)
 {
-    size_t n_phases = 0;
     fputs("<ul class=\"key\">", out);
     if (r->memory > 0)
         fputs("<li><svg width=\"30\" height=\"10\" aria-hidden=\"true\"><line class=\"roof memory\" x1=\"0\" x2=\"30\" y1=\"5\" "
@@ -152,13 +159,12 @@ static void write_key(FILE *out, const roof *r)
               "y2=\"5\"/></svg>limit of "
               "int8 products</li>",
               out);
-    for (size_t i = 0; i < r->n_places; i++) {
-        if (r->places[i].phase < n_phases) continue;
-        n_phases = r->places[i].phase + 1;
+    for (size_t k = 0; k < json_array_size(r->ops); k++) {
+        if (k > 0 && phase_of(r->ops, k) == phase_of(r->ops, k - 1)) continue;
         fputs("<li><svg width=\"14\" height=\"14\" aria-hidden=\"true\"><svg x=\"7\" y=\"7\">", out);
-        tn_cli_page_draw_mark(out, r->places[i].phase, 0, 0);
+        tn_cli_page_draw_mark(out, phase_of(r->ops, k), 0, 0);
         fputs("</svg></svg>", out);
-        tn_cli_page_word(out, json_array_get(r->ops, r->places[i].op), "phase");
+        tn_cli_page_word(out, json_array_get(r->ops, k), "phase");
         fputs("</li>", out);
     }
     fputs("</ul>\n", out);
