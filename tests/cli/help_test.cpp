@@ -5,8 +5,8 @@
 namespace
 {
 
-const std::vector<std::string> verbs = {"run",  "chat",    "batch", "show",  "tokenize", "devices",
-                                        "plan", "convert", "synth", "bench", "eval",     "logits"};
+const std::vector<std::string> verbs = {"run",     "chat",  "batch", "show",    "tokenize", "devices", "plan",
+                                        "convert", "synth", "bench", "compare", "eval",     "logits"};
 
 TEST(Help, TheTopHelpNamesEveryVerb)
 {

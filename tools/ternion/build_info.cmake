@@ -27,6 +27,7 @@ set(text "// The commit that the program was made from; written by build_info.cm
 #define TN_BUILD_COMMIT \"${commit}\"
 #define TN_BUILD_NUMBER ${number}
 #define TN_BUILD_DATE   \"${date}\" // empty where unknown
+#define TN_BUILD_TYPE   \"${BUILD_TYPE}\"
 
 #endif
 ")

@@ -140,7 +140,7 @@ int tn_cli_engine_open_host(tn_cli *cli, tn_cli_engine *engine, int64_t n_thread
     params.cpu_isa_max = tn_cli_text(&cli->options, TN_OPT_CPU_ISA);
     params.cpu_packing = tn_cli_text(&cli->options, TN_OPT_PACKING);
     params.cpu_skip = tn_cli_text(&cli->options, TN_OPT_SKIP);
-    if (!params.cpu_skip && cli->verb == TN_VERB_BENCH) params.cpu_skip = "off"; // what is measured does not change on the way
+    if (!params.cpu_skip && tn_cli_measures(cli)) params.cpu_skip = "off"; // what is measured does not change on the way
     params.cache_folder = engine->pack_cache[0] ? engine->pack_cache : NULL;
     params.log = tn_cli_log();
     params.progress = tn_cli_progress_hook(&cli->progress); // of devices that are opened before there is a session
@@ -235,7 +235,7 @@ int tn_cli_engine_start(tn_cli *cli, tn_cli_engine *engine, tn_session_params pa
     params.numerics = tn_cli_text(&cli->options, TN_OPT_NUMERICS);
     if (!params.two_stage && cli->verb == TN_VERB_BENCH) params.two_stage = tn_cli_two_stage(cli);
     params.may_shrink_ubatch = !tn_cli_given(&cli->options, cli->verb == TN_VERB_BENCH ? TN_OPT_BENCH_UBATCH : TN_OPT_UBATCH);
-    params.no_recovery = cli->verb == TN_VERB_BENCH || cli->verb == TN_VERB_LOGITS; // what is measured or compared is one device's
+    params.no_recovery = tn_cli_measures(cli) || cli->verb == TN_VERB_LOGITS; // what is measured or compared is one device's
     params.log = tn_cli_log();
     params.progress = tn_cli_progress_hook(&cli->progress);
     tn_status status = tn_session_create(engine->model, engine->host, &params, &engine->session);

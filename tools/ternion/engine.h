@@ -43,6 +43,8 @@ static inline bool tn_cli_is_fast(const tn_cli *cli)
     const char *numerics = tn_cli_text(&cli->options, TN_OPT_NUMERICS);
     return numerics && strcmp(numerics, "fast") == 0;
 }
+// Whether the verb measures speed: what it measures does not change on the way.
+static inline bool tn_cli_measures(const tn_cli *cli) { return cli->verb == TN_VERB_BENCH || cli->verb == TN_VERB_COMPARE; }
 // Whole copies of the model that the flags ask for, 1 without --replicas.
 uint32_t tn_cli_n_copies(const tn_cli *cli);
 // Where the model runs, by the flags, or chosen for so many sequences of so many positions (0: the model's context).

@@ -24,8 +24,9 @@ enum {
     L = 1 << TN_VERB_LOGITS,
     A = 1 << TN_VERB_BATCH,
     P = 1 << TN_VERB_PLAN,
+    M = 1 << TN_VERB_COMPARE,
     E = 1 << TN_VERB_EVAL,
-    ALL = R | H | S | T | D | C | Y | B | L | A | P | E,
+    ALL = R | H | S | T | D | C | Y | B | L | A | P | M | E,
 };
 
 #define TN_NAMES(...)                                                                                                                      \

@@ -110,7 +110,7 @@ int tn_cli_place_read(const tn_cli *cli, const tn_cli_engine *engine, tn_cli_pla
     params->memory_limits = tn_cli_text(options, TN_OPT_MEM_LIMIT);
     params->replicas = tn_cli_given(options, TN_OPT_REPLICAS);
     // What is measured, or shown, does not begin with measuring something else, unless a goal asks for it.
-    const bool waits = cli->verb != TN_VERB_BENCH && cli->verb != TN_VERB_SHOW;
+    const bool waits = !tn_cli_measures(cli) && cli->verb != TN_VERB_SHOW;
     params->known_only = tn_cli_given(options, TN_OPT_NO_CALIBRATE) || (!waits && params->goal == TN_GOAL_DEFAULT);
     return rc ? rc : split_overrides(&options->values[TN_OPT_OVERRIDE_TENSOR], flags);
 }
