@@ -11,11 +11,11 @@
 
 static const double ns_per_s = 1e9;
 
-bool tn_search_needs_shared(const tn_search_problem *problem)
+bool tn_search_has_pass(const tn_search_problem *problem, tn_search_pass pass)
 {
-    uint32_t n = 0;
-    for (uint32_t device = 0; device < problem->n_devices; device++) n += tn_search_shares_memory(problem, device);
-    return n >= 2;
+    uint32_t n_sharing = 0;
+    for (uint32_t device = 0; device < problem->n_devices; device++) n_sharing += tn_search_shares_memory(problem, device);
+    return pass == TN_SEARCH_PASS_SHARED ? n_sharing >= 2 : problem->n_devices - n_sharing + (n_sharing > 0) >= 2;
 }
 
 double tn_search_unit_ns(const tn_search_problem *problem, tn_search_pass pass, uint32_t device, uint32_t unit, uint32_t n_tokens)

@@ -21,8 +21,8 @@ static inline bool tn_search_shares_memory(const tn_search_problem *problem, uin
     return problem->shares_memory && problem->shares_memory[device];
 }
 
-// Whether there are two devices that share memory, for which the second pass is.
-bool tn_search_needs_shared(const tn_search_problem *problem);
+// Whether two devices can work at the same time in the pass's plans.
+bool tn_search_has_pass(const tn_search_problem *problem, tn_search_pass pass);
 double tn_search_unit_ns(const tn_search_problem *problem, tn_search_pass pass, uint32_t device, uint32_t unit, uint32_t n_tokens);
 // A step of the whole model on one device; INFINITY where it cannot run it.
 double tn_search_whole_ns(const tn_search_problem *problem, tn_search_pass pass, uint32_t device, uint32_t n_tokens);

@@ -321,8 +321,8 @@ static tn_status search_lanes(pipeline *l, uint32_t n_lanes)
     if ((p->n_seqs - 1) / l->n_tokens + 1 < n_lanes) return TN_OK; // fewer lanes are as many tokens each
     TN_TRY(find_kinds(l));
     TN_TRY(tn_grow(&l->cells, &l->cells_capacity, (size_t)l->n_states * l->n_kinds * l->row, sizeof *l->cells));
-    search_pass(l, TN_SEARCH_PASS_OWN);
-    if (n_lanes > 1 && tn_search_needs_shared(p)) search_pass(l, TN_SEARCH_PASS_SHARED);
+    if (n_lanes == 1 || tn_search_has_pass(p, TN_SEARCH_PASS_OWN)) search_pass(l, TN_SEARCH_PASS_OWN);
+    if (n_lanes > 1 && tn_search_has_pass(p, TN_SEARCH_PASS_SHARED)) search_pass(l, TN_SEARCH_PASS_SHARED);
     return TN_OK;
 }
 

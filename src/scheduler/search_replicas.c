@@ -177,8 +177,9 @@ tn_status tn_search_replicas(const tn_search_problem *problem, tn_search_plan *p
     *out_found = false;
     if (problem->goal == TN_SEARCH_MEMORY || problem->n_seqs < 2 || problem->n_devices < 2) return TN_OK;
     TN_TRY_GOTO(init(problem, &table));
-    search_pass(&table, TN_SEARCH_PASS_OWN, plan, &cost);
-    if (tn_search_needs_shared(problem)) search_pass(&table, TN_SEARCH_PASS_SHARED, plan, &cost);
+    for (tn_search_pass pass = TN_SEARCH_PASS_OWN; pass < TN_SEARCH_PASSES; pass++) {
+        if (tn_search_has_pass(problem, pass)) search_pass(&table, pass, plan, &cost);
+    }
     *out_found = !isinf(cost);
     if (*out_found) reverse(problem, plan);
     status = TN_OK;
