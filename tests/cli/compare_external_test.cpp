@@ -1,5 +1,6 @@
 // Files of other programs, for comparisons: what is taken from rows of llama-bench, which rows and logits are refused, and with what words.
 #include "program.hpp"
+#include "support/fail_alloc.hpp"
 
 #include <cmath>
 #include <limits>
@@ -186,6 +187,36 @@ TEST(ExternalBench, AFileThatCannotBeReadIsSaid)
     const std::string said = testing::internal::GetCapturedStderr();
     EXPECT_TRUE(contains(said, "cannot open")) << said;
     EXPECT_TRUE(contains(said, "cannot read")) << said;
+}
+
+TEST(ExternalBench, WithoutMemoryNothingIsAppended)
+{
+    using tn_test::FailMode;
+    cli::Folder folder;
+    const std::string path = folder / "other.jsonl";
+    cli::write_file(path, row("12", 512, 0, pp_results) + row("4", 512, 0, pp_results));
+    for (const FailMode mode : {FailMode::once, FailMode::forever}) {
+        long failures = 0;
+        for (long nth = 1;; nth++) {
+            tn_cli_json_begin();
+            Json subjects{json_array(), json_decref};
+            testing::internal::CaptureStderr();
+            tn_test::FailAlloc fail(nth, mode);
+            const int rc = tn_cli_external_bench_read(path.c_str(), subjects.get());
+            const long failed = fail.failed();
+            const std::string said = testing::internal::GetCapturedStderr();
+            EXPECT_EQ(json_array_size(subjects.get()), rc == 0 ? 2u : 0u) << nth;
+            if (failed == 0) {
+                EXPECT_EQ(rc, 0) << said;
+                break;
+            }
+            failures++;
+            EXPECT_EQ(rc, 1) << nth;
+            EXPECT_TRUE(contains(said, "no memory is left")) << nth << said;
+        }
+        EXPECT_GT(failures, 100);
+    }
+    tn_cli_json_begin();
 }
 
 TEST(ExternalKind, IsByTheEndOfTheName)
