@@ -141,8 +141,9 @@ struct tn_session_params; // ternion/session.h
 
 // Tells for each device of the placement what a session with these params (NULL: defaults; their placement is not looked at) would need of
 // its memory, without packing weights or taking memory of devices; of the host's memory what sessions keep for themselves is left out.
-// Opens the devices. tn_session_create refuses what does not fit: with OUT_OF_MEMORY, and these figures in its message.  Errors: those of
-// tn_session_create without packing.
+// Opens the devices; where one is lost meanwhile, or has no memory to be opened with, tells of those that a session goes on on, and the
+// session that is created then says which was lost (tn_session_params.no_recovery: fails). tn_session_create refuses what does not fit:
+// with OUT_OF_MEMORY, and these figures in its message.  Errors: those of tn_session_create without packing.
 TN_NODISCARD TN_API tn_status tn_placement_memory(const tn_placement *placement, const struct tn_session_params *params,
                                                   void (*told)(void *user, const tn_device_memory *memory), void *user);
 

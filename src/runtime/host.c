@@ -241,8 +241,20 @@ void tn_host_quarantine(tn_host *host, uint32_t index, const char *reason)
     tn_device_desc *desc = &host->devices->descs[index];
     if (entry->is_lost) return;
     entry->is_lost = true;
+    snprintf(entry->loss_reason, sizeof entry->loss_reason, "%s", reason);
     snprintf(desc->unusable, sizeof desc->unusable, "it was lost (%s)", reason);
     close_lost(entry);
+}
+
+void tn_host_loss_reason(const tn_host *host, uint32_t index, const tn_error *error, char reason[TN_LOSS_REASON_BYTES])
+{
+    const tn_host_device_entry *entry = &host->devices->entries[index];
+    const char *name = host->devices->descs[index].name, *text = entry->is_lost ? entry->loss_reason : error->message;
+    const size_t n = strlen(name);
+    if (strncmp(text, name, n) == 0 && strncmp(text + n, ": ", 2) == 0) text += n + 2;
+    const char *end = NULL;
+    for (const char *at = text; !entry->is_lost && (at = strstr(at, ": ")); at++) end = at;
+    snprintf(reason, TN_LOSS_REASON_BYTES, "%.*s", (int)(end ? (size_t)(end - text) : strlen(text)), text);
 }
 
 tn_status tn_host_device_info(const tn_host *host, uint32_t index, tn_device_info *out_info)

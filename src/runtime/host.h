@@ -39,5 +39,8 @@ tn_status tn_host_use_device(tn_host *host, uint32_t index, const tn_progress *p
 void tn_host_leave_device(tn_host *host, uint32_t index);
 // The device was lost: no placement has it any more, its description says why, and it is closed as soon as nobody uses it.
 void tn_host_quarantine(tn_host *host, uint32_t index, const char *reason);
+// What a listed device fails for: what it was lost for before, else what the error says, without the device's name before it and the advice
+// behind it.
+void tn_host_loss_reason(const tn_host *host, uint32_t index, const tn_error *error, char reason[TN_LOSS_REASON_BYTES]);
 
 #endif

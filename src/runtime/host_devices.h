@@ -14,6 +14,8 @@ typedef struct tn_known_costs {
     bool changed; // since it was read or written
 } tn_known_costs;
 
+enum { TN_LOSS_REASON_BYTES = 200 };
+
 typedef struct tn_host_device_entry {
     const tn_backend *backend;
     const tn_backend_host *host; // as the backend sees it
@@ -21,10 +23,11 @@ typedef struct tn_host_device_entry {
     tn_device *device;           // NULL until it is used
     uint32_t n_users;            // sessions that it computes for
     bool is_lost;                // it is closed when nobody uses it any more, and not opened again
-    tn_known_costs *costs;       // owned; NULL until they are asked for
-    bool is_at_node;             // the NUMA node that it is at is known
-    uint32_t numa_node;          // index into tn_topology_nodes
-    tn_cost_together *together;  // owned; what was measured of it beside others before it was measured itself; NULL: nothing
+    char loss_reason[TN_LOSS_REASON_BYTES];
+    tn_known_costs *costs;      // owned; NULL until they are asked for
+    bool is_at_node;            // the NUMA node that it is at is known
+    uint32_t numa_node;         // index into tn_topology_nodes
+    tn_cost_together *together; // owned; what was measured of it beside others before it was measured itself; NULL: nothing
 } tn_host_device_entry;
 
 typedef struct tn_host_devices {

@@ -128,7 +128,7 @@ static tn_status list_candidates(const tn_placement *placement, uint32_t *device
     const tn_host *host = placement->host;
     const tn_device_desc *descs;
     uint32_t n_descs;
-    if (!placement->params.devices && tn_host_may_have_gpus(host)) TN_TRY(tn_host_list_all(host));
+    if (!placement->params.devices && tn_host_may_have_gpus(host)) tn_host_device_count(host); // those that can be listed
     TN_TRY(list_devices(host, placement->params.devices, &descs, &n_descs));
     const tn_status status = tn_place_list(placement->params.devices, descs, n_descs, CANDIDATES_MAX, devices, out_n);
     return status == TN_NOT_FOUND ? say_what_is_absent(host, placement->params.devices) : status;

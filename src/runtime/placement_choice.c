@@ -145,12 +145,24 @@ static tn_status read_figures(tn_host *host, const tn_placement_params *params, 
     return TN_OK;
 }
 
-static void warn_left_out(const tn_host *host, uint32_t device, const char *name)
+// A device that nobody named and that cannot be measured is no reason to compute nowhere, nor is any that is lost or full meanwhile.
+static bool may_be_left_out(const tn_placement_params *params, tn_status status, const char *name)
 {
+    if (status == TN_OK || status == TN_CANCELLED || params->known_only) return false;
+    const bool is_full = status == TN_OUT_OF_MEMORY && strncmp(name, "cpu", 3) != 0 && strcmp(tn_error_last()->device, name) == 0;
+    return !params->devices || status == TN_DEVICE_LOST || is_full;
+}
+
+static void leave_out(tn_host *host, uint32_t device, const char *name, tn_status status)
+{
+    char reason[TN_LOSS_REASON_BYTES];
     tn_host_device_entry *entry;
     const tn_device_desc *desc;
     if (tn_host_entry(host, device, &entry, &desc) == TN_OK)
         tn_log_write(&entry->host->log, TN_LOG_WARN, "%s is not chosen: it could not be measured: %s", name, tn_error_last()->message);
+    if (status != TN_DEVICE_LOST) return;
+    tn_host_loss_reason(host, device, tn_error_last(), reason);
+    tn_host_quarantine(host, device, reason);
 }
 
 static tn_status add_candidate(tn_placement_choice *choice, tn_host *host, const tn_placement_params *params, const figures *f,
@@ -160,9 +172,8 @@ static tn_status add_candidate(tn_placement_choice *choice, tn_host *host, const
         .known_only = params->known_only, .time_ns = (uint64_t)params->calibrate_ms * 1000000, .progress = tn_host_progress(host)};
     const uint32_t at = choice->n_devices;
     const tn_status status = tn_host_costs(host, device, &request, &choice->tables[at], NULL);
-    // A device that nobody named and that cannot be measured is no reason to compute nowhere.
-    const bool is_left_out = status != TN_OK && !params->known_only && !params->devices && status != TN_CANCELLED;
-    if (is_left_out) warn_left_out(host, device, f->names[device]);
+    const bool is_left_out = may_be_left_out(params, status, f->names[device]);
+    if (is_left_out) leave_out(host, device, f->names[device], status);
     if (is_left_out || (status == TN_NOT_FOUND && params->known_only)) {
         choice->unknown[choice->n_unknown] = device;
         choice->unknown_memory[choice->n_unknown++] = f->memory[device];

@@ -227,6 +227,14 @@ static tn_status create(const tn_model *model, tn_host *host, const tn_session_p
     return status;
 }
 
+// The figures of the session's units where they are; the array is the caller's, after failures too.
+static tn_status plan_memory(tn_session *session, tn_plan_memory **out_memory)
+{
+    TN_TRY(tn_session_make_plan(session));
+    TN_TRY(tn_alloc_zero(session->n_devices, sizeof **out_memory, out_memory));
+    return tn_plan_run_plan_memory(&session->run_params, *out_memory);
+}
+
 tn_status tn_session_plan_memory(const tn_placement *placement, const tn_session_params *params, tn_plan_memory **out_memory,
                                  uint32_t *out_n_devices)
 {
@@ -238,9 +246,11 @@ tn_status tn_session_plan_memory(const tn_placement *placement, const tn_session
     known.placement = placement;
     TN_TRY(tn_alloc_zero(1, sizeof *session, &session));
     TN_TRY_GOTO(prepare(placement->model, placement->host, &known, session));
-    TN_TRY_GOTO(tn_session_make_plan(session));
-    TN_TRY_GOTO(tn_alloc_zero(session->n_devices, sizeof **out_memory, out_memory));
-    TN_TRY_GOTO(tn_plan_run_plan_memory(&session->run_params, *out_memory));
+    while ((status = plan_memory(session, out_memory)) != TN_OK) {
+        tn_free(*out_memory);
+        *out_memory = NULL;
+        TN_TRY_GOTO(tn_session_plan_elsewhere(session, status));
+    }
     *out_n_devices = session->n_devices;
 fail:
     tn_session_destroy(session);

@@ -15,8 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { REASON_BYTES = 200 };
-
 // ---- what runs ----
 
 static uint32_t n_units(const tn_session *session) { return session->graph.n_layers + 2; }
@@ -122,17 +120,6 @@ static bool is_of_device(const tn_session *session, tn_status status, uint32_t d
     return status == TN_OUT_OF_MEMORY && !is_cpu(session, device);
 }
 
-// What went wrong, without the device's name before it and the advice behind it.
-static void say_reason(const tn_error *error, const char *name, char reason[REASON_BYTES])
-{
-    const char *text = error->message;
-    const size_t n = strlen(name);
-    if (strncmp(text, name, n) == 0 && strncmp(text + n, ": ", 2) == 0) text += n + 2;
-    const char *end = NULL;
-    for (const char *at = text; (at = strstr(at, ": ")); at++) end = at;
-    snprintf(reason, REASON_BYTES, "%.*s", (int)(end ? (size_t)(end - text) : strlen(text)), text);
-}
-
 static tn_status place_without(tn_session *session)
 {
     tn_placement *placement;
@@ -184,7 +171,7 @@ static tn_status place_less_on(tn_session *session, uint32_t device)
 
 // What the one line says, once it is known where the session goes on.
 typedef struct loss {
-    char name[32], reason[REASON_BYTES];
+    char name[32], reason[TN_LOSS_REASON_BYTES];
     bool of_memory;
 } loss;
 
@@ -213,7 +200,7 @@ static tn_status move_units(tn_session *session, tn_status status, loss *l)
     session->failed_device = TN_NONE;
     l->of_memory = status == TN_OUT_OF_MEMORY;
     snprintf(l->name, sizeof l->name, "%s", desc_of(session, device)->name);
-    say_reason(&error, l->name, l->reason);
+    tn_host_loss_reason(session->host, device, &error, l->reason);
     if (!l->of_memory) tn_host_quarantine(session->host, device, l->reason);
     const tn_status moved = l->of_memory ? place_less_on(session, device) : place_without(session);
     if (moved == TN_OK) return TN_OK;
@@ -239,6 +226,14 @@ tn_status tn_session_make_run(tn_session *session)
 {
     const tn_status status = make_run(session);
     return status == TN_OK ? TN_OK : make_run_elsewhere(session, status);
+}
+
+tn_status tn_session_plan_elsewhere(tn_session *session, tn_status status)
+{
+    loss unsaid;
+    TN_TRY(move_units(session, status, &unsaid));
+    tn_session_drop_run(session);
+    return TN_OK;
 }
 
 // ---- for batchers ----
@@ -272,10 +267,10 @@ tn_status tn_session_go_on(tn_session *session, uint32_t device, tn_status statu
 
 void tn_session_retire(tn_session *session, uint32_t device)
 {
-    char reason[REASON_BYTES];
+    char reason[TN_LOSS_REASON_BYTES];
     const char *name = desc_of(session, device)->name;
     const tn_status status = tn_error_last()->status;
-    say_reason(tn_error_last(), name, reason);
+    tn_host_loss_reason(session->host, device, tn_error_last(), reason);
     if (status != TN_OUT_OF_MEMORY) tn_host_quarantine(session->host, device, reason);
     tn_session_drop_run(session);
     tn_log_write(&session->log, TN_LOG_WARN, "%s %s (%s): the other devices go on without it", name,

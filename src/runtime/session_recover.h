@@ -8,6 +8,9 @@
 tn_status tn_session_make_plan(tn_session *session);
 // A plan and what runs it. Where a device fails meanwhile, with others in its place.  Errors: those of tn_session_create.
 tn_status tn_session_make_run(tn_session *session);
+// Nothing runs yet, and planning has failed with `status`: takes units away from the device that it failed on, and gives the devices back.
+// Nothing is said of it; the session that is to run there will.  Returns `status` itself where others cannot take over.
+tn_status tn_session_plan_elsewhere(tn_session *session, tn_status status);
 // Ends what runs, and gives the devices back.
 void tn_session_drop_run(tn_session *session);
 // DEVICE_LOST where nothing runs any more.

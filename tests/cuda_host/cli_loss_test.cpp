@@ -158,6 +158,39 @@ TEST(CudaProgram, ABatchEndsWithTheSameTexts)
     }
 }
 
+// It opens the device to ask how many answers have room, before it has a session that could go on.
+TEST(CudaProgram, ABatchGoesOnWhereItsDeviceFailsBeforeItHasASession)
+{
+    const cli::Folder folder;
+    std::string lines;
+    for (int i = 0; i < 3; i++)
+        lines += R"({"custom_id": "r)" + std::to_string(i) +
+                 R"(", "method": "POST", "url": "/v1/completions", "body": {"prompt": "A cat and )" + std::to_string(i) +
+                 R"( dogs", "max_tokens": 6, "temperature": 0.7, "seed": )" + std::to_string(i) + "}}\n";
+    cli::write_file(folder / "in", lines);
+    const std::vector<std::string> batch = {"batch", "-i", folder / "in", "-o", folder / "out", "-c", "64", "--kv-memory", "2M", "-q"};
+    std::map<std::string, std::string> want;
+    {
+        const cli::Result result = cli::run(cli::Run{batch, "", {}});
+        EXPECT_EQ(result.status, 0) << result.err;
+        want = texts_of(folder / "out");
+        ASSERT_EQ(want.size(), 3u);
+    }
+    const std::pair<const char *, const char *> faults[] = {{"cuModuleLoadData:1:719", "cuModuleLoadData of the stand-in's kernels"},
+                                                            {"cuStreamCreate:1:719", "cuStreamCreate"},
+                                                            {"cuGraphLaunch:1:719", "self-test: starting a step"},
+                                                            {"cuModuleLoadData:1:2", ""}};
+    for (const auto &[fault, what] : faults) {
+        ASSERT_EQ(unlink((folder / "out").c_str()), 0); // what is there would not be answered again
+        const cli::Result result = run(batch, std::string("fail=") + fault);
+        EXPECT_EQ(result.status, 0) << fault << result.err;
+        EXPECT_EQ(texts_of(folder / "out"), want) << fault;
+        const std::string line = std::string("ternion: warning: cuda:host was lost (") + what +
+                                 " failed with CUDA_ERROR_LAUNCH_FAILED (719)): going on on cpu0\n";
+        EXPECT_EQ(result.err, *what ? line : "") << fault; // there is memory the next time
+    }
+}
+
 TEST(CudaProgram, AModelThatDoesNotFitIsElsewhereAndTheFiguresAreSaid)
 {
     const cli::Result result = run(kRun, "memory_mib=2");

@@ -2,8 +2,10 @@
 // sequence goes on where it was, and one line says what happened.
 #include "support/losing_device.hpp"
 #include "support/run_model.hpp"
+#include "support/swapped_devices.hpp"
 
 #include <algorithm>
+#include <optional>
 
 namespace
 {
@@ -13,11 +15,40 @@ using tn_test::LosingDevice;
 constexpr uint32_t kUbatch = 8;
 const std::vector<int32_t> kText = {5, 61, 8, 300, 12, 7, 99, 4, 41, 17, 23, 301, 9, 77, 65, 5, 4, 320, 44, 12};
 
+// The host's first device, which takes steps of no more than so many tokens. One at a time.
+class SmallSteps : public tn_test::SwappedDevices
+{
+  public:
+    SmallSteps(tn_host *host, uint32_t n_tokens) : SwappedDevices(host, 1), n_tokens_(n_tokens)
+    {
+        current = this;
+        table_.program_check = [](tn_device *device, const tn_program_desc *desc, tn_program_needs *needs) {
+            if (desc->limits.n_tokens <= current->n_tokens_) return current->real_->program_check(device, desc, needs);
+            *needs = {current->n_tokens_, 0};
+            return tn_fail(TN_UNSUPPORTED, "steps of %u tokens at the most", current->n_tokens_);
+        };
+        table_.program_submit = [](tn_program *program, const tn_submit *submit, tn_fence *fence) {
+            current->n_largest = std::max(current->n_largest, submit->step->n_tokens);
+            current->n_steps++;
+            return current->real_->program_submit(program, submit, fence);
+        };
+        swap();
+    }
+    ~SmallSteps() { current = nullptr; }
+    uint32_t n_largest = 0, n_steps = 0;
+
+  private:
+    static inline SmallSteps *current = nullptr;
+    const uint32_t n_tokens_;
+};
+
 class SessionLoss : public testing::Test
 {
   protected:
     void SetUp() override { ASSERT_EQ(tn_model_open(tn_test::default_model().c_str(), nullptr, &model_), TN_OK); }
     void TearDown() override { tn_model_close(model_); }
+
+    static void hear(void *user, tn_log_level, const char *text) { *static_cast<std::string *>(user) += std::string(text) + "\n"; }
 
     struct Run {
         std::vector<float> logits; // all rows, in the order of the calls
@@ -26,7 +57,8 @@ class SessionLoss : public testing::Test
         std::string error, devices; // names of those that cannot be used afterwards
         uint64_t n_calls = 0;
         bool failed = false;
-        uint32_t n_ubatch = 0, n_calls_made = 0;
+        uint32_t n_ubatch = 0;
+        uint32_t n_steps = 0, n_largest = 0; // of cpu0, where it takes small steps
     };
     struct How {
         std::string devices = "cpu0,cpu1";
@@ -35,6 +67,7 @@ class SessionLoss : public testing::Test
         uint64_t at = UINT64_MAX;
         tn_status status = TN_DEVICE_LOST;
         bool no_recovery = false, profile = false;
+        uint32_t small_steps = 0; // tokens that cpu0 takes in a step; 0: as many as it is asked to
         tn_trace trace = {};
     };
 
@@ -49,6 +82,8 @@ class SessionLoss : public testing::Test
         tn_host *host = nullptr;
         EXPECT_EQ(tn_host_open(&host_params, &host), TN_OK) << tn_error_last()->message;
         {
+            std::optional<SmallSteps> small;
+            if (how.small_steps) small.emplace(host, how.small_steps);
             LosingDevice device(host, how.lost);
             tn_placement_params placement_params = TN_PLACEMENT_PARAMS_INIT;
             placement_params.devices = how.devices.c_str();
@@ -63,8 +98,7 @@ class SessionLoss : public testing::Test
             params.no_recovery = how.no_recovery;
             params.profile = how.profile;
             params.trace = how.trace;
-            params.log = {[](void *user, tn_log_level, const char *text) { *static_cast<std::string *>(user) += std::string(text) + "\n"; },
-                          &r.log, TN_LOG_WARN};
+            params.log = {hear, &r.log, TN_LOG_WARN};
             if (how.while_created) device.fail_after(how.at, how.status);
             tn_session *session = nullptr;
             r.status = tn_session_create(model_, host, &params, &session);
@@ -73,6 +107,7 @@ class SessionLoss : public testing::Test
             if (r.status != TN_OK) r.error = tn_error_last()->message;
             r.n_calls = device.n_calls;
             r.failed = device.failed;
+            if (small) r.n_steps = small->n_steps, r.n_largest = small->n_largest;
             uint32_t n_descs = 0;
             const tn_device_desc *descs = tn_host_descs(host, &n_descs);
             for (uint32_t i = 0; i < n_descs; i++) r.devices += descs[i].unusable[0] ? descs[i].name : "";
@@ -169,6 +204,66 @@ TEST_F(SessionLoss, EveryCallOfItsCreationMayLoseTheDevice)
         expect_same(got.logits, want.logits);
         EXPECT_NE(got.log.find("cpu1 was lost (call "), std::string::npos) << got.log;
         EXPECT_EQ(std::count(got.log.begin(), got.log.end(), '\n'), 1) << got.log;
+    }
+}
+
+// The caller still gives it batches of n_ubatch tokens, and more.
+TEST_F(SessionLoss, StepsAreAsSmallAsTheDevicesThatAreLeftWantThem)
+{
+    How how;
+    how.devices = "cpu1";
+    const Run undisturbed = run(how);
+    ASSERT_EQ(undisturbed.status, TN_OK) << undisturbed.error;
+    for (const uint32_t n_tokens : {1u, 3u}) {
+        how.small_steps = n_tokens;
+        for (how.at = 0; how.at < undisturbed.n_calls; how.at += 3) {
+            SCOPED_TRACE(std::to_string(n_tokens) + " tokens, call " + std::to_string(how.at));
+            const Run got = run(how);
+            ASSERT_EQ(got.status, TN_OK) << got.error;
+            EXPECT_EQ(got.log, "cpu1 was lost (call " + std::to_string(how.at) + " is made to fail): going on on cpu0\n");
+            expect_same(got.logits, undisturbed.logits);
+            EXPECT_EQ(got.n_ubatch, kUbatch);
+            EXPECT_EQ(got.n_largest, n_tokens);
+            EXPECT_GE(got.n_steps * n_tokens, 5u); // the last decode's at least
+        }
+    }
+}
+
+// Of devices that a goal chooses among, and that are measured for it: named or not.
+TEST_F(SessionLoss, ADeviceThatIsLostWhileItIsMeasuredIsNotChosen)
+{
+    for (const uint64_t at : {0u, 7u, 60u}) {
+        SCOPED_TRACE(at);
+        std::string log;
+        tn_host_params host_params = TN_HOST_PARAMS_INIT;
+        host_params.n_cpu_devices = 2;
+        host_params.n_threads = 2;
+        host_params.no_bind = true;
+        host_params.log = {hear, &log, TN_LOG_WARN};
+        tn_host *host = nullptr;
+        ASSERT_EQ(tn_host_open(&host_params, &host), TN_OK) << tn_error_last()->message;
+        {
+            LosingDevice device(host, 1);
+            device.fail_after(at, TN_DEVICE_LOST);
+            tn_placement_params params = TN_PLACEMENT_PARAMS_INIT;
+            params.devices = "cpu1,cpu0";
+            params.goal = TN_GOAL_THROUGHPUT;
+            params.n_seqs = 4;
+            params.calibrate_ms = 1;
+            tn_placement *placement = nullptr;
+            ASSERT_EQ(tn_placement_create(model_, host, &params, &placement), TN_OK) << tn_error_last()->message;
+            EXPECT_TRUE(device.failed);
+            char plan[200];
+            tn_placement_print(placement, plan, sizeof plan);
+            EXPECT_EQ(std::string(plan).find("cpu0: "), 0u) << plan;
+            EXPECT_EQ(std::string(plan).find("cpu1"), std::string::npos) << plan;
+            EXPECT_NE(log.find("cpu1 is not chosen: it could not be measured: cpu1: call " + std::to_string(at)), std::string::npos) << log;
+            tn_device_info info;
+            ASSERT_EQ(tn_host_device_info(host, 1, &info), TN_OK);
+            EXPECT_EQ(std::string(info.unusable), "it was lost (call " + std::to_string(at) + " is made to fail)");
+            tn_placement_destroy(placement);
+        }
+        tn_host_close(host);
     }
 }
 

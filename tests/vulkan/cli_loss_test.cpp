@@ -58,9 +58,18 @@ TEST_F(VulkanProgram, ABatchGoesOnAndWhatIsComparedFails)
     cli::write_file(folder / "in",
                     R"({"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {"prompt": "A cat", "max_tokens": 9}})");
     cli::write_file(folder / "ids", "3 4 5 6");
-    const cli::Result batch = run({"batch", "-i", folder / "in", "-o", folder / "out", "--concurrency", "1"}, 1);
-    EXPECT_EQ(batch.status, 0) << batch.err;
-    EXPECT_TRUE(cli::contains(batch.err, "vulkan0 was lost (")) << batch.err;
+    std::string whole;
+    for (const int first_lost : {100000, 1, 12}) { // 1: as the device is opened to ask how many answers have room
+        cli::write_file(folder / "out", "");
+        const cli::Result batch = run({"batch", "-i", folder / "in", "-o", folder / "out", "--kv-memory", "2M", "-q"}, first_lost);
+        EXPECT_EQ(batch.status, 0) << batch.err;
+        EXPECT_EQ(cli::contains(batch.err, "vulkan0 was lost ("), first_lost < 100000) << batch.err;
+        EXPECT_EQ(std::count(batch.err.begin(), batch.err.end(), '\n'), first_lost < 100000) << batch.err;
+        const std::string out = cli::read_file(folder / "out"), text = out.substr(std::min(out.find("\"text\""), out.size()));
+        if (whole.empty()) whole = text;
+        EXPECT_GT(text.size(), 20u);
+        EXPECT_EQ(text, whole);
+    }
     const cli::Result logits = run({"logits", "--tokens", folder / "ids", "--hash"}, 1);
     EXPECT_EQ(logits.status, 1);
     EXPECT_TRUE(cli::contains(logits.err, "vulkan0: vkQueueSubmit failed with VK_ERROR_DEVICE_LOST")) << logits.err;
