@@ -40,7 +40,7 @@ class Generation
         params.devices = devices;
         tn_session_params session_params = TN_SESSION_PARAMS_INIT;
         session_params.n_ctx = 128;
-        session_params.no_recovery = !recovers;
+        session_params.no_recovery = true;
         tn_status status = tn_placement_create(model_, host_, &params, &placement_);
         session_params.placement = placement_;
         session_ = reinterpret_cast<tn_session *>(this); // must not stay
@@ -73,7 +73,6 @@ class Generation
         return TN_OK;
     }
     std::vector<float> logits;
-    bool recovers = false;
 
   private:
     tn_host *host_ = nullptr;

@@ -60,43 +60,6 @@ TEST(VulkanSession, AStepThatHadNoMemoryIsMadeAgain)
     }
 }
 
-// The n-th call of a function fails, from creation on, as long as there is another: the logits are the CPU's.
-void fail_every(const char *function, VkResult result, const char *devices, uint32_t n_least)
-{
-    const std::vector<std::vector<float>> want = expected();
-    uint32_t n = 1;
-    for (bool fails = true; fails && n < 400; n++) {
-        FaultLayer layer;
-        {
-            Generation generation(&layer);
-            generation.recovers = true;
-            layer.fail(function, n, result);
-            ASSERT_EQ(generation.start(devices), TN_OK) << function << " " << n << ": " << message();
-            for (size_t i = 0; i < want.size(); i++) {
-                const size_t begin = i == 0 ? 0 : kPrompt + i - 1;
-                ASSERT_EQ(generation.decode(begin, kPrompt + i), TN_OK) << function << " " << n << ": " << message();
-                ASSERT_EQ(memcmp(generation.logits.data(), want[i].data(), want[i].size() * sizeof(float)), 0) << function << " " << n;
-            }
-            fails = layer.has_failed();
-        }
-        EXPECT_EQ(layer.alive(), std::vector<std::string>());
-    }
-    EXPECT_GT(n, n_least) << function;
-}
-
-TEST(VulkanSession, EveryCallMayLoseTheDevice)
-{
-    fail_every("vkQueueSubmit", VK_ERROR_DEVICE_LOST, "vulkan0,cpu0", 5);
-    fail_every("vkWaitSemaphores", VK_ERROR_DEVICE_LOST, "vulkan0,cpu0", 5);
-    fail_every("vkQueueSubmit", VK_ERROR_DEVICE_LOST, "vulkan0", 5);
-}
-
-TEST(VulkanSession, EveryAllocationMayFail)
-{
-    fail_every("vkAllocateMemory", VK_ERROR_OUT_OF_DEVICE_MEMORY, "vulkan0", 4);
-    fail_every("vkAllocateMemory", VK_ERROR_OUT_OF_DEVICE_MEMORY, "vulkan0,cpu0", 4);
-}
-
 TEST(VulkanSession, ASessionThatCannotBeMadeLeavesNothing)
 {
     for (const char *function : {"vkCreateDevice", "vkAllocateMemory", "vkBindBufferMemory", "vkCreateCommandPool"}) {

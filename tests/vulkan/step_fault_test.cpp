@@ -2,6 +2,7 @@
 // result's name comes back, nothing leaks or crashes, and the device is of use afterwards or says that it is lost.
 // TN_VK_FAULTS=all: every call of every function instead of a sample.
 #include "support/fail_alloc.hpp"
+#include "vulkan/fault_names.hpp"
 #include "vulkan/fault_walk.hpp"
 
 #include <cstdlib>
@@ -23,8 +24,6 @@ const Lesson &lesson()
     static const Lesson made;
     return made;
 }
-
-bool tries_all() { return getenv("TN_VK_FAULTS") && strcmp(getenv("TN_VK_FAULTS"), "all") == 0; }
 
 // A folder for compiled shaders, removed at the end.
 class Folder
@@ -74,38 +73,6 @@ class Validation : public testing::Environment
 [[maybe_unused]] testing::Environment *const validation = testing::AddGlobalTestEnvironment(new Validation);
 
 // ---- what may fail, and how ----
-
-const std::vector<std::string> &all_functions()
-{
-    static const std::vector<std::string> names = {
-#define TN_VK_GLOBAL(name)   #name,
-#define TN_VK_INSTANCE(name) #name,
-#define TN_VK_DEVICE(name)   #name,
-#include "vulkan/vk_calls.inc"
-    };
-    return names;
-}
-
-template <typename Result, typename... Arguments> Result returned(Result(VKAPI_PTR *)(Arguments...));
-
-// Functions that answer with a VkResult.
-const std::vector<std::string> &fallible_functions()
-{
-    static const std::vector<std::string> names = [] {
-        std::vector<std::string> list;
-        const auto add = [&](const char *name, bool answers) {
-            if (answers) list.emplace_back(name);
-        };
-#define ANSWERS(name)  add(#name, std::is_same_v<decltype(returned(static_cast<PFN_##name>(nullptr))), VkResult>);
-#define TN_VK_GLOBAL   ANSWERS
-#define TN_VK_INSTANCE ANSWERS
-#define TN_VK_DEVICE   ANSWERS
-#include "vulkan/vk_calls.inc"
-#undef ANSWERS
-        return list;
-    }();
-    return names;
-}
 
 std::vector<VkResult> results_of(const std::string &function)
 {
