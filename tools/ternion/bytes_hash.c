@@ -32,3 +32,16 @@ bool tn_cli_hash_file(const char *path, uint64_t *out_hash)
     errno = number;
     return good;
 }
+
+tn_cli_hasher *tn_cli_hasher_create(void)
+{
+    XXH64_state_t *state = XXH64_createState();
+    if (state) XXH64_reset(state, 0);
+    return (tn_cli_hasher *)state;
+}
+
+void tn_cli_hasher_destroy(tn_cli_hasher *hasher) { XXH64_freeState((XXH64_state_t *)hasher); }
+
+void tn_cli_hasher_add(tn_cli_hasher *hasher, const void *bytes, size_t n) { XXH64_update((XXH64_state_t *)hasher, bytes, n); }
+
+uint64_t tn_cli_hasher_value(const tn_cli_hasher *hasher) { return XXH64_digest((const XXH64_state_t *)hasher); }

@@ -11,4 +11,11 @@ uint64_t tn_cli_hash(const void *bytes, size_t n, uint64_t seed);
 // XXH64 of a whole file, as xxhsum prints it. False, with errno, where it cannot be read.
 bool tn_cli_hash_file(const char *path, uint64_t *out_hash);
 
+// The XXH64 of bytes that come piece by piece, with seed 0: that of all of them in one.
+typedef struct tn_cli_hasher tn_cli_hasher;
+tn_cli_hasher *tn_cli_hasher_create(void); // NULL without memory
+void tn_cli_hasher_destroy(tn_cli_hasher *hasher);
+void tn_cli_hasher_add(tn_cli_hasher *hasher, const void *bytes, size_t n);
+uint64_t tn_cli_hasher_value(const tn_cli_hasher *hasher);
+
 #endif

@@ -1,4 +1,5 @@
 // Two subjects through the same text, side by side: each row of logits is compared and forgotten.
+#include "bytes_hash.h"
 #include "compare.h"
 #include "compare_exact.h"
 #include "report.h"
@@ -6,13 +7,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 // One subject's way through the text, beside the reference or alone.
 typedef struct walk {
     tn_cli_compare *job;
     tn_cli_compare_subject *reference, *subject; // reference NULL: alone
-    XXH64_state_t *hash;
+    tn_cli_hasher *hash;
     tn_eval_stats *stats;
     int32_t *tokens; // [n_context] of the chunk in hand
     uint8_t *wanted; // [n_rows_max], all 1
@@ -43,7 +43,7 @@ static int take_row(walk *w, uint32_t chunk, uint32_t position, uint32_t i)
     const size_t row_bytes = (size_t)w->job->engine.info.n_vocab * sizeof(float);
     const float *row = tn_session_logits(w->subject->engine.session, i);
     const float *base = w->reference ? tn_session_logits(w->reference->engine.session, i) : NULL;
-    XXH64_update(w->hash, row, row_bytes);
+    tn_cli_hasher_add(w->hash, row, row_bytes);
     if (base && !w->differs && memcmp(row, base, row_bytes) != 0) {
         w->differs = true;
         w->chunk = chunk;
@@ -191,7 +191,7 @@ static int compare_replies(walk *w, json_t *accuracy)
 
 static int finish(walk *w)
 {
-    json_t *accuracy = tn_cli_compare_accuracy_json(w->stats, XXH64_digest(w->hash), w->reference != NULL, w->differs);
+    json_t *accuracy = tn_cli_compare_accuracy_json(w->stats, tn_cli_hasher_value(w->hash), w->reference != NULL, w->differs);
     int rc = compare_replies(w, accuracy);
     if (rc) rc = tn_cli_compare_failed(w->subject, rc);
     if (rc == 0 && w->differs && !w->subject->failed && !tn_cli_is_fast(w->job->cli)) rc = find_difference(w, accuracy);
@@ -202,12 +202,11 @@ static int finish(walk *w)
 static int begin(walk *w)
 {
     const tn_cli_compare *job = w->job;
-    w->hash = XXH64_createState();
+    w->hash = tn_cli_hasher_create();
     w->tokens = malloc(job->n_context * sizeof *w->tokens);
     w->wanted = malloc(job->n_rows_max);
     if (!w->hash || !w->tokens || !w->wanted) return tn_cli_out_of_memory();
     memset(w->wanted, 1, job->n_rows_max);
-    XXH64_reset(w->hash, 0);
     return tn_eval_stats_create(job->engine.info.n_vocab, &w->stats) == TN_OK ? 0 : tn_cli_fail_status(NULL);
 }
 
@@ -223,7 +222,7 @@ int tn_cli_compare_accuracy(tn_cli_compare *job, tn_cli_compare_subject *referen
         rc = finish(&w);
     else if (begun && !by_reference)
         rc = tn_cli_compare_failed(subject, rc);
-    XXH64_freeState(w.hash);
+    tn_cli_hasher_destroy(w.hash);
     tn_eval_stats_destroy(w.stats);
     free(w.tokens);
     free(w.wanted);

@@ -1,4 +1,5 @@
 // What other programs wrote, as further rows: logits beside those of the reference, and results of llama-bench as they are.
+#include "bytes_hash.h"
 #include "compare.h"
 #include "compare_external.h"
 #include "report.h"
@@ -6,14 +7,13 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 // Rows of a file beside the reference's way through the text.
 typedef struct beside {
     tn_cli_compare *job;
     tn_cli_compare_subject *reference;
     tn_cli_external_logits *logits;
-    XXH64_state_t *hash;
+    tn_cli_hasher *hash;
     tn_eval_stats *stats;
     int32_t *tokens;
     uint8_t *wanted;
@@ -27,7 +27,7 @@ static int take_row(beside *b, uint32_t chunk, uint32_t position, uint32_t i)
     const float *row, *base = tn_session_logits(b->reference->engine.session, i);
     const int rc = tn_cli_external_logits_row(b->logits, (uint64_t)chunk * job->n_context + position, &row);
     if (rc) return rc;
-    XXH64_update(b->hash, row, row_bytes);
+    tn_cli_hasher_add(b->hash, row, row_bytes);
     b->differs = b->differs || memcmp(row, base, row_bytes) != 0;
     if (!tn_cli_compare_is_scored(job, position)) return 0;
     return tn_eval_stats_add(b->stats, row, base, b->tokens[position + 1]) == TN_OK ? 0 : tn_cli_fail_status(NULL);
@@ -59,12 +59,11 @@ static int run(beside *b, const char *path)
                            "--baseline %s: it has %" PRIu64 " rows, but %" PRIu64
                            " tokens of the text are looked at: it must be of the same tokens",
                            path, n_rows, n_tokens);
-    b->hash = XXH64_createState();
+    b->hash = tn_cli_hasher_create();
     b->tokens = malloc(job->n_context * sizeof *b->tokens);
     b->wanted = malloc(job->n_rows_max);
     if (!b->hash || !b->tokens || !b->wanted) return tn_cli_out_of_memory();
     memset(b->wanted, 1, job->n_rows_max);
-    XXH64_reset(b->hash, 0);
     if (tn_eval_stats_create(job->engine.info.n_vocab, &b->stats) != TN_OK) return tn_cli_fail_status(NULL);
     return walk(b);
 }
@@ -77,10 +76,10 @@ static int add_logits(tn_cli_compare *job, tn_cli_compare_subject *reference, co
     if (rc == 0) rc = run(&b, path);
     if (rc == 0) {
         json_t *subject = tn_cli_external_logits_subject(b.logits);
-        json_object_set_new(subject, "accuracy", tn_cli_compare_accuracy_json(b.stats, XXH64_digest(b.hash), true, b.differs));
+        json_object_set_new(subject, "accuracy", tn_cli_compare_accuracy_json(b.stats, tn_cli_hasher_value(b.hash), true, b.differs));
         json_array_append_new(job->externals, subject);
     }
-    XXH64_freeState(b.hash);
+    tn_cli_hasher_destroy(b.hash);
     tn_eval_stats_destroy(b.stats);
     tn_cli_external_logits_close(b.logits);
     free(b.tokens);
