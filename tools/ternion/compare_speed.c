@@ -9,6 +9,14 @@
 
 #define PAGE_TOKENS 128u // of the KV cache
 
+static bool has_test(const tn_cli_compare *job, const char *name)
+{
+    for (size_t i = 0; i + 1 < job->n_tests; i++) {
+        if (strcmp(job->tests[i].name, name) == 0) return true;
+    }
+    return false;
+}
+
 static int plan_list(tn_cli_compare *job, tn_cli_option_id id)
 {
     const tn_cli_value *value = &job->cli->options.values[id];
@@ -27,6 +35,10 @@ static int plan_list(tn_cli_compare *job, tn_cli_option_id id)
             test->shape.n_gen = TN_CLI_COMPARE_BATCH_GEN;
             test->shape.n_pl = n;
             snprintf(test->name, sizeof test->name, "b%u", n);
+        }
+        if (has_test(job, test->name)) { // a number that was given twice
+            job->n_tests--;
+            continue;
         }
         const uint64_t n_positions = (uint64_t)test->shape.n_prompt + test->shape.n_gen;
         if (n_positions > job->engine.info.n_ctx_train)

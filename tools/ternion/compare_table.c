@@ -18,6 +18,7 @@ typedef struct column {
 } column;
 
 #define COLUMNS_MAX 32u
+#define TESTS_LAST  (COLUMNS_MAX - 3) // room for what stands behind the speeds
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -125,7 +126,6 @@ static void put_cell(char cell[CELL], const column *c, const json_t *subject)
 
 static void add_column(column *columns, size_t *n, int kind, const char *title, const char *test)
 {
-    if (*n == COLUMNS_MAX) return;
     column *c = &columns[(*n)++];
     snprintf(c->title, sizeof c->title, "%s", title);
     c->kind = kind;
@@ -144,8 +144,22 @@ static void add_tests(column *columns, size_t *n, const json_t *subjects)
         const char *name = text_of(test, "test");
         for (size_t c = 0; c < *n; c++) known = known || (columns[c].test && strcmp(columns[c].test, name) == 0);
         snprintf(title, sizeof title, "%.30s t/s", name);
-        if (!known) add_column(columns, n, SPEED, title, name);
+        if (!known && *n < TESTS_LAST) add_column(columns, n, SPEED, title, name);
     }
+}
+
+// Whether all tests have their columns.
+static bool shows_all(const column *columns, size_t n_columns, const json_t *subjects)
+{
+    size_t n_shown = 0, n_most = 0, i;
+    const json_t *subject;
+    for (size_t c = 0; c < n_columns; c++) n_shown += columns[c].kind == SPEED;
+    json_array_foreach(subjects, i, subject)
+    {
+        const size_t n = json_array_size(json_object_get(subject, "speed"));
+        if (n > n_most) n_most = n;
+    }
+    return n_shown >= n_most;
 }
 
 static size_t make_columns(column *columns, const json_t *subjects)
@@ -300,8 +314,10 @@ int tn_cli_compare_print_table(const json_t *comparison)
     const json_t *subjects = json_object_get(comparison, "subjects");
     FILE *out = open_memstream(&text, &len);
     if (!out) return tn_cli_out_of_memory();
-    print_rows(out, subjects, columns, make_columns(columns, subjects));
+    const size_t n = make_columns(columns, subjects);
+    print_rows(out, subjects, columns, n);
     fputc('\n', out);
+    if (!shows_all(columns, n, subjects)) fprintf(out, "there are more tests than the table has room for: --json has all of them\n");
     print_reasons(out, subjects);
     print_surroundings(out, comparison);
     const bool written = fclose(out) == 0;
