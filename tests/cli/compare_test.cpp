@@ -212,6 +212,22 @@ TEST(Compare, WhatOtherProgramsWroteHasRowsThatAreNotOurs)
     cli::expect_error(run(quick(fewer)), 1, "it must be of the same tokens");
 }
 
+TEST(Compare, OneByOneGivesTheSameLogits)
+{
+    const cli::Result result = run(quick({"--backends", "cpu-scalar,cpu0,nosuch1", "--one-by-one", "--greedy-prompts", "1", "--json"}));
+    EXPECT_EQ(result.status, 1);
+    const cli::Json json = cli::parse_json(result.out);
+    EXPECT_TRUE(json_is_false(json_object_get(json_object_get(json.get(), "settings"), "interleaved")));
+    for (size_t i = 0; i < 2; i++) {
+        EXPECT_EQ(cli::text_of(subject_of(json, i), "status"), "ok");
+        EXPECT_EQ(json_array_size(json_object_get(subject_of(json, i), "speed")), 1u);
+        EXPECT_GT(cli::integer_of(json_object_get(subject_of(json, i), "memory"), "weights_bytes"), 0);
+    }
+    EXPECT_EQ(cli::text_of(json_object_get(subject_of(json, 1), "accuracy"), "logits_hash"),
+              cli::text_of(json_object_get(subject_of(json, 0), "accuracy"), "logits_hash"));
+    EXPECT_EQ(cli::text_of(subject_of(json, 2), "status"), "failed");
+}
+
 TEST(Compare, WrongFlagsAreSaidBeforeAnythingRuns)
 {
     const std::pair<std::vector<std::string>, std::string> cases[] = {

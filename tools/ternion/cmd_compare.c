@@ -119,7 +119,7 @@ static int run_subjects(tn_cli_compare *job)
     if (rc || !reference) return rc;
     rc = tn_cli_compare_baselines(job, reference);
     if (rc) return rc;
-    job->interleaved = fits(job, reference);
+    job->interleaved = !tn_cli_given(&job->cli->options, TN_OPT_COMPARE_ONE_BY_ONE) && fits(job, reference);
     return job->interleaved ? run_together(job, reference) : run_in_turn(job, reference);
 }
 

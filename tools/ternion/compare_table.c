@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CELL 40
+#define CELL 48
 
 typedef struct column {
     char title[CELL];
@@ -296,7 +296,7 @@ static void print_surroundings(FILE *out, const json_t *o)
     fprintf(out, "speed    median ± deviation of %lld, after %lld to warm up; %s; %% of limit and J/tok are of replies\n",
             (long long)json_integer_value(json_object_get(settings, "repetitions")),
             (long long)json_integer_value(json_object_get(settings, "warmup_runs")),
-            json_is_true(json_object_get(settings, "interleaved")) ? "subjects in turn" : "one subject after another, for want of memory");
+            json_is_true(json_object_get(settings, "interleaved")) ? "subjects in turn" : "one subject after another");
     fprintf(out, "machine  %s, %lld cores%s, governor %s, %s MHz, load %s before, %s after\n", text_of(machine, "cpu"),
             (long long)json_integer_value(json_object_get(machine, "n_cores")),
             json_is_true(json_object_get(machine, "virtual")) ? " (virtual machine)" : "",
