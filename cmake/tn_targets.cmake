@@ -110,6 +110,12 @@ if(TN_SANITIZE MATCHES "address")
   set(TN_LONG long)
 endif()
 
+# Whole programs that are: what they run of the C code, others run too (docs/TESTING.md).
+set(TN_LONG_TESTS runtime_lanes_test runtime_batcher_stress_test runtime_calibrate_gpu_test
+  cli_compare_test cli_exact_test cli_exact_gpu_test cli_vulkan_test
+  cuda_selftest_test cuda_fast_test cuda_bench_test cuda_command_test cuda_cli_loss_test cuda_session_loss_test cuda_exact_test
+  vk_selftest_test vk_mirror_test vk_shape_test vk_weights_test vk_command_test vk_session_loss_test vk_session_fault_test vk_cli_loss_test)
+
 # The longest, and what others wait for: without figures of an earlier run ctest begins with them, so that none is left to run alone at the end.
 set(TN_LONGEST_TESTS conformance_test golden_vulkan_test vk_selftest_test vk_step_fault_test cli_test cli_bench_test cli_oom_test tokenizer_test
   runtime_oom_test runtime_batcher_test runtime_batcher_stress_test convert_test golden_exact_test golden_variants_test sampler_test)
@@ -122,6 +128,9 @@ set(TN_LONGEST_TESTS conformance_test golden_vulkan_test vk_selftest_test vk_ste
 # the label slow, in every build. <name> itself has all the rest. A program that is long or slow as a whole is not built by default.
 function(tn_add_test name)
   cmake_parse_arguments(ARG "COMPUTES" "TIMEOUT" "LABELS;SOURCES;LIBS;DEFINITIONS;ARGS;LONG;SLOW" ${ARGN})
+  if(name IN_LIST TN_LONG_TESTS)
+    list(APPEND ARG_LABELS ${TN_LONG})
+  endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ternion_static tn_flags tn_gtest ${ARG_LIBS})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
