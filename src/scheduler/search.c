@@ -152,7 +152,7 @@ tn_status tn_search(const tn_search_problem *problem, tn_search_result *out_resu
     for (; result.n_plans < problem->n_devices; result.n_plans++) place_alone(problem, result.n_plans, &result.plans[result.n_plans]);
     TN_TRY_GOTO(tn_search_replicas(problem, &result.plans[result.n_plans], &found));
     result.n_plans += found;
-    TN_TRY_GOTO(tn_search_pipeline(problem, &result.plans[result.n_plans], &found));
+    TN_TRY_GOTO(tn_search_pipeline(problem, &result.plans[result.n_plans], &found, &result.effort));
     result.n_plans += found;
     order(problem, &result);
     if (!tn_search_can_use(&result.plans[0])) {

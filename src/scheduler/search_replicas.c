@@ -1,189 +1,211 @@
-// Sequences shared over devices that hold the whole model each, by dynamic programming over devices and sequences. Where devices share
-// memory, that takes two passes (search_internal.h).
+// Sequences shared over devices that hold the whole model each. A step of more sequences takes no less and needs no less memory, so a
+// device has, for every time, most sequences whose step ends within it; the least time in which all devices together have room for all
+// sequences is found by bisection over the steps that there are. Where devices share memory, that takes two passes (search_internal.h).
 #include "base/alloc.h"
 #include "scheduler/search_internal.h"
 
 #include <string.h>
 
-// Sequences are shared out in at most so many portions: beyond it a portion is several.
-enum { PORTIONS_MAX = 1024 };
+enum { KEPT_STEPS = 1024 };   // times of steps of fewer sequences are kept: they are asked for again and again
+enum { PORTIONS_MIN = 1024 }; // what is left to share is given away in at least so many portions
 
-// Shares are told apart by devices that have some (none, one, more), and by those of them that share memory (none, one) where the pass
-// allows no more: N_USED x N_SHARING rows.
-enum { N_USED = 3, N_SHARING = 2, N_ROWS = N_USED * N_SHARING };
-
-// How the last of the first devices came to what it has.
-typedef struct share_step {
-    uint32_t n_portions; // of the device
-    uint32_t from_row;
-} share_step;
-
-typedef struct share_table {
+typedef struct share_search {
     const tn_search_problem *problem;
     tn_search_pass pass;
-    uint32_t n_portions, portion; // of so many sequences, the last one of fewer
-    double *values;               // [n_devices + 1][N_ROWS][n_portions + 1] the best of the first devices; INFINITY: impossible
-    share_step *steps;            // [n_devices][N_ROWS][n_portions + 1]
-} share_table;
+    double *steps_ns;  // [n_devices][KEPT_STEPS], 0: not asked for yet
+    uint32_t *room;    // [n_devices] sequences whose step ends in time
+    uint32_t *chosen;  // [n_devices] those that have a share, the one with the most room first
+    uint32_t n_chosen; //
+} share_search;
 
-// What device `device` adds for `n` sequences, as a cost.
-static double cost_of(const share_table *table, uint32_t device, uint32_t n)
+// A step of `n` sequences; INFINITY: the device has no memory for them, or lacks an op.
+static double measure_step(const share_search *search, uint32_t device, uint32_t n)
 {
-    const tn_search_problem *problem = table->problem;
-    const bool throughput = problem->goal == TN_SEARCH_THROUGHPUT;
-    if (n == 0) return 0;
+    const tn_search_problem *problem = search->problem;
     if (tn_search_whole_bytes(problem, device, n) > problem->memory_bytes[device]) return INFINITY;
-    const double step_ns = tn_search_whole_ns(problem, table->pass, device, n);
-    if (isinf(step_ns)) return INFINITY;
-    return throughput ? -(double)n / step_ns : step_ns;
+    return tn_search_whole_ns(problem, search->pass, device, n);
 }
 
-static tn_status init(const tn_search_problem *problem, share_table *table)
+static double step_ns(const share_search *search, uint32_t device, uint32_t n)
 {
-    table->problem = problem;
-    table->portion = (problem->n_seqs - 1) / PORTIONS_MAX + 1;
-    table->n_portions = (problem->n_seqs - 1) / table->portion + 1;
-    const size_t n = N_ROWS * ((size_t)table->n_portions + 1), n_devices = problem->n_devices;
-    TN_TRY(tn_alloc((n_devices + 1) * n, sizeof *table->values, &table->values));
-    return tn_alloc(n_devices * n, sizeof *table->steps, &table->steps);
+    if (n >= KEPT_STEPS) return measure_step(search, device, n);
+    double *kept = &search->steps_ns[(size_t)device * KEPT_STEPS + n];
+    if (*kept == 0) *kept = measure_step(search, device, n);
+    return *kept;
 }
 
-static void deinit(share_table *table)
+static bool is_in_time(const share_search *search, uint32_t device, uint32_t n, double limit_ns, bool below)
 {
-    tn_free(table->values);
-    tn_free(table->steps);
+    const double ns = step_ns(search, device, n);
+    return !isinf(ns) && (below ? ns < limit_ns : ns <= limit_ns);
 }
 
-static uint32_t sequences(const share_table *table, uint32_t n_portions)
+// Most sequences whose step takes at most `limit_ns`, or less than it (`below`).
+static uint32_t room_for(const share_search *search, uint32_t device, double limit_ns, bool below)
 {
-    const uint64_t n = (uint64_t)n_portions * table->portion;
-    return n < table->problem->n_seqs ? (uint32_t)n : table->problem->n_seqs;
+    uint32_t fits = 0, too_many = search->problem->n_seqs; // one has them all: these are no replicas
+    while (too_many - fits > 1) {
+        const uint32_t n = fits + (too_many - fits) / 2;
+        if (is_in_time(search, device, n, limit_ns, below))
+            fits = n;
+        else
+            too_many = n;
+    }
+    return fits;
 }
 
-// Where the first `n_devices` devices' row begins.
-static size_t row_at(const share_table *table, uint32_t n_devices, uint32_t row)
+// Takes the device with the most room among those that are not chosen; false: none has any, or may be beside the chosen ones.
+static bool choose_next(share_search *search, bool *has_sharing)
 {
-    return ((size_t)n_devices * N_ROWS + row) * (table->n_portions + 1);
+    const tn_search_problem *problem = search->problem;
+    uint32_t best = problem->n_devices;
+    for (uint32_t device = 0; device < problem->n_devices; device++) {
+        bool is_free = search->room[device] > 0;
+        for (uint32_t i = 0; i < search->n_chosen; i++) is_free &= search->chosen[i] != device;
+        if (search->pass == TN_SEARCH_PASS_OWN && *has_sharing) is_free &= !tn_search_shares_memory(problem, device);
+        if (is_free && (best == problem->n_devices || search->room[device] > search->room[best])) best = device;
+    }
+    if (best == problem->n_devices) return false;
+    search->chosen[search->n_chosen++] = best;
+    *has_sharing |= tn_search_shares_memory(problem, best);
+    return true;
 }
 
-// The row of shares in `row` with this device beside them; N_ROWS: the pass has no such plan.
-static uint32_t row_with(const share_table *table, uint32_t row, uint32_t device)
+// Chooses the fewest devices, at least two, that have all sequences with steps of at most `limit_ns`; false: there is no room for them.
+static bool choose_devices(share_search *search, double limit_ns)
 {
-    const uint32_t used = row / N_SHARING, sharing = row % N_SHARING, used_with = used + 1 < N_USED ? used + 1 : used;
-    const bool counts = table->pass == TN_SEARCH_PASS_OWN && tn_search_shares_memory(table->problem, device);
-    return counts && sharing > 0 ? N_ROWS : used_with * N_SHARING + sharing + counts;
+    uint64_t room = 0;
+    bool has_sharing = false;
+    search->n_chosen = 0;
+    for (uint32_t device = 0; device < search->problem->n_devices; device++)
+        search->room[device] = room_for(search, device, limit_ns, false);
+    while (room < search->problem->n_seqs || search->n_chosen < 2) {
+        if (!choose_next(search, &has_sharing)) return false;
+        room += search->room[search->chosen[search->n_chosen - 1]];
+    }
+    return true;
 }
 
-// Gives `k` portions to the device, at this cost. Throughput adds up, latency is that of the slowest.
-static void add_portions(share_table *table, uint32_t device, uint32_t from, uint32_t k, double cost)
+// The shortest step of this device, below `limit_ns`, that is the slowest of shares over all; `limit_ns`: there is none.
+static double shortest_of(share_search *search, uint32_t device, double limit_ns)
 {
-    const uint32_t to = row_with(table, from, device);
-    if (to == N_ROWS) return;
-    const bool adds_up = table->problem->goal == TN_SEARCH_THROUGHPUT;
-    const double *before = table->values + row_at(table, device, from);
-    double *values = table->values + row_at(table, device + 1, to);
-    share_step *steps = table->steps + row_at(table, device, to);
-    for (uint32_t total = table->n_portions; total >= k; total--) {
-        const double rest = before[total - k];
-        if (isinf(rest)) continue;
-        const double value = adds_up ? rest + cost : rest > cost ? rest : cost;
-        if (value >= values[total]) continue;
-        values[total] = value;
-        steps[total] = (share_step){k, from};
+    uint32_t enough = room_for(search, device, limit_ns, true), too_few = 0;
+    if (enough == 0 || !choose_devices(search, step_ns(search, device, enough))) return limit_ns;
+    while (enough - too_few > 1) {
+        const uint32_t n = too_few + (enough - too_few) / 2;
+        if (choose_devices(search, step_ns(search, device, n)))
+            enough = n;
+        else
+            too_few = n;
+    }
+    return step_ns(search, device, enough);
+}
+
+void tn_search_share(const double *ns_each, const uint32_t *most, uint32_t n, uint32_t n_seqs, uint32_t *shares)
+{
+    uint32_t left = n_seqs;
+    for (uint32_t i = 0; i < n; i++) shares[i] = n_seqs >= n ? 1 : 0;
+    if (n_seqs >= n) left -= n;
+    while (left) {
+        uint32_t best = n, portion = (left - 1) / PORTIONS_MIN + 1;
+        for (uint32_t i = 0; i < n; i++) {
+            if (most && shares[i] >= most[i]) continue;
+            if (best == n || (shares[i] + 0.5) * ns_each[i] < (shares[best] + 0.5) * ns_each[best]) best = i;
+        }
+        if (best == n) return;
+        if (most && portion > most[best] - shares[best]) portion = most[best] - shares[best];
+        shares[best] += portion;
+        left -= portion;
     }
 }
 
-static void add_device(share_table *table, uint32_t device)
+static void sort_by_place(uint32_t *devices, uint32_t n)
 {
-    const size_t n_row = table->n_portions + 1;
-    memcpy(table->values + row_at(table, device + 1, 0), table->values + row_at(table, device, 0), N_ROWS * n_row * sizeof *table->values);
-    for (uint32_t row = 0; row < N_ROWS; row++) {
-        for (size_t i = 0; i < n_row; i++) table->steps[row_at(table, device, row) + i] = (share_step){0, row};
-    }
-    for (uint32_t k = 1; k <= table->n_portions; k++) {
-        const double cost = cost_of(table, device, sequences(table, k));
-        if (isinf(cost)) return; // more of them need more memory
-        for (uint32_t row = 0; row < N_ROWS; row++) add_portions(table, device, row, k, cost);
+    for (uint32_t i = 1; i < n; i++) {
+        const uint32_t device = devices[i];
+        uint32_t k = i;
+        for (; k > 0 && devices[k - 1] > device; k--) devices[k] = devices[k - 1];
+        devices[k] = device;
     }
 }
 
-// Writes down the shares that the table has in `row`.
-static void fill(const share_table *table, uint32_t row, tn_search_plan *plan)
+// The chosen devices' shares: within what ends in time by their rates where all have as many.
+static tn_status share_out(const share_search *search, uint32_t *shares)
 {
-    const tn_search_problem *problem = table->problem;
-    uint32_t left = table->n_portions, n_left = problem->n_seqs;
-    double rate = 0;
+    const uint32_t n = search->n_chosen, even = search->problem->n_seqs / n;
+    double *ns_each;
+    uint32_t *most;
+    TN_TRY(tn_alloc(n, sizeof *ns_each, &ns_each));
+    const tn_status status = tn_alloc(n, sizeof *most, &most);
+    for (uint32_t i = 0; i < n && status == TN_OK; i++) {
+        const uint32_t device = search->chosen[i], rated = even < search->room[device] ? even : search->room[device];
+        most[i] = search->room[device];
+        ns_each[i] = rated ? step_ns(search, device, rated) / rated : step_ns(search, device, 1);
+    }
+    if (status == TN_OK) {
+        tn_search_share(ns_each, most, n, search->problem->n_seqs, shares);
+        tn_free(most);
+    }
+    tn_free(ns_each);
+    return status;
+}
+
+static tn_status fill(const share_search *search, tn_search_plan *plan)
+{
+    const tn_search_problem *problem = search->problem;
     plan->kind = TN_SEARCH_REPLICAS;
     plan->n_lanes = 1;
-    plan->n_replicas = 0;
-    plan->is_shared = table->pass == TN_SEARCH_PASS_SHARED;
+    plan->n_replicas = search->n_chosen;
+    plan->is_shared = search->pass == TN_SEARCH_PASS_SHARED;
     plan->step_ns = 0;
     plan->bytes = 0;
     memset(plan->device_bytes, 0, problem->n_devices * sizeof *plan->device_bytes);
-    for (uint32_t device = problem->n_devices; device-- > 0;) {
-        const share_step step = table->steps[row_at(table, device, row) + left];
-        row = step.from_row;
-        if (step.n_portions == 0) continue;
-        left -= step.n_portions;
-        const uint32_t r = plan->n_replicas++, whole = sequences(table, step.n_portions), n = whole < n_left ? whole : n_left;
-        n_left -= n;
-        const double step_ns = tn_search_whole_ns(problem, table->pass, device, n);
+    sort_by_place(search->chosen, search->n_chosen);
+    TN_TRY(share_out(search, plan->shares));
+    for (uint32_t r = 0; r < search->n_chosen; r++) {
+        const uint32_t device = search->chosen[r];
+        const double ns = step_ns(search, device, plan->shares[r]);
         for (uint32_t unit = 0; unit < problem->n_units; unit++) plan->devices[(size_t)r * problem->n_units + unit] = device;
-        plan->shares[r] = n;
-        plan->device_bytes[device] = tn_search_whole_bytes(problem, device, n);
+        plan->device_bytes[device] = tn_search_whole_bytes(problem, device, plan->shares[r]);
         plan->bytes += plan->device_bytes[device];
-        if (step_ns > plan->step_ns) plan->step_ns = step_ns;
-        rate += n / step_ns;
+        if (ns > plan->step_ns) plan->step_ns = ns;
     }
-    plan->tokens_per_s = rate * 1e9;
+    plan->tokens_per_s = problem->n_seqs * 1e9 / plan->step_ns;
+    return TN_OK;
 }
 
-// Replicas in the order of the devices.
-static void reverse(const tn_search_problem *problem, tn_search_plan *plan)
+// The best of a pass into the plan, where its step is shorter than *best_ns, which becomes its own.
+static tn_status search_pass(share_search *search, tn_search_pass pass, tn_search_plan *plan, double *best_ns)
 {
-    for (uint32_t a = 0, b = plan->n_replicas - 1; a < b; a++, b--) {
-        uint32_t *row_a = plan->devices + (size_t)a * problem->n_units, *row_b = plan->devices + (size_t)b * problem->n_units;
-        const uint32_t share = plan->shares[a], device_a = row_a[0], device_b = row_b[0];
-        plan->shares[a] = plan->shares[b];
-        plan->shares[b] = share;
-        for (uint32_t unit = 0; unit < problem->n_units; unit++) {
-            row_a[unit] = device_b;
-            row_b[unit] = device_a;
-        }
-    }
-}
-
-// The best of a pass into the plan, where it is better than *cost, which becomes its own.
-static void search_pass(share_table *table, tn_search_pass pass, tn_search_plan *plan, double *cost)
-{
-    const uint32_t n_devices = table->problem->n_devices;
-    const size_t n = row_at(table, 1, 0);
-    table->pass = pass;
-    for (size_t i = 0; i < n; i++) table->values[i] = i ? INFINITY : 0;
-    for (uint32_t device = 0; device < n_devices; device++) add_device(table, device);
-    for (uint32_t row = (N_USED - 1) * N_SHARING; row < N_ROWS; row++) {
-        const double least = table->values[row_at(table, n_devices, row) + table->n_portions];
-        if (least >= *cost) continue;
-        *cost = least;
-        fill(table, row, plan);
-    }
+    const uint32_t n_devices = search->problem->n_devices;
+    double least_ns = *best_ns;
+    search->pass = pass;
+    memset(search->steps_ns, 0, (size_t)n_devices * KEPT_STEPS * sizeof *search->steps_ns);
+    for (uint32_t device = 0; device < n_devices; device++) least_ns = shortest_of(search, device, least_ns);
+    if (least_ns >= *best_ns) return TN_OK;
+    *best_ns = least_ns;
+    choose_devices(search, least_ns);
+    return fill(search, plan);
 }
 
 tn_status tn_search_replicas(const tn_search_problem *problem, tn_search_plan *plan, bool *out_found)
 {
     tn_status status;
-    share_table table = {0};
-    double cost = INFINITY;
+    share_search search = {.problem = problem};
+    double best_ns = INFINITY;
     *out_found = false;
     if (problem->goal == TN_SEARCH_MEMORY || problem->n_seqs < 2 || problem->n_devices < 2) return TN_OK;
-    TN_TRY_GOTO(init(problem, &table));
+    TN_TRY_GOTO(tn_alloc((size_t)problem->n_devices * KEPT_STEPS, sizeof *search.steps_ns, &search.steps_ns));
+    TN_TRY_GOTO(tn_alloc(problem->n_devices, sizeof *search.room, &search.room));
+    TN_TRY_GOTO(tn_alloc(problem->n_devices, sizeof *search.chosen, &search.chosen));
     for (tn_search_pass pass = TN_SEARCH_PASS_OWN; pass < TN_SEARCH_PASSES; pass++) {
-        if (tn_search_has_pass(problem, pass)) search_pass(&table, pass, plan, &cost);
+        if (tn_search_has_pass(problem, pass)) TN_TRY_GOTO(search_pass(&search, pass, plan, &best_ns));
     }
-    *out_found = !isinf(cost);
-    if (*out_found) reverse(problem, plan);
+    *out_found = !isinf(best_ns);
     status = TN_OK;
 fail:
-    deinit(&table);
+    tn_free(search.steps_ns);
+    tn_free(search.room);
+    tn_free(search.chosen);
     return status;
 }

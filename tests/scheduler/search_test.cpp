@@ -10,6 +10,7 @@
 extern "C" {
 #include "base/status.h"
 #include "scheduler/search.h"
+#include "scheduler/search_internal.h"
 }
 
 namespace
@@ -28,9 +29,11 @@ struct Made {
     std::vector<uint64_t> scratches, memory; // [device]
 
     [[nodiscard]] size_t at(uint32_t device, uint32_t unit) const { return static_cast<size_t>(device) * n_units + unit; }
+    double falling = 0; // of the slope: what each further sequence makes all of them take longer
+
     [[nodiscard]] double unit_ns(uint32_t device, uint32_t unit, uint32_t n) const
     {
-        return floors[at(device, unit)] + slopes[at(device, unit)] * n;
+        return floors[at(device, unit)] + slopes[at(device, unit)] * n * (1 + falling * n);
     }
     [[nodiscard]] double shared_ns(uint32_t device, uint32_t unit, uint32_t n) const
     {
@@ -179,7 +182,7 @@ void brute_replicas(const Made &m, tn_search_goal goal, Best &best)
     std::function<void(uint32_t, uint32_t)> share = [&](uint32_t d, uint32_t left) {
         if (d == m.n_devices) {
             uint32_t used = 0, busy = 0;
-            double rate = 0, slowest = 0;
+            double slowest = 0;
             for (uint32_t i = 0; i < m.n_devices; i++) {
                 used += shares[i] > 0;
                 busy += shares[i] > 0 ? m.sharing(i) : 0;
@@ -187,11 +190,9 @@ void brute_replicas(const Made &m, tn_search_goal goal, Best &best)
             if (left || used < 2) return;
             for (uint32_t i = 0; i < m.n_devices; i++) {
                 if (shares[i] == 0) continue;
-                const double ns = whole_ns(m, i, shares[i], busy);
-                rate += shares[i] / ns;
-                slowest = std::max(slowest, ns);
+                slowest = std::max(slowest, whole_ns(m, i, shares[i], busy));
             }
-            if (!std::isinf(slowest)) best.offer(goal == TN_SEARCH_LATENCY ? slowest : m.n_seqs / rate);
+            best.offer(slowest);
             return;
         }
         for (shares[d] = 0; shares[d] <= left; shares[d]++) share(d + 1, left - shares[d]);
@@ -222,7 +223,7 @@ void check_plan(const Made &m, const tn_search_plan &plan)
 {
     std::vector<uint64_t> held(m.n_devices, 0);
     uint32_t n_seqs = 0;
-    double rate = 0, slowest_step = 0;
+    double slowest_step = 0;
     std::vector<bool> used(m.n_devices, false);
     for (size_t i = 0; i < static_cast<size_t>(plan.n_replicas) * m.n_units; i++) used[plan.devices[i]] = true;
     uint32_t busy = 0;
@@ -248,7 +249,6 @@ void check_plan(const Made &m, const tn_search_plan &plan)
             slowest = std::max(slowest, ns);
         }
         const double step = std::max(sum, plan.n_lanes * slowest);
-        rate += share / step;
         slowest_step = std::max(slowest_step, step);
         EXPECT_EQ(n_stages >= 2, plan.kind == TN_SEARCH_PIPELINE);
         if (plan.kind == TN_SEARCH_PIPELINE) {
@@ -268,7 +268,7 @@ void check_plan(const Made &m, const tn_search_plan &plan)
     EXPECT_EQ(plan.bytes, bytes);
     if (plan.cannot_run) return;
     EXPECT_NEAR(plan.step_ns, slowest_step, 1e-9 * slowest_step);
-    EXPECT_NEAR(plan.tokens_per_s, rate * 1e9, 1e-6 * rate * 1e9);
+    EXPECT_NEAR(plan.tokens_per_s, m.n_seqs * 1e9 / slowest_step, 1e-6 * plan.tokens_per_s);
 }
 
 const tn_search_plan *find(const tn_search_result &result, tn_search_kind kind)
@@ -355,7 +355,7 @@ Made even_machine(uint32_t n_layers, const std::vector<double> &speeds, uint32_t
 
 TEST(Search, MoreDevicesMustGainMoreThanTheMargin)
 {
-    Made m = even_machine(30, {100, 1}, 128); // the second adds 1 % at most
+    Made m = even_machine(30, {100, 2}, 128); // the second takes one sequence, which is 1 % less for the first
     for (size_t i = 0; i < m.slopes.size(); i++) m.slopes[i] = m.floors[i];
     tn_search_problem problem = problem_of(m, TN_SEARCH_THROUGHPUT, 0.05);
     tn_search_result result;
@@ -379,6 +379,61 @@ TEST(Search, EightAlikeDevicesAreOneKind)
     EXPECT_EQ(result.plans[0].kind, TN_SEARCH_PIPELINE);
     for (uint32_t p = 0; p < result.n_plans; p++) check_plan(m, result.plans[p]);
     tn_search_result_deinit(&result);
+}
+
+// What a device does in a second falls with its sequences where each has more to read than the one before it.
+TEST(Search, ReplicasThatSlowDownWithTheirSequencesAreSharedByRate)
+{
+    for (const uint32_t n_seqs : {16u, 4096u}) {
+        Made m = even_machine(30, {20, 20, 1}, n_seqs);
+        for (size_t i = 0; i < m.slopes.size(); i++) {
+            m.slopes[i] = m.floors[i];
+            m.floors[i] = 0;
+        }
+        m.falling = 0.5;
+        const tn_search_problem problem = problem_of(m, TN_SEARCH_THROUGHPUT);
+        tn_search_result result;
+        ASSERT_EQ(tn_search(&problem, &result), TN_OK);
+        const tn_search_plan *replicas = find(result, TN_SEARCH_REPLICAS);
+        ASSERT_NE(replicas, nullptr);
+        check_plan(m, *replicas);
+        EXPECT_NEAR(replicas->shares[0], replicas->shares[1], 1);
+        if (replicas->n_replicas == 3) { // steps grow as the square: the slow one is done in time with less than a fourth of the others'
+            EXPECT_LE(4 * replicas->shares[2], replicas->shares[0]);
+        }
+        tn_search_result_deinit(&result);
+    }
+}
+
+// Where a step takes as long for one sequence as for many, shares are by rate all the same, and no device is used in vain.
+TEST(Search, SharesAreByRateWhereTheStepDoesNotTell)
+{
+    Made m = even_machine(30, {10, 5, 1}, 16);
+    tn_search_problem problem = problem_of(m, TN_SEARCH_THROUGHPUT);
+    tn_search_result result;
+    ASSERT_EQ(tn_search(&problem, &result), TN_OK);
+    const tn_search_plan *replicas = find(result, TN_SEARCH_REPLICAS);
+    ASSERT_NE(replicas, nullptr);
+    ASSERT_EQ(replicas->n_replicas, 2u);
+    EXPECT_EQ(replicas->shares[0], 11u);
+    EXPECT_EQ(replicas->shares[1], 5u);
+    tn_search_result_deinit(&result);
+}
+
+TEST(Search, SharesAreInProportion)
+{
+    uint32_t shares[3];
+    const double ns_each[] = {1, 1, 20};
+    const uint32_t most[] = {2, 100, 100};
+    tn_search_share(ns_each, nullptr, 3, 16, shares);
+    EXPECT_EQ(std::vector<uint32_t>(shares, shares + 3), (std::vector<uint32_t>{8, 7, 1}));
+    tn_search_share(ns_each, nullptr, 3, 2, shares);
+    EXPECT_EQ(std::vector<uint32_t>(shares, shares + 3), (std::vector<uint32_t>{1, 1, 0})) << "fewer than there are to share";
+    tn_search_share(ns_each, most, 3, 16, shares);
+    EXPECT_EQ(std::vector<uint32_t>(shares, shares + 3), (std::vector<uint32_t>{2, 13, 1}));
+    tn_search_share(ns_each, nullptr, 3, 4100000000u, shares);
+    EXPECT_EQ(shares[0] + shares[1] + shares[2], 4100000000u);
+    EXPECT_NEAR(shares[2] / 4.1e9, 1 / 41.0, 2e-3);
 }
 
 // Two devices that read the same memory are slower together: whether they pay is a matter of how much.
@@ -423,15 +478,66 @@ TEST(Search, SaysWhatIsMissingWhereNothingFits)
     EXPECT_EQ(tn_search(&problem, &result), TN_INVALID_ARGUMENT);
 }
 
-TEST(Search, RefusesTooManyKindsOfDevices)
+// Of devices that all differ the fastest ones make the pipeline; no device alone and no replica is lost.
+TEST(Search, PipelinesOfTooManyKindsAreOfTheFastest)
 {
     std::vector<double> speeds;
-    for (int i = 1; i <= 12; i++) speeds.push_back(i);
-    const Made m = even_machine(4, speeds, 4);
-    const tn_search_problem problem = problem_of(m, TN_SEARCH_THROUGHPUT);
+    for (int i = 1; i <= 16; i++) speeds.push_back(i);
+    const Made m = even_machine(30, speeds, 16);
+    for (const tn_search_goal goal : {TN_SEARCH_LATENCY, TN_SEARCH_THROUGHPUT, TN_SEARCH_MEMORY}) {
+        const tn_search_problem problem = problem_of(m, goal);
+        tn_search_result result;
+        ASSERT_EQ(tn_search(&problem, &result), TN_OK) << tn_error_last()->message;
+        for (uint32_t p = 0; p < result.n_plans; p++) check_plan(m, result.plans[p]);
+        EXPECT_EQ(result.n_plans, goal == TN_SEARCH_MEMORY ? 17u : 18u);
+        EXPECT_GT(result.effort.n_left_out, 8u);
+        EXPECT_LT(result.effort.n_left_out, 14u);
+        const tn_search_plan *pipeline = find(result, TN_SEARCH_PIPELINE);
+        ASSERT_NE(pipeline, nullptr);
+        for (uint32_t u = 0; u < m.n_units; u++) EXPECT_GE(pipeline->devices[u], result.effort.n_left_out);
+        tn_search_result_deinit(&result);
+    }
+}
+
+// Eight devices that differ by noise: the work stays what a few milliseconds are enough for.
+TEST(Search, TheWorkForUnlikeDevicesHasABound)
+{
+    std::mt19937 rng(8);
+    std::uniform_real_distribution<double> jitter(0.98, 1.02);
+    uint64_t alike_cells = 0;
+    for (const bool is_alike : {true, false}) {
+        std::vector<double> speeds;
+        for (int i = 0; i < 8; i++) speeds.push_back(is_alike ? 4 : 4 * jitter(rng));
+        Made m = even_machine(30, speeds, 64);
+        for (size_t i = 0; i < m.slopes.size(); i++) m.slopes[i] = m.floors[i] / 10;
+        const tn_search_problem problem = problem_of(m, TN_SEARCH_THROUGHPUT);
+        tn_search_result result;
+        ASSERT_EQ(tn_search(&problem, &result), TN_OK);
+        EXPECT_EQ(result.effort.n_left_out, is_alike ? 0u : 3u);
+        EXPECT_GT(result.effort.n_cells, 1000u);
+        EXPECT_LT(result.effort.n_cells, is_alike ? 50000u : 1000000u);
+        if (is_alike) alike_cells = result.effort.n_cells;
+        EXPECT_GE(result.effort.n_cells, alike_cells);
+        const tn_search_plan *replicas = find(result, TN_SEARCH_REPLICAS);
+        ASSERT_NE(replicas, nullptr);
+        EXPECT_EQ(replicas->n_replicas, 8u);
+        tn_search_result_deinit(&result);
+    }
+}
+
+// What no few devices hold is searched over all that a search can take.
+TEST(Search, ModelsThatNeedManyUnlikeDevicesArePlaced)
+{
+    Made m = even_machine(30, {1, 2, 3, 4, 5, 6, 7, 8}, 1);
+    m.memory.assign(8, 10 + 101 * 5); // five units
+    const tn_search_problem problem = problem_of(m, TN_SEARCH_LATENCY);
     tn_search_result result;
-    EXPECT_EQ(tn_search(&problem, &result), TN_LIMIT);
-    EXPECT_NE(strstr(tn_error_last()->message, "name some of them"), nullptr);
+    ASSERT_EQ(tn_search(&problem, &result), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(result.plans[0].kind, TN_SEARCH_PIPELINE);
+    EXPECT_EQ(result.effort.n_left_out, 0u);
+    check_plan(m, result.plans[0]);
+    EXPECT_EQ(result.plans[0].device_bytes[0], 0u) << "seven of them hold it, without the slowest";
+    tn_search_result_deinit(&result);
 }
 
 } // namespace
