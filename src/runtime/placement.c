@@ -5,6 +5,7 @@
 #include "runtime/host.h"
 #include "runtime/placement_internal.h"
 #include "scheduler/place.h"
+#include "scheduler/search_internal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -60,8 +61,6 @@ tn_status tn_host_find_device(const tn_host *host, const char *name, uint32_t *o
     *out_index = devices[0];
     return TN_OK;
 }
-
-enum { CANDIDATES_MAX = 64 };
 
 static tn_status copy_text(tn_text *texts, const char *text, size_t *out_at)
 {
@@ -130,7 +129,7 @@ static tn_status list_candidates(const tn_placement *placement, uint32_t *device
     uint32_t n_descs;
     if (!placement->params.devices && tn_host_may_have_gpus(host)) tn_host_device_count(host); // those that can be listed
     TN_TRY(list_devices(host, placement->params.devices, &descs, &n_descs));
-    const tn_status status = tn_place_list(placement->params.devices, descs, n_descs, CANDIDATES_MAX, devices, out_n);
+    const tn_status status = tn_place_list(placement->params.devices, descs, n_descs, TN_PLACEMENT_REPLICAS_MAX, devices, out_n);
     return status == TN_NOT_FOUND ? say_what_is_absent(host, placement->params.devices) : status;
 }
 
@@ -148,45 +147,44 @@ static tn_status place_forced(tn_placement *placement, const tn_graph *graph)
     return tn_place_override(p->overrides, p->n_overrides, graph, descs, n_descs, placement->devices);
 }
 
-static tn_status place_replicas(tn_placement *placement, const uint32_t *candidates, uint32_t n)
+static tn_status refuse_twice(const tn_placement *placement, const uint32_t *candidates, uint32_t n, const char *why)
 {
     uint32_t n_descs;
     const tn_device_desc *descs = tn_host_descs(placement->host, &n_descs);
     for (uint32_t i = 1; i < n; i++) {
         for (uint32_t k = 0; k < i; k++) {
             if (candidates[i] == candidates[k])
-                return tn_fail(TN_INVALID_ARGUMENT, "%s is named twice: a device takes one copy of the model", descs[candidates[i]].name);
+                return tn_fail(TN_INVALID_ARGUMENT, "%s is named twice: %s", descs[candidates[i]].name, why);
         }
     }
+    return TN_OK;
+}
+
+static tn_status place_replicas(tn_placement *placement, const uint32_t *candidates, uint32_t n)
+{
+    TN_TRY(refuse_twice(placement, candidates, n, "a device takes one copy of the model"));
     TN_TRY(reserve(placement, n));
     for (uint32_t i = 0; i < n; i++) put_whole(placement, i, candidates[i]);
     return TN_OK;
 }
 
-// Replicas that were not chosen have sequences by their speed all the same where every device was measured before: as the search would
-// share them out. Nothing is measured for what is forced.
+// Replicas that were not chosen have sequences by their speed all the same where every device was measured before. Nothing is measured for
+// what is forced.
 static tn_status share_by_speed(tn_placement *placement, const tn_graph *graph, const uint32_t *candidates, uint32_t n)
 {
     tn_placement_choice *choice = NULL;
     tn_placement_params params = placement->params;
     params.known_only = true;
-    params.goal = TN_GOAL_THROUGHPUT;
-    const uint32_t n_units = placement->n_layers + 2;
-    const tn_status status = tn_placement_choose(graph, placement->host, &params, candidates, n, false, &choice);
-    if (status == TN_OUT_OF_MEMORY) return status;
-    for (uint32_t i = 0; status == TN_OK && i < choice->result.n_plans; i++) {
-        const tn_search_plan *plan = &choice->result.plans[i];
-        if (plan->kind != TN_SEARCH_REPLICAS || plan->n_replicas != n) continue;
-        for (uint32_t r = 0; r < n; r++) {
-            for (uint32_t k = 0; k < n; k++) {
-                if (candidates[k] == choice->devices[plan->devices[(size_t)r * n_units]]) placement->shares[k] = plan->shares[r];
-            }
-        }
-        placement->is_shared_by_speed = true;
-        break;
+    tn_status status = tn_placement_choose(graph, placement->host, &params, candidates, n, false, &choice);
+    if (status != TN_OK) return status == TN_OUT_OF_MEMORY ? status : TN_OK;
+    if (choice->n_devices == n) {
+        status = tn_alloc(n, sizeof *placement->ns_each, &placement->ns_each);
+        if (status == TN_OK) tn_placement_ns_each(choice, placement->ns_each);
     }
     tn_placement_choice_destroy(choice);
-    return TN_OK;
+    placement->is_shared_by_speed = placement->ns_each && params.n_seqs;
+    if (placement->is_shared_by_speed) tn_search_share(placement->ns_each, NULL, n, params.n_seqs, placement->shares);
+    return status;
 }
 
 static tn_status place_one(tn_placement *placement, uint32_t device)
@@ -199,6 +197,7 @@ static tn_status place_one(tn_placement *placement, uint32_t device)
 static tn_status place_chosen(tn_placement *placement, const tn_graph *graph, const tn_placement_params *params, const uint32_t *candidates,
                               uint32_t n)
 {
+    TN_TRY(refuse_twice(placement, candidates, n, "a device to choose from is named once"));
     TN_TRY(tn_placement_choose(graph, placement->host, params, candidates, n, true, &placement->choice));
     if (placement->choice->result.n_plans == 0) return place_one(placement, candidates[0]);
     const tn_search_plan *plan = &placement->choice->result.plans[0];
@@ -241,7 +240,7 @@ static tn_status force(tn_placement *placement, const tn_graph *graph)
 static tn_status decide(tn_placement *placement, const tn_graph *graph)
 {
     const tn_placement_params *p = &placement->params;
-    uint32_t candidates[CANDIDATES_MAX], n;
+    uint32_t candidates[TN_PLACEMENT_REPLICAS_MAX], n;
     if (is_forced(p) && !p->replicas) return force(placement, graph);
     TN_TRY(list_candidates(placement, candidates, &n));
     if (p->replicas) {
@@ -287,6 +286,7 @@ void tn_placement_destroy(tn_placement *placement)
     tn_free(placement->overrides);
     tn_free(placement->devices);
     tn_free(placement->shares);
+    tn_free(placement->ns_each);
     tn_free(placement);
 }
 
@@ -296,6 +296,11 @@ uint32_t tn_placement_share(const tn_placement *placement, uint32_t replica, uin
 {
     uint64_t all = 0, before = 0;
     if (replica >= placement->n_replicas) return 0;
+    if (placement->ns_each) {
+        uint32_t shares[TN_PLACEMENT_REPLICAS_MAX];
+        tn_search_share(placement->ns_each, NULL, placement->n_replicas, n_seqs, shares);
+        return shares[replica];
+    }
     for (uint32_t i = 0; i < placement->n_replicas; i++) {
         if (i < replica) before += placement->shares[i];
         all += placement->shares[i];

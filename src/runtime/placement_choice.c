@@ -53,6 +53,18 @@ static double hop_ns(const void *ctx, uint32_t from, uint32_t to, uint32_t n_tok
     return tn_cost_hop_ns(&choice->tables[from], &choice->tables[to], n_tokens * width * sizeof(float));
 }
 
+void tn_placement_ns_each(const tn_placement_choice *choice, double *out)
+{
+    const uint32_t even = choice->n_seqs / choice->n_devices, n = even ? even : 1;
+    const tn_cost_step step = tn_placement_step(choice, n);
+    uint32_t n_sharing = 0;
+    for (uint32_t i = 0; i < choice->n_devices; i++) n_sharing += choice->shares_memory[i];
+    for (uint32_t i = 0; i < choice->n_devices; i++) {
+        const tn_cost_table *table = n_sharing > 1 && choice->shares_memory[i] ? &choice->shared[i] : &choice->tables[i];
+        out[i] = tn_cost_segment_ns(table, choice->works, choice->graph->n_layers + 2, &step) / choice->speeds[i] / n;
+    }
+}
+
 static uint64_t unit_bytes(const void *ctx, uint32_t device, uint32_t unit, uint32_t n_seqs)
 {
     (void)device; // layouts of all devices are near 2 bits

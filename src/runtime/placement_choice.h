@@ -36,6 +36,9 @@ tn_status tn_placement_choose(const tn_graph *graph, tn_host *host, const tn_pla
 tn_status tn_placement_check_limits(const tn_graph *graph, tn_host *host, const tn_placement_params *params, const uint32_t *devices);
 // Steps of a reply: a token and a row of logits for each sequence, which is half through its context on the mean.
 tn_cost_step tn_placement_step(const tn_placement_choice *choice, uint32_t n_tokens);
+// What a sequence's part of a step takes of the whole model on each candidate, where all of them have as many sequences at the same time:
+// out [n_devices].
+void tn_placement_ns_each(const tn_placement_choice *choice, double *out);
 // The tables by which a plan's times are: [n_devices].
 static inline const tn_cost_table *tn_placement_tables(const tn_placement_choice *choice, const tn_search_plan *plan)
 {

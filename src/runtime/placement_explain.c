@@ -9,6 +9,9 @@
 // In a line of a plan.
 enum { WHERE_CAPACITY = 1024, REASON_CAPACITY = 256 };
 
+// Losses below it explain nothing.
+static const double told_loss = 0.01;
+
 // Of the whole model on a candidate, by one of its tables.
 static double tokens_per_s_of(const tn_placement_choice *choice, const tn_cost_table *tables, uint32_t device, const tn_cost_step *step)
 {
@@ -33,13 +36,25 @@ static double units_ns(const tn_placement_choice *choice, const tn_cost_table *t
     return sum;
 }
 
+// A batch over replicas ends with the slowest share of it.
+static double replicas_tokens_per_s(const tn_placement_choice *choice, const tn_cost_table *tables, const tn_search_plan *plan,
+                                    const uint32_t *shares, uint32_t n_seqs, uint32_t n_positions)
+{
+    double slowest_ns = 0;
+    for (uint32_t r = 0; r < plan->n_replicas; r++) {
+        const tn_cost_step step = {shares[r], shares[r], shares[r], n_positions};
+        const double rate = tokens_per_s_of(choice, tables, plan->devices[(size_t)r * (choice->graph->n_layers + 2)], &step);
+        if (shares[r] && rate > 0 && shares[r] * 1e9 / rate > slowest_ns) slowest_ns = shares[r] * 1e9 / rate;
+    }
+    return slowest_ns > 0 ? n_seqs * 1e9 / slowest_ns : 0;
+}
+
 double tn_placement_predict(const tn_placement *placement, uint32_t n_seqs, uint32_t n_positions)
 {
     const tn_placement_choice *choice = placement->choice;
     if (!choice || choice->result.n_plans == 0 || n_seqs == 0) return 0;
     const tn_search_plan *plan = &choice->result.plans[0];
     const tn_cost_table *tables = tn_placement_tables(choice, plan);
-    double sum = 0;
     if (plan->kind == TN_SEARCH_PIPELINE) {
         // As the search has it, but for what more or fewer positions and sequences change of the units' times.
         const uint32_t n = (n_seqs + plan->n_lanes - 1) / plan->n_lanes, n_chosen = (choice->n_seqs + plan->n_lanes - 1) / plan->n_lanes;
@@ -47,12 +62,9 @@ double tn_placement_predict(const tn_placement *placement, uint32_t n_seqs, uint
         return plan->tokens_per_s * units_ns(choice, tables, plan, &chosen) / units_ns(choice, tables, plan, &step) * n_seqs /
                choice->n_seqs;
     }
-    for (uint32_t r = 0; r < plan->n_replicas; r++) {
-        const uint32_t n = tn_placement_share(placement, r, n_seqs);
-        const tn_cost_step step = {n, n, n, n_positions};
-        if (n) sum += tokens_per_s_of(choice, tables, plan->devices[(size_t)r * (choice->graph->n_layers + 2)], &step);
-    }
-    return sum;
+    uint32_t shares[TN_PLACEMENT_REPLICAS_MAX];
+    for (uint32_t r = 0; r < plan->n_replicas; r++) shares[r] = tn_placement_share(placement, r, n_seqs);
+    return replicas_tokens_per_s(choice, tables, plan, shares, n_seqs, n_positions);
 }
 
 // The share of the speed that a plan's devices would have if each read its memory alone, and that they lose.
@@ -64,8 +76,8 @@ static double sharing_loss(const tn_placement_choice *choice, const tn_search_pl
         const tn_cost_step step = tn_placement_step(choice, (choice->n_seqs - 1) / plan->n_lanes + 1);
         alone = plan->tokens_per_s * units_ns(choice, choice->shared, plan, &step) / units_ns(choice, choice->tables, plan, &step);
     }
-    for (uint32_t r = 0; r < plan->n_replicas && plan->kind == TN_SEARCH_REPLICAS; r++)
-        alone += tokens_per_s(choice, plan->devices[(size_t)r * (choice->graph->n_layers + 2)], plan->shares[r]);
+    if (plan->kind == TN_SEARCH_REPLICAS)
+        alone = replicas_tokens_per_s(choice, choice->tables, plan, plan->shares, choice->n_seqs, choice->n_ctx / 2 + 1);
     return alone > plan->tokens_per_s ? 1 - plan->tokens_per_s / alone : 0;
 }
 
@@ -139,6 +151,14 @@ static void print_plan(const tn_placement *placement, const tn_search_plan *plan
 
 static const char *name_of(const tn_placement *placement, uint32_t candidate) { return placement->choice->names[candidate]; }
 
+// Why a pipeline is not as fast as all its devices: by what it loses most to.
+static const char *loss_of(const tn_placement_choice *choice, const tn_search_plan *plan)
+{
+    const double loss = sharing_loss(choice, plan);
+    if (plan->kind != TN_SEARCH_PIPELINE || (plan->bubble < told_loss && loss < told_loss)) return "";
+    return loss > plan->bubble ? " (its devices read the same memory)" : " (its devices wait for each other)";
+}
+
 static void explain_rejection(const tn_placement *placement, const tn_search_plan *plan, char *text, size_t capacity)
 {
     const tn_placement_choice *choice = placement->choice;
@@ -158,9 +178,8 @@ static void explain_rejection(const tn_placement *placement, const tn_search_pla
                  gain > 0 ? 100 * gain : -100 * gain);
     } else {
         const double loss = 1 - plan->tokens_per_s / best->tokens_per_s;
-        const char *kind = plan->kind == TN_SEARCH_PIPELINE ? " (its devices wait for each other)" : "";
         if (loss > 0)
-            snprintf(text, capacity, "%.0f %% fewer tokens a second%s", 100 * loss, kind);
+            snprintf(text, capacity, "%.0f %% fewer tokens a second%s", 100 * loss, loss_of(choice, plan));
         else
             snprintf(text, capacity, "%.0f %% more tokens a second, which predictions cannot tell", -100 * loss);
     }

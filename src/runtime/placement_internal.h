@@ -7,6 +7,8 @@
 #include "runtime/placement_choice.h"
 #include "ternion/placement.h"
 
+enum { TN_PLACEMENT_REPLICAS_MAX = 64 };
+
 struct tn_placement {
     const tn_model *model;
     tn_host *host;
@@ -14,7 +16,8 @@ struct tn_placement {
     uint32_t n_lanes;        // steps in flight at a time; 0: as many as the segments make useful
     uint32_t *devices;       // [n_replicas][n_layers + 2]: embedding, layers, head
     uint32_t *shares;        // [n_replicas] parts of the sequences
-    bool is_shared_by_speed; // shares are what the search says; otherwise all are 1
+    bool is_shared_by_speed; // shares are what the search says, or rates; otherwise all are 1
+    double *ns_each;         // [n_replicas] of forced replicas that were measured: a sequence's part of a step; NULL: shares say it
     tn_placement_params params;
     tn_text texts;               // what params point to
     const char **overrides;      // the same

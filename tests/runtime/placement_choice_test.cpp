@@ -56,14 +56,18 @@ class Choice : public ::testing::Test
   protected:
     void SetUp() override
     {
-        tn_host_params params = TN_HOST_PARAMS_INIT;
-        params.n_cpu_devices = 2;
-        params.n_threads = 2;
         ASSERT_EQ(tn_model_open(default_model().c_str(), nullptr, &model), TN_OK) << tn_error_last()->message;
-        ASSERT_EQ(tn_host_open(&params, &host), TN_OK) << tn_error_last()->message;
+        open_host(2);
         ask.devices = "cpu0,cpu1";
         ask.explain = true;
         ask.n_ctx = 512;
+    }
+    void open_host(uint32_t n_devices)
+    {
+        tn_host_params params = TN_HOST_PARAMS_INIT;
+        params.n_cpu_devices = params.n_threads = n_devices;
+        tn_host_close(host);
+        ASSERT_EQ(tn_host_open(&params, &host), TN_OK) << tn_error_last()->message;
     }
     void TearDown() override
     {
@@ -184,6 +188,40 @@ TEST_F(Choice, ForcedReplicasHaveSharesByWhatIsKnown)
     ask.devices = "cpu1,cpu0";
     EXPECT_EQ(choose().find("cpu1 x"), 0u);
     EXPECT_EQ(tn_placement_share(placement, 1, 16), few) << "the order is the user's";
+}
+
+TEST_F(Choice, ForcedReplicasOfAThirdSlowDeviceKeepToItsRate)
+{
+    open_host(3);
+    ask.explain = false;
+    ask.replicas = true;
+    ask.devices = "cpu0,cpu1,cpu2";
+    know(0, 20);
+    know(1, 20);
+    know(2, 1);
+    ask.n_seqs = 16;
+    EXPECT_EQ(choose(), "cpu0 x8 + cpu1 x7 + cpu2 x1") << "a named device has one at least";
+    EXPECT_EQ(tn_placement_share(placement, 0, 64), 31u);
+    EXPECT_EQ(tn_placement_share(placement, 2, 64), 2u);
+    ask.n_seqs = 2;
+    EXPECT_EQ(choose(), "cpu0 x1 + cpu1 x1 + cpu2 x0");
+    ask.n_seqs = 8;
+    EXPECT_EQ(choose(), "cpu0 x4 + cpu1 x3 + cpu2 x1");
+    ask.n_seqs = 0; // nobody said how many
+    EXPECT_EQ(choose(), "cpu0 + cpu1 + cpu2");
+    EXPECT_EQ(tn_placement_share(placement, 2, 16), 1u);
+    ask.devices = "cpu2,cpu0,cpu1";
+    ask.n_seqs = 3;
+    EXPECT_EQ(choose(), "cpu2 x1 + cpu0 x1 + cpu1 x1");
+}
+
+TEST_F(Choice, ADeviceToChooseFromIsNamedOnce)
+{
+    know(0, 1);
+    know(1, 1);
+    ask.n_seqs = 16;
+    ask.devices = "cpu0,cpu1,0";
+    EXPECT_EQ(choose(), "INVALID_ARGUMENT cpu0 is named twice: a device to choose from is named once");
 }
 
 TEST_F(Choice, ThroughputIsThatOfTheBestKind)
