@@ -7,6 +7,7 @@
 #include "runtime/host.h"
 #include "runtime/host_costs.h"
 #include "runtime/kv_cache.h"
+#include "runtime/placement_alike.h"
 #include "scheduler/place.h"
 
 #include <string.h>
@@ -193,7 +194,6 @@ static tn_status add_candidate(tn_placement_choice *choice, tn_host *host, const
     }
     TN_TRY(status);
     choice->devices[at] = device;
-    choice->shared[at] = tn_cost_shared(&choice->tables[at]);
     choice->shares_memory[at] = choice->tables[at].n_together > 1;
     choice->names[at] = f->names[device];
     choice->speeds[at] = f->speeds[device];
@@ -212,6 +212,28 @@ static tn_status add_candidates(tn_placement_choice *choice, tn_host *host, cons
     return tn_fail(TN_INVALID_ARGUMENT, "no device is left to choose: all are assumed to be off");
 }
 
+// Devices of one kind as such, but for what the user set of them.
+static tn_status unify(tn_placement_choice *choice, const tn_host *host, const figures *f)
+{
+    uint32_t n_descs;
+    bool *is_set;
+    TN_TRY(tn_alloc(choice->n_devices, sizeof *is_set, &is_set));
+    for (uint32_t i = 0; i < choice->n_devices; i++) is_set[i] = f->limits[choice->devices[i]] || f->assumed[choice->devices[i]];
+    tn_placement_unify(tn_host_descs(host, &n_descs), is_set, choice);
+    tn_free(is_set);
+    return TN_OK;
+}
+
+static void tell_left_out(const tn_placement_choice *choice, const tn_host *host)
+{
+    tn_host_device_entry *entry;
+    const tn_device_desc *desc;
+    const unsigned n = choice->result.effort.n_left_out;
+    if (n && tn_host_entry(host, choice->devices[0], &entry, &desc) == TN_OK)
+        tn_log_write(&entry->host->log, TN_LOG_INFO,
+                     "pipelines are of the fastest devices: %u slower ones are too many unlike ones to be searched as well", n);
+}
+
 static tn_status choose(tn_placement_choice *choice, tn_host *host, const tn_placement_params *params, const uint32_t *devices, uint32_t n,
                         bool by_memory)
 {
@@ -221,6 +243,8 @@ static tn_status choose(tn_placement_choice *choice, tn_host *host, const tn_pla
     TN_TRY_GOTO(tn_cost_works(choice->graph, choice->works));
     TN_TRY_GOTO(read_figures(host, params, &f));
     TN_TRY_GOTO(add_candidates(choice, host, params, &f, devices, n));
+    TN_TRY_GOTO(unify(choice, host, &f));
+    for (uint32_t i = 0; i < choice->n_devices; i++) choice->shared[i] = tn_cost_shared(&choice->tables[i]);
     for (uint32_t i = 0; i < choice->n_devices && !by_memory; i++) choice->memory_bytes[i] = UINT64_MAX;
     status = TN_OK;
     if (choice->n_devices == 0) goto fail; // nothing is known to choose by
@@ -240,6 +264,7 @@ static tn_status choose(tn_placement_choice *choice, tn_host *host, const tn_pla
                                        .shares_memory = choice->shares_memory,
                                        .shared_unit_ns = shared_unit_ns};
     status = tn_search(&problem, &choice->result);
+    if (status == TN_OK) tell_left_out(choice, host);
 fail:
     free_figures(&f);
     return status;

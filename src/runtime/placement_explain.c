@@ -185,6 +185,14 @@ static void explain_rejection(const tn_placement *placement, const tn_search_pla
     }
 }
 
+// A pipeline over many kinds of devices is not the best of all.
+static void say_left_out(const tn_search_result *result, char *text, size_t capacity)
+{
+    const size_t len = strlen(text);
+    if (result->effort.n_left_out == 0) return;
+    snprintf(text + len, capacity - len, "; %u slower devices were left out of the search", (unsigned)result->effort.n_left_out);
+}
+
 static void tell_options(const tn_placement *placement, void (*told)(void *user, const tn_placement_option *option), void *user)
 {
     const tn_search_result *result = &placement->choice->result;
@@ -193,6 +201,7 @@ static void tell_options(const tn_placement *placement, void (*told)(void *user,
         char where[WHERE_CAPACITY], reason[REASON_CAPACITY] = "";
         print_plan(placement, plan, where, sizeof where);
         if (i > 0) explain_rejection(placement, plan, reason, sizeof reason);
+        if (i > 0 && plan->kind == TN_SEARCH_PIPELINE) say_left_out(result, reason, sizeof reason);
         const tn_placement_option option = {.struct_size = sizeof option,
                                             .kind = (tn_placement_kind)plan->kind,
                                             .chosen = i == 0,
