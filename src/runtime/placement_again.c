@@ -93,6 +93,7 @@ static tn_status place_again(const tn_model *model, tn_host *host, const tn_plac
     tn_placement_params params = TN_PLACEMENT_PARAMS_INIT;
     if (before) params = before->params;
     params.assume = NULL;
+    params.known_only = true; // nobody waits in an answer for devices to be measured
     if (is_part)
         TN_TRY(keep_used(host, tn_placement_devices(before, replica), before->n_layers + 2, names));
     else

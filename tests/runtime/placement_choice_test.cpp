@@ -224,6 +224,30 @@ TEST_F(Choice, ADeviceToChooseFromIsNamedOnce)
     EXPECT_EQ(choose(), "INVALID_ARGUMENT cpu0 is named twice: a device to choose from is named once");
 }
 
+// What is asked in the middle of an answer measures nothing.
+TEST_F(Choice, APlacementThatIsMadeAgainTakesDevicesThatAreKnown)
+{
+    open_host(3);
+    for (uint32_t i = 0; i < 3; i++) know(i, 1);
+    ask.devices = nullptr;
+    ask.goal = TN_GOAL_THROUGHPUT;
+    ask.n_seqs = 16;
+    ASSERT_EQ(create(), TN_OK) << tn_error_last()->message;
+    tn_host_device_entry *entry;
+    const tn_device_desc *desc;
+    ASSERT_EQ(tn_host_entry(host, 2, &entry, &desc), TN_OK);
+    pthread_mutex_destroy(&entry->costs->lock);
+    tn_free(entry->costs);
+    entry->costs = nullptr;
+    tn_host_quarantine(host, 1, "for the test");
+    tn_placement *again = nullptr;
+    placement->params.devices = "cpu0,cpu1,cpu2";
+    ASSERT_EQ(tn_placement_create_again(model, host, placement, 0, &again), TN_OK) << tn_error_last()->message;
+    EXPECT_EQ(entry->costs, nullptr) << "it was measured";
+    for (uint32_t unit = 0; unit < again->n_layers + 2; unit++) EXPECT_EQ(tn_placement_devices(again, 0)[unit], 0u);
+    tn_placement_destroy(again);
+}
+
 TEST_F(Choice, ThroughputIsThatOfTheBestKind)
 {
     know(0, 1);
