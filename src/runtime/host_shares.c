@@ -39,13 +39,36 @@ static tn_share_cores cores_of_part(const tn_topology *topology, uint32_t n_core
     return (tn_share_cores){.topology = topology, .first = first, .n = end - first};
 }
 
-// The cores of a node among the first `n_cores`, which are ordered by node.
-static tn_share_cores cores_of_node(const tn_topology *topology, uint32_t n_cores, uint32_t node)
+// Whether core `core` is the first one of its node.
+static bool begins_node(const tn_core *cores, uint32_t core)
+{
+    for (uint32_t i = 0; i < core; i++) {
+        if (cores[i].numa_node == cores[core].numa_node) return false;
+    }
+    return true;
+}
+
+// Nodes that the first `n_cores` cores are at, up to the one that core `*at` begins: memory without processors of its own (HBM, CXL) is no
+// device. *at: the core that begins the last one counted.
+static uint32_t count_nodes(const tn_topology *topology, uint32_t n_cores, uint32_t most, uint32_t *at)
+{
+    uint32_t n_all, n = 0;
+    const tn_core *cores = tn_topology_cores(topology, &n_all);
+    for (uint32_t i = 0; i < n_cores && n < most; i++) {
+        if (!begins_node(cores, i)) continue;
+        *at = i;
+        n++;
+    }
+    return n;
+}
+
+// The cores of the i-th node that has some among the first `n_cores`, which are ordered by node.
+static tn_share_cores cores_of_node(const tn_topology *topology, uint32_t n_cores, uint32_t i)
 {
     uint32_t n_all, first = 0, n = 0;
     const tn_core *cores = tn_topology_cores(topology, &n_all);
-    while (first < n_cores && cores[first].numa_node != node) first++;
-    while (first + n < n_cores && cores[first + n].numa_node == node) n++;
+    count_nodes(topology, n_cores, i + 1, &first);
+    while (first + n < n_cores && cores[first + n].numa_node == cores[first].numa_node) n++;
     return (tn_share_cores){.topology = topology, .first = first, .n = n};
 }
 
@@ -63,10 +86,13 @@ static uint64_t memory_of(const tn_topology *topology, const tn_share_cores *cor
     uint32_t n_nodes;
     tn_topology_summarise(topology, &summary);
     const tn_numa_node *nodes = tn_topology_nodes(topology, &n_nodes);
-    const uint64_t part = summary.memory_bytes / n_shares;
-    if (!by_node || n_nodes == 0 || cores->n == 0) return part;
+    if (!by_node || n_nodes == 0 || cores->n == 0) return summary.memory_bytes / n_shares;
+    uint64_t all = 0;
+    for (uint32_t i = 0; i < n_nodes; i++) all += nodes[i].memory_bytes;
     const uint64_t node = nodes[node_of(cores, 0)].memory_bytes;
-    return node && node < summary.memory_bytes ? node : part;
+    if (node == 0) return summary.memory_bytes / n_shares;
+    // A limit of the process is for all nodes together.
+    return all > summary.memory_bytes ? (uint64_t)((double)node / (double)all * (double)summary.memory_bytes) : node;
 }
 
 static void fill(const tn_topology *topology, bool by_node, bool no_bind, tn_host_shares *shares)
@@ -90,10 +116,10 @@ static void fill(const tn_topology *topology, bool by_node, bool no_bind, tn_hos
 // Devices and threads that are to be; `wanted` 0: the default.
 static tn_status count(const tn_topology *topology, uint32_t wanted, uint32_t *n_devices, uint32_t *n_threads)
 {
-    uint32_t n_nodes;
-    tn_topology_nodes(topology, &n_nodes);
-    if (*n_devices == TN_CPU_DEVICES_NUMA) *n_devices = n_nodes ? n_nodes : 1;
+    uint32_t n_all, first;
+    tn_topology_cores(topology, &n_all);
     const uint32_t n_fast = n_fast_cores(topology), quota = tn_topology_core_quota(topology), n_cores = quota < n_fast ? quota : n_fast;
+    if (*n_devices == TN_CPU_DEVICES_NUMA) *n_devices = count_nodes(topology, wanted > n_fast ? n_all : n_fast, UINT32_MAX, &first);
     *n_threads = wanted ? wanted : n_cores < *n_devices ? *n_devices : n_cores;
     if (*n_threads > TN_HOST_THREADS_MAX)
         return tn_fail(TN_INVALID_ARGUMENT, "%u threads are too many: at most %u", (unsigned)*n_threads, (unsigned)TN_HOST_THREADS_MAX);
@@ -119,6 +145,7 @@ tn_status tn_host_shares_create(const tn_topology *topology, uint32_t n_devices,
         tn_share_cores *cores = &shares.cores[shares.n++];
         *cores = by_node ? cores_of_node(topology, n_cores, i) : cores_of_part(topology, n_cores, i, n_devices);
         cores->n_threads = (uint32_t)((uint64_t)(i + 1) * n_threads / n_devices - (uint64_t)i * n_threads / n_devices);
+        if (by_node && n_threads == n_cores) cores->n_threads = cores->n; // nodes may have unlike numbers of them
     }
     fill(topology, by_node, no_bind, &shares);
     *out_shares = shares;

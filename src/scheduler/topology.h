@@ -14,10 +14,10 @@ typedef struct tn_core {
     int32_t kind; // efficiency class as hwloc ranks it, higher is faster; -1: unknown
 } tn_core;
 
-// A NUMA node with cores that this process may use.
+// A NUMA node that this process may use.
 typedef struct tn_numa_node {
-    uint32_t os_index, n_cores;
-    uint64_t memory_bytes; // 0: the machine does not say
+    uint32_t os_index, n_cores; // n_cores: 0 of memory beside another node's (HBM, CXL)
+    uint64_t memory_bytes;      // 0: the machine does not say
 } tn_numa_node;
 
 typedef struct tn_topology tn_topology; // immutable; any thread

@@ -87,6 +87,14 @@ TEST(HostShares, AMachineOfOneNodeIsOneDevice)
     EXPECT_EQ(s.shares.shares[0].bind_memory, nullptr);
 }
 
+TEST(HostShares, NodesWithoutCoresOfTheirOwnAreNoDevices)
+{
+    Shares fast("pack:1 [numa(memory=8589934592)] [numa(memory=68719476736)] core:2 pu:1", TN_CPU_DEVICES_NUMA, 0);
+    EXPECT_EQ(fast.text(), "0-1 x2");
+    EXPECT_EQ(fast.shares.shares[0].memory_bytes, 8589934592u);
+    EXPECT_EQ(Shares("pack:2 [numa] [numa] core:1 pu:1", TN_CPU_DEVICES_NUMA, 0).text(), "0-0 x1 | 1-1 x1");
+}
+
 TEST(HostShares, SlowCoresHaveThreadsOnlyWhereTheyAreAskedFor)
 {
     const std::string path = TN_SOURCE_DIR "/tests/scheduler/machines/hybrid_laptop.xml";
