@@ -40,16 +40,21 @@ static tn_status make_key(const tn_host *host, const tn_host_device_entry *entry
 
 // ---- known, kept or measured ----
 
+// Sessions of other threads look while a device becomes known.
+static tn_known_costs *costs_of(const tn_host_device_entry *entry) { return __atomic_load_n(&entry->costs, __ATOMIC_ACQUIRE); }
+
 static tn_status remember(tn_host_device_entry *entry, const tn_cost_table *table)
 {
-    tn_known_costs *costs = entry->costs;
+    tn_known_costs *costs = costs_of(entry);
     if (!costs) {
         TN_TRY(tn_alloc_zero(1, sizeof *costs, &costs));
         if (pthread_mutex_init(&costs->lock, NULL) != 0) {
             tn_free(costs);
             return tn_fail(TN_OUT_OF_MEMORY, "there is no memory for a lock");
         }
-        entry->costs = costs;
+        costs->table = *table;
+        __atomic_store_n(&entry->costs, costs, __ATOMIC_RELEASE);
+        return TN_OK;
     }
     pthread_mutex_lock(&costs->lock);
     costs->table = *table;
@@ -58,7 +63,7 @@ static tn_status remember(tn_host_device_entry *entry, const tn_cost_table *tabl
     return TN_OK;
 }
 
-static tn_cost_table table_of(tn_known_costs *costs)
+tn_cost_table tn_known_costs_table(tn_known_costs *costs)
 {
     pthread_mutex_lock(&costs->lock);
     const tn_cost_table table = costs->table;
@@ -123,7 +128,7 @@ static tn_status find(tn_host *host, uint32_t index, const tn_host_costs_params 
 {
     *out_known = !params->anew && entry->costs != NULL;
     if (*out_known) {
-        *out_table = table_of(entry->costs);
+        *out_table = tn_known_costs_table(entry->costs);
         return TN_OK;
     }
     *out_known = !params->anew && read_kept(entry, key, out_table);
@@ -156,7 +161,7 @@ tn_known_costs *tn_host_costs_known(const tn_host *host, uint32_t index)
 {
     tn_host_device_entry *entry;
     const tn_device_desc *desc;
-    return index < tn_host_devices_listed(host) && tn_host_entry(host, index, &entry, &desc) == TN_OK ? entry->costs : NULL;
+    return index < tn_host_devices_listed(host) && tn_host_entry(host, index, &entry, &desc) == TN_OK ? costs_of(entry) : NULL;
 }
 
 void tn_known_costs_observe(tn_known_costs *costs, const tn_cost_work *works, uint32_t n_works, const tn_cost_step *step,
@@ -175,17 +180,27 @@ void tn_host_costs_observe(tn_host *host, uint32_t index, const tn_cost_work *wo
     if (costs) tn_known_costs_observe(costs, works, n_works, step, measured_ns);
 }
 
+// The table, where it was corrected since this was asked last.
+static bool take_changed(tn_known_costs *costs, tn_cost_table *table)
+{
+    pthread_mutex_lock(&costs->lock);
+    const bool changed = costs->changed;
+    *table = costs->table;
+    costs->changed = false;
+    pthread_mutex_unlock(&costs->lock);
+    return changed;
+}
+
 void tn_host_costs_keep(const tn_host *host)
 {
     tn_host_device_entry *entry;
     const tn_device_desc *desc;
     for (uint32_t i = 0; i < tn_host_devices_listed(host); i++) {
         tn_text key = {0};
-        if (tn_host_entry(host, i, &entry, &desc) != TN_OK || !entry->costs || !entry->costs->changed) continue;
-        const tn_cost_table table = table_of(entry->costs);
+        tn_cost_table table;
+        if (tn_host_entry(host, i, &entry, &desc) != TN_OK || !entry->costs || !take_changed(entry->costs, &table)) continue;
         if (make_key(host, entry, desc, &key) == TN_OK) write_kept(entry, key.data, &table);
         tn_text_deinit(&key);
-        entry->costs->changed = false;
     }
 }
 

@@ -23,8 +23,10 @@ tn_status tn_host_costs(tn_host *host, uint32_t index, const tn_host_costs_param
 // No other thread uses the host meanwhile; sessions, which do not, take tn_host_costs_known.
 void tn_host_costs_observe(tn_host *host, uint32_t index, const tn_cost_work *works, uint32_t n_works, const tn_cost_step *step,
                            double measured_ns);
-// What the host knows of the device, until it is closed; NULL: nothing. tn_known_costs_observe corrects it, in any thread.
+// What the host knows of the device, until it is closed; NULL: nothing. tn_known_costs_observe corrects it, in any thread, and
+// tn_known_costs_table reads it.
 tn_known_costs *tn_host_costs_known(const tn_host *host, uint32_t index);
+tn_cost_table tn_known_costs_table(tn_known_costs *costs);
 void tn_known_costs_observe(tn_known_costs *costs, const tn_cost_work *works, uint32_t n_works, const tn_cost_step *step,
                             double measured_ns);
 // Writes what was corrected since it was read. Failures are logged at level debug.

@@ -18,7 +18,8 @@ tn_status tn_session_observer_init(tn_session *session, const tn_host *host)
     if (session->plan->n_segments > 1 || session->info.n_lanes > 1 || session->trace.row || (head && head->screening)) return TN_OK;
     tn_known_costs *costs = tn_host_costs_known(host, session->plan->segments[0].device);
     if (!costs) return TN_OK;
-    const bool is_beside_others = session->placement && session->placement->n_replicas > 1 && costs->table.n_together > 1;
+    const tn_cost_table table = tn_known_costs_table(costs);
+    const bool is_beside_others = session->placement && session->placement->n_replicas > 1 && table.n_together > 1;
     if (is_beside_others) return TN_OK; // and nobody knows which of its steps
     observer->n_works = session->graph.n_layers + 2;
     TN_TRY(tn_alloc_zero(observer->n_works, sizeof *observer->works, &observer->works));
