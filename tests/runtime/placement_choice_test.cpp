@@ -230,8 +230,7 @@ TEST_F(Choice, APlacementThatIsMadeAgainTakesDevicesThatAreKnown)
     open_host(3);
     for (uint32_t i = 0; i < 3; i++) know(i, 1);
     ask.devices = nullptr;
-    ask.goal = TN_GOAL_THROUGHPUT;
-    ask.n_seqs = 16;
+    ask.goal = TN_GOAL_LATENCY;
     ASSERT_EQ(create(), TN_OK) << tn_error_last()->message;
     tn_host_device_entry *entry;
     const tn_device_desc *desc;
