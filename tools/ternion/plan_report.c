@@ -111,6 +111,19 @@ static void print_changes(const tn_cli_plan *plan)
     }
 }
 
+// Nodes as devices are not looked at unasked: a host has its CPU devices from its start on.
+static void print_nodes(const tn_cli_plan *plan)
+{
+    tn_host_info host;
+    uint32_t n_cpus = 0;
+    tn_host_get_info(plan->engine.host, &host);
+    for (uint32_t i = 0; i < plan->n_devices; i++) n_cpus += strncmp(plan->devices[i].name, "cpu", 3) == 0;
+    if (host.n_numa_nodes < 2 || n_cpus != 1 || plan->params.devices) return;
+    printf("%-9s with TN_CPU_DEVICES=numa in the environment: each of the %u NUMA nodes could be a device, with a copy of the model or "
+           "layers\n",
+           heading("changes", plan->n_changes), (unsigned)host.n_numa_nodes);
+}
+
 void tn_cli_plan_print(const tn_cli_plan *plan)
 {
     char size[24];
@@ -123,6 +136,7 @@ void tn_cli_plan_print(const tn_cli_plan *plan)
     print_choice(plan);
     print_rejected(plan);
     print_changes(plan);
+    print_nodes(plan);
 }
 
 // ---- JSON ----
