@@ -71,7 +71,8 @@ static bool choose_next(share_search *search, bool *has_sharing)
     return true;
 }
 
-// Chooses the fewest devices, at least two, that have all sequences with steps of at most `limit_ns`; false: there is no room for them.
+// Chooses the fewest devices, of which none has room for all, that have all sequences with steps of at most `limit_ns`; false: there is no
+// room for them.
 static bool choose_devices(share_search *search, double limit_ns)
 {
     uint64_t room = 0;
@@ -79,7 +80,7 @@ static bool choose_devices(share_search *search, double limit_ns)
     search->n_chosen = 0;
     for (uint32_t device = 0; device < search->problem->n_devices; device++)
         search->room[device] = room_for(search, device, limit_ns, false);
-    while (room < search->problem->n_seqs || search->n_chosen < 2) {
+    while (room < search->problem->n_seqs) {
         if (!choose_next(search, &has_sharing)) return false;
         room += search->room[search->chosen[search->n_chosen - 1]];
     }
