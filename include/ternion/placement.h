@@ -55,14 +55,16 @@ typedef struct tn_placement_params {
 
 // Forced layers are shared over `devices` evenly, or as tensor_split says, in order.  Borrows `host` and `model` until destroyed; params
 // are copied. Returns owned. Errors: NOT_FOUND (no such device or tensor: the message lists what there is), INVALID_ARGUMENT (also where a
-// part of a description is several devices', and where wishes contradict each other), UNAVAILABLE (the device cannot be used; the message
+// part of a description is several devices', where a device to choose from or for a copy is named twice, and where wishes contradict each
+// other), UNAVAILABLE (the device cannot be used; the message
 // says why), OUT_OF_MEMORY (no choice fits, or what is forced is above a limit), those of measuring.
 TN_NODISCARD TN_API tn_status tn_placement_create(const tn_model *model, tn_host *host, const tn_placement_params *params,
                                                   tn_placement **out_placement);
 TN_API void tn_placement_destroy(tn_placement *placement);
 // Copies of the model; a session is of one of them (tn_session_params.replica).
 TN_API uint32_t tn_placement_replica_count(const tn_placement *placement);
-// Sequences of `n_seqs` that replica `replica` should decode; in all n_seqs. By the devices' speed where all of them were measured.
+// Sequences of `n_seqs` that replica `replica` should decode; in all n_seqs. By the devices' speed where all of them were measured: of
+// forced replicas each has one at least, where there are as many.
 TN_API uint32_t tn_placement_share(const tn_placement *placement, uint32_t replica, uint32_t n_seqs);
 // Of the first replica.
 TN_API uint32_t tn_placement_segment_count(const tn_placement *placement);
@@ -92,11 +94,11 @@ typedef struct tn_placement_option {
     bool chosen;
     bool fits;
     const char *where;            // as tn_placement_print has it
-    double tokens_per_s, step_ms; // predicted, for n_seqs
+    double tokens_per_s, step_ms; // predicted, for n_seqs; of replicas by the slowest one's share
     double bubble;                // of a pipeline: share of their time that its devices wait
     uint32_t n_lanes;             // of a pipeline: steps in flight at a time
     uint64_t bytes;               // memory of all devices, about
-    const char *reason;           // why it was not chosen; "" for the one that was
+    const char *reason;           // why it was not chosen, and how many devices were not looked at for it; "" for the one that was
     double sharing_loss;          // share of the speed, of each device alone, that is lost since CPU devices read the same memory; 0: none
 } tn_placement_option;
 

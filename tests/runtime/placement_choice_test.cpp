@@ -111,7 +111,7 @@ class Choice : public ::testing::Test
         tn_placement_kind kind;
         bool chosen, fits;
         std::string where, reason;
-        double tokens_per_s, sharing_loss;
+        double tokens_per_s, sharing_loss, bubble;
     };
     struct Device {
         std::string name;
@@ -125,7 +125,7 @@ class Choice : public ::testing::Test
     static void take_option(void *user, const tn_placement_option *o)
     {
         static_cast<Choice *>(user)->options.push_back(
-            {o->kind, o->chosen, o->fits, o->where, o->reason, o->tokens_per_s, o->sharing_loss});
+            {o->kind, o->chosen, o->fits, o->where, o->reason, o->tokens_per_s, o->sharing_loss, o->bubble});
     }
     tn_model *model = nullptr;
     tn_host *host = nullptr;
@@ -322,6 +322,31 @@ TEST_F(Choice, PipelinesShareMemoryWhereSeveralStepsAreInFlight)
         }
         EXPECT_NEAR(tn_placement_predict(placement, 4, 512 / 2 + 1), options[0].tokens_per_s, 1e-6 * options[0].tokens_per_s);
     }
+}
+
+TEST_F(Choice, RejectedPipelinesSayWhatTheyLoseMostTo)
+{
+    int n_waiting = 0, n_sharing = 0;
+    ask.goal = TN_GOAL_THROUGHPUT;
+    for (const double factor : {1.0, 1.02, 1.5, 4.0}) {
+        for (const uint32_t n_seqs : {2u, 3u, 16u}) {
+            know(0, sharing_table(1, factor));
+            know(1, sharing_table(0.9, factor));
+            ask.n_seqs = n_seqs;
+            ASSERT_EQ(create(), TN_OK) << tn_error_last()->message;
+            for (const Option &option : options) {
+                const bool waits = option.reason.find("(its devices wait for each other)") != std::string::npos;
+                const bool shares = option.reason.find("(its devices read the same memory)") != std::string::npos;
+                EXPECT_FALSE(waits && option.bubble < option.sharing_loss) << option.where << ": " << option.reason;
+                EXPECT_FALSE(shares && option.bubble >= option.sharing_loss) << option.where << ": " << option.reason;
+                EXPECT_FALSE((waits || shares) && option.bubble < 0.01 && option.sharing_loss < 0.01) << option.where;
+                n_waiting += waits;
+                n_sharing += shares;
+            }
+        }
+    }
+    EXPECT_GT(n_waiting, 0);
+    EXPECT_GT(n_sharing, 0);
 }
 
 TEST_F(Choice, AssumptionsAndLimitsChangeIt)
