@@ -103,15 +103,24 @@ static tn_cli_plan_change *next_change(tn_cli_plan *plan)
     return change;
 }
 
+// The device that a placement on one alone begins with; names may have colons. NULL: it is not among those that were told.
+static const tn_cli_plan_device *only_device(const tn_cli_plan *plan, const char *where)
+{
+    for (uint32_t i = 0; i < plan->n_devices; i++) {
+        const size_t n = strlen(plan->devices[i].name);
+        if (strncmp(where, plan->devices[i].name, n) == 0 && where[n] == ':' && where[n + 1] == ' ') return &plan->devices[i];
+    }
+    return NULL;
+}
+
 // A device that does not hold the model alone: as if it did.
 static int ask_memory(tn_cli_plan *plan, const tn_cli_plan_option *option)
 {
-    char lacking[24], name[32];
-    uint64_t memory = 0;
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(option->where, ":"), option->where);
-    for (uint32_t i = 0; i < plan->n_devices; i++) {
-        if (strcmp(plan->devices[i].name, name) == 0) memory = plan->devices[i].figures.memory_bytes;
-    }
+    char lacking[24];
+    const tn_cli_plan_device *device = only_device(plan, option->where);
+    if (!device) return 0;
+    const char *name = device->name;
+    const uint64_t memory = device->figures.memory_bytes;
     tn_cli_plan_change *change = next_change(plan);
     tn_cli_format_bytes(option->figures.bytes - memory, lacking, sizeof lacking);
     snprintf(change->assume, sizeof change->assume, "%s.mem=%llu", name, (unsigned long long)option->figures.bytes);
