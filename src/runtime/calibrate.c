@@ -24,6 +24,7 @@ enum {
     SHARE_MAX = 60, // no figure has more than this part of all the time
     TOO_SLOW = 12,  // times its share a step may take, as far as can be said before
     PASSES_MAX = 2,
+    DEADLINE = 3, // times the given time that all passes may take by the clock, packing and compiling included
 };
 // Where shapes that were not learned from are predicted worse than this, something disturbed the first pass.
 static const double error_expected = 0.2;
@@ -35,8 +36,11 @@ typedef struct calibration {
     tn_cost_sample samples[SAMPLES_MAX];
     uint32_t n_samples, n_done; // figures
     bool has_head[TN_COST_HEADS];
-    uint64_t spent_ns;             // on steps and transfers that count, of params->time_ns
-    double shortest_ns[N_FIGURES]; // of the passes so far; 0: never timed
+    uint32_t pass;
+    uint64_t spent_ns;              // on steps and transfers that count, of params->time_ns
+    uint64_t deadline_ns;           // of the clock
+    bool was_late;                  // the first pass was cut short by it
+    tn_cost_sample kept[N_FIGURES]; // the shortest of the passes so far; 0 ns: never timed
 } calibration;
 
 static const tn_calibration_shape layer_shapes[2][N_LAYER_SHAPES] = {
@@ -84,15 +88,37 @@ static uint64_t slot_ns(const calibration *c)
 static tn_status figures_done(calibration *c, uint32_t n)
 {
     c->n_done += n;
-    return tn_progress_report(c->params->progress, "measuring", c->n_done < N_FIGURES ? c->n_done : N_FIGURES, N_FIGURES);
+    return tn_progress_report(c->params->progress, c->pass ? "measuring again" : "measuring", c->n_done < N_FIGURES ? c->n_done : N_FIGURES,
+                              N_FIGURES);
 }
 
-// What else the machine does only ever adds to a time, so an earlier pass may know a shorter one.
-static double keep_shortest(calibration *c, uint32_t figure, double ns)
+// Whether the deadline is over. Steps of one token are measured all the same, since nothing could be predicted without them.
+static bool is_late(calibration *c)
 {
-    double *kept = &c->shortest_ns[figure];
-    if (*kept == 0.0 || ns < *kept) *kept = ns;
-    return *kept;
+    const bool late = tn_clock_ns() >= c->deadline_ns;
+    c->was_late = c->was_late || (late && c->pass == 0);
+    return late;
+}
+
+// Late in a further pass, the figures of the one before stand as they are, and nothing is packed for new ones.
+static bool is_kept_enough(calibration *c) { return c->pass > 0 && is_late(c); }
+
+// What else the machine does only ever adds to a time, so an earlier pass may know a shorter one.
+static void keep_shortest(calibration *c, uint32_t figure, const tn_cost_sample *sample)
+{
+    tn_cost_sample *kept = &c->kept[figure];
+    if (kept->ns == 0.0 || sample->ns < kept->ns) *kept = *sample;
+}
+
+// Times a step as the figure's, late ones once.
+static tn_status time_figure(calibration *c, tn_calibration_program *program, const tn_cost_step *step, uint32_t size, uint32_t figure,
+                             uint64_t slot, double *out_ns)
+{
+    tn_cost_sample sample;
+    TN_TRY(tn_calibration_program_time(program, step, size, c->params->cache_bytes, is_late(c) ? 0 : slot / 2, &c->spent_ns, &sample));
+    keep_shortest(c, figure, &sample);
+    *out_ns = sample.ns;
+    return TN_OK;
 }
 
 static tn_cost_step step_of(uint32_t size, bool has_logits)
@@ -102,42 +128,40 @@ static tn_cost_step step_of(uint32_t size, bool has_logits)
         .n_tokens = n, .n_logits = has_logits ? n : 0, .n_seqs = n < 4 || n > 64 ? 1 : 4, .n_positions = n > 64 ? n / 2 : 64};
 }
 
-// Times a step of each size, in two rounds: what else the machine does for a moment disturbs one of them. `samples` has 0 ns for steps that
-// would take too long, as far as the smaller ones say.
-static tn_status time_sizes(calibration *c, tn_calibration_program *program, uint32_t n_sizes, bool has_logits, tn_cost_sample *samples)
+// Times a step of each size as figures from c->n_done on, in two rounds: what else the machine does for a moment disturbs one of them. Left
+// out are steps that would take too long, as far as the smaller ones say, and late ones.
+static tn_status time_sizes(calibration *c, tn_calibration_program *program, uint32_t n_sizes, bool has_logits)
 {
-    tn_cost_sample again;
     const uint32_t first = c->n_done;
-    double expected_ns = 0.0;
-    for (uint32_t k = 0; k < n_sizes; k++) {
+    double expected_ns = 0.0, ns;
+    uint32_t n_timed = 0;
+    for (; n_timed < n_sizes; n_timed++) {
+        const uint32_t k = n_timed;
         const tn_cost_step step = step_of(k, has_logits);
         const uint64_t slot = slot_ns(c);
         TN_TRY(figures_done(c, 1));
-        samples[k].ns = 0.0;
-        if (expected_ns > (double)slot * TOO_SLOW) break;
-        TN_TRY(tn_calibration_program_time(program, &step, k, c->params->cache_bytes, slot / 2, &c->spent_ns, &samples[k]));
-        if (k + 1 < n_sizes) expected_ns = samples[k].ns * (tn_cost_step_sizes[k + 1] / tn_cost_step_sizes[k]) / 2;
+        if (expected_ns > (double)slot * TOO_SLOW || (k > 0 && is_late(c))) break;
+        TN_TRY(time_figure(c, program, &step, k, first + k, slot, &ns));
+        if (k + 1 < n_sizes) expected_ns = ns * (tn_cost_step_sizes[k + 1] / tn_cost_step_sizes[k]) / 2;
     }
-    for (uint32_t k = 0; k < n_sizes && samples[k].ns > 0.0; k++) {
+    for (uint32_t k = 0; k < n_timed && !is_late(c); k++) {
         const tn_cost_step step = step_of(k, has_logits);
-        TN_TRY(tn_calibration_program_time(program, &step, k, c->params->cache_bytes, slot_ns(c) / 2, &c->spent_ns, &again));
-        samples[k].ns = keep_shortest(c, first + k, again.ns < samples[k].ns ? again.ns : samples[k].ns);
+        TN_TRY(time_figure(c, program, &step, k, first + k, slot_ns(c), &ns));
     }
     return TN_OK;
 }
 
-// Fitted ones become samples of the fit; of the others the error is noted for `group`.
+// Fitted ones become samples of the fit; of the others the error is noted for `group`. Without a program what is kept counts.
 static tn_status measure_sizes(calibration *c, tn_calibration_program *program, uint32_t n_sizes, bool has_logits, bool fitted,
                                uint32_t group)
 {
-    tn_cost_sample samples[TN_COST_STEPS] = {0};
     const uint32_t first = c->n_done;
-    TN_TRY(time_sizes(c, program, n_sizes, has_logits, samples));
-    for (uint32_t k = 0; k < n_sizes && samples[k].ns > 0.0; k++) {
+    if (program) TN_TRY(time_sizes(c, program, n_sizes, has_logits));
+    for (uint32_t k = 0; k < n_sizes && c->kept[first + k].ns > 0.0; k++) {
         if (!fitted)
-            tn_cost_note_error(c->table, group, &samples[k]);
+            tn_cost_note_error(c->table, group, &c->kept[first + k]);
         else if (c->n_samples < SAMPLES_MAX)
-            c->samples[c->n_samples++] = samples[k];
+            c->samples[c->n_samples++] = c->kept[first + k];
     }
     return figures_done(c, first + n_sizes - c->n_done);
 }
@@ -157,42 +181,49 @@ static tn_status measure_contexts(calibration *c, tn_calibration_program *progra
     static const struct {
         uint32_t step, n_seqs, n_positions;
     } contexts[N_CONTEXTS] = {{0, 1, 448}, {0, 1, 1856}, {1, 4, 960}, {2, 16, 704}, {2, 1, 448}, {3, 64, 448}, {3, 1, 448}, {4, 1, 960}};
-    const uint32_t first = c->n_samples, first_figure = c->n_done;
-    uint32_t n_timed = 0;
-    for (uint32_t round = 0; round < 2; round++) {
-        n_timed = 0;
+    const uint32_t n_before = c->n_samples, first = c->n_done;
+    double ns;
+    for (uint32_t round = 0; program && round < 2; round++) {
         for (uint32_t i = 0; i < N_CONTEXTS; i++) {
-            const uint32_t n = tn_cost_step_sizes[contexts[i].step];
-            const tn_cost_step step = {.n_tokens = n, .n_seqs = contexts[i].n_seqs, .n_positions = contexts[i].n_positions};
-            tn_cost_sample sample, *kept = &c->samples[first + n_timed];
+            const uint32_t size = contexts[i].step;
+            const tn_cost_step step = {
+                .n_tokens = tn_cost_step_sizes[size], .n_seqs = contexts[i].n_seqs, .n_positions = contexts[i].n_positions};
             const uint64_t slot = slot_ns(c);
             if (round == 0) TN_TRY(figures_done(c, 1));
             // Where other steps of that size took too long, nothing could be told from this one alone.
-            if (!is_size_known(c, first, contexts[i].step) || first + n_timed == SAMPLES_MAX) continue;
-            TN_TRY(tn_calibration_program_time(program, &step, contexts[i].step, c->params->cache_bytes, slot / 2, &c->spent_ns, &sample));
-            if (round == 0) *kept = sample;
-            kept->ns = keep_shortest(c, first_figure + i, sample.ns);
-            n_timed++;
+            if (!is_size_known(c, n_before, size) || ((size > 0 || round > 0) && is_late(c))) continue;
+            TN_TRY(time_figure(c, program, &step, size, first + i, slot, &ns));
         }
     }
-    c->n_samples += n_timed;
-    return TN_OK;
+    for (uint32_t i = 0; i < N_CONTEXTS && c->n_samples < SAMPLES_MAX; i++) {
+        const tn_cost_sample *kept = &c->kept[first + i];
+        if (kept->ns > 0.0 && is_size_known(c, n_before, contexts[i].step)) c->samples[c->n_samples++] = *kept;
+    }
+    return figures_done(c, first + N_CONTEXTS - c->n_done);
 }
 
 // ---- layers ----
 
-static tn_status measure_layers_of(calibration *c, tn_calibration_weights *weights, uint32_t n_layers, uint32_t n_sizes, bool fitted,
+// A shape's figures by one layer or several; weights NULL: those that are kept.
+static tn_status measure_layers_of(calibration *c, const tn_calibration_weights *weights, uint32_t n_layers, uint32_t n_sizes, bool fitted,
                                    bool with_contexts)
 {
     tn_status status;
     const uint32_t n_tokens = tn_cost_step_sizes[TN_COST_STEPS - 1];
-    tn_calibration_program *program;
-    TN_TRY(tn_calibration_program_create(weights, n_layers, n_tokens, with_contexts ? 64 : 4, &program));
+    tn_calibration_program *program = NULL;
+    if (weights) TN_TRY(tn_calibration_program_create(weights, n_layers, n_tokens, with_contexts ? 64 : 4, &program));
     TN_TRY_GOTO(measure_sizes(c, program, n_sizes, false, fitted, TN_COST_GROUP_LAYER));
     if (with_contexts) TN_TRY_GOTO(measure_contexts(c, program));
 fail:
     tn_calibration_program_destroy(program);
     return status;
+}
+
+static tn_status measure_layer_programs(calibration *c, const tn_calibration_weights *weights, uint32_t index, uint32_t n_layers)
+{
+    const bool fitted = index + 1 < N_LAYER_SHAPES, with_contexts = index == 2, is_far = index + 2 == N_LAYER_SHAPES;
+    TN_TRY(measure_layers_of(c, weights, 1, TN_COST_STEPS, fitted, false));
+    return measure_layers_of(c, weights, n_layers, is_far ? N_FAR_SIZES : TN_COST_STEPS, fitted, with_contexts);
 }
 
 static tn_status measure_layer_shape(calibration *c, uint32_t index)
@@ -201,13 +232,12 @@ static tn_status measure_layer_shape(calibration *c, uint32_t index)
     tn_calibration_net *net;
     tn_calibration_weights weights = {0};
     tn_calibration_shape shape = layer_shapes[c->params->small][index];
-    const bool fitted = index + 1 < N_LAYER_SHAPES, with_contexts = index == 2;
-    const bool is_far = index + 2 == N_LAYER_SHAPES;
-    if (is_far) shape.n_layers = tn_calibration_far_layers(&shape, c->params->cache_bytes, c->params->memory_bytes);
+    const bool fitted = index + 1 < N_LAYER_SHAPES;
+    if (is_kept_enough(c) || (!fitted && is_late(c))) return measure_layer_programs(c, NULL, index, shape.n_layers);
+    if (index + 2 == N_LAYER_SHAPES) shape.n_layers = tn_calibration_far_layers(&shape, c->params->cache_bytes, c->params->memory_bytes);
     TN_TRY(tn_calibration_net_create(&shape, &net));
     TN_TRY_GOTO(tn_calibration_weights_init(&weights, c->device, tn_calibration_net_graph(net), 1, shape.n_layers));
-    TN_TRY_GOTO(measure_layers_of(c, &weights, 1, TN_COST_STEPS, fitted, false));
-    TN_TRY_GOTO(measure_layers_of(c, &weights, shape.n_layers, is_far ? N_FAR_SIZES : TN_COST_STEPS, fitted, with_contexts));
+    TN_TRY_GOTO(measure_layer_programs(c, &weights, index, shape.n_layers));
 fail:
     tn_calibration_weights_deinit(&weights);
     tn_calibration_net_destroy(net);
@@ -240,6 +270,7 @@ static tn_status measure_ends_of(calibration *c, const tn_calibration_shape *sha
     tn_calibration_program *program = NULL;
     tn_calibration_weights weights = {0};
     const uint32_t n_sizes = unit ? N_HEAD_STEPS : TN_COST_STEPS;
+    if (is_kept_enough(c) || (!fitted && is_late(c))) return measure_sizes(c, NULL, n_sizes, unit != 0, fitted, group);
     TN_TRY(tn_calibration_net_create(shape, &net));
     TN_TRY_GOTO(tn_calibration_weights_init(&weights, c->device, tn_calibration_net_graph(net), unit, 1));
     TN_TRY_GOTO(tn_calibration_program_create(&weights, 1, tn_cost_step_sizes[n_sizes - 1], 4, &program));
@@ -255,6 +286,7 @@ static tn_status measure_head(calibration *c, uint32_t head)
 {
     const uint32_t first = c->n_done, group = TN_COST_GROUP_HEADS_FIRST + head;
     c->n_samples = 0;
+    if (c->pass > 0 && !c->has_head[head]) return figures_done(c, N_HEAD_SHAPES * N_HEAD_STEPS);
     for (uint32_t i = 0; i < N_HEAD_SHAPES; i++) {
         const bool fitted = i + 1 < N_HEAD_SHAPES;
         const tn_calibration_shape shape = head_shape(c, head, i);
@@ -300,14 +332,15 @@ static tn_status time_transfer(calibration *c, tn_buffer *buffer, void *host, ui
     const tn_backend *backend = c->device->backend;
     const uint64_t slot = slot_ns(c), begun_ns = tn_clock_ns();
     uint64_t least = UINT64_MAX;
-    for (uint32_t i = 0; i < 3 || tn_clock_ns() - begun_ns < slot; i++) {
+    for (uint32_t i = 0; i < 3 || (tn_clock_ns() - begun_ns < slot && !is_late(c)); i++) {
         const uint64_t at_ns = tn_clock_ns();
         TN_TRY(to_device ? backend->buffer_write(buffer, 0, host, bytes) : backend->buffer_read(buffer, 0, host, bytes));
         const uint64_t ns = tn_clock_ns() - at_ns;
         if (ns < least) least = ns;
     }
     c->spent_ns += tn_clock_ns() - begun_ns;
-    *out_ns = keep_shortest(c, c->n_done, least ? (double)least : 1.0);
+    keep_shortest(c, c->n_done, &(tn_cost_sample){.ns = least ? (double)least : 1.0});
+    *out_ns = c->kept[c->n_done].ns;
     return figures_done(c, 1);
 }
 
@@ -362,19 +395,26 @@ static tn_status measure_all(calibration *c)
     return TN_OK;
 }
 
-tn_status tn_calibrate(tn_device *device, const tn_calibration_params *params, tn_cost_table *out_table)
+// Small models are noise for the most part, which no further pass takes away.
+static bool is_pass_worth(calibration *c)
+{
+    if (c->pass == 0) return true;
+    return c->pass < PASSES_MAX && !c->params->small && worst_error(c->table) > error_expected && !is_late(c);
+}
+
+tn_status tn_calibrate(tn_device *device, const tn_calibration_params *params, tn_cost_table *out_table, bool *out_late)
 {
     calibration *c;
     tn_status status = TN_OK;
     tn_cost_table_init(out_table);
+    *out_late = false;
     TN_TRY(tn_alloc_zero(1, sizeof *c, &c));
     c->device = device;
     c->params = params;
     c->table = out_table;
-    // Small models are noise for the most part, which no further pass takes away.
-    const uint32_t n_passes = params->small ? 1 : PASSES_MAX;
-    for (uint32_t i = 0; status == TN_OK && i < n_passes && (i == 0 || worst_error(out_table) > error_expected); i++)
-        status = measure_all(c);
+    c->deadline_ns = tn_clock_ns() + DEADLINE * params->time_ns;
+    for (; status == TN_OK && is_pass_worth(c); c->pass++) status = measure_all(c);
+    *out_late = c->was_late;
     tn_free(c);
     return status;
 }

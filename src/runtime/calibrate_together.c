@@ -20,6 +20,7 @@ enum {
     TURNS = 2,       // of others
     TIMES_MAX = 32,  // of steps of a device
     TIME_SHARE = 5,  // part of the time that a device is measured for
+    DEADLINE = 3,    // times that by the clock, packing and compiling included; then steps of one token alone are read, once
     TOO_SLOW = 3,    // times its share a step may take, as far as can be said before; one token is never too slow, but has fewer turns
 };
 
@@ -59,6 +60,7 @@ typedef struct together {
     const tn_calibration_params *params;
     tn_cost_together *measured; // [n]
     reader *readers;            // [n]
+    uint64_t deadline_ns;       // of the clock
     uint32_t n_done;            // sizes
 } together;
 
@@ -139,6 +141,8 @@ static uint64_t slot_ns(const together *t)
     return t->params->time_ns / TIME_SHARE * t->n / ((uint64_t)TN_COST_READERS * (TURNS_ONE + TURNS) * (t->n + 1)) + 1;
 }
 
+static bool is_late(const together *t) { return tn_clock_ns() >= t->deadline_ns; }
+
 static tn_status sizes_done(together *t, uint32_t n)
 {
     t->n_done += n;
@@ -177,8 +181,8 @@ static tn_status measure_size(together *t, uint32_t kind, uint32_t size, double 
 {
     double first_ns;
     TN_TRY(prepare(t, kind, size, &first_ns));
-    const uint32_t n_turns = size == 0 && first_ns < (double)slot_ns(t) * TOO_SLOW ? TURNS_ONE : TURNS;
-    for (uint32_t turn = 0; turn < n_turns; turn++) TN_TRY(take_turn(t));
+    const uint32_t n_turns = is_late(t) ? 1 : size == 0 && first_ns < (double)slot_ns(t) * TOO_SLOW ? TURNS_ONE : TURNS;
+    for (uint32_t turn = 0; turn < n_turns && (turn == 0 || !is_late(t)); turn++) TN_TRY(take_turn(t));
     *out_ns = *out_factor = 0.0;
     for (uint32_t i = 0; i < t->n; i++) {
         const double ns = (double)quartile(&t->readers[i].alone), together_ns = (double)quartile(&t->readers[i].together);
@@ -196,7 +200,7 @@ static tn_status measure_sizes(together *t, uint32_t kind)
     uint32_t size = 0;
     for (; size < N_SIZES && factor >= factor_worth_more; size++) {
         const double growth = size ? (double)tn_cost_step_sizes[size] / tn_cost_step_sizes[size - 1] : 0.0;
-        if (ns * growth / 2 > (double)slot_ns(t) * TOO_SLOW) break;
+        if (size > 0 && (is_late(t) || ns * growth / 2 > (double)slot_ns(t) * TOO_SLOW)) break;
         TN_TRY(measure_size(t, kind, size, &ns, &factor));
         TN_TRY(sizes_done(t, 1));
     }
@@ -251,7 +255,8 @@ fail:
 tn_status tn_calibrate_together(tn_device *const *devices, uint32_t n, const tn_calibration_params *params, tn_cost_together *out_measured)
 {
     tn_status status = TN_OK;
-    together t = {.devices = devices, .n = n, .params = params, .measured = out_measured};
+    const uint64_t deadline_ns = tn_clock_ns() + params->time_ns / TIME_SHARE * n * DEADLINE;
+    together t = {.devices = devices, .n = n, .params = params, .measured = out_measured, .deadline_ns = deadline_ns};
     memset(out_measured, 0, n * sizeof *out_measured);
     TN_TRY(tn_alloc_zero(n, sizeof *t.readers, &t.readers));
     for (uint32_t kind = 0; kind < TN_COST_READERS && status == TN_OK; kind++) {

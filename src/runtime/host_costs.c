@@ -71,11 +71,13 @@ tn_cost_table tn_known_costs_table(tn_known_costs *costs)
     return table;
 }
 
-// Not vital: where it fails, the next start measures again.
-static void write_kept(const tn_host_device_entry *entry, const char *key, const tn_cost_table *table)
+// Not vital: where it fails, the next start measures again, or does not know of corrections.
+static void write_kept(const tn_host_device_entry *entry, const char *device, const char *key, const tn_cost_table *table,
+                       tn_log_level level)
 {
     if (!entry->host->cache_folder || tn_cost_file_write(entry->host->cache_folder, key, table) == TN_OK) return;
-    tn_log_write(&entry->host->log, TN_LOG_DEBUG, "costs of a device are not kept: %s", tn_error_last()->message);
+    tn_log_write(&entry->host->log, level, "what was measured of %s is not kept, so that the next start measures again: %s", device,
+                 tn_error_last()->message);
 }
 
 static bool read_kept(const tn_host_device_entry *entry, const char *key, tn_cost_table *table)
@@ -100,6 +102,15 @@ static void warn_of_error(const tn_host_device_entry *entry, const char *device,
         100.0 * error);
 }
 
+static void warn_of_time(const tn_host_device_entry *entry, const char *device, const tn_calibration_params *params)
+{
+    tn_log_write(&entry->host->log, TN_LOG_WARN,
+                 "%s: measuring it took more than three times the %llu ms for it, so that figures of larger steps are missing and guessed: "
+                 "run ternion devices --calibrate "
+                 "when nothing else runs",
+                 device, (unsigned long long)(params->time_ns / 1000000));
+}
+
 static tn_status measure(tn_host *host, uint32_t index, const tn_host_costs_params *params, const tn_host_device_entry *entry,
                          tn_cost_table *out_table)
 {
@@ -115,16 +126,18 @@ static tn_status measure(tn_host *host, uint32_t index, const tn_host_costs_para
         .small = params->small,
         .progress = params->progress,
     };
-    TN_TRY(tn_calibrate(device, &request, out_table));
+    bool late;
+    TN_TRY(tn_calibrate(device, &request, out_table, &late));
     TN_TRY(tn_host_set_together(host, index, &request, out_table));
+    if (late && !params->small) warn_of_time(entry, now.name, &request);
     if (!params->small) warn_of_error(entry, now.name, out_table); // those of small models are noise for the most part
     const time_t seconds = time(NULL);
     out_table->measured_at_s = seconds > 0 ? (uint64_t)seconds : 0;
     return TN_OK;
 }
 
-static tn_status find(tn_host *host, uint32_t index, const tn_host_costs_params *params, tn_host_device_entry *entry, const char *key,
-                      tn_cost_table *out_table, bool *out_known)
+static tn_status find(tn_host *host, uint32_t index, const tn_host_costs_params *params, tn_host_device_entry *entry,
+                      const tn_device_desc *desc, const char *key, tn_cost_table *out_table, bool *out_known)
 {
     *out_known = !params->anew && entry->costs != NULL;
     if (*out_known) {
@@ -135,7 +148,7 @@ static tn_status find(tn_host *host, uint32_t index, const tn_host_costs_params 
     if (!*out_known) {
         if (params->known_only) return tn_fail(TN_NOT_FOUND, "the device was not measured yet: run ternion devices --calibrate");
         TN_TRY(measure(host, index, params, entry, out_table));
-        write_kept(entry, key, out_table);
+        write_kept(entry, desc->name, key, out_table, TN_LOG_WARN);
     }
     return remember(entry, out_table);
 }
@@ -151,7 +164,7 @@ tn_status tn_host_costs(tn_host *host, uint32_t index, const tn_host_costs_param
     TN_TRY(tn_host_entry(host, index, &entry, &desc));
     if (desc->unusable[0]) return tn_fail(TN_UNAVAILABLE, "%s cannot be used: %s", desc->name, desc->unusable);
     tn_status status = make_key(host, entry, desc, &key);
-    if (status == TN_OK) status = find(host, index, params, entry, key.data, out_table, &known);
+    if (status == TN_OK) status = find(host, index, params, entry, desc, key.data, out_table, &known);
     tn_text_deinit(&key);
     if (status == TN_OK && out_known) *out_known = known;
     return status;
@@ -199,7 +212,7 @@ void tn_host_costs_keep(const tn_host *host)
         tn_text key = {0};
         tn_cost_table table;
         if (tn_host_entry(host, i, &entry, &desc) != TN_OK || !entry->costs || !take_changed(entry->costs, &table)) continue;
-        if (make_key(host, entry, desc, &key) == TN_OK) write_kept(entry, key.data, &table);
+        if (make_key(host, entry, desc, &key) == TN_OK) write_kept(entry, desc->name, key.data, &table, TN_LOG_DEBUG);
         tn_text_deinit(&key);
     }
 }
