@@ -2,7 +2,6 @@
 #include "base/hash.h"
 #include "scheduler/cost_table.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -86,9 +85,8 @@ static bool take_sign(cursor *c)
     return is_negative;
 }
 
-static void take_reals(cursor *c, const char *name, double *reals, uint32_t n, double min, double max)
+static void take_numbers(cursor *c, double *reals, uint32_t n, double min, double max)
 {
-    take(c, name);
     for (uint32_t i = 0; i < n; i++) {
         take(c, " ");
         const bool is_negative = take_sign(c);
@@ -100,12 +98,34 @@ static void take_reals(cursor *c, const char *name, double *reals, uint32_t n, d
         reals[i] = is_negative ? -size : size;
         c->ok = c->ok && reals[i] >= min && reals[i] <= max;
     }
+}
+
+static void take_reals(cursor *c, const char *name, double *reals, uint32_t n, double min, double max)
+{
+    take(c, name);
+    take_numbers(c, reals, n, min, max);
     take(c, "\n");
+}
+
+// Beyond these no device is, and what follows from them would not be finite.
+static const double ns_max = 1e12, bytes_per_s_max = 1e15, error_max = 1e9, step_ns_min = 1e-6;
+
+// A layer of a step of one token takes some time: everything else may be too little to measure.
+static bool takes_time(const tn_cost_table *table)
+{
+    double ns = 0.0;
+    for (uint32_t p = 0; p < TN_COST_EMBED; p++) ns += table->ns[p][0];
+    return ns >= step_ns_min;
+}
+
+static void take_link(cursor *c, tn_cost_link *link)
+{
+    take_numbers(c, &link->latency_ns, 1, 0.0, ns_max);
+    take_numbers(c, &link->bytes_per_s, 1, 0.0, bytes_per_s_max);
 }
 
 static void take_lines(cursor *c, tn_cost_table *table)
 {
-    double links[4] = {0};
     take(c, "measured ");
     table->measured_at_s = take_number(c, UINT64_MAX / 10);
     take(c, "\nobserved ");
@@ -113,14 +133,16 @@ static void take_lines(cursor *c, tn_cost_table *table)
     take(c, "\ncache ");
     table->cache_bytes = take_number(c, UINT64_MAX);
     take(c, "\n");
-    take_reals(c, "memory", &table->memory_bytes_per_s, 1, 0.0, DBL_MAX);
-    take_reals(c, "links", links, 4, 0.0, DBL_MAX);
-    table->to_device = (tn_cost_link){links[0], links[1]};
-    table->to_host = (tn_cost_link){links[2], links[3]};
-    for (uint32_t p = 0; p < TN_COST_PARTS; p++) take_reals(c, "part", table->ns[p], TN_COST_STEPS, 0.0, DBL_MAX);
+    take_reals(c, "memory", &table->memory_bytes_per_s, 1, 0.0, bytes_per_s_max);
+    take(c, "links");
+    take_link(c, &table->to_device);
+    take_link(c, &table->to_host);
+    take(c, "\n");
+    for (uint32_t p = 0; p < TN_COST_PARTS; p++) take_reals(c, "part", table->ns[p], TN_COST_STEPS, 0.0, ns_max);
+    c->ok = c->ok && takes_time(table);
     const double most = tn_cost_correction_max;
     for (uint32_t g = 0; g < TN_COST_GROUPS; g++) take_reals(c, "correction", table->correction[g], TN_COST_STEPS, 1.0 / most, most);
-    for (uint32_t g = 0; g < TN_COST_GROUPS; g++) take_reals(c, "error", table->error[g], TN_COST_STEPS, -1.0, DBL_MAX);
+    for (uint32_t g = 0; g < TN_COST_GROUPS; g++) take_reals(c, "error", table->error[g], TN_COST_STEPS, -1.0, error_max);
     take(c, "devices ");
     table->n_together = (uint32_t)take_number(c, UINT32_MAX);
     take(c, "\n");

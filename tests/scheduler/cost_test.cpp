@@ -362,7 +362,7 @@ TEST(CostText, RoundTripKeepsEveryBit)
     tn_cost_table table = made_up(), back;
     table.ns[0][0] = 1.0 / 3.0;
     table.ns[0][1] = 5e-324;
-    table.ns[0][2] = 1.7976931348623157e308;
+    table.ns[0][2] = 999999999999.9999;
     table.ns[0][3] = 0.0;
     table.correction[1][1] = 0.3;
     table.error[2][2] = 0.07;
@@ -382,6 +382,27 @@ TEST(CostText, FactorsOfDevicesThatShareMemoryMakeNothingFaster)
     table.together[1][1] = 0.5;
     EXPECT_EQ(read(text_of(table, "one"), "one", &back), TN_BAD_FILE);
     EXPECT_EQ(back.together[1][1], 1.0);
+}
+
+// Such a file is whole: its checksum is right.
+TEST(CostText, FiguresOfNoDeviceAreNotTaken)
+{
+    const std::vector<void (*)(tn_cost_table &)> bends = {
+        [](tn_cost_table &t) { t.ns[TN_COST_PARTS - 1][0] = 2e12; },
+        [](tn_cost_table &t) { t.memory_bytes_per_s = 2e15; },
+        [](tn_cost_table &t) { t.to_device.latency_ns = 2e12; },
+        [](tn_cost_table &t) { t.to_host.bytes_per_s = 2e15; },
+        [](tn_cost_table &t) { t.error[0][0] = 2e9; },
+        [](tn_cost_table &t) { std::memset(t.ns, 0, sizeof t.ns); },
+    };
+    tn_cost_table back;
+    for (size_t i = 0; i < bends.size(); i++) {
+        tn_cost_table table = made_up();
+        ASSERT_EQ(read(text_of(table, "k"), "k", &back), TN_OK) << tn_error_last()->message;
+        bends[i](table);
+        EXPECT_EQ(read(text_of(table, "k"), "k", &back), TN_BAD_FILE) << i;
+        EXPECT_EQ(back.ns[0][0], 0.0);
+    }
 }
 
 TEST(CostText, OtherKeysAndVersionsAreNotTaken)
