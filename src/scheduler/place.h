@@ -34,11 +34,12 @@ tn_status tn_place_override(const char *const *overrides, uint32_t n_overrides, 
 // card that several drivers list the first.
 tn_status tn_place_list(const char *devices, const tn_device_desc *descs, uint32_t n_descs, uint32_t n_max, uint32_t *out_devices,
                         uint32_t *out_n);
-// Limits of memory by device: "cuda0=4G,cpu0=512M" (K, M, G, T, of 1024; without one bytes), each a device as in lists. Sets those that are
-// named in limits[n_descs].
+// Limits of memory by device: "cuda0=4G,cpu0=512MiB" (K, M, G, T, of 1024; without one bytes), each a device as in lists. Sets those that
+// are named in limits[n_descs].  Errors: INVALID_ARGUMENT (no size, a device twice), those of a device's name.
 tn_status tn_place_memory_limits(const char *text, const tn_device_desc *descs, uint32_t n_descs, uint64_t *limits);
 // Assumptions for what-if questions: "cuda0.mem=24G,cpu0.speed=2,cuda1=off". Sets memory (bytes), speeds (factors) and off of the devices
-// that are named; the arrays are [n_descs].
+// that are named; the arrays are [n_descs]. Of several for the same the last one counts.  Errors: INVALID_ARGUMENT, those of a device's
+// name.
 tn_status tn_place_assume(const char *text, const tn_device_desc *descs, uint32_t n_descs, uint64_t *memory, double *speeds, bool *off);
 // One line of text; writes at most `capacity` bytes with terminator, returns the full length.
 size_t tn_place_print(const uint32_t *devices, uint32_t n_layers, const tn_device_desc *descs, char *text, size_t capacity);

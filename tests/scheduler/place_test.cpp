@@ -281,9 +281,14 @@ TEST(Place, LimitsOfMemoryAreByDevice)
     EXPECT_EQ(limits(nullptr), "0,0,0,0,0");
     EXPECT_EQ(limits("cuda0=4G,cpu0=512M"), "4294967296,0,536870912,0,0");
     EXPECT_EQ(limits(" cpu1 = 1.5k , 0=7, soft0=1TB"), "7,0,0,1536,1099511627776");
-    for (const char *text :
-         {"", ",", "cpu0", "cpu0=", "=4G", "cpu0=0", "cpu0=-1", "cpu0=4X", "cpu0=4GG", "cpu0=nan", "cpu0=1e30", "cpu0=1,"})
+    for (const char *text : {"", ",", "cpu0", "cpu0=", "=4G", "cpu0=0", "cpu0=-1", "cpu0=4X", "cpu0=4GG", "cpu0=nan", "cpu0=1e30",
+                             "cpu0=1,", "cpu0=0x2", "cpu0=4Gi B", "cpu0=4iB", "cpu0=10%"})
         EXPECT_EQ(limits(text).rfind("INVALID_ARGUMENT '", 0), 0u) << text << ": " << limits(text);
+    EXPECT_EQ(limits("cuda0=4GiB,cpu0=512MiB,soft0=2MB,cuda1=3b"), "4294967296,3,536870912,0,2097152");
+    EXPECT_EQ(limits("cpu0=10%"), "INVALID_ARGUMENT 'cpu0=10%' is no limit of memory: 10% is no size: write it like 4G, 512M or 1.5GiB");
+    EXPECT_EQ(limits("cpu0=1e99G"), "INVALID_ARGUMENT 'cpu0=1e99G' is no limit of memory: 1e99G is out of range: give 1 byte or more, and "
+                                    "less than 900000T");
+    EXPECT_EQ(limits("cpu0=1G,cuda0=1G,2=2M"), "INVALID_ARGUMENT cpu0 has two limits of memory: leave one of them out");
     EXPECT_EQ(limits("cuda7=4G").rfind("NOT_FOUND there is no device cuda7", 0), 0u);
 }
 
@@ -299,9 +304,20 @@ TEST(Place, AssumptionsAreOfMemorySpeedAndPresence)
     EXPECT_EQ(speeds[3], 0.5);
     EXPECT_TRUE(off[1]);
     EXPECT_FALSE(off[0] || off[2] || off[3] || off[4]);
-    for (const char *text : {"", ",", "cuda0", "cuda0=on", "cuda0.mem=", "cuda0.speed=0", "cuda0.speed=1e9", "cuda0.speed=2x", ".mem=4G"})
+    for (const char *text :
+         {"", ",", "cuda0", "cuda0=on", "cuda0.mem=", "cuda0.speed=0", "cuda0.speed=1e9", "cuda0.speed=2x", "cuda0.speed=0x2", ".mem=4G"})
         EXPECT_EQ(tn_place_assume(text, kHost.data(), n, memory, speeds, off), TN_INVALID_ARGUMENT) << text;
-    EXPECT_EQ(tn_place_assume("cuda0.size=3", kHost.data(), n, memory, speeds, off), TN_NOT_FOUND);
+    const auto refused = [&](const char *text) {
+        const tn_status status = tn_place_assume(text, kHost.data(), n, memory, speeds, off);
+        return std::string(tn_status_name(status)) + " " + tn_error_last()->message;
+    };
+    EXPECT_EQ(refused("cuda0.size=3"),
+              "INVALID_ARGUMENT 'cuda0.size=3' cannot be assumed: size is no figure of a device: write mem or speed");
+    EXPECT_EQ(refused("cuda0.speed=1e4"), "INVALID_ARGUMENT 'cuda0.speed=1e4' cannot be assumed: 1e4 is no factor between 0.001 and 1000");
+    EXPECT_EQ(refused("cuda0.mem=10%"),
+              "INVALID_ARGUMENT 'cuda0.mem=10%' cannot be assumed: 10% is no size: write it like 4G, 512M or 1.5GiB");
+    EXPECT_EQ(refused("cuda7.mem=4G").rfind("NOT_FOUND there is no device cuda7; devices here: ", 0), 0u);
+    EXPECT_EQ(refused("cuda7.size=4G").rfind("NOT_FOUND there is no device cuda7.size; devices here: ", 0), 0u);
 }
 
 // CUDA and Vulkan list the same two cards.
