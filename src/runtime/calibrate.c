@@ -24,10 +24,12 @@ enum {
     SHARE_MAX = 60, // no figure has more than this part of all the time
     TOO_SLOW = 12,  // times its share a step may take, as far as can be said before
     PASSES_MAX = 2,
-    DEADLINE = 3, // times the given time that all passes may take by the clock, packing and compiling included
+    DEADLINE = 3, // times the given time that all passes may take by the clock, and packing_ns
 };
 // Where shapes that were not learned from are predicted worse than this, something disturbed the first pass.
 static const double error_expected = 0.2;
+// What packing and compiling take of a pass, however little time is given; those of small models are nothing.
+static const uint64_t packing_ns = UINT64_C(1500000000);
 
 typedef struct calibration {
     tn_device *device;
@@ -76,11 +78,19 @@ static uint32_t head_parts(uint32_t head) { return 7u << (TN_COST_HEADS_FIRST + 
 
 // ---- figures ----
 
+// Whether the deadline is over. Steps of one token are measured all the same, since nothing could be predicted without them.
+static bool is_late(calibration *c)
+{
+    const bool late = tn_clock_ns() >= c->deadline_ns;
+    c->was_late = c->was_late || (late && c->pass == 0);
+    return late;
+}
+
 // Time for the next figure: what is left, shared by those that are left.
-static uint64_t slot_ns(const calibration *c)
+static uint64_t slot_ns(calibration *c)
 {
     const uint64_t spent = c->spent_ns, all = c->params->time_ns, least = all / N_FIGURES / 4;
-    const uint64_t left = spent < all ? all - spent : 0, n_left = c->n_done < N_FIGURES ? N_FIGURES - c->n_done : 1;
+    const uint64_t left = spent < all && !is_late(c) ? all - spent : 0, n_left = c->n_done < N_FIGURES ? N_FIGURES - c->n_done : 1;
     const uint64_t share = left / n_left > all / SHARE_MAX ? all / SHARE_MAX : left / n_left;
     return share > least ? share : least;
 }
@@ -90,14 +100,6 @@ static tn_status figures_done(calibration *c, uint32_t n)
     c->n_done += n;
     return tn_progress_report(c->params->progress, c->pass ? "measuring again" : "measuring", c->n_done < N_FIGURES ? c->n_done : N_FIGURES,
                               N_FIGURES);
-}
-
-// Whether the deadline is over. Steps of one token are measured all the same, since nothing could be predicted without them.
-static bool is_late(calibration *c)
-{
-    const bool late = tn_clock_ns() >= c->deadline_ns;
-    c->was_late = c->was_late || (late && c->pass == 0);
-    return late;
 }
 
 // Late in a further pass, the figures of the one before stand as they are, and nothing is packed for new ones.
@@ -110,12 +112,12 @@ static void keep_shortest(calibration *c, uint32_t figure, const tn_cost_sample 
     if (kept->ns == 0.0 || sample->ns < kept->ns) *kept = *sample;
 }
 
-// Times a step as the figure's, late ones once.
+// Times a step as the figure's.
 static tn_status time_figure(calibration *c, tn_calibration_program *program, const tn_cost_step *step, uint32_t size, uint32_t figure,
                              uint64_t slot, double *out_ns)
 {
     tn_cost_sample sample;
-    TN_TRY(tn_calibration_program_time(program, step, size, c->params->cache_bytes, is_late(c) ? 0 : slot / 2, &c->spent_ns, &sample));
+    TN_TRY(tn_calibration_program_time(program, step, size, c->params->cache_bytes, slot / 2, &c->spent_ns, &sample));
     keep_shortest(c, figure, &sample);
     *out_ns = sample.ns;
     return TN_OK;
@@ -412,7 +414,7 @@ tn_status tn_calibrate(tn_device *device, const tn_calibration_params *params, t
     c->device = device;
     c->params = params;
     c->table = out_table;
-    c->deadline_ns = tn_clock_ns() + DEADLINE * params->time_ns;
+    c->deadline_ns = tn_clock_ns() + DEADLINE * params->time_ns + (params->small ? 0 : packing_ns);
     for (; status == TN_OK && is_pass_worth(c); c->pass++) status = measure_all(c);
     *out_late = c->was_late;
     tn_free(c);

@@ -20,9 +20,12 @@ enum {
     TURNS = 2,       // of others
     TIMES_MAX = 32,  // of steps of a device
     TIME_SHARE = 5,  // part of the time that a device is measured for
-    DEADLINE = 3,    // times that by the clock, packing and compiling included; then steps of one token alone are read, once
+    DEADLINE = 3,    // times that, and packing_ns, by the clock; then steps of one token alone are read, once
     TOO_SLOW = 3,    // times its share a step may take, as far as can be said before; one token is never too slow, but has fewer turns
 };
+
+// What packing and compiling take, however little time is given; those of small models are nothing.
+static const uint64_t packing_ns = UINT64_C(1500000000);
 
 // Steps that take so little longer beside others compute for longer than they read, and larger ones more so.
 static const double factor_worth_more = 1.05;
@@ -255,7 +258,7 @@ fail:
 tn_status tn_calibrate_together(tn_device *const *devices, uint32_t n, const tn_calibration_params *params, tn_cost_together *out_measured)
 {
     tn_status status = TN_OK;
-    const uint64_t deadline_ns = tn_clock_ns() + params->time_ns / TIME_SHARE * n * DEADLINE;
+    const uint64_t deadline_ns = tn_clock_ns() + params->time_ns / TIME_SHARE * n * DEADLINE + (params->small ? 0 : packing_ns);
     together t = {.devices = devices, .n = n, .params = params, .measured = out_measured, .deadline_ns = deadline_ns};
     memset(out_measured, 0, n * sizeof *out_measured);
     TN_TRY(tn_alloc_zero(n, sizeof *t.readers, &t.readers));

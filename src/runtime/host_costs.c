@@ -105,9 +105,8 @@ static void warn_of_error(const tn_host_device_entry *entry, const char *device,
 static void warn_of_time(const tn_host_device_entry *entry, const char *device, const tn_calibration_params *params)
 {
     tn_log_write(&entry->host->log, TN_LOG_WARN,
-                 "%s: measuring it took more than three times the %llu ms for it, so that figures of larger steps are missing and guessed: "
-                 "run ternion devices --calibrate "
-                 "when nothing else runs",
+                 "%s: measuring took too long for the %llu ms that are meant for it, so that larger steps are partly guessed: run ternion "
+                 "devices --calibrate when nothing else runs",
                  device, (unsigned long long)(params->time_ns / 1000000));
 }
 
