@@ -111,6 +111,7 @@ TEST_F(Plan, AssumptionsAreTakenAndSaidOfMemoryToo)
     EXPECT_TRUE(contains(result.out, "; with --what-if cpu1.mem=")) << result.out;
     expect_error(plan({"--what-if", "gpu0.mem=4G"}), 1, "there is no device gpu0; devices here: cpu0, cpu1");
     expect_error(plan({"--what-if", "cpu0.mem"}), 1, "'cpu0.mem' cannot be assumed");
+    expect_error(plan({"--what-if", "cpu0.spede=2"}), 1, "spede is no figure of a device: write mem or speed");
     expect_error(plan({"--what-if", ""}), 2, "--what-if: assume something");
     expect_error(plan({"--what-if", std::string(3000, 'a')}), 2, "--what-if: that is too much at once");
     expect_error(plan({"--what-if", "cpu0=off,cpu1=off"}), 1, "no device is left to choose");
@@ -118,6 +119,61 @@ TEST_F(Plan, AssumptionsAreTakenAndSaidOfMemoryToo)
     expect_error(plan({"-c", "100000"}), 2, "-c 100000: the model has 512 positions");
     expect_error(plan({"--batch", "0"}), 2, "--batch: 0 is out of range");
     expect_error(plan({"-m", "/none.gguf"}), 1, "/none.gguf");
+}
+
+TEST_F(Plan, WhatHasNoEffectOrContradictsItselfIsRefused)
+{
+    expect_error(plan({"--device", "cpu1", "--mem-limit", "cpu0=1G"}), 2,
+                 "--mem-limit cpu0: it is not among the devices to choose from: name it with --device");
+    expect_error(plan({"--device", "cpu1", "--what-if", "cpu0.mem=1G"}), 2, "--what-if cpu0: it is not among the devices to choose from");
+    expect_error(plan({"--what-if", "cpu0=off", "--what-if", "cpu0.speed=2"}), 2,
+                 "--what-if: cpu0=off and cpu0.speed=2 are not both so: leave one of them out");
+    expect_error(plan({"--what-if", "cpu1.mem=4GiB,cpu0.mem=1G, cpu1.mem=1G"}), 2, "cpu1.mem=4GiB and  cpu1.mem=1G are not both so");
+    expect_error(plan({"--mem-limit", "cpu0=1G,cpu0=2G"}), 1, "cpu0 has two limits of memory");
+    expect_error(plan({"-ts", "1,1"}), 2, "-ts: plan says what would be chosen, and predicts nothing that is forced: measure that with");
+    expect_error(plan({"-ngl", "3"}), 2, "-ngl: plan says what would be chosen");
+    EXPECT_EQ(plan({"--device", "cpu0,cpu1", "--mem-limit", "cpu1=1GiB", "--what-if", "cpu0.mem=1G,cpu0.speed=2"}).status, 0);
+}
+
+TEST_F(Plan, WhatIsForcedWithoutEffectIsSaid)
+{
+    const std::vector<std::string> words = {"run", "-p", "Once", "-n", "1", "--temp", "0"};
+    const auto run_with = [&words](const std::vector<std::string> &more) {
+        std::vector<std::string> all = words;
+        all.insert(all.end(), more.begin(), more.end());
+        const cli::Result result = run(all);
+        EXPECT_EQ(result.status, 0) << result.err;
+        return result.err;
+    };
+    const std::string no_gpu = "warning: -ngl: there is no GPU that can be used, so its layers are on the CPU";
+    const std::string nothing = "leaves it nothing of the model";
+    for (const char *layers : {"99", "1", "all"}) EXPECT_TRUE(contains(run_with({"-ngl", layers}), no_gpu)) << layers;
+    EXPECT_TRUE(contains(run_with({"-ngl", "0", "--device", "cpu1"}), "warning: --device cpu1: -ngl " + nothing));
+    EXPECT_TRUE(contains(run_with({"-ts", "1,0", "--device", "cpu0,cpu1"}), "warning: --device cpu1: -ts " + nothing));
+    const std::vector<std::vector<std::string>> silent = {
+        {"-ngl", "0"}, {"-ngl", "auto"}, {"-ngl", "2", "--device", "cpu1"}, {"-ts", "1,1", "--device", "cpu0,cpu1"}};
+    for (const std::vector<std::string> &more : silent) EXPECT_FALSE(contains(run_with(more), "warning: -")) << more[1];
+}
+
+TEST_F(Plan, WhatIsMeasuredAndNotKeptIsSaid)
+{
+    const auto with_cache = [](const char *verb, const std::vector<std::string> &more, const char *cache) {
+        std::vector<std::string> all = {verb, "--calibrate-ms", "1", "--pack-cache", cache, "-t", "1"};
+        all.insert(all.end(), more.begin(), more.end());
+        return cli::run(cli::Run{std::move(all), "", {{"TN_CPU_DEVICES", "1"}, {"TN_VULKAN", "off"}, {"TN_CUDA", "off"}}});
+    };
+    const cli::Result off = with_cache("devices", {"--calibrate"}, "off");
+    EXPECT_EQ(off.status, 0) << off.err;
+    EXPECT_TRUE(contains(off.err, "warning: what is measured is shown, but not kept, since no folder is used for it (--pack-cache)"))
+        << off.err;
+    const cli::Result nowhere = with_cache("devices", {"--calibrate"}, "/proc/nowhere");
+    EXPECT_EQ(nowhere.status, 0) << nowhere.err;
+    EXPECT_TRUE(contains(nowhere.err, "warning: what was measured of cpu0 is not kept, so that the next start measures again: "))
+        << nowhere.err;
+    const cli::Result planned = with_cache("plan", {}, "off");
+    EXPECT_EQ(planned.status, 0) << planned.err;
+    EXPECT_TRUE(contains(planned.err, "warning: what was measured is not kept, since no folder is used for it (--pack-cache)"))
+        << planned.err;
 }
 
 TEST_F(Plan, OfOneDeviceSaysThatThereIsNothingToChoose)
@@ -223,7 +279,10 @@ TEST_F(Plan, ABatchRunsWhereItWasChosenWithTheSameAnswers)
         EXPECT_EQ(contains(result.err, "(predicted "), predicted) << result.err;
         if (predicted) {
             EXPECT_GT(number_of(prediction, "replies_alone_per_second"), 0);
-            EXPECT_GT(number_of(prediction, "measured_with_prompts_per_second"), 0);
+            EXPECT_GT(number_of(prediction, "measured_replies_per_second"), 0);
+            EXPECT_GT(number_of(prediction, "measured_with_prompts_per_second"), number_of(prediction, "measured_replies_per_second"));
+            EXPECT_TRUE(contains(result.err, "plan  replies predicted ")) << result.err;
+            EXPECT_TRUE(contains(result.err, " with prompts between them\n")) << result.err;
         }
         if (expected.empty()) expected = answers_in(folder / "out.jsonl");
         EXPECT_EQ(expected.size(), 6u);

@@ -121,8 +121,8 @@ void tn_cli_batch_note_summary(const tn_cli_batch_summary *s)
     tn_cli_note("steps %" PRIu64 " of %u sequences at most | scheduling %.2f %% | KV cache %s of %s used%s | peak memory %s", info->n_steps,
                 info->n_seqs, 100 * schedule_share(info), kv_peak, kv, full, peak);
     if (predicted_rate(s) > 0)
-        tn_cli_note("plan  predicted %.1f t/s of replies alone, measured %.1f with prompts", predicted_rate(s),
-                    tn_cli_rate(info->n_generated + info->n_prompt_tokens, ns));
+        tn_cli_note("plan  replies predicted %.1f t/s in full steps of %u, measured %.1f with prompts between them", predicted_rate(s),
+                    info->n_seqs, tn_cli_rate(info->n_generated, ns));
 }
 
 static json_t *json_of(const tn_cli_batch_summary *s)
@@ -138,7 +138,8 @@ static json_t *json_of(const tn_cli_batch_summary *s)
                                (json_int_t)kv_peak_bytes(s), "peak_rss_bytes", (json_int_t)tn_cli_peak_rss_bytes());
     json_t *prediction = json_null();
     if (predicted_rate(s) > 0)
-        prediction = json_pack("{s:f, s:f}", "replies_alone_per_second", predicted_rate(s), "measured_with_prompts_per_second",
+        prediction = json_pack("{s:f, s:f, s:f}", "replies_alone_per_second", predicted_rate(s), "measured_replies_per_second",
+                               tn_cli_rate(info->n_generated, ns), "measured_with_prompts_per_second",
                                tn_cli_rate(info->n_generated + info->n_prompt_tokens, ns));
     return json_pack("{s:o, s:o, s:o, s:b, s:o, s:o, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:o, s:o}", "model",
                      tn_cli_json_model(s->engine->path, &s->engine->info), "input", tn_cli_json_text(s->input, strlen(s->input)), "output",

@@ -144,7 +144,7 @@ int tn_cli_devices(tn_cli *cli)
     tn_cli_engine engine = {0};
     int rc = tn_cli_engine_open_host(cli, &engine, tn_cli_int(&cli->options, TN_OPT_THREADS));
     if (rc == 0 && tn_cli_given(&cli->options, TN_OPT_CALIBRATE))
-        rc = tn_cli_devices_calibrate(cli, engine.host);
+        rc = tn_cli_devices_calibrate(cli, engine.host, engine.pack_cache[0] != 0);
     else if (rc == 0)
         rc = cli->json ? print_json(cli, engine.host) : print_table(cli, engine.host);
     tn_cli_engine_close(&engine);

@@ -1,5 +1,6 @@
 // ternion plan: which devices a model would run on, how fast, and why.
 #include "place_flags.h"
+#include "place_named.h"
 #include "plan_report.h"
 #include "report.h"
 
@@ -38,6 +39,7 @@ static int make_plan(tn_cli_plan *plan, tn_cli_place_flags *flags)
     if (rc == 0) rc = tn_cli_place_read(cli, &plan->engine, flags);
     plan->params = flags->params;
     if (rc == 0) rc = join_assumptions(plan);
+    if (rc == 0) rc = tn_cli_place_check_named(cli, plan->engine.host, &plan->params);
     if (rc == 0) rc = read_context(plan);
     if (rc) return rc;
     plan->n_seqs = plan->params.n_seqs = (uint32_t)tn_cli_int(&cli->options, TN_OPT_PLAN_BATCH);
@@ -46,6 +48,8 @@ static int make_plan(tn_cli_plan *plan, tn_cli_place_flags *flags)
     plan->params.explain = true;
     plan->params.calibrate_ms = (uint32_t)tn_cli_int(&cli->options, TN_OPT_CALIBRATE_MS);
     rc = tn_cli_plan_ask(plan);
+    if (rc == 0 && plan->n_options && !plan->engine.pack_cache[0])
+        tn_cli_warn("what was measured is not kept, since no folder is used for it (--pack-cache): the next start measures again");
     return rc ? rc : tn_cli_plan_ask_changes(plan);
 }
 

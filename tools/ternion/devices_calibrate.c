@@ -72,8 +72,8 @@ static json_t *figure_json(const tn_device_calibration *c, const tn_calibration_
 {
     json_t *ns = json_array(), *errors = json_array();
     for (uint32_t k = 0; k < c->n_steps; k++) {
-        json_array_append_new(ns, json_real(figure->step_ns[k]));
-        json_array_append_new(errors, figure->error[k] >= 0 ? json_real(figure->error[k]) : json_null());
+        json_array_append_new(ns, tn_cli_json_real(figure->step_ns[k]));
+        json_array_append_new(errors, figure->error[k] >= 0 ? tn_cli_json_real(figure->error[k]) : json_null());
     }
     return json_pack("{s:s, s:o, s:o}", "name", figure->name, "step_ns", ns, "error", errors);
 }
@@ -82,8 +82,13 @@ static json_t *together_json(const tn_device_calibration *c)
 {
     if (c->n_together < 2) return json_null();
     json_t *factors = json_array();
-    for (uint32_t k = 0; k < c->n_steps; k++) json_array_append_new(factors, json_real(c->together[k]));
+    for (uint32_t k = 0; k < c->n_steps; k++) json_array_append_new(factors, tn_cli_json_real(c->together[k]));
     return json_pack("{s:I, s:o}", "n_devices", (json_int_t)c->n_together, "factors", factors);
+}
+
+static json_t *link_json(double latency_ns, double bytes_per_s)
+{
+    return json_pack("{s:o, s:o}", "latency_ns", tn_cli_json_real(latency_ns), "bytes_per_s", tn_cli_json_real(bytes_per_s));
 }
 
 static json_t *calibration_json(const tn_device_info *info, const tn_device_calibration *c)
@@ -91,11 +96,11 @@ static json_t *calibration_json(const tn_device_info *info, const tn_device_cali
     json_t *figures = json_array(), *tokens = json_array();
     for (uint32_t k = 0; k < c->n_steps; k++) json_array_append_new(tokens, json_integer(c->step_tokens[k]));
     for (uint32_t i = 0; i < c->n_figures; i++) json_array_append_new(figures, figure_json(c, &c->figures[i]));
-    json_t *to_device = json_pack("{s:f, s:f}", "latency_ns", c->to_device_ns, "bytes_per_s", c->to_device_bytes_per_s);
-    json_t *to_host = json_pack("{s:f, s:f}", "latency_ns", c->to_host_ns, "bytes_per_s", c->to_host_bytes_per_s);
-    return json_pack("{s:s, s:I, s:o, s:o, s:f, s:o, s:o, s:o}", "name", info->name, "measured_at", (json_int_t)c->measured_at_s,
-                     "step_tokens", tokens, "figures", figures, "memory_bytes_per_s", c->memory_bytes_per_s, "to_device", to_device,
-                     "to_host", to_host, "together", together_json(c));
+    json_t *to_device = link_json(c->to_device_ns, c->to_device_bytes_per_s);
+    json_t *to_host = link_json(c->to_host_ns, c->to_host_bytes_per_s);
+    return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "name", info->name, "measured_at", (json_int_t)c->measured_at_s,
+                     "step_tokens", tokens, "figures", figures, "memory_bytes_per_s", tn_cli_json_real(c->memory_bytes_per_s), "to_device",
+                     to_device, "to_host", to_host, "together", together_json(c));
 }
 
 // ---- devices ----
@@ -148,9 +153,10 @@ static int calibrate_all(tn_cli *cli, tn_host *host, json_t *devices)
     return rc;
 }
 
-int tn_cli_devices_calibrate(tn_cli *cli, tn_host *host)
+int tn_cli_devices_calibrate(tn_cli *cli, tn_host *host, bool is_kept)
 {
     const char *names = tn_cli_text(&cli->options, TN_OPT_CALIBRATE_DEVICE);
+    if (!is_kept) tn_cli_warn("what is measured is shown, but not kept, since no folder is used for it (--pack-cache)");
     json_t *devices = cli->json ? json_array() : NULL;
     const int rc = names ? calibrate_named(cli, host, names, devices) : calibrate_all(cli, host, devices);
     if (rc == 0 && devices) return tn_cli_json_print(json_pack("{s:o}", "devices", devices));

@@ -4,7 +4,8 @@
 
 #include "engine.h"
 
-// Measures the devices that --device names, else all that are not emulated, and prints a table or JSON. Returns the exit status.
-int tn_cli_devices_calibrate(tn_cli *cli, tn_host *host);
+// Measures the devices that --device names, else all that are not emulated, and prints a table or JSON; warns where that is not
+// kept. Returns the exit status.
+int tn_cli_devices_calibrate(tn_cli *cli, tn_host *host, bool is_kept);
 
 #endif

@@ -4,6 +4,7 @@
 #include "head_note.h"
 #include "pack_cache_option.h"
 #include "place_flags.h"
+#include "place_named.h"
 #include "plain.h"
 #include "report.h"
 #include "two_stage_option.h"
@@ -166,6 +167,7 @@ int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine, uint32_t n_seqs, uin
     flags.params.n_seqs = n_seqs;
     flags.params.n_ctx = n_ctx;
     tn_status status = TN_OK;
+    if (rc == 0) rc = tn_cli_place_check_named(cli, engine->host, &flags.params);
     if (rc == 0) status = tn_placement_create(engine->model, engine->host, &flags.params, &engine->placement);
     // A batch that has no room for so many contexts has answers wait for pages.
     while (status == TN_OUT_OF_MEMORY && cli->verb == TN_VERB_BATCH && flags.params.n_seqs > 1) {
@@ -177,6 +179,8 @@ int tn_cli_engine_place(tn_cli *cli, tn_cli_engine *engine, uint32_t n_seqs, uin
     if (status != TN_OK) rc = tn_cli_fail_status(status == TN_OUT_OF_MEMORY ? "ternion plan" : "ternion devices");
     tn_cli_place_deinit(&flags);
     if (rc) return rc;
+    if (!engine->place_warned) tn_cli_place_warn(cli, engine);
+    engine->place_warned = true; // not again for the next of many sessions
     const uint32_t n = tn_placement_replica_count(engine->placement);
     if (n > 1 && cli->verb == TN_VERB_BENCH && !tn_cli_given(&cli->options, TN_OPT_REPLICAS))
         return tn_cli_usage("--goal: the choice is copies of the model, which bench measures with --replicas and --device alone");

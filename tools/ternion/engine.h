@@ -27,6 +27,7 @@ typedef struct tn_cli_engine {
     tn_cli_copy_size *copy_sizes; // [replicas of the placement] owned; NULL: all as the verb's params say
     uint32_t n_seqs;              // that the placement was made for
     bool head_noted;              // what another head would save has been said
+    bool place_warned;            // what flags name without effect has been said
     bool is_fast;                 // the session's numerics
     char pack_cache[4096];        // folder of packed weights, "": none
     uint64_t pack_cache_bytes_max;

@@ -4,6 +4,7 @@
 #include "output.h"
 #include "report.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,8 @@ double tn_cli_short_real(float value)
     snprintf(digits, sizeof digits, "%.7g", (double)value);
     return strtod(digits, NULL);
 }
+
+json_t *tn_cli_json_real(double value) { return isfinite(value) ? json_real(value) : json_null(); }
 
 json_t *tn_cli_json_model(const char *path, const tn_model_info *info)
 {

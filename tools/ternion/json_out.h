@@ -15,6 +15,8 @@ bool tn_cli_json_complete(void);
 json_t *tn_cli_json_text(const char *bytes, size_t n);
 // The double that prints like `value` does with as many digits as f32 has: 0.8 and not 0.800000011920929.
 double tn_cli_short_real(float value);
+// A number, or null where it is not finite, which JSON has no word for. NULL without memory.
+json_t *tn_cli_json_real(double value);
 // {"path", "name", "architecture", "type", "size", "n_params"}.
 json_t *tn_cli_json_model(const char *path, const tn_model_info *info);
 // `object` as text with jansson's layout `flags`, to free; NULL without memory, also where it was missing before.

@@ -11,8 +11,7 @@ static bool layers_given(const tn_cli *cli)
     return tn_cli_given(&cli->options, TN_OPT_GPU_LAYERS) && !(word && strcmp(word, "auto") == 0);
 }
 
-// The flag that forces layers, as users write it; NULL: none does.
-static const char *forcing_flag(const tn_cli *cli)
+const char *tn_cli_place_forcing_flag(const tn_cli *cli)
 {
     if (layers_given(cli)) return "-ngl";
     if (tn_cli_given(&cli->options, TN_OPT_TENSOR_SPLIT)) return "-ts";
@@ -21,7 +20,7 @@ static const char *forcing_flag(const tn_cli *cli)
 
 int tn_cli_place_check(const tn_cli *cli)
 {
-    const char *forced = forcing_flag(cli), *devices = tn_cli_text(&cli->options, TN_OPT_DEVICE);
+    const char *forced = tn_cli_place_forcing_flag(cli), *devices = tn_cli_text(&cli->options, TN_OPT_DEVICE);
     const bool replicas = tn_cli_given(&cli->options, TN_OPT_REPLICAS), has_goal = tn_cli_given(&cli->options, TN_OPT_GOAL);
     if (replicas && forced) return tn_cli_usage("%s: with --replicas every device has all layers: leave one of them out", forced);
     if (replicas && has_goal) return tn_cli_usage("--goal: --replicas says already what runs where: leave one of them out");

@@ -18,6 +18,8 @@ int tn_cli_place_check(const tn_cli *cli);
 int tn_cli_place_read(const tn_cli *cli, const tn_cli_engine *engine, tn_cli_place_flags *flags);
 void tn_cli_place_deinit(tn_cli_place_flags *flags);
 
+// The flag that forces layers, as users write it; NULL: none does.
+const char *tn_cli_place_forcing_flag(const tn_cli *cli);
 // Whether any flag says where layers run.
 bool tn_cli_place_given(const tn_cli *cli);
 

@@ -25,7 +25,9 @@ static void format_age(uint64_t at_s, char *text, size_t capacity)
 {
     const time_t now = time(NULL);
     const double age = now > 0 && (uint64_t)now > at_s ? (double)((uint64_t)now - at_s) : 0;
-    if (age < 120)
+    if (now > 0 && (uint64_t)now < at_s)
+        snprintf(text, capacity, "in the future, by this clock");
+    else if (age < 120)
         snprintf(text, capacity, "just now");
     else if (age < 2 * 3600)
         snprintf(text, capacity, "%.0f minutes ago", age / 60);
@@ -64,7 +66,8 @@ static void format_figures(const tn_placement_option *f, char *text, size_t capa
     char bytes[24], bubble[64] = "", sharing[48] = "";
     tn_cli_format_bytes(f->bytes, bytes, sizeof bytes);
     if (f->kind == TN_PLACEMENT_PIPELINE)
-        snprintf(bubble, sizeof bubble, ", bubble %.0f %%, %u steps in flight", 100 * f->bubble, (unsigned)f->n_lanes);
+        snprintf(bubble, sizeof bubble, ", bubble %.0f %%, %u step%s in flight", 100 * f->bubble, (unsigned)f->n_lanes,
+                 f->n_lanes == 1 ? "" : "s");
     if (f->sharing_loss >= 0.005) snprintf(sharing, sizeof sharing, ", %.0f %% lost to shared memory", 100 * f->sharing_loss);
     snprintf(text, capacity, "%.1f t/s, a token in %.2f ms, %s%s%s", f->tokens_per_s, f->step_ms, bytes, bubble, sharing);
 }
@@ -141,15 +144,16 @@ void tn_cli_plan_print(const tn_cli_plan *plan)
 
 // ---- JSON ----
 
-static json_t *known_or_null(double value, bool known) { return known ? json_real(value) : json_null(); }
+static json_t *known_or_null(double value, bool known) { return known ? tn_cli_json_real(value) : json_null(); }
 
 static json_t *device_json(const tn_cli_plan_device *device)
 {
     const tn_placement_device *f = &device->figures;
     const bool known = f->measured_at_s != 0;
-    return json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "name", device->name, "description", device->description,
-                     "memory_bytes", (json_int_t)f->memory_bytes, "tokens_per_second_one", known_or_null(f->tokens_per_s_one, known),
-                     "tokens_per_second", known_or_null(f->tokens_per_s, known), "memory_bytes_per_s",
+    return json_pack("{s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "name", device->name, "description",
+                     tn_cli_json_text(device->description, strlen(device->description)), "memory_bytes", (json_int_t)f->memory_bytes,
+                     "tokens_per_second_one", known_or_null(f->tokens_per_s_one, known), "tokens_per_second",
+                     known_or_null(f->tokens_per_s, known), "memory_bytes_per_s",
                      known_or_null(f->memory_bytes_per_s, f->memory_bytes_per_s > 0), "error", known_or_null(f->error, f->error >= 0),
                      "measured_at", known ? json_integer((json_int_t)f->measured_at_s) : json_null(), "numa_node",
                      f->numa_node >= 0 ? json_integer(f->numa_node) : json_null());
@@ -158,9 +162,10 @@ static json_t *device_json(const tn_cli_plan_device *device)
 static json_t *option_json(const tn_cli_plan_option *option)
 {
     const tn_placement_option *f = &option->figures;
-    return json_pack("{s:s, s:s, s:b, s:b, s:f, s:f, s:f, s:i, s:I, s:f, s:s}", "kind", kinds[f->kind], "plan", option->where, "chosen",
-                     (int)f->chosen, "fits", (int)f->fits, "tokens_per_second", f->tokens_per_s, "step_ms", f->step_ms, "bubble", f->bubble,
-                     "n_lanes", (int)f->n_lanes, "bytes", (json_int_t)f->bytes, "sharing_loss", f->sharing_loss, "reason", option->reason);
+    return json_pack("{s:s, s:s, s:b, s:b, s:o, s:o, s:o, s:i, s:I, s:o, s:s}", "kind", kinds[f->kind], "plan", option->where, "chosen",
+                     (int)f->chosen, "fits", (int)f->fits, "tokens_per_second", tn_cli_json_real(f->tokens_per_s), "step_ms",
+                     tn_cli_json_real(f->step_ms), "bubble", tn_cli_json_real(f->bubble), "n_lanes", (int)f->n_lanes, "bytes",
+                     (json_int_t)f->bytes, "sharing_loss", tn_cli_json_real(f->sharing_loss), "reason", option->reason);
 }
 
 static json_t *change_json(const tn_cli_plan_change *change)
@@ -176,9 +181,16 @@ int tn_cli_plan_print_json(const tn_cli_plan *plan)
 {
     char where[1024];
     json_t *devices = json_array(), *options = json_array(), *changes = json_array();
-    for (uint32_t i = 0; i < plan->n_devices; i++) json_array_append_new(devices, device_json(&plan->devices[i]));
-    for (uint32_t i = 0; i < plan->n_options; i++) json_array_append_new(options, option_json(&plan->options[i]));
-    for (uint32_t i = 0; i < plan->n_changes; i++) json_array_append_new(changes, change_json(&plan->changes[i]));
+    bool whole = true;
+    for (uint32_t i = 0; i < plan->n_devices; i++) whole &= json_array_append_new(devices, device_json(&plan->devices[i])) == 0;
+    for (uint32_t i = 0; i < plan->n_options; i++) whole &= json_array_append_new(options, option_json(&plan->options[i])) == 0;
+    for (uint32_t i = 0; i < plan->n_changes; i++) whole &= json_array_append_new(changes, change_json(&plan->changes[i])) == 0;
+    if (!whole) { // rather nothing than a list that lacks some
+        json_decref(devices);
+        json_decref(options);
+        json_decref(changes);
+        return tn_cli_json_print(NULL);
+    }
     tn_placement_print(plan->engine.placement, where, sizeof where);
     return tn_cli_json_print(json_pack("{s:o, s:I, s:I, s:s, s:o, s:s, s:o, s:o, s:o, s:f}", "model",
                                        tn_cli_json_model(plan->engine.path, &plan->engine.info), "n_seqs", (json_int_t)plan->n_seqs,
