@@ -130,7 +130,7 @@ TN_NODISCARD TN_API tn_status tn_host_device_limits(tn_host *host, uint32_t inde
 // What a model's parts take on a device, measured with made-up models; what ternion's choice of devices rests on.
 typedef struct tn_device_calibration_params {
     uint32_t struct_size;
-    uint32_t time_ms; // for measuring; 0: 3000. Packing and compiling of the models come on top
+    uint32_t time_ms; // for measuring; 0: 3000. Packing and compiling of the models come on top; by the clock some three times that at most
     bool anew;        // measure, though figures are kept
     bool small;       // small models alone, in little memory: for tests, since large models are predicted badly then
     tn_progress progress;

@@ -6,9 +6,9 @@
 #include "scheduler/cost.h"
 
 typedef struct tn_calibration_params {
-    uint64_t time_ns; // for all figures together; packing and compiling come on top. By the clock all takes some three times as long at
-                      // most, but for steps of one token, which are always measured
-    uint64_t cache_bytes;  // of the device's last cache; 0: not known
+    uint64_t time_ns;     // for all figures together; packing and compiling come on top. By the clock all takes some three times as long at
+                          // most, but for steps of one token, which are always measured
+    uint64_t cache_bytes; // of the device's last cache; 0: not known
     uint64_t memory_bytes; // free on the device: a quarter of it is used at most
     bool small;            // of small models only, for tests
     const tn_progress *progress;

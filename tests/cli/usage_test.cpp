@@ -62,7 +62,7 @@ TEST(Usage, FlagsThatSayTwiceWhatRunsWhereContradictEachOther)
     expect_error(cli::run({"run", "-p", "a", "-ot", "blk\\.[0-9{1,2}=cpu0"}), 1, "is no regular expression");
     expect_error(cli::run({"run", "-p", "a", "--mem-limit", "cpu0"}), 1, "'cpu0' is no limit of memory");
     expect_error(cli::run({"run", "-p", "a", "--device", "cpu0", "--mem-limit", "cpu0=1M"}), 1, "but its limit is 1: place less there");
-    expect_error(cli::run({"plan", "-ngl", "3"}), 2, "-ngl is a flag of 'ternion run'");
+    expect_error(cli::run({"plan", "-ngl", "3"}), 2, "-ngl: plan says what would be chosen, and predicts nothing that is forced");
 }
 
 TEST(Usage, MissingAndSurplusValuesAreNamed)
