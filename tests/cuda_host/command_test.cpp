@@ -119,6 +119,21 @@ TEST(CudaDevices, LeaveNothingBehindWhereOneCannotBeOpened)
     }
 }
 
+TEST(CudaDevices, ThatLackMemoryAreNamedWholeInAPlan)
+{
+    const cli::Folder folder;
+    const std::string costs = folder / "costs", devices = "cpu0,cuda:host";
+    const cli::Result measured =
+        with_stand_in({"devices", "--calibrate", "--calibrate-ms", "1", "--device", devices, "--pack-cache", costs});
+    ASSERT_EQ(measured.status, 0) << measured.err;
+    const cli::Result plan = with_stand_in(
+        {"plan", "--device", devices, "--no-calibrate", "--mem-limit", "cuda:host=1M", "--batch", "4", "--pack-cache", costs});
+    ASSERT_EQ(plan.status, 0) << plan.err;
+    EXPECT_TRUE(cli::contains(plan.out, "cuda:host has 1\n")) << plan.out;
+    EXPECT_TRUE(cli::contains(plan.out, "changes   cuda:host lacks 17")) << plan.out;
+    EXPECT_TRUE(cli::contains(plan.out, " to hold the model; with --what-if cuda:host.mem=")) << plan.out;
+}
+
 // Only the last layer and the head are on the device, so that this is quick.
 cli::Result numerics(const std::string &name, std::vector<std::string> arguments)
 {
