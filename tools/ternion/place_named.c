@@ -128,13 +128,14 @@ int tn_cli_place_check_named(const tn_cli *cli, const tn_host *host, const tn_pl
 
 // ---- what was forced ----
 
-// Whether the placement has anything on a device that is no CPU.
-static bool uses_gpu(const tn_host *host, const char *where)
+// Whether a placement has anything on a GPU; `where` NULL: whether the host has one that can be used and is not emulated.
+static bool has_gpu(const tn_host *host, const char *where)
 {
     tn_device_info info;
-    for (uint32_t i = 0; i < tn_host_devices_listed(host); i++) {
-        if (tn_host_device_info(host, i, &info) == TN_OK && strcmp(info.backend, "cpu") != 0 && tn_cli_plan_uses(where, info.name))
-            return true;
+    const uint32_t n = where ? tn_host_devices_listed(host) : tn_host_device_count(host);
+    for (uint32_t i = 0; i < n; i++) {
+        if (tn_host_device_info(host, i, &info) != TN_OK || strcmp(info.backend, "cpu") == 0) continue;
+        if (where ? tn_cli_plan_uses(where, info.name) : !info.is_software && !info.unusable[0]) return true;
     }
     return false;
 }
@@ -148,8 +149,11 @@ void tn_cli_place_warn(const tn_cli *cli, const tn_cli_engine *engine)
     if (!forced) return;
     tn_placement_print(engine->placement, where, sizeof where);
     const bool wants_gpu = strcmp(forced, "-ngl") == 0 && (layers->text || layers->integer != 0);
-    if (!devices && wants_gpu && !uses_gpu(engine->host, where))
-        tn_cli_warn("-ngl: there is no GPU that can be used, so its layers are on the CPU: ternion devices shows what there is");
+    if (!devices && wants_gpu && !has_gpu(engine->host, where))
+        tn_cli_warn("-ngl: %s",
+                    has_gpu(engine->host, NULL)
+                        ? "no device is named for its layers, so they are on the CPU: name one, --device gpu0 for example"
+                        : "there is no GPU that can be used, so its layers are on the CPU: ternion devices shows what there is");
     for (const char *at = devices; at; at = next_item(at)) {
         uint32_t index;
         copy_name(at, ",", name);
