@@ -1,3 +1,4 @@
+// Each name is looked up as the library does; what it cannot read, or does not find, is said by the library itself.
 #include "place_named.h"
 
 #include "place_flags.h"
