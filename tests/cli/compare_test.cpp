@@ -3,6 +3,7 @@
 #include "support/isa_levels.hpp"
 
 #include <cmath>
+#include <filesystem>
 
 namespace
 {
@@ -248,6 +249,51 @@ TEST(Compare, WrongFlagsAreSaidBeforeAnythingRuns)
         const cli::Result result = run(all);
         cli::expect_error(result, why.find("cannot") == 0 || why.find("pp600") == 0 ? 1 : 2, why);
     }
+}
+
+// What is read stays as it is, and nothing is measured for a file that cannot be written.
+TEST(Compare, OutputsAreCheckedBeforeAnythingRuns)
+{
+    cli::Folder folder;
+    const std::string text = folder / "text.f32", model = folder / "model.gguf", fresh = folder / "fresh", link = folder / "link";
+    cli::write_file(text, kText);
+    cli::write_file(model, cli::read_file(cli::default_model()));
+    std::filesystem::create_symlink(model, link);
+    const struct {
+        std::vector<std::string> flags;
+        int status;
+        std::string why;
+    } cases[] = {
+        {{"-m", model, "-o", model}, 2, "is the model file"},
+        {{"-m", model, "--report", link}, 2, "is the model file"},
+        {{"-f", text, "--report", text}, 2, "is the text"},
+        {{"--baseline", text, "-o", text}, 2, "is a file of --baseline"},
+        {{"-o", fresh, "--report", folder / "./fresh"}, 2, "name one file"},
+        {{"--report", "-"}, 2, "--report needs the name of a file"},
+        {{"-o", folder / "none/x.json"}, 1, "cannot write"},
+        {{"--report", folder / ""}, 1, "cannot write"},
+    };
+    for (const auto &c : cases) {
+        std::vector<std::string> all = {"compare", "--backends", "cpu0"};
+        all.insert(all.end(), c.flags.begin(), c.flags.end());
+        const cli::Result result = run(all);
+        cli::expect_error(result, c.status, c.why);
+        EXPECT_FALSE(contains(result.err, "opening")) << "before it: " << result.err;
+    }
+    EXPECT_EQ(cli::read_file(text), kText);
+    EXPECT_EQ(cli::read_file(model), cli::read_file(cli::default_model()));
+    EXPECT_FALSE(std::filesystem::exists(fresh));
+}
+
+TEST(Compare, AFileThatCannotBeWrittenLosesNothingElse)
+{
+    cli::Folder folder;
+    const std::string page = folder / "page.html";
+    const cli::Result result = run(quick({"--backends", "cpu0", "--greedy-prompts", "0", "-o", "/dev/full", "--report", page}));
+    EXPECT_EQ(result.status, 1);
+    EXPECT_TRUE(contains(result.err, "cannot write /dev/full")) << result.err;
+    EXPECT_TRUE(contains(result.out, "\n| cpu0 ")) << result.out;
+    EXPECT_TRUE(contains(cli::read_file(page), "</html>"));
 }
 
 // ---- speed ----

@@ -1,10 +1,9 @@
 // ternion compare: the same text and the same tests on each backend, device and placement.
 #include "compare.h"
 #include "compare_json.h"
+#include "compare_output.h"
 #include "interrupt.h"
-#include "output.h"
 #include "report.h"
-#include "report_page.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -140,32 +139,6 @@ static json_t *ordered(json_t *comparison)
     return comparison;
 }
 
-static int write_json(const char *path, const json_t *comparison)
-{
-    tn_cli_output output = {0};
-    char *text = tn_cli_json_dump(comparison, JSON_INDENT(2));
-    if (!text) return tn_cli_out_of_memory();
-    int rc = tn_cli_output_open(&output, path);
-    if (rc == 0) rc = tn_cli_output_write(&output, text, strlen(text));
-    if (rc == 0) rc = tn_cli_output_write(&output, "\n", 1);
-    if (rc == 0) rc = tn_cli_output_commit(&output);
-    tn_cli_output_discard(&output);
-    free(text);
-    return rc;
-}
-
-static int print_results(const tn_cli_compare *job, json_t *comparison)
-{
-    const char *file = tn_cli_text(&job->cli->options, TN_OPT_COMPARE_OUTPUT);
-    const char *page = tn_cli_text(&job->cli->options, TN_OPT_COMPARE_REPORT);
-    const bool on_stdout = job->cli->json || (file && strcmp(file, "-") == 0);
-    int rc = 0;
-    if (file && strcmp(file, "-") != 0) rc = write_json(file, comparison);
-    if (rc == 0 && page) rc = tn_cli_report_page_write(page, comparison);
-    if (rc == 0) rc = on_stdout ? tn_cli_json_print(json_incref(comparison)) : tn_cli_compare_print_table(comparison);
-    return rc;
-}
-
 // A row that failed or differs is what the exit status is about, when all that could be known is printed.
 static int verdict(const tn_cli_compare *job)
 {
@@ -186,7 +159,7 @@ static int finish(tn_cli_compare *job)
 {
     tn_cli_compare_machine_after(job->machine);
     json_t *comparison = ordered(tn_cli_compare_json(job));
-    const int rc = tn_cli_json_complete() ? print_results(job, comparison) : tn_cli_out_of_memory();
+    const int rc = tn_cli_json_complete() ? tn_cli_compare_write_outputs(job, comparison) : tn_cli_out_of_memory();
     json_decref(comparison);
     return rc ? rc : verdict(job);
 }
@@ -204,8 +177,10 @@ static int look_at_machine(tn_cli_compare *job)
 
 static int run(tn_cli_compare *job)
 {
-    int rc = look_at_machine(job); // its load is that before all of this
+    int rc = tn_cli_engine_find_model(job->cli, &job->engine);
     if (rc == 0) rc = tn_cli_compare_check_baselines(job);
+    if (rc == 0) rc = tn_cli_compare_check_outputs(job);
+    if (rc == 0) rc = look_at_machine(job); // its load is that before all of this
     if (rc == 0) rc = tn_cli_compare_subjects(job);
     if (rc == 0) rc = tn_cli_engine_open_model(job->cli, &job->engine, TN_MODEL_LOAD_ALL);
     if (rc == 0) rc = tn_cli_compare_read_text(job);
