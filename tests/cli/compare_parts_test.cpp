@@ -80,7 +80,7 @@ class CompareParts : public testing::Test
         for (size_t i = 0; i < job.n_subjects; i++) tn_cli_compare_subject_deinit(&job.subjects[i]);
         free(job.subjects);
         free(job.tests);
-        free(job.greedy);
+        tn_cli_compare_replies_deinit(&job.greedy);
         tn_cli_prompt_deinit(&job.text);
         tn_cli_engine_close(&job.engine);
         tn_cli_report_begin(nullptr);
@@ -154,6 +154,52 @@ TEST_F(CompareParts, OtherRepliesAreCountedAndPlaced)
     EXPECT_EQ(cli::integer_of(greedy, "n_prompts"), 2);
     EXPECT_LT(cli::integer_of(greedy, "n_agree"), 2);
     EXPECT_EQ(cli::integer_of(json_object_get(greedy, "first_difference"), "token"), 1) << "that is chosen by the logits of position 32";
+}
+
+// The text ends before position 33, which only steps of replies have.
+TEST_F(CompareParts, BitsThatDifferInRepliesAloneAreAnErrorWithAPlace)
+{
+    device->bent = {tn_test::BentBit{node(2, "mid"), 33, tn_test::StoredPart::VALUE, 7, 12}};
+    compare();
+    EXPECT_EQ(cli::text_of(accuracy(), "logits_hash"), cli::text_of(json_object_get(job.subjects[0].json, "accuracy"), "logits_hash"));
+    EXPECT_EQ(cli::text_of(row(), "status"), "different");
+    EXPECT_TRUE(job.subjects[1].differs);
+    EXPECT_TRUE(json_is_false(json_object_get(accuracy(), "identical")));
+    const json_t *greedy = json_object_get(accuracy(), "greedy"), *bits = json_object_get(greedy, "first_bits");
+    EXPECT_EQ(cli::integer_of(greedy, "n_agree"), 2) << "their tokens are the same";
+    EXPECT_TRUE(json_is_false(json_object_get(greedy, "identical")));
+    EXPECT_EQ(cli::integer_of(bits, "prompt"), 0);
+    EXPECT_EQ(cli::integer_of(bits, "token"), 2) << "that is chosen by the logits of position 33";
+    EXPECT_TRUE(json_is_false(json_object_get(bits, "alone")));
+    const json_t *place = json_object_get(accuracy(), "first_difference");
+    EXPECT_EQ(cli::integer_of(place, "position"), 33);
+    EXPECT_EQ(cli::integer_of(place, "layer"), 2);
+    EXPECT_EQ(cli::text_of(place, "op"), "mid");
+    EXPECT_EQ(cli::integer_of(place, "element"), 7);
+}
+
+// What the search does not see either is placed by its reply.
+TEST_F(CompareParts, BitsThatDifferOnlyUntilTheyAreSearchedForAreNamedByTheirReply)
+{
+    device->bent = {tn_test::BentBit{node(2, "mid"), 33, tn_test::StoredPart::VALUE, 7, 12}};
+    for (size_t i = 0; i < 2; i++) ASSERT_EQ(tn_cli_compare_start(&job, &job.subjects[i]), 0);
+    device->bent.clear(); // programs that there are keep theirs
+    device->is_bent = [](auto &) { return false; };
+    for (size_t i = 0; i < 2; i++) ASSERT_EQ(tn_cli_compare_accuracy(&job, &job.subjects[0], &job.subjects[i]), 0);
+    EXPECT_EQ(cli::text_of(row(), "status"), "different");
+    const std::string reason = cli::text_of(row(), "reason");
+    EXPECT_TRUE(cli::contains(reason, "token 2 of the reply to prompt 0") && cli::contains(reason, "one of 2 side by side")) << reason;
+    EXPECT_TRUE(json_is_null(json_object_get(json_object_get(accuracy(), "first_difference"), "op")));
+}
+
+TEST_F(CompareParts, WithoutAScoredTokenThereAreNoFigures)
+{
+    tn_eval_stats *stats;
+    ASSERT_EQ(tn_eval_stats_create(8, &stats), TN_OK);
+    const cli::Json figures(tn_cli_compare_accuracy_json(stats, 1, true, false), json_decref);
+    for (const char *name : {"perplexity", "perplexity_error", "mean_kld", "max_kld", "same_top"})
+        EXPECT_TRUE(json_is_null(json_object_get(figures.get(), name))) << name;
+    tn_eval_stats_destroy(stats);
 }
 
 } // namespace

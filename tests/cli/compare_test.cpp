@@ -239,6 +239,7 @@ TEST(Compare, WrongFlagsAreSaidBeforeAnythingRuns)
         {{"--placements", "a: "}, "names no device"},
         {{"--placements", "cpu0 -ts"}, "-ts needs a value"},
         {{"--baseline", "rows.bin"}, "ends neither in .f32"},
+        {{"-c", "3"}, "-c"},
         {{"-c", "100000"}, "the model has 512 positions"},
         {{"--backends", "cpu0", "-f", "/no/such/file"}, "cannot read /no/such/file"},
         {{"--backends", "cpu0", "-p", "600"}, "pp600 does not fit"},

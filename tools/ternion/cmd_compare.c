@@ -202,7 +202,7 @@ int tn_cli_compare_verb(tn_cli *cli)
     for (size_t i = 0; i < job->n_subjects; i++) tn_cli_compare_subject_deinit(&job->subjects[i]);
     free(job->subjects);
     free(job->tests);
-    free(job->greedy);
+    tn_cli_compare_replies_deinit(&job->greedy);
     json_decref(job->machine);
     json_decref(job->externals);
     tn_cli_prompt_deinit(&job->text);

@@ -43,6 +43,12 @@ typedef struct tn_cli_compare_subject {
     json_t *json;             // its object in what is printed; owned
 } tn_cli_compare_subject;
 
+// Replies of the likeliest tokens.
+typedef struct tn_cli_compare_replies {
+    int32_t *tokens;  // [n_greedy_prompts][n_greedy]
+    uint64_t *hashes; // [n_greedy_prompts + 1][n_greedy] of the rows of logits that chose them; the last: the first prompt's, alone
+} tn_cli_compare_replies;
+
 typedef struct tn_cli_compare {
     tn_cli *cli;
     tn_cli_engine engine; // the model alone
@@ -54,10 +60,10 @@ typedef struct tn_cli_compare {
     tn_cli_compare_test *tests;
     size_t n_tests;
     uint32_t n_repetitions, n_positions_max, n_seqs_max, n_rows_max;
-    uint64_t kv_bytes, rss_bytes; // rss: of the program with the model open and nothing else
-    int32_t *greedy;              // [n_greedy_prompts][n_greedy] of the reference
-    char emulated[32];            // a device that emulates a GPU and was not named, so that it is left out; "": there is none
-    bool interleaved;             // all sessions are open at a time
+    uint64_t kv_bytes, rss_bytes;  // rss: of the program with the model open and nothing else
+    tn_cli_compare_replies greedy; // of the reference
+    char emulated[32];             // a device that emulates a GPU and was not named, so that it is left out; "": there is none
+    bool interleaved;              // all sessions are open at a time
     json_t *machine;
     json_t *externals; // rows of what other programs wrote
 } tn_cli_compare;
@@ -81,7 +87,7 @@ int tn_cli_compare_failed(tn_cli_compare_subject *subject, int rc);
 // Marks the row without a message of the library.
 void tn_cli_compare_fail(tn_cli_compare_subject *subject, const char *reason);
 
-// ---- compare_text.c, compare_accuracy.c, compare_greedy.c, compare_baseline.c ----
+// ---- compare_text.c, compare_accuracy.c, compare_greedy.c, compare_replies.c, compare_baseline.c ----
 
 // What the text is cut into; before any session is made.
 int tn_cli_compare_read_text(tn_cli_compare *job);
@@ -97,8 +103,14 @@ static inline bool tn_cli_compare_is_scored(const tn_cli_compare *job, uint32_t 
 json_t *tn_cli_compare_accuracy_json(const tn_eval_stats *stats, uint64_t hash, bool has_base, bool differs);
 // The subject through the text, beside the reference where it is not itself the reference.
 int tn_cli_compare_accuracy(tn_cli_compare *job, tn_cli_compare_subject *reference, tn_cli_compare_subject *subject);
-// Replies of the likeliest tokens, into `out` [n_greedy_prompts][n_greedy].
-int tn_cli_compare_greedy(tn_cli_compare *job, tn_cli_compare_subject *subject, int32_t *out);
+// Where a prompt for replies begins in the text: at even distances.
+static inline size_t tn_cli_compare_prompt_begin(const tn_cli_compare *job, uint32_t prompt)
+{
+    return (job->text.n_tokens - TN_CLI_COMPARE_GREEDY_PROMPT) * prompt / job->n_greedy_prompts;
+}
+// Replies of all prompts side by side, then of the first one alone, into `out`, which was empty.
+int tn_cli_compare_greedy(tn_cli_compare *job, tn_cli_compare_subject *subject, tn_cli_compare_replies *out);
+void tn_cli_compare_replies_deinit(tn_cli_compare_replies *replies);
 
 // Refuses files of --baseline that are of no known kind.
 int tn_cli_compare_check_baselines(const tn_cli_compare *job);

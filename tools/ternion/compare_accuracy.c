@@ -1,7 +1,7 @@
 // Two subjects through the same text, side by side: each row of logits is compared and forgotten.
 #include "bytes_hash.h"
 #include "compare.h"
-#include "compare_exact.h"
+#include "compare_difference.h"
 #include "report.h"
 
 #include <inttypes.h>
@@ -24,7 +24,8 @@ void tn_cli_compare_take_chunk(const tn_cli_compare *job, uint32_t chunk, int32_
 {
     const tn_tokenizer *tokenizer = job->engine.tokenizer;
     memcpy(tokens, job->text.tokens + (size_t)chunk * job->n_context, job->n_context * sizeof *tokens);
-    if (tn_tokenizer_adds_bos(tokenizer)) tokens[0] = tn_tokenizer_bos(tokenizer);
+    const int32_t bos = tn_tokenizer_bos(tokenizer);
+    if (tn_tokenizer_adds_bos(tokenizer) && bos != TN_TOKEN_NONE) tokens[0] = bos;
 }
 
 int tn_cli_compare_decode(tn_cli_compare *job, tn_cli_compare_subject *subject, const int32_t *tokens, uint32_t n, const uint8_t *wanted)
@@ -77,124 +78,69 @@ static int walk_chunk(walk *w, uint32_t chunk, bool *out_reference)
     return rc;
 }
 
-// ---- where bits part ----
-
-// A side of the search: the same host and placement, and a session with a trace.
-typedef struct traced_side {
-    tn_cli_compare *job;
-    tn_cli_compare_subject *subject;
-} traced_side;
-
-static tn_status open_traced(void *user, tn_trace trace, tn_session **out_session)
+// Names the first op whose bits differ in the text.
+static int find_in_text(walk *w, json_t *accuracy)
 {
-    const traced_side *side = user;
-    tn_session_params params = TN_SESSION_PARAMS_INIT;
-    params.placement = side->subject->engine.placement;
-    params.n_ctx = side->job->n_context;
-    params.n_ubatch = (uint32_t)tn_cli_int(&side->job->cli->options, TN_OPT_UBATCH);
-    params.may_shrink_ubatch = true;
-    params.n_logits_max = side->job->n_rows_max;
-    params.trace = trace;
-    params.log = tn_cli_log();
-    params.head = tn_cli_text(&side->job->cli->options, TN_OPT_HEAD);
-    params.numerics = tn_cli_text(&side->job->cli->options, TN_OPT_NUMERICS);
-    params.no_recovery = true;
-    return tn_session_create(side->job->engine.model, side->subject->engine.host, &params, out_session);
-}
-
-static json_t *place_json(const walk *w, const tn_cli_exact_result *found)
-{
-    char value[TN_CLI_EXACT_VALUE], reference[TN_CLI_EXACT_VALUE];
-    const bool has_values = found->kind == TN_CLI_EXACT_PARTED || found->kind == TN_CLI_EXACT_UNTRACED;
-    const bool has_place = has_values || found->kind == TN_CLI_EXACT_UNSTABLE;
-    tn_cli_exact_value(found->values[1], value);
-    tn_cli_exact_value(found->values[0], reference);
-    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "token",
-                     has_place ? (json_int_t)found->token : (json_int_t)w->chunk * w->job->n_context + w->position, "position",
-                     (json_int_t)(has_place ? found->position : w->position), "layer", has_place ? json_integer(found->layer) : json_null(),
-                     "op", has_place ? json_string(found->op) : json_null(), "element",
-                     has_values ? json_integer(found->element) : json_null(), "value", has_values ? json_string(value) : json_null(),
-                     "reference", has_values ? json_string(reference) : json_null());
-}
-
-// Names the first op whose bits differ: that is an error where numerics are exact.
-static int find_difference(walk *w, json_t *accuracy)
-{
-    tn_cli_compare *job = w->job;
-    traced_side sides[2] = {{job, w->reference}, {job, w->subject}};
-    tn_cli_exact_request request = {
-        .sides = {{w->reference->name, open_traced, NULL, &sides[0]}, {w->subject->name, open_traced, NULL, &sides[1]}}};
-    tn_cli_exact_result found;
-    char sentence[1400];
+    const tn_cli_compare *job = w->job;
     tn_cli_compare_take_chunk(job, w->chunk, w->tokens);
-    request.tokens = w->tokens;
     // To the end of the call that gave the row: kernels go by the number of tokens.
     const uint32_t n_rows = job->n_rows_max, n_needed = (w->position / n_rows + 1) * n_rows;
-    request.n_tokens = n_needed < job->n_context ? n_needed : job->n_context;
-    request.first_token = (uint64_t)w->chunk * job->n_context;
-    request.n_feed = job->n_rows_max;
-    request.progress = tn_cli_progress_hook(&job->cli->progress);
-    tn_cli_exact_find(&request, &found);
-    tn_cli_progress_end(&job->cli->progress);
-    if (found.kind == TN_CLI_EXACT_FAILED && found.status == TN_CANCELLED) return tn_cli_stopped();
-    tn_cli_exact_sentence(&request, &found, sentence, sizeof sentence);
-    tn_cli_warn("%s", sentence);
-    json_object_set_new(accuracy, "first_difference", place_json(w, &found));
-    json_object_set_new(w->subject->json, "status", json_string("different"));
-    json_object_set_new(w->subject->json, "reason", tn_cli_json_text(sentence, strlen(sentence)));
-    w->subject->differs = true;
-    return 0;
+    const tn_cli_compare_place place = {.tokens = w->tokens,
+                                        .n_tokens = n_needed < job->n_context ? n_needed : job->n_context,
+                                        .first_token = (uint64_t)w->chunk * job->n_context,
+                                        .n_feed = n_rows,
+                                        .position = w->position};
+    return tn_cli_compare_find_difference(w->job, w->reference, w->subject, &place, accuracy);
 }
 
 // ---- figures ----
 
-static json_t *greedy_json(const tn_cli_compare *job, const int32_t *replies)
-{
-    uint32_t n_agree = 0;
-    json_t *first = NULL;
-    for (uint32_t p = 0; p < job->n_greedy_prompts; p++) {
-        uint32_t i = 0;
-        while (i < job->n_greedy && replies[(size_t)p * job->n_greedy + i] == job->greedy[(size_t)p * job->n_greedy + i]) i++;
-        n_agree += i == job->n_greedy;
-        if (i < job->n_greedy && !first) first = json_pack("{s:I, s:I}", "prompt", (json_int_t)p, "token", (json_int_t)i);
-    }
-    return json_pack("{s:I, s:I, s:I, s:o}", "n_prompts", (json_int_t)job->n_greedy_prompts, "n_tokens", (json_int_t)job->n_greedy,
-                     "n_agree", (json_int_t)n_agree, "first_difference", first ? first : json_null());
-}
-
-json_t *tn_cli_compare_accuracy_json(const tn_eval_stats *stats, uint64_t hash, bool base, bool differs)
+json_t *tn_cli_compare_accuracy_json(const tn_eval_stats *stats, uint64_t hash, bool has_base, bool differs)
 {
     char digits[20];
     tn_eval_summary s = TN_EVAL_SUMMARY_INIT;
     tn_eval_stats_summarise(stats, &s);
     snprintf(digits, sizeof digits, "%016" PRIx64, hash);
-    return json_pack("{s:s, s:b, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:n, s:n}", "logits_hash", digits, "identical", !differs, "perplexity",
-                     s.ppl, "perplexity_error", s.ppl_error, "mean_kld", base ? json_real(s.mean_kld) : json_null(), "mean_kld_error",
-                     base ? json_real(s.mean_kld_error) : json_null(), "max_kld", base ? json_real(s.max_kld) : json_null(), "same_top",
-                     base ? json_real(s.same_top) : json_null(), "same_top_error", base ? json_real(s.same_top_error) : json_null(),
-                     "greedy", "first_difference");
+    json_t *accuracy = json_pack("{s:s, s:b}", "logits_hash", digits, "identical", !differs);
+    const struct {
+        const char *name;
+        double value;
+        bool of_base;
+    } figures[] = {{"perplexity", s.ppl, false},
+                   {"perplexity_error", s.ppl_error, false},
+                   {"mean_kld", s.mean_kld, true},
+                   {"mean_kld_error", s.mean_kld_error, true},
+                   {"max_kld", s.max_kld, true},
+                   {"same_top", s.same_top, true},
+                   {"same_top_error", s.same_top_error, true}};
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+        const bool known = s.n_scored > 0 && (has_base || !figures[i].of_base);
+        json_object_set_new(accuracy, figures[i].name, known ? json_real(figures[i].value) : json_null());
+    }
+    json_object_set_new(accuracy, "greedy", json_null());
+    json_object_set_new(accuracy, "first_difference", json_null());
+    return accuracy;
 }
 
-// Replies of the subject beside those of the reference, which are kept.
-static int compare_replies(walk *w, json_t *accuracy)
-{
-    tn_cli_compare *job = w->job;
-    if (job->n_greedy_prompts == 0) return 0;
-    if (!w->reference) return tn_cli_compare_greedy(job, w->subject, job->greedy);
-    int32_t *replies = calloc((size_t)job->n_greedy_prompts * job->n_greedy, sizeof *replies);
-    if (!replies) return tn_cli_out_of_memory();
-    const int rc = tn_cli_compare_greedy(job, w->subject, replies);
-    if (rc == 0) json_object_set_new(accuracy, "greedy", greedy_json(job, replies));
-    free(replies);
-    return rc;
-}
-
+// The text's logits and those of replies; in exact mode the first of them that differ are an error that has a place.
 static int finish(walk *w)
 {
+    tn_cli_compare *job = w->job;
+    const bool is_error = w->reference && !tn_cli_is_fast(job->cli);
     json_t *accuracy = tn_cli_compare_accuracy_json(w->stats, tn_cli_hasher_value(w->hash), w->reference != NULL, w->differs);
-    int rc = compare_replies(w, accuracy);
+    tn_cli_compare_replies replies = {.tokens = NULL};
+    tn_cli_compare_reply_row row = {.differs = false};
+    int rc = 0;
+    if (job->n_greedy_prompts) {
+        rc = w->reference ? tn_cli_compare_greedy(job, w->subject, &replies) : tn_cli_compare_greedy(job, w->subject, &job->greedy);
+        if (rc == 0 && w->reference) row = tn_cli_compare_put_replies(job, &replies, accuracy);
+    }
     if (rc) rc = tn_cli_compare_failed(w->subject, rc);
-    if (rc == 0 && w->differs && !w->subject->failed && !tn_cli_is_fast(w->job->cli)) rc = find_difference(w, accuracy);
+    if (rc == 0 && !w->subject->failed && is_error && w->differs)
+        rc = find_in_text(w, accuracy);
+    else if (rc == 0 && !w->subject->failed && is_error && row.differs)
+        rc = tn_cli_compare_find_in_reply(job, w->reference, w->subject, &row, accuracy);
+    tn_cli_compare_replies_deinit(&replies);
     json_object_set_new(w->subject->json, "accuracy", accuracy);
     return rc;
 }

@@ -35,71 +35,122 @@ static tn_cli_options swap_flags(tn_cli *cli, const tn_cli_options *options)
 
 // ---- what the row says of devices ----
 
-// The text of a placement as data: "cpu0: embedding, layers 0-2 | cpu1: layer 3, head".
+// The text of a placement as data: "cpu0: embedding, layers 0-2 | cuda:host: layer 3, head". Names of devices may have colons, but no blank
+// behind one.
 static json_t *placement_json(const char *text)
 {
     json_t *list = json_array();
     for (const char *part = text; part && *part; part = strchr(part, '|') ? strchr(part, '|') + 2 : NULL) {
-        const size_t n = strcspn(part, "|"), name = strcspn(part, ":");
-        char what[512];
+        const char *what = strstr(part, ": "), *end = part + strcspn(part, "|");
         unsigned first = 0, last = 0;
-        if (name >= n) break;
-        snprintf(what, sizeof what, "%.*s", (int)(n - name), part + name);
+        if (!what || what >= end) break;
+        char layers_text[64] = "";
         const char *layers = strstr(what, "layer");
-        const bool many = layers && sscanf(layers, "layers %u-%u", &first, &last) == 2;
-        const bool one = layers && !many && sscanf(layers, "layer %u", &first) == 1;
+        if (layers && layers < end) snprintf(layers_text, sizeof layers_text, "%.*s", (int)(end - layers < 63 ? end - layers : 63), layers);
+        const bool many = sscanf(layers_text, "layers %u-%u", &first, &last) == 2;
+        const bool one = !many && sscanf(layers_text, "layer %u", &first) == 1;
         if (one) last = first;
-        json_array_append_new(list, json_pack("{s:o, s:b, s:o, s:o, s:b}", "device", tn_cli_json_text(part, name), "embedding",
-                                              strstr(what, "embedding") != NULL, "first_layer",
-                                              many || one ? json_integer(first) : json_null(), "last_layer",
-                                              many || one ? json_integer(last) : json_null(), "head", strstr(what, "head") != NULL));
+        const char *embedding = strstr(what, "embedding"), *head = strstr(what, "head");
+        json_array_append_new(list,
+                              json_pack("{s:o, s:b, s:o, s:o, s:b}", "device", tn_cli_json_text(part, (size_t)(what - part)), "embedding",
+                                        embedding && embedding < end, "first_layer", many || one ? json_integer(first) : json_null(),
+                                        "last_layer", many || one ? json_integer(last) : json_null(), "head", head && head < end));
     }
     return list;
 }
 
-static void append(char *text, size_t capacity, const char *part)
+static bool has_text(const json_t *list, const char *text)
 {
-    const size_t used = strlen(text);
-    if (part[0] && !strstr(text, part)) snprintf(text + used, capacity - used, "%s%s", used ? ", " : "", part);
+    const json_t *item;
+    size_t i;
+    json_array_foreach(list, i, item)
+    {
+        if (strcmp(json_string_value(item), text) == 0) return true;
+    }
+    return false;
+}
+
+// Adds what is not there yet, as a whole: "avx512" is another one than "avx512vnni".
+static void add_text(json_t *list, const char *text)
+{
+    json_t *item = tn_cli_json_text(text, strlen(text));
+    if (text[0] && !has_text(list, json_string_value(item))) json_array_append(list, item);
+    json_decref(item);
 }
 
 static json_t *text_or_null(const char *text) { return text[0] ? tn_cli_json_text(text, strlen(text)) : json_null(); }
 
+// "cpu0, cuda:host"; null where there is nothing.
+static json_t *joined(const json_t *list)
+{
+    char *text = NULL;
+    size_t size = 0, i;
+    const json_t *item;
+    FILE *out = open_memstream(&text, &size);
+    if (!out) return NULL;
+    json_array_foreach(list, i, item) fprintf(out, "%s%s", i ? ", " : "", json_string_value(item));
+    json_t *all = fclose(out) == 0 ? text_or_null(text) : NULL;
+    free(text);
+    return all;
+}
+
+// What the devices of a placement are, each of them once.
+typedef struct devices {
+    json_t *names, *descriptions, *drivers, *isas, *kernels;
+    uint32_t n, n_threads;
+} devices;
+
+static int add_device(tn_cli_compare_subject *subject, devices *all, const char *name)
+{
+    uint32_t index;
+    tn_device_info info;
+    if (has_text(all->names, name)) return 0; // it has another part of the layers too
+    if (tn_host_find_device(subject->engine.host, name, &index) != TN_OK ||
+        tn_host_device_info(subject->engine.host, index, &info) != TN_OK)
+        return tn_cli_fail_status(NULL);
+    if (all->n++ == 0) subject->device = info;
+    add_text(all->names, info.name);
+    add_text(all->descriptions, info.description);
+    add_text(all->drivers, info.driver);
+    add_text(all->isas, info.isa);
+    add_text(all->kernels, info.kernels);
+    all->n_threads += info.n_threads;
+    return 0;
+}
+
+// The placement in one line; owned, NULL without memory.
+static char *placement_text(const tn_placement *placement)
+{
+    const size_t n = tn_placement_print(placement, NULL, 0);
+    char *text = malloc(n + 1);
+    if (text) tn_placement_print(placement, text, n + 1);
+    return text;
+}
+
 // Every device of the placement, and whether it is one alone.
 static int describe(tn_cli_compare_subject *subject)
 {
-    char where[1024], name[128] = "", description[256] = "", driver[192] = "", isa[64] = "", kernels[64] = "";
-    uint32_t n_threads = 0, n = 0;
-    tn_device_info info;
-    tn_placement_print(subject->engine.placement, where, sizeof where);
+    char *where = placement_text(subject->engine.placement);
+    if (!where) return tn_cli_out_of_memory();
+    devices all = {json_array(), json_array(), json_array(), json_array(), json_array(), 0, 0};
     json_t *placement = placement_json(where), *segment;
     size_t i;
+    int rc = 0;
     json_array_foreach(placement, i, segment)
     {
-        const char *device = json_string_value(json_object_get(segment, "device"));
-        uint32_t index;
-        if (strstr(name, device)) continue; // it has another part of the layers too
-        if (tn_host_find_device(subject->engine.host, device, &index) != TN_OK ||
-            tn_host_device_info(subject->engine.host, index, &info) != TN_OK) {
-            json_decref(placement);
-            return tn_cli_fail_status(NULL);
-        }
-        if (n++ == 0) subject->device = info;
-        append(name, sizeof name, info.name);
-        append(description, sizeof description, info.description);
-        append(driver, sizeof driver, info.driver);
-        append(isa, sizeof isa, info.isa);
-        append(kernels, sizeof kernels, info.kernels);
-        n_threads += info.n_threads;
+        if (rc == 0) rc = add_device(subject, &all, json_string_value(json_object_get(segment, "device")));
     }
-    subject->is_single = n == 1;
+    subject->is_single = all.n == 1;
     json_object_set_new(subject->json, "device",
-                        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "name", text_or_null(name), "description", text_or_null(description),
-                                  "driver", text_or_null(driver), "isa", text_or_null(isa), "kernels", text_or_null(kernels), "n_threads",
-                                  n_threads ? json_integer(n_threads) : json_null()));
+                        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "name", joined(all.names), "description", joined(all.descriptions),
+                                  "driver", joined(all.drivers), "isa", joined(all.isas), "kernels", joined(all.kernels), "n_threads",
+                                  all.n_threads ? json_integer(all.n_threads) : json_null()));
     json_object_set_new(subject->json, "placement", placement);
     json_object_set_new(subject->json, "placement_text", tn_cli_json_text(where, strlen(where)));
-    return 0;
+    json_t *lists[] = {all.names, all.descriptions, all.drivers, all.isas, all.kernels};
+    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++) json_decref(lists[k]);
+    free(where);
+    return rc;
 }
 
 // A level that the CPU does not have gives another one: that is not what was asked for.

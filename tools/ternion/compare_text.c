@@ -64,7 +64,5 @@ int tn_cli_compare_read_text(tn_cli_compare *job)
     job->n_greedy_prompts = (uint32_t)tn_cli_int(o, TN_OPT_COMPARE_GREEDY_PROMPTS);
     if (job->text.n_tokens < TN_CLI_COMPARE_GREEDY_PROMPT || info->n_ctx_train < TN_CLI_COMPARE_GREEDY_PROMPT + job->n_greedy)
         job->n_greedy_prompts = 0;
-    if (job->n_greedy_prompts == 0) return 0;
-    job->greedy = calloc((size_t)job->n_greedy_prompts * job->n_greedy, sizeof *job->greedy);
-    return job->greedy ? 0 : tn_cli_out_of_memory();
+    return 0;
 }
