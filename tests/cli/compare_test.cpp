@@ -240,6 +240,7 @@ TEST(Compare, WrongFlagsAreSaidBeforeAnythingRuns)
         {{"--placements", "cpu0 -ts"}, "-ts needs a value"},
         {{"--baseline", "rows.bin"}, "ends neither in .f32"},
         {{"-c", "3"}, "-c"},
+        {{"--greedy", "481"}, "--greedy 481: with a prompt of 32 tokens that is more than the model's 512 positions"},
         {{"-c", "100000"}, "the model has 512 positions"},
         {{"--backends", "cpu0", "-f", "/no/such/file"}, "cannot read /no/such/file"},
         {{"--backends", "cpu0", "-p", "600"}, "pp600 does not fit"},
@@ -295,6 +296,48 @@ TEST(Compare, AFileThatCannotBeWrittenLosesNothingElse)
     EXPECT_TRUE(contains(result.err, "cannot write /dev/full")) << result.err;
     EXPECT_TRUE(contains(result.out, "\n| cpu0 ")) << result.out;
     EXPECT_TRUE(contains(cli::read_file(page), "</html>"));
+}
+
+TEST(Compare, FilesOfOneNameAreToldApartAndADamagedOneHasItsRow)
+{
+    cli::Folder folder;
+    const std::string text = folder / "text", rows = folder / "rows.f32", speeds = folder / "rows.jsonl", damaged = folder / "damaged.f32";
+    cli::write_file(text, kText);
+    ASSERT_EQ(run({"logits", "-f", text, "-o", rows}).status, 0);
+    std::string bytes = cli::read_file(rows);
+    const float nan = std::nanf("");
+    std::memcpy(bytes.data() + bytes.size() / 2, &nan, sizeof nan);
+    cli::write_file(damaged, bytes);
+    cli::write_file(speeds, "{\"build_commit\":\"x\",\"n_prompt\":512,\"n_gen\":0,\"avg_ts\":123.4,\"stddev_ts\":1.5}\n");
+    const cli::Result result = run(quick({"-f", text, "--backends", "cpu0", "--greedy-prompts", "0", "--baseline", rows, "--baseline",
+                                          damaged, "--baseline", speeds, "--json"}));
+    EXPECT_EQ(result.status, 1);
+    EXPECT_TRUE(contains(result.err, "damaged.f32, row") && contains(result.err, "1 of 4 failed")) << result.err;
+    const cli::Json json = cli::parse_json(result.out);
+    const std::pair<const char *, const char *> expected[] = {{"cpu0", "ok"}, {"rows", "ok"}, {"damaged", "failed"}, {"rows (2)", "ok"}};
+    for (size_t i = 0; i < 4; i++) {
+        EXPECT_EQ(cli::text_of(subject_of(json, i), "name"), expected[i].first);
+        EXPECT_EQ(cli::text_of(subject_of(json, i), "status"), expected[i].second);
+    }
+    EXPECT_TRUE(json_is_true(json_object_get(json_object_get(subject_of(json, 1), "accuracy"), "identical")));
+
+    const cli::Result missing = run({"compare", "--backends", "cpu0", "--baseline", folder / "none.jsonl"});
+    EXPECT_EQ(missing.status, 1);
+    EXPECT_TRUE(contains(missing.err, "none.jsonl") && !contains(missing.err, "opening")) << missing.err;
+}
+
+TEST(Compare, TheCommandIsWholeHoweverLong)
+{
+    cli::Folder folder;
+    const std::string text = folder / "it's", placements = std::string(1500, ' ') + "long: cpu0";
+    cli::write_file(text, kText);
+    const cli::Result result =
+        run(quick({"-f", text, "--backends", "cpu-scalar", "--placements", placements, "--greedy-prompts", "0", "--json"}));
+    ASSERT_EQ(result.status, 0) << result.err;
+    const cli::Json json = cli::parse_json(result.out);
+    const std::string command = cli::text_of(json.get(), "command");
+    EXPECT_TRUE(contains(command, "'" + placements + "'")) << command;
+    EXPECT_TRUE(contains(command, "/it'\\''s'")) << command;
 }
 
 // ---- speed ----

@@ -5,6 +5,9 @@
 #include "interrupt.h"
 #include "report.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +45,9 @@ static bool fits(const tn_cli_compare *job, const tn_cli_compare_subject *refere
 // A subject's session, text and memory. Without an error it may have failed all the same.
 static int look_at(tn_cli_compare *job, tn_cli_compare_subject *reference, tn_cli_compare_subject *subject)
 {
+#ifdef __GLIBC__
+    malloc_trim(0); // what others freed would be taken again without a trace in the figures
+#endif
     const bool by_itself = tn_cli_compare_memory_reset();
     tn_cli_note("%s: opening, then the text", subject->name);
     int rc = tn_cli_compare_start(job, subject);
@@ -112,8 +118,8 @@ static int run_in_turn(tn_cli_compare *job, tn_cli_compare_subject *reference)
 static int run_subjects(tn_cli_compare *job)
 {
     tn_cli_compare_subject *reference = NULL;
+    job->rss_bytes = tn_cli_compare_memory("VmRSS"); // before drivers of other rows and buffers of limits are in it
     int rc = prepare_all(job);
-    job->rss_bytes = tn_cli_compare_memory("VmRSS");
     if (rc == 0) rc = find_reference(job, &reference);
     if (rc || !reference) return rc;
     rc = tn_cli_compare_baselines(job, reference);
@@ -142,7 +148,7 @@ static json_t *ordered(json_t *comparison)
 // A row that failed or differs is what the exit status is about, when all that could be known is printed.
 static int verdict(const tn_cli_compare *job)
 {
-    size_t n_failed = 0, n_different = 0;
+    size_t n_failed = job->n_baselines_failed, n_different = 0;
     const char *reference = NULL;
     for (size_t i = 0; i < job->n_subjects; i++) {
         if (!job->subjects[i].failed && !reference) reference = job->subjects[i].name;
@@ -152,7 +158,20 @@ static int verdict(const tn_cli_compare *job)
     if (n_failed == 0 && n_different == 0) return TN_CLI_OK;
     if (!reference) return tn_cli_fail("ternion devices", "all %zu failed, and nothing was measured", n_failed);
     return tn_cli_fail(n_different ? "ternion logits --trace FILE" : "ternion devices", "%zu of %zu failed, and %zu differ from %s",
-                       n_failed, job->n_subjects, n_different, reference);
+                       n_failed, job->n_subjects + json_array_size(job->externals), n_different, reference);
+}
+
+// After Ctrl-C: what is known is printed, where there is a reference.
+static bool is_worth_printing(tn_cli_compare *job)
+{
+    bool has_any = false;
+    for (size_t i = 0; i < job->n_subjects; i++) {
+        tn_cli_compare_subject *subject = &job->subjects[i];
+        const bool looked_at = json_is_object(json_object_get(subject->json, "accuracy"));
+        has_any = has_any || (looked_at && !subject->failed);
+        if (!looked_at && !subject->failed) tn_cli_compare_fail(subject, "stopped by Ctrl-C before it was compared");
+    }
+    return has_any;
 }
 
 static int finish(tn_cli_compare *job)
@@ -161,7 +180,7 @@ static int finish(tn_cli_compare *job)
     json_t *comparison = ordered(tn_cli_compare_json(job));
     const int rc = tn_cli_json_complete() ? tn_cli_compare_write_outputs(job, comparison) : tn_cli_out_of_memory();
     json_decref(comparison);
-    return rc ? rc : verdict(job);
+    return rc || job->interrupted ? rc : verdict(job);
 }
 
 static int look_at_machine(tn_cli_compare *job)
@@ -185,10 +204,13 @@ static int run(tn_cli_compare *job)
     if (rc == 0) rc = tn_cli_engine_open_model(job->cli, &job->engine, TN_MODEL_LOAD_ALL);
     if (rc == 0) rc = tn_cli_compare_read_text(job);
     if (rc == 0) rc = tn_cli_compare_plan_tests(job);
+    if (rc == 0) rc = tn_cli_compare_read_baselines(job);
     if (rc) return rc;
     if (job->emulated[0]) tn_cli_note("%s is emulated and was not named: --backends can name it", job->emulated);
     tn_cli_interrupt_install();
     rc = run_subjects(job);
+    job->interrupted = rc == TN_CLI_INTERRUPTED;
+    if (job->interrupted && is_worth_printing(job)) (void)finish(job);
     return rc ? rc : finish(job);
 }
 
@@ -205,6 +227,7 @@ int tn_cli_compare_verb(tn_cli *cli)
     tn_cli_compare_replies_deinit(&job->greedy);
     json_decref(job->machine);
     json_decref(job->externals);
+    free(job->baseline_rows);
     tn_cli_prompt_deinit(&job->text);
     tn_cli_engine_close(&job->engine);
     free(job);

@@ -65,7 +65,10 @@ typedef struct tn_cli_compare {
     char emulated[32];             // a device that emulates a GPU and was not named, so that it is left out; "": there is none
     bool interleaved;              // all sessions are open at a time
     json_t *machine;
-    json_t *externals; // rows of what other programs wrote
+    json_t *externals;     // rows of what other programs wrote
+    size_t *baseline_rows; // [files of --baseline] the first row of each in `externals`
+    size_t n_baselines_failed;
+    bool interrupted; // by Ctrl-C: what is known is printed
 } tn_cli_compare;
 
 // Those that return int return 0, or the exit status after a message: of what ends the run. A subject that cannot go on is marked with
@@ -114,7 +117,10 @@ void tn_cli_compare_replies_deinit(tn_cli_compare_replies *replies);
 
 // Refuses files of --baseline that are of no known kind.
 int tn_cli_compare_check_baselines(const tn_cli_compare *job);
-// Rows of the files of --baseline. A file that cannot be read ends the run.
+// Rows of the files of --baseline, but for the accuracy; before anything is measured, so that a wrong file costs nothing. The text must
+// have been read.
+int tn_cli_compare_read_baselines(tn_cli_compare *job);
+// Their accuracy. A row that cannot be compared has failed.
 int tn_cli_compare_baselines(tn_cli_compare *job, tn_cli_compare_subject *reference);
 
 // ---- compare_speed.c, compare_figures.c ----

@@ -11,21 +11,31 @@
 #include <string.h>
 #include <time.h>
 
-#define COMMAND_MAX 8192u
+static void put_word(FILE *out, const char *argument)
+{
+    const size_t capacity = 4 * strlen(argument) + 16; // a quote in quotes is four characters
+    char *word = malloc(capacity);
+    fprintf(out, " %s", word ? tn_cli_shell_word(argument, word, capacity) : "...");
+    free(word);
+}
 
-// How the program was called, as a shell takes it; "ternion" whatever its folder.
+// How the program was called, as a shell takes it, whole; "ternion" whatever its folder.
 static json_t *command_json(void)
 {
-    char arguments[COMMAND_MAX], text[COMMAND_MAX] = "ternion", word[1024];
-    FILE *file = fopen("/proc/self/cmdline", "re");
-    const size_t n = file ? fread(arguments, 1, sizeof arguments - 1, file) : 0;
-    if (file) fclose(file);
-    arguments[n] = '\0';
-    for (size_t at = strlen(arguments) + 1; at < n; at += strlen(arguments + at) + 1) {
-        const size_t used = strlen(text);
-        snprintf(text + used, sizeof text - used, " %s", tn_cli_shell_word(arguments + at, word, sizeof word));
+    char *text = NULL, *argument = NULL;
+    size_t size = 0, capacity = 0;
+    FILE *out = open_memstream(&text, &size), *file = fopen("/proc/self/cmdline", "re");
+    if (out) fputs("ternion", out);
+    bool is_name = true;
+    while (out && file && getdelim(&argument, &capacity, '\0', file) > 0) {
+        if (!is_name) put_word(out, argument);
+        is_name = false;
     }
-    return tn_cli_json_text(text, strlen(text));
+    if (file) fclose(file);
+    json_t *command = out && fclose(out) == 0 ? tn_cli_json_text(text, size) : NULL;
+    free(argument);
+    free(text);
+    return command;
 }
 
 static json_t *time_json(void)
@@ -74,9 +84,10 @@ json_t *tn_cli_compare_json(const tn_cli_compare *job)
     json_object_set_new(root, "model", model_json(job));
     json_object_set_new(root, "text", text_json(job));
     json_object_set_new(root, "settings",
-                        json_pack("{s:s, s:I, s:I, s:b, s:s}", "numerics", tn_cli_text(o, TN_OPT_NUMERICS), "repetitions",
+                        json_pack("{s:s, s:I, s:I, s:b, s:b, s:s}", "numerics", tn_cli_text(o, TN_OPT_NUMERICS), "repetitions",
                                   (json_int_t)job->n_repetitions, "warmup_runs", (json_int_t)!tn_cli_given(o, TN_OPT_BENCH_NO_WARMUP),
-                                  "interleaved", (int)job->interleaved, "head", tn_cli_text(o, TN_OPT_HEAD)));
+                                  "interleaved", (int)job->interleaved, "interrupted", (int)job->interrupted, "head",
+                                  tn_cli_text(o, TN_OPT_HEAD)));
     json_object_set_new(root, "subjects", subjects);
     return root;
 }

@@ -126,9 +126,11 @@ static bool tell(tn_cli_compare *job, size_t done, size_t all)
     return go_on;
 }
 
-static int run_test(tn_cli_compare *job, tn_cli_compare_subject *const *list, size_t n, size_t t)
+// `out_rounds`: repetitions that all of them have made.
+static int run_test(tn_cli_compare *job, tn_cli_compare_subject *const *list, size_t n, size_t t, uint32_t *out_rounds)
 {
     int rc = 0;
+    *out_rounds = 0;
     for (uint32_t step = 0; step <= job->n_repetitions && rc == 0; step++) {
         for (size_t i = 0; i < n && rc == 0; i++) {
             if (list[i]->failed) continue;
@@ -136,8 +138,36 @@ static int run_test(tn_cli_compare *job, tn_cli_compare_subject *const *list, si
             if (rc) rc = tn_cli_compare_failed(list[i], rc);
             if (rc == 0 && tn_cli_interrupted()) rc = tn_cli_stopped();
         }
+        if (rc == 0) *out_rounds = step;
         if (rc == 0 && !tell(job, t * (job->n_repetitions + 1) + step, job->n_tests * (job->n_repetitions + 1))) rc = tn_cli_stopped();
     }
+    return rc;
+}
+
+// The first `n_tests` with so many repetitions of each, which are less than all only after Ctrl-C.
+static int put_figures(tn_cli_compare *job, tn_cli_compare_subject *const *list, size_t n, size_t n_tests, uint32_t n_repetitions)
+{
+    const size_t n_tests_before = job->n_tests;
+    const uint32_t n_repetitions_before = job->n_repetitions;
+    int rc = 0;
+    job->n_tests = n_tests;
+    job->n_repetitions = n_repetitions;
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        if (!list[i]->failed) rc = tn_cli_compare_put_figures(job, list[i]);
+    }
+    job->n_tests = n_tests_before;
+    job->n_repetitions = n_repetitions_before;
+    return rc;
+}
+
+// After Ctrl-C: the tests that are whole, or of the first one the repetitions that all have made.
+static int put_what_is_there(tn_cli_compare *job, tn_cli_compare_subject *const *list, size_t n, size_t n_tests, uint32_t n_rounds)
+{
+    if (n_tests > 0 || n_rounds == 0) return put_figures(job, list, n, n_tests, job->n_repetitions);
+    // Some subjects have one more run in their times of ops.
+    for (size_t i = 0; i < n; i++) tn_cli_profile_deinit(&list[i]->profiles[0]);
+    const int rc = put_figures(job, list, n, 1, n_rounds);
+    if (job->interleaved) job->n_repetitions = n_rounds; // of all rows that have a speed
     return rc;
 }
 
@@ -151,10 +181,18 @@ int tn_cli_compare_speed(tn_cli_compare *job, tn_cli_compare_subject *const *lis
         if (!list[i]->samples_ns || !list[i]->samples_joule || !list[i]->profiles) return tn_cli_out_of_memory();
     }
     int rc = 0;
-    for (size_t t = 0; t < job->n_tests && rc == 0; t++) rc = run_test(job, list, n, t);
+    size_t n_whole = 0;
+    uint32_t n_rounds = 0;
+    for (; n_whole < job->n_tests; n_whole++) {
+        rc = run_test(job, list, n, n_whole, &n_rounds);
+        if (rc) break;
+    }
     tn_cli_progress_end(&job->cli->progress);
-    for (size_t i = 0; i < n && rc == 0; i++) {
-        if (!list[i]->failed) rc = tn_cli_compare_put_figures(job, list[i]);
+    if (rc == 0)
+        rc = put_figures(job, list, n, job->n_tests, job->n_repetitions);
+    else if (rc == TN_CLI_INTERRUPTED)
+        (void)put_what_is_there(job, list, n, n_whole, n_rounds);
+    for (size_t i = 0; i < n; i++) {
         for (size_t t = 0; t < job->n_tests; t++) tn_cli_profile_deinit(&list[i]->profiles[t]);
     }
     return rc;

@@ -38,6 +38,22 @@ static int read_bytes(tn_cli_compare *job)
     return job->text.text ? 0 : tn_cli_out_of_memory();
 }
 
+// Without room for replies there are none; the one who asked for them is told why.
+static int check_replies(tn_cli_compare *job)
+{
+    const tn_cli_options *o = &job->cli->options;
+    const uint32_t n_prompt = TN_CLI_COMPARE_GREEDY_PROMPT, n_positions = job->engine.info.n_ctx_train;
+    const bool too_long = n_positions < n_prompt + job->n_greedy;
+    if (too_long && tn_cli_given(o, TN_OPT_COMPARE_GREEDY))
+        return tn_cli_usage("--greedy %u: with a prompt of %u tokens that is more than the model's %u positions", job->n_greedy, n_prompt,
+                            n_positions);
+    if (too_long) tn_cli_warn("no replies are compared: prompts and replies are longer than the model's %u positions", n_positions);
+    if (job->text.n_tokens < n_prompt)
+        tn_cli_warn("no replies are compared: the text has %zu tokens, and a prompt is %u of it", job->text.n_tokens, n_prompt);
+    if (too_long || job->text.n_tokens < n_prompt) job->n_greedy_prompts = 0;
+    return 0;
+}
+
 int tn_cli_compare_read_text(tn_cli_compare *job)
 {
     const tn_cli_options *o = &job->cli->options;
@@ -62,7 +78,6 @@ int tn_cli_compare_read_text(tn_cli_compare *job)
     // Replies begin where a prompt lies whole in the text and both fit into the context.
     job->n_greedy = (uint32_t)tn_cli_int(o, TN_OPT_COMPARE_GREEDY);
     job->n_greedy_prompts = (uint32_t)tn_cli_int(o, TN_OPT_COMPARE_GREEDY_PROMPTS);
-    if (job->text.n_tokens < TN_CLI_COMPARE_GREEDY_PROMPT || info->n_ctx_train < TN_CLI_COMPARE_GREEDY_PROMPT + job->n_greedy)
-        job->n_greedy_prompts = 0;
-    return 0;
+    if (job->n_greedy_prompts) rc = check_replies(job);
+    return rc;
 }
