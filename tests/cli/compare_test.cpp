@@ -340,6 +340,66 @@ TEST(Compare, TheCommandIsWholeHoweverLong)
     EXPECT_TRUE(contains(command, "/it'\\''s'")) << command;
 }
 
+TEST(Compare, CtrlCKeepsWhatWasMeasured)
+{
+    cli::Folder folder;
+    const std::string out = folder / "out", file = folder / "out.json";
+    const pid_t child = fork();
+    if (child == 0) {
+        dup2(open(out.c_str(), O_WRONLY | O_CREAT, 0600), STDOUT_FILENO);
+        const int err = open((folder / "err").c_str(), O_WRONLY | O_CREAT, 0600);
+        dup2(err, STDERR_FILENO);
+        cli::become_program({{"compare", "--no-limits", "--backends", "cpu0", "-p", "0", "-n", "400", "--batch-sizes", "0", "-r", "1000",
+                              "--greedy-prompts", "0", "-o", file},
+                             "",
+                             {}});
+    }
+    for (int i = 0; i < 3000 && !contains(cli::read_file(folder / "err"), "measuring speed"); i++) usleep(10000);
+    kill(child, SIGINT);
+    EXPECT_EQ(cli::exit_status(child), 130);
+    EXPECT_TRUE(contains(cli::read_file(out), "\n| cpu0 ")) << cli::read_file(out);
+    const cli::Json json = cli::parse_json(cli::read_file(file));
+    EXPECT_TRUE(json_is_true(json_object_get(json_object_get(json.get(), "settings"), "interrupted")));
+    EXPECT_EQ(cli::text_of(subject_of(json, 0), "status"), "ok");
+    EXPECT_EQ(cli::text_of(json_object_get(subject_of(json, 0), "accuracy"), "logits_hash").size(), 16u);
+    const json_t *speed = json_object_get(subject_of(json, 0), "speed");
+    ASSERT_LE(json_array_size(speed), 1u);
+    if (json_array_size(speed) == 0) return; // it came before the first repetition
+    const size_t n = json_array_size(json_object_get(json_array_get(speed, 0), "samples"));
+    EXPECT_TRUE(n >= 1 && n < 1000) << n;
+}
+
+// Names of which one is the beginning of another are two devices.
+TEST(Compare, DevicesAreToldApartByTheirWholeNames)
+{
+    cli::Run all = {quick({"--placements", "split: cpu10,cpu1", "--greedy-prompts", "0", "--json"}), "", {{"TN_CPU_DEVICES", "11"}}};
+    all.arguments.insert(all.arguments.end(), {"--backends", "cpu0"});
+    const cli::Result result = run(all);
+    ASSERT_EQ(result.status, 0) << result.err;
+    const cli::Json json = cli::parse_json(result.out);
+    EXPECT_EQ(cli::text_of(json_object_get(subject_of(json, 1), "device"), "name"), "cpu10, cpu1");
+    EXPECT_TRUE(contains(cli::text_of(json_object_get(subject_of(json, 1), "energy"), "why"), "several devices"));
+}
+
+#ifndef __SANITIZE_ADDRESS__ // whose memory comes back late
+TEST(Compare, MemoryIsThatOfTheRowWhateverElseIsMeasured)
+{
+    const auto peak = [](std::vector<std::string> flags) {
+        flags.insert(flags.begin(),
+                     {"compare", "-q", "-p", "8", "-n", "0", "--batch-sizes", "0", "-r", "1", "--greedy-prompts", "0", "--json"});
+        const cli::Json json = cli::parse_json(run(flags).out);
+        const size_t last = json_array_size(json_object_get(json.get(), "subjects")) - 1;
+        EXPECT_EQ(cli::text_of(subject_of(json, last), "name"), "cpu0");
+        return static_cast<double>(cli::integer_of(json_object_get(subject_of(json, last), "memory"), "peak_rss_bytes"));
+    };
+    const double alone = peak({"--backends", "cpu0", "--no-limits"}), with_limits = peak({"--backends", "cpu0"}),
+                 beside = peak({"--backends", "cpu-scalar,cpu0", "--no-limits"});
+    EXPECT_GT(alone, 0);
+    EXPECT_NEAR(with_limits, alone, 0.3 * alone);
+    EXPECT_NEAR(beside, alone, 0.3 * alone);
+}
+#endif
+
 // ---- speed ----
 
 class CompareSpeed : public testing::Test
