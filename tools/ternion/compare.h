@@ -111,7 +111,8 @@ static inline size_t tn_cli_compare_prompt_begin(const tn_cli_compare *job, uint
 {
     return (job->text.n_tokens - TN_CLI_COMPARE_GREEDY_PROMPT) * prompt / job->n_greedy_prompts;
 }
-// Replies of all prompts side by side, then of the first one alone, into `out`, which was empty.
+// Replies of all prompts side by side, then of the first one alone, into `out`, in the place of what it had: those of a
+// reference that failed.
 int tn_cli_compare_greedy(tn_cli_compare *job, tn_cli_compare_subject *subject, tn_cli_compare_replies *out);
 void tn_cli_compare_replies_deinit(tn_cli_compare_replies *replies);
 

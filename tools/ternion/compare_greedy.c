@@ -77,6 +77,7 @@ int tn_cli_compare_greedy(tn_cli_compare *job, tn_cli_compare_subject *subject, 
     const uint32_t n = job->n_greedy_prompts;
     // Room for a reply more: kernels for one token alone are others than those for some side by side.
     const size_t n_values = ((size_t)n + 1) * job->n_greedy;
+    tn_cli_compare_replies_deinit(out);
     out->tokens = calloc(n_values, sizeof *out->tokens);
     out->hashes = calloc(n_values, sizeof *out->hashes);
     pass r = {job, subject, n, calloc(n, sizeof *r.next), calloc(n, sizeof *r.seqs), out->tokens, out->hashes};
