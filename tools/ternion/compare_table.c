@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CELL 48
+#define CELL 64
 
 typedef struct column {
     char title[CELL];
@@ -27,6 +27,19 @@ static const char *text_of(const json_t *object, const char *key)
 }
 
 // ---- cells ----
+
+// The name of a subject in at most `n_max` bytes, of which a longer one ends in "...". Control characters are written out here, so that
+// widths are those of what is printed.
+static void put_name(char cell[CELL], const char *name, size_t n_max)
+{
+    char plain[4 * CELL];
+    const size_t len = strlen(name), kept = len < n_max ? len : n_max;
+    size_t n = strlen(tn_cli_plain(name, kept, plain, sizeof plain));
+    const bool cut = len > kept || n > n_max;
+    if (cut) n = n < n_max - 3 ? n : n_max - 3;
+    while (cut && n > 0 && ((unsigned char)plain[n] & 0xc0) == 0x80) n--; // not within a character
+    snprintf(cell, CELL, "%.*s%s", (int)n, plain, cut ? "..." : "");
+}
 
 static void put_number(char cell[CELL], const char *format, const json_t *value)
 {
@@ -59,14 +72,20 @@ static const json_t *reply_of(const json_t *subject)
     return NULL;
 }
 
+// Rows of other programs may have a mean and no samples, so no median.
 static void put_speed(char cell[CELL], const json_t *test)
 {
-    const double median = json_number_value(json_object_get(test, "median")),
-                 spread = json_number_value(json_object_get(test, "deviation"));
-    if (!test)
+    const json_t *median = json_object_get(test, "median"), *mean = json_object_get(test, "mean");
+    const json_t *shown = json_is_number(median) ? median : mean, *deviation = json_object_get(test, "deviation");
+    if (!json_is_number(shown)) {
         snprintf(cell, CELL, "n/a");
-    else
-        snprintf(cell, CELL, "%.*f ± %.*f", median < 100 ? 2 : 0, median, median < 100 ? 2 : 0, spread);
+        return;
+    }
+    const double speed = json_number_value(shown);
+    const int digits = speed < 100 ? 2 : 0;
+    size_t n = (size_t)snprintf(cell, CELL, "%.*f", digits, speed);
+    if (json_is_number(deviation)) n += (size_t)snprintf(cell + n, CELL - n, " ± %.*f", digits, json_number_value(deviation));
+    if (shown == mean && n < CELL) snprintf(cell + n, CELL - n, " (mean)");
 }
 
 static void put_greedy(char cell[CELL], const json_t *greedy)
@@ -94,11 +113,14 @@ static void put_bytes(char cell[CELL], const json_t *bytes)
         snprintf(cell, CELL, "n/a");
 }
 
-// The higher of the shares that are known: of a device whose products nobody measures, that of its memory.
-static const json_t *limit_share(const json_t *test)
+// Where nobody measured the device's int8 products, that of its memory alone, which is said.
+static void put_limit(char cell[CELL], const json_t *test)
 {
     const json_t *roofline = json_object_get(test, "share_roofline");
-    return json_is_number(roofline) ? roofline : json_object_get(test, "share_memory");
+    if (json_is_number(roofline))
+        put_percent(cell, roofline, "%.1f");
+    else
+        put_percent(cell, json_object_get(test, "share_memory"), "%.1f (memory)");
 }
 
 static void put_cell(char cell[CELL], const column *c, const json_t *subject)
@@ -107,7 +129,8 @@ static void put_cell(char cell[CELL], const column *c, const json_t *subject)
     const char *hash = text_of(accuracy, "logits_hash");
     switch (c->kind) {
     case NAME:
-        snprintf(cell, CELL, "%.30s%s", text_of(subject, "name"), strcmp(text_of(subject, "kind"), "external") == 0 ? " (not ours)" : "");
+        put_name(cell, text_of(subject, "name"), 40);
+        if (strcmp(text_of(subject, "kind"), "external") == 0) strncat(cell, " (not ours)", CELL - strlen(cell) - 1);
         break;
     case PERPLEXITY: put_number(cell, "%.4f", json_object_get(accuracy, "perplexity")); break;
     case MEAN_KLD: put_number(cell, "%.3g", json_object_get(accuracy, "mean_kld")); break;
@@ -117,7 +140,7 @@ static void put_cell(char cell[CELL], const column *c, const json_t *subject)
     case HASH: snprintf(cell, CELL, "%s", hash[0] ? hash : "n/a"); break;
     case SPEED: put_speed(cell, test_of(subject, c->test)); break;
     case JOULE: put_number(cell, "%.3g", json_object_get(json_object_get(reply, "energy"), "joule_per_token")); break;
-    case ROOFLINE: put_percent(cell, limit_share(reply), "%.1f"); break;
+    case ROOFLINE: put_limit(cell, reply); break;
     case RSS: put_bytes(cell, json_object_get(json_object_get(subject, "memory"), "peak_rss_bytes")); break;
     }
 }
@@ -164,11 +187,12 @@ static bool shows_all(const column *columns, size_t n_columns, const json_t *sub
 
 static size_t make_columns(column *columns, const json_t *subjects)
 {
-    char title[CELL];
+    char title[CELL], reference[CELL];
     size_t n = 0;
     add_column(columns, &n, NAME, "backend", NULL);
     add_column(columns, &n, PERPLEXITY, "PPL", NULL);
-    snprintf(title, sizeof title, "KLD vs %.20s", text_of(json_array_get(subjects, 0), "name"));
+    put_name(reference, text_of(json_array_get(subjects, 0), "name"), 20);
+    snprintf(title, sizeof title, "KLD vs %.40s", reference);
     add_column(columns, &n, MEAN_KLD, title, NULL);
     add_column(columns, &n, MAX_KLD, "max KLD", NULL);
     add_column(columns, &n, SAME_TOP, "same top", NULL);
