@@ -109,6 +109,41 @@ TEST(ExternalBench, EachSettingIsASubjectNamedByWhatDiffers)
     EXPECT_EQ(json_array_size(json_object_get(second, "speed")), 1u);
 }
 
+// What llama-bench -ncmoe, --poll, --cpu-strict, --no-op-offload and --prio write.
+TEST(ExternalBench, SettingsThatFewUseMakeSubjectsToo)
+{
+    for (const char *key : {"n_cpu_moe", "poll", "cpu_strict", "no_op_offload", "prio", "no_host", "use_direct_io"}) {
+        std::string rows;
+        for (const char *value : {"0", "4"})
+            rows += std::string("{\"n_prompt\": 512, \"n_gen\": 0, \"avg_ts\": 1, \"") + key + "\": " + value + "}\n";
+        const Read read = read_rows(rows);
+        ASSERT_EQ(read.rc, 0) << read.said;
+        ASSERT_EQ(json_array_size(read.subjects.get()), 2u) << key;
+        EXPECT_EQ(word(json_array_get(read.subjects.get(), 1), "name"), std::string("other, ") + key + "=4");
+    }
+}
+
+TEST(ExternalBench, ManySettingsOrTestsAreRefused)
+{
+    const auto rows_of = [](int n, const char *key) {
+        std::string rows;
+        for (int i = 0; i < n; i++)
+            rows += "{\"n_gen\": 0, \"avg_ts\": 1, \"n_prompt\": 1, \"" + std::string(key) + "\": " + std::to_string(i) + "}\n";
+        return rows;
+    };
+    const Read most = read_rows(rows_of(64, "n_threads"));
+    EXPECT_EQ(most.rc, 0) << most.said;
+    EXPECT_EQ(json_array_size(most.subjects.get()), 64u);
+    const Read more = read_rows(rows_of(10000, "n_threads"));
+    EXPECT_EQ(more.rc, 1);
+    EXPECT_TRUE(contains(more.said, "line 65: there are rows of more than 64 different settings")) << more.said;
+    std::string tests;
+    for (int i = 1; i <= 257; i++) tests += "{\"n_gen\": 0, \"avg_ts\": 1, \"n_prompt\": " + std::to_string(i) + "}\n";
+    const Read crowded = read_rows(tests);
+    EXPECT_EQ(crowded.rc, 1);
+    EXPECT_TRUE(contains(crowded.said, "line 257: there are more than 256 tests of one setting")) << crowded.said;
+}
+
 TEST(ExternalBench, TestsHaveTheNamesOfOurBench)
 {
     const std::string rest = R"("n_gen": 32, "n_depth": 100, "n_pl": 4, "avg_ts": 1, "memory_share": 0.5})";
@@ -155,7 +190,9 @@ TEST(ExternalBench, WrongRowsAreNamedByTheirLine)
         {"{\"n_prompt\": 1, \"n_gen\": 0, \"n_pl\": 0, \"avg_ts\": 1}\n", "'n_pl' must be a whole number from 1"},
         {"{\"n_prompt\": 0, \"n_gen\": 0, \"avg_ts\": 1}\n", "'n_prompt' and 'n_gen' are both 0"},
         {"{\"n_prompt\": 1, \"n_gen\": 0}\n", "neither 'samples_ts' nor 'avg_ts'"},
-        {"{\"n_prompt\": 1, \"n_gen\": 0, \"avg_ts\": -3}\n", "'avg_ts' must be a number from 0 on"},
+        {"{\"n_prompt\": 1, \"n_gen\": 0, \"avg_ts\": -3}\n", "'avg_ts' must be a number from 0 to 1e+15"},
+        {"{\"n_prompt\": 1, \"n_gen\": 0, \"samples_ts\": [1e308, 1.7e308]}\n", "'samples_ts' must be a number from 0 to 1e+15"},
+        {"{\"n_prompt\": 1, \"n_gen\": 0, \"avg_ts\": 1.1e15}\n", "'avg_ts' must be a number from 0 to 1e+15"},
         {"{\"n_prompt\": 1, \"n_gen\": 0, \"avg_ts\": 1, \"stddev_ts\": \"x\"}\n", "'stddev_ts' must be a number"},
         {"{\"n_prompt\": 1, \"n_gen\": 0, \"samples_ts\": {}}\n", "'samples_ts' must be a list"},
         {"{\"n_prompt\": 1, \"n_gen\": 0, \"samples_ts\": [1, null]}\n", "sample 2 of 'samples_ts' must be a number"},

@@ -12,22 +12,39 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ROWS_MAX = 10000, LINE_MAX_BYTES = 1 << 20 };
+enum { ROWS_MAX = 10000, SUBJECTS_MAX = 64, TESTS_MAX = 256, LINE_MAX_BYTES = 1 << 20 };
+
+// Tokens a second. Nothing computes as fast, and sums of such speeds stay finite.
+#define SPEED_MAX 1e15
 
 static const char llama_bench[] = "llama-bench -m MODEL -o jsonl > FILE.jsonl";
 
 // What makes a subject of its own. What else a row has is of its test, or follows from these.
-static const char *const settings_keys[] = {"build_commit",   "build_number",  "cpu_info", "gpu_info",     "backends",
-                                            "model_filename", "model_type",    "n_batch",  "n_ubatch",     "n_threads",
-                                            "cpu_mask",       "type_k",        "type_v",   "n_gpu_layers", "split_mode",
-                                            "main_gpu",       "flash_attn",    "devices",  "tensor_split", "use_mmap",
-                                            "embeddings",     "no_kv_offload", "numerics", "two_stage",    "tensor_buft_overrides"};
+static const char *const settings_keys[] = {"build_commit",  "build_number",
+                                            "cpu_info",      "gpu_info",
+                                            "backends",      "model_filename",
+                                            "model_type",    "n_batch",
+                                            "n_ubatch",      "n_threads",
+                                            "cpu_mask",      "cpu_strict",
+                                            "poll",          "prio",
+                                            "type_k",        "type_v",
+                                            "n_gpu_layers",  "n_cpu_moe",
+                                            "split_mode",    "main_gpu",
+                                            "no_kv_offload", "flash_attn",
+                                            "devices",       "tensor_split",
+                                            "use_mmap",      "use_direct_io",
+                                            "embeddings",    "no_op_offload",
+                                            "no_host",       "fit_target",
+                                            "fit_min_ctx",   "numerics",
+                                            "two_stage",     "tensor_buft_overrides",
+                                            "rpc_servers"};
 enum { N_SETTINGS = sizeof settings_keys / sizeof *settings_keys };
 
 typedef struct bench_file {
     const char *path;
-    uint64_t line;  // that is being read
-    json_t *groups; // [{"settings": {}, "speed": [], "lines": []}]
+    uint64_t line;            // that is being read
+    json_t *groups;           // [{"settings": {}, "speed": [], "lines": []}]
+    bool differs[N_SETTINGS]; // whether the groups differ in this setting
     size_t n_rows;
 } bench_file;
 
@@ -75,8 +92,8 @@ static void name_test(const tn_cli_bench_test *t, char *text, size_t capacity)
 static int read_speed(const bench_file *file, const json_t *value, const char *key, double *out)
 {
     *out = json_is_number(value) ? json_number_value(value) : (double)NAN;
-    if (!value || json_is_null(value) || (*out >= 0 && isfinite(*out))) return 0;
-    return refuse(file, "'%s' must be a number from 0 on: tokens a second", key);
+    if (!value || json_is_null(value) || (*out >= 0 && *out <= SPEED_MAX)) return 0;
+    return refuse(file, "'%s' must be a number from 0 to %g: tokens a second", key, SPEED_MAX);
 }
 
 static json_t *real_or_null(double value) { return isnan(value) ? json_null() : json_real(value); }
@@ -166,6 +183,7 @@ static json_t *settings_of(const json_t *row)
     return settings;
 }
 
+// NULL: it is one too many.
 static json_t *group_of(bench_file *file, const json_t *row)
 {
     json_t *settings = settings_of(row), *group;
@@ -177,6 +195,10 @@ static json_t *group_of(bench_file *file, const json_t *row)
             return group;
         }
     }
+    if (k == SUBJECTS_MAX) {
+        json_decref(settings);
+        return NULL;
+    }
     group = json_pack("{s:o, s:O, s:[], s:[]}", "settings", settings, "row", row, "speed", "lines");
     json_array_append_new(file->groups, group);
     return group;
@@ -186,6 +208,10 @@ static json_t *group_of(bench_file *file, const json_t *row)
 static int add_row(bench_file *file, const json_t *row)
 {
     json_t *group = group_of(file, row), *lines = json_object_get(group, "lines"), *speeds = json_object_get(group, "speed"), *other;
+    if (!group && json_array_size(file->groups) == SUBJECTS_MAX)
+        return refuse(file, "there are rows of more than %d different settings: take rows out, or make files of them", SUBJECTS_MAX);
+    if (json_array_size(speeds) == TESTS_MAX)
+        return refuse(file, "there are more than %d tests of one setting: take rows out, or make files of them", TESTS_MAX);
     json_t *speed = json_object();
     size_t k;
     int rc = read_test(file, row, speed);
@@ -236,14 +262,18 @@ static int read_rows(bench_file *file, int fd)
     return rc;
 }
 
-static bool differs(const json_t *groups, const char *key)
+static void find_differences(bench_file *file)
 {
-    const json_t *first = json_object_get(json_object_get(json_array_get(groups, 0), "settings"), key);
-    for (size_t k = 1; k < json_array_size(groups); k++) {
-        const json_t *other = json_object_get(json_object_get(json_array_get(groups, k), "settings"), key);
-        if (first != other && !(first && other && json_equal(first, other))) return true;
+    size_t k;
+    const json_t *group, *first = json_object_get(json_array_get(file->groups, 0), "settings");
+    json_array_foreach(file->groups, k, group)
+    {
+        for (size_t i = 0; i < N_SETTINGS; i++) {
+            const json_t *a = json_object_get(first, settings_keys[i]);
+            const json_t *b = json_object_get(json_object_get(group, "settings"), settings_keys[i]);
+            if (a != b && !(a && b && json_equal(a, b))) file->differs[i] = true;
+        }
     }
-    return false;
 }
 
 // "other" for other.jsonl, and behind it the settings in which its groups differ: "other, n_threads=4". NULL without memory.
@@ -254,7 +284,7 @@ static json_t *name_of(const bench_file *file, const json_t *settings)
     size_t used = (size_t)snprintf(name, sizeof name, "%.*s", end ? (int)(end - base) : (int)strlen(base), base);
     for (size_t i = 0; i < N_SETTINGS && used < sizeof name; i++) {
         const json_t *setting = json_object_get(settings, settings_keys[i]);
-        if (!differs(file->groups, settings_keys[i])) continue;
+        if (!file->differs[i]) continue;
         char *text = setting && !json_is_string(setting) ? json_dumps(setting, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
         snprintf(value, sizeof value, "%s", json_is_string(setting) ? json_string_value(setting) : text ? text : "none");
         free(text);
@@ -310,6 +340,7 @@ int tn_cli_external_bench_read(const char *path, json_t *subjects)
     int rc = fd < 0 ? tn_cli_fail("ls -l", "cannot open %s: %s", path, strerror(errno)) : read_rows(&file, fd);
     json_t *made = json_array();
     if (rc == 0) {
+        find_differences(&file);
         json_array_foreach(file.groups, k, group) json_array_append_new(made, subject_of(&file, group));
         if (!tn_cli_json_complete() || json_array_extend(subjects, made) != 0) rc = tn_cli_out_of_memory();
     }
