@@ -9,11 +9,12 @@
 
 static json_t *real_or_null(double value, bool known) { return known ? json_real(value) : json_null(); }
 
-static double deviation_of(const double *values, size_t n, double mean)
+// One value has none.
+static json_t *deviation_of(const double *values, size_t n, double mean)
 {
     double squares = 0;
     for (size_t i = 0; i < n; i++) squares += (values[i] - mean) * (values[i] - mean);
-    return n > 1 ? sqrt(squares / (double)(n - 1)) : 0;
+    return n > 1 ? json_real(sqrt(squares / (double)(n - 1))) : json_null();
 }
 
 // The median, since one run that was disturbed says nothing; without all runs there is no figure.
@@ -51,11 +52,13 @@ static json_t *test_json(const tn_cli_compare *job, const tn_cli_compare_subject
         sum += values[i];
         json_array_append_new(samples, json_real(values[i]));
     }
-    const double mean = sum / (double)n, deviation = deviation_of(values, n, mean), median = tn_cli_bench_median(values, n);
+    const double mean = sum / (double)n;
+    json_t *deviation = deviation_of(values, n, mean);
+    const double median = tn_cli_bench_median(values, n);
     const double least = values[0], most = values[n - 1]; // sorted by now
     const tn_cli_shares shares = shares_of(subject, &work, median);
     json_t *energy = json_pack("{s:o}", "joule_per_token", joule_per_token(subject->samples_joule + t * n, n, work.n_tokens, values));
-    return json_pack("{s:s, s:I, s:I, s:I, s:s, s:o, s:f, s:f, s:f, s:f, s:f, s:o, s:o, s:o, s:o}", "test", job->tests[t].name, "n_prompt",
+    return json_pack("{s:s, s:I, s:I, s:I, s:s, s:o, s:f, s:f, s:o, s:f, s:f, s:o, s:o, s:o, s:o}", "test", job->tests[t].name, "n_prompt",
                      (json_int_t)shape.n_prompt, "n_gen", (json_int_t)shape.n_gen, "n_seqs", (json_int_t)shape.n_pl, "unit", "t/s",
                      "samples", samples, "median", median, "mean", mean, "deviation", deviation, "min", least, "max", most, "share_memory",
                      real_or_null(shares.memory, shares.memory >= 0), "share_int8", real_or_null(shares.int8, shares.int8 >= 0),
