@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The page of a comparison, read back: its figures against the JSON, its form, its drawings, and what hostile names may do to it.
 
-usage: report_page_test.py REPORT_PAGE_MAKE
+usage: report_page_test.py REPORT_PAGE_MAKE TERNION MODEL
 """
 import copy
 import json
@@ -15,7 +15,7 @@ import tempfile
 import unittest
 import xml.etree.ElementTree as ElementTree
 
-PROGRAM = sys.argv.pop(1)
+PROGRAM, TERNION, MODEL = sys.argv.pop(1), sys.argv.pop(1), sys.argv.pop(1)
 X = "{http://www.w3.org/1999/xhtml}"
 SPACE = "\u00a0"
 OPS = ["matmul_ternary ffn_up", "matmul_ternary ffn_down", "matmul head", "attention", "rms_norm", "rope", "quantise", "copy"]
@@ -45,12 +45,12 @@ def subject(rng, name, factor, **fields):
     memory, int8 = 2e10, 4e11 * factor
     made = {
         "name": name, "kind": "backend", "status": "ok", "reason": None,
-        "device": {"name": "cpu0", "description": "A CPU", "driver": "none", "isa": "avx2", "kernels": ["a", "b"], "n_threads": 2},
+        "device": {"name": "cpu0", "description": "A CPU", "driver": "none", "isa": "avx2", "kernels": "avx2", "n_threads": 2},
         "placement": [{"device": "cpu0", "embedding": True, "first_layer": 0, "last_layer": 29, "head": True}],
         "placement_text": "cpu0: embedding, layers 0-29, head",
         "accuracy": {"logits_hash": "9f3a5b7712c0de42", "identical": True, "perplexity": 17.1090432, "perplexity_error": 0.1278,
                      "mean_kld": 1.5e-7, "mean_kld_error": 2e-9, "max_kld": 3e-4, "same_top": 0.99934, "same_top_error": 0.0003,
-                     "greedy": {"n_prompts": 16, "n_tokens": 1024, "n_agree": 1011, "first_difference": {"prompt": 3, "token": 51}},
+                     "greedy": {"n_prompts": 16, "n_tokens": 64, "n_agree": 15, "first_difference": {"prompt": 3, "token": 51}},
                      "first_difference": None},
         "speed": [speed(rng, "pp512", 512, 0, 1, 90 * factor), speed(rng, "tg128", 0, 128, 1, 11 * factor)] +
                  [speed(rng, "b%d" % n, 0, 32, n, 11 * factor * n ** 0.6) for n in (1, 4, 16)],
@@ -195,6 +195,20 @@ class Figures(unittest.TestCase):
         for seed in range(5):
             self.check(usual(seed))
 
+    def test_what_compare_gives_is_shown_as_it_is(self):
+        done = subprocess.run([TERNION, "compare", "-m", MODEL, "-q", "--json", "--backends", "cpu0,cpu-scalar", "-c", "64", "-p", "8", "-n", "4",
+                               "--batch-sizes", "2", "-r", "2", "--no-limits", "--greedy", "5", "--greedy-prompts", "3", "--no-bind"],
+                              capture_output=True, text=True, timeout=250)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        compared = json.loads(done.stdout)
+        greedy = compared["subjects"][1]["accuracy"]["greedy"]
+        self.assertEqual((greedy["n_agree"], greedy["n_prompts"], greedy["n_tokens"]), (3, 3, 5))
+        there = self.check(compared)
+        for pointer, _ in numbers(compared):
+            if re.match("/subjects/[0-9]+/(accuracy|memory|ops)/", pointer) or re.search("/speed/[0-9]+/(samples|median|mean|deviation)", pointer):
+                self.assertIn(pointer, there)
+        self.assertEqual(table_of(tree(make(compared)), "accuracy")[1][1]["Greedy agreement"], "3 of 3 prompts, 5 tokens each")
+
     def test_none_of_the_json_is_missing(self):
         compared = usual()
         missing = {re.sub("/[0-9]+", "", pointer) for pointer, _ in numbers(compared)} - {
@@ -213,6 +227,22 @@ class Figures(unittest.TestCase):
         self.assertIn("mean", texts(bars[1]))
         self.assertNotIn("mean", texts(bars[0]).replace("not measured", ""))
         self.assertGreater(share(bars[1].find(X + "svg").findall(X + "rect")[1].get("width")), 0.1)
+
+    def test_agreement_is_of_prompts(self):
+        compared = usual()
+        compared["subjects"][0]["accuracy"]["greedy"] = {"n_prompts": 8, "n_tokens": 32, "n_agree": 8, "first_difference": None}
+        compared["subjects"][1]["accuracy"]["greedy"] = {"n_prompts": 1, "n_tokens": 1, "n_agree": 0, "first_difference": None}
+        rows = table_of(tree(make(compared)), "accuracy")
+        self.assertEqual(rows[0][1]["Greedy agreement"], "8 of 8 prompts, 32 tokens each")
+        self.assertEqual(rows[1][1]["Greedy agreement"], "0 of 1 prompt, 1 token each")
+
+    def test_a_share_of_memory_alone_is_named(self):
+        compared = usual()
+        compared["subjects"][0]["speed"][1].update(share_roofline=None, share_int8=None, share_memory=0.25)
+        self.check(compared)
+        root = tree(make(compared))
+        self.assertEqual(table_of(root, "speed")[1][1]["Of roofline"], "25.00" + SPACE + "% (memory)")
+        self.assertIn(" | 25.00" + SPACE + "% (memory) | ", texts(section_of(root, "copy")))
 
     def test_what_is_nearly_all_does_not_read_as_all(self):
         compared = usual()
@@ -245,14 +275,15 @@ class Figures(unittest.TestCase):
         fields = {
             "accuracy": {"Perplexity": ["perplexity", "perplexity_error"], "Mean KLD": ["mean_kld", "mean_kld_error"], "Largest KLD": ["max_kld"],
                          "Same top": ["same_top", "same_top_error"],
-                         "Greedy agreement": ["n_agree", "n_tokens", "n_prompts", "prompt", "token"]},
+                         "Greedy agreement": ["n_agree", "n_prompts", "n_tokens", "prompt", "token"]},
             "speed": {"Median": ["median"], "Mean \u00b1 deviation": ["mean", "deviation"], "Slowest": ["min"], "Fastest": ["max"],
                       "Of memory": ["share_memory"], "Of int8": ["share_int8"], "Of roofline": ["share_roofline"]},
             "memory": {"Weights": ["weights_bytes"], "Keys and values": ["kv_bytes"], "Scratch": ["scratch_bytes"],
                        "Peak of the process": ["peak_rss_bytes"]},
             "roofline": {"Of the time": ["share_of_time"], "ns/token": ["ns_per_token"], "Bytes/token": ["bytes_per_token"],
                          "Ops/token": ["int8_ops_per_token"], "Ops/byte": ["intensity"], "Ops/s": ["ops_per_s"]}}
-        root = tree(make(usual()))
+        compared = usual()
+        root = tree(make(compared))
         for section, columns in fields.items():
             n = 0
             for td in section_of(root, section).iter(X + "td"):
@@ -262,11 +293,14 @@ class Figures(unittest.TestCase):
                     self.assertEqual(keys, columns[td.get("data-head")])
             self.assertGreater(n, 10, section)
         block = texts(next(section_of(root, "copy").iter(X + "pre")))
-        self.assertIn("| hash of logits | PPL | mean KLD | max KLD | same top | pp512 t/s | tg128 t/s | b1 t/s | b4 t/s | b16 t/s |", block)
+        self.assertIn("| hash of logits | PPL | mean KLD | max KLD | same top | greedy | pp512 t/s | tg128 t/s | b1 t/s | b4 t/s | b16 t/s | "
+                      "J/tok | share of limit | peak RSS |", block)
         pre = next(section_of(root, "copy").iter(X + "pre"))
         row = [d.get("data-json") for d in pre.iter(X + "data") if d.get("data-json").startswith("/subjects/1/")]
-        self.assertEqual(row, ["/subjects/1/accuracy/" + k for k in ("perplexity", "mean_kld", "max_kld", "same_top")] +
-                         ["/subjects/1/speed/%d/%s" % (k, key) for k in range(5) for key in ("median", "deviation")])
+        self.assertEqual(row, ["/subjects/1/accuracy/" + k for k in ("perplexity", "mean_kld", "max_kld", "same_top", "greedy/n_agree", "greedy/n_prompts")] +
+                         ["/subjects/1/speed/%d/%s" % (k, key) for k in range(5) for key in ("median", "deviation")] +
+                         ["/subjects/1/speed/1/energy/joule_per_token"] * (compared["subjects"][1]["speed"][1]["energy"]["joule_per_token"] is not None) +
+                         ["/subjects/1/speed/1/share_roofline", "/subjects/1/memory/peak_rss_bytes"])
 
     def test_the_summary_is_right(self):
         said = texts(section_of(tree(make(usual())), "summary"))
@@ -352,6 +386,14 @@ class Form(unittest.TestCase):
         for a in root.iter(X + "a"):
             self.assertIn(a.get("href")[1:], ids)
         self.assertEqual(root.get("lang"), "en")
+
+    def test_each_section_that_is_there_is_in_the_navigation(self):
+        empty = comparison([subject(random.Random(1), "a", 1, speed=[], ops=[], limits=None, energy=None)])
+        for compared, absent in ((usual(), set()), (empty, {"batch", "roofline", "energy"})):
+            root = tree(make(compared))
+            there = [s.get("id") for s in root.iter(X + "section") if s.get("id") not in ("summary", "problems")]
+            self.assertEqual([a.get("href")[1:] for a in next(root.iter(X + "nav")).iter(X + "a")], there)
+            self.assertEqual({"speed", "batch", "accuracy", "roofline", "memory", "energy", "placement", "conditions", "copy"} - set(there), absent)
 
     def test_needs_nothing_and_runs_nothing(self):
         text = make(usual())
@@ -446,6 +488,11 @@ class Honesty(unittest.TestCase):
             self.assertEqual(len(notes), 1, given)
             self.assertIn(words, notes[0])
 
+    def test_the_block_to_copy_does_not_tell_of_folders(self):
+        compared = usual()
+        compared["model"]["path"] = "/home/somebody/models/a.gguf"
+        self.assertNotIn("somebody", texts(section_of(tree(make(compared)), "copy")))
+
     def test_the_block_to_copy_is_markdown_with_all_that_is_needed(self):
         compared = usual()
         compared["subjects"][0]["name"] = "a|b"
@@ -456,7 +503,7 @@ class Honesty(unittest.TestCase):
         columns = [len(re.split(r"(?<!\\)\|", row)) for row in rows]
         self.assertEqual(len(rows), 2 + 6)
         self.assertEqual(len(set(columns)), 1)
-        self.assertEqual(columns[0], 2 + 7 + 5)
+        self.assertEqual(columns[0], 2 + 8 + 5 + 3)
         self.assertTrue(rows[2].startswith("| a\\|b | ok | 9f3a5b7712c0de42 | 17.1090 |"), rows[2])
 
 

@@ -58,17 +58,26 @@ static void write_header(const tn_cli_page *page)
     tn_cli_page_word(out, ternion, "version");
     fputs(" (", out);
     tn_cli_page_word(out, ternion, "commit");
-    fputs(").</p>\n<nav aria-label=\"Sections\"><ul><li><a href=\"#speed\">Speed</a></li><li><a href=\"#accuracy\">Accuracy</a></li>"
-          "<li><a href=\"#memory\">Memory</a></li><li><a href=\"#placement\">Placement</a></li><li><a "
-          "href=\"#conditions\">Conditions</a></li>"
-          "<li><a href=\"#copy\">To copy</a></li></ul></nav>\n</header>\n<main>\n",
-          out);
+    fputs(").</p>\n", out);
 }
 
-static bool write_page(const tn_cli_page *page)
+// Links to the sections that are there: of "<section id=" no text of others is made, as their "<" is escaped.
+static void write_navigation(FILE *out, const char *body)
 {
-    write_head(page);
-    write_header(page);
+    static const char *const sections[][2] = {{"speed", "Speed"},         {"batch", "Speed and batch"}, {"accuracy", "Accuracy"},
+                                              {"roofline", "Roofline"},   {"memory", "Memory"},         {"energy", "Energy"},
+                                              {"placement", "Placement"}, {"conditions", "Conditions"}, {"copy", "To copy"}};
+    char begin[40];
+    fputs("<nav aria-label=\"Sections\"><ul>", out);
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+        snprintf(begin, sizeof begin, "<section id=\"%s\"", sections[i][0]);
+        if (strstr(body, begin)) fprintf(out, "<li><a href=\"#%s\">%s</a></li>", sections[i][0], sections[i][1]);
+    }
+    fputs("</ul></nav>\n</header>\n<main>\n", out);
+}
+
+static bool write_sections(const tn_cli_page *page)
+{
     tn_cli_page_summary(page);
     tn_cli_page_problems(page);
     tn_cli_page_speed(page);
@@ -80,7 +89,26 @@ static bool write_page(const tn_cli_page *page)
     tn_cli_page_placement(page);
     tn_cli_page_conditions(page);
     tn_cli_page_block(page);
-    fputs("</main>\n</body>\n</html>\n", page->out);
+    return good && !ferror(page->out);
+}
+
+static bool write_page(const tn_cli_page *page)
+{
+    char *body = NULL;
+    size_t size = 0;
+    tn_cli_page of_body = *page;
+    of_body.out = open_memstream(&body, &size);
+    if (!of_body.out) return false;
+    bool good = write_sections(&of_body);
+    good = fclose(of_body.out) == 0 && good;
+    if (good) {
+        write_head(page);
+        write_header(page);
+        write_navigation(page->out, body);
+        fwrite(body, 1, size, page->out);
+        fputs("</main>\n</body>\n</html>\n", page->out);
+    }
+    free(body);
     return good;
 }
 

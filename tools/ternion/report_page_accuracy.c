@@ -23,10 +23,10 @@ static void write_greedy(FILE *out, const json_t *accuracy, const char *at)
     snprintf(place, sizeof place, "%s/greedy", at);
     tn_cli_page_figure(out, greedy, "n_agree", TN_PAGE_COUNT, place);
     fputs(" of ", out);
-    tn_cli_page_figure(out, greedy, "n_tokens", TN_PAGE_COUNT, place);
-    fputs(" tokens of ", out);
-    tn_cli_page_figure(out, greedy, "n_prompts", TN_PAGE_COUNT, place);
-    fputs(" prompts", out);
+    tn_cli_page_counted(out, greedy, "n_prompts", "prompt", place);
+    fputs(", ", out);
+    tn_cli_page_counted(out, greedy, "n_tokens", "token", place);
+    fputs(" each", out);
     if (difference) {
         snprintf(deeper, sizeof deeper, "%s/first_difference", place);
         fputs("; they part in prompt ", out);
@@ -77,12 +77,12 @@ void tn_cli_page_accuracy(const tn_cli_page *page)
     fputs("<section id=\"accuracy\">\n<h2>Accuracy</h2>\n<p>Over ", out);
     tn_cli_page_figure(out, text, "n_scored", TN_PAGE_COUNT, "/text");
     fputs(" scored of ", out);
-    tn_cli_page_figure(out, text, "n_tokens", TN_PAGE_COUNT, "/text");
-    fputs(" tokens of ", out);
+    tn_cli_page_counted(out, text, "n_tokens", "token", "/text");
+    fputs(" of ", out);
     tn_cli_page_word(out, text, "source");
     fputs(", in ", out);
-    tn_cli_page_figure(out, text, "n_chunks", TN_PAGE_COUNT, "/text");
-    fputs(" chunks with a context of ", out);
+    tn_cli_page_counted(out, text, "n_chunks", "chunk", "/text");
+    fputs(" with a context of ", out);
     tn_cli_page_figure(out, text, "context", TN_PAGE_COUNT, "/text");
     fputs(" and a stride of ", out);
     tn_cli_page_figure(out, text, "stride", TN_PAGE_COUNT, "/text");

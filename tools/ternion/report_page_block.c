@@ -23,6 +23,38 @@ static void put_cell(FILE *out, const char *text)
     }
 }
 
+static void put_greedy(FILE *out, const json_t *accuracy, const char *at)
+{
+    const json_t *greedy = tn_cli_page_field(accuracy, "greedy");
+    char place[96];
+    if (!greedy) {
+        fputs("n/a", out);
+        return;
+    }
+    snprintf(place, sizeof place, "%s/greedy", at);
+    tn_cli_page_figure(out, greedy, "n_agree", TN_PAGE_COUNT, place);
+    fputc('/', out);
+    tn_cli_page_figure(out, greedy, "n_prompts", TN_PAGE_COUNT, place);
+}
+
+// What a token of a reply costs, and the memory.
+static void put_costs(FILE *out, const json_t *subject, size_t i)
+{
+    size_t k = 0;
+    char at[64], place[96];
+    const json_t *reply = tn_cli_page_reply_of(subject, &k);
+    snprintf(at, sizeof at, "/subjects/%zu/speed/%zu", i, k);
+    snprintf(place, sizeof place, "%s/energy", at);
+    fputc(' ', out);
+    tn_cli_page_figure(out, tn_cli_page_field(reply, "energy"), "joule_per_token", TN_PAGE_TINY, place);
+    fputs(" | ", out);
+    tn_cli_page_limit(out, reply, at);
+    fputs(" | ", out);
+    snprintf(at, sizeof at, "/subjects/%zu/memory", i);
+    tn_cli_page_figure(out, tn_cli_page_field(subject, "memory"), "peak_rss_bytes", TN_PAGE_BYTES, at);
+    fputs(" |", out);
+}
+
 static void put_row(const tn_cli_page *page, size_t i)
 {
     FILE *out = page->out;
@@ -45,15 +77,19 @@ static void put_row(const tn_cli_page *page, size_t i)
     tn_cli_page_figure(out, accuracy, "max_kld", TN_PAGE_TINY, at);
     fputs(" | ", out);
     tn_cli_page_figure(out, accuracy, "same_top", TN_PAGE_SHARE, at);
+    fputs(" | ", out);
+    put_greedy(out, accuracy, at);
     fputs(" |", out);
     for (size_t n = 0; n < page->n_tests; n++) {
         const json_t *speed = tn_cli_page_speed_of(subject, page->tests[n].test, page->tests[n].unit, &k);
         snprintf(place, sizeof place, "/subjects/%zu/speed/%zu", i, k);
         fputc(' ', out);
-        tn_cli_page_figure(out, speed, "median", TN_PAGE_RATE, place);
+        tn_cli_page_figure(out, speed, tn_cli_page_middle_of(speed), TN_PAGE_RATE, place);
         tn_cli_page_error(out, speed, "deviation", TN_PAGE_RATE, place);
+        if (speed && strcmp(tn_cli_page_middle_of(speed), "mean") == 0) fputs(" (mean)", out);
         fputs(" |", out);
     }
+    put_costs(out, subject, i);
     fputc('\n', out);
 }
 
@@ -87,6 +123,13 @@ static void put_machine(const tn_cli_page *page)
     fputs(" after\n", out);
 }
 
+// Without its folders, which tell of the machine's user and are of no use to others.
+static void put_file(FILE *out, const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    tn_cli_page_text(out, slash ? slash + 1 : path ? path : "n/a");
+}
+
 static void put_model(const tn_cli_page *page)
 {
     FILE *out = page->out;
@@ -98,7 +141,7 @@ static void put_model(const tn_cli_page *page)
     fputs(" ", out);
     tn_cli_page_word(out, model, "type");
     fputs(", ", out);
-    tn_cli_page_word(out, model, "path");
+    put_file(out, tn_cli_page_string(model, "path"));
     fputs("\ntext: ", out);
     tn_cli_page_word(out, text, "source");
     fputs(", XXH64 ", out);
@@ -124,7 +167,7 @@ void tn_cli_page_block(const tn_cli_page *page)
     put_model(page);
     put_line(out, "time", page->root, "time");
     put_line(out, "command", page->root, "command");
-    fputs("\n| subject | status | hash of logits | PPL | mean KLD | max KLD | same top |", out);
+    fputs("\n| subject | status | hash of logits | PPL | mean KLD | max KLD | same top | greedy |", out);
     for (size_t n = 0; n < page->n_tests; n++) {
         fputc(' ', out);
         put_cell(out, page->tests[n].test);
@@ -132,8 +175,8 @@ void tn_cli_page_block(const tn_cli_page *page)
         put_cell(out, page->tests[n].unit);
         fputs(" |", out);
     }
-    fputs("\n| --- | --- | --- | ---: | ---: | ---: | ---: |", out);
-    for (size_t n = 0; n < page->n_tests; n++) fputs(" ---: |", out);
+    fputs(" J/tok | share of limit | peak RSS |\n| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |", out);
+    for (size_t n = 0; n < page->n_tests + 3; n++) fputs(" ---: |", out);
     fputc('\n', out);
     for (size_t i = 0; i < page->n_subjects; i++) put_row(page, i);
     fputs("</pre>\n</section>\n", out);

@@ -79,26 +79,10 @@ static void write_notes(const tn_cli_page *page)
     fputs("</ul>\n", out);
 }
 
-// Kernels are one word or a list of words.
-static void write_kernels(FILE *out, const json_t *device)
-{
-    const json_t *kernels = tn_cli_page_field(device, "kernels"), *kernel;
-    size_t k;
-    if (!json_is_array(kernels)) {
-        tn_cli_page_word(out, device, "kernels");
-        return;
-    }
-    json_array_foreach(kernels, k, kernel)
-    {
-        if (k > 0) fputs(", ", out);
-        tn_cli_page_text(out, json_is_string(kernel) ? json_string_value(kernel) : "n/a");
-    }
-}
-
 static void write_devices(const tn_cli_page *page)
 {
     static const char *const heads[] = {"Subject", "Device", "Description", "Driver", "Instructions", "Kernels", "Threads", NULL};
-    static const char *const words[] = {"name", "description", "driver", "isa"};
+    static const char *const words[] = {"name", "description", "driver", "isa", "kernels"};
     tn_cli_page_table table;
     char at[64];
     tn_cli_page_table_begin(&table, page->out, "plain", "Devices", heads);
@@ -111,8 +95,6 @@ static void write_devices(const tn_cli_page *page)
             tn_cli_page_cell(&table);
             tn_cli_page_word(page->out, device, words[n]);
         }
-        tn_cli_page_cell(&table);
-        write_kernels(page->out, device);
         tn_cli_page_cell(&table);
         tn_cli_page_figure(page->out, device, "n_threads", TN_PAGE_COUNT, at);
         tn_cli_page_row_end(&table);

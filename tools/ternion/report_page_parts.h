@@ -46,6 +46,12 @@ void tn_cli_page_subject_name(const tn_cli_page *page, size_t i);
 void tn_cli_page_subject_short_name(const tn_cli_page *page, size_t i);
 // "A" .. "Z", "AA" ..
 void tn_cli_page_letter(size_t i, char out[8]);
+// The first test of replies of a subject, NULL where it has none; *out_k: its place in the list.
+const json_t *tn_cli_page_reply_of(const json_t *subject, size_t *out_k);
+// The field of a speed's figure: the median, or of a file of another program that has no samples the mean.
+const char *tn_cli_page_middle_of(const json_t *speed);
+// The share of the roofline, or where nobody measured the device's int8 products that of its memory, which is said.
+void tn_cli_page_limit(FILE *out, const json_t *speed, const char *at);
 // The speed of subject `i` in a test, NULL where it has none; *out_k: its place in the list.
 const json_t *tn_cli_page_speed_of(const json_t *subject, const char *test, const char *unit, size_t *out_k);
 

@@ -4,8 +4,15 @@
 #include <math.h>
 #include <string.h>
 
-// Without samples there is no median; a file of another program may have the mean alone.
-static const char *middle_of(const json_t *speed) { return json_is_number(json_object_get(speed, "median")) ? "median" : "mean"; }
+const char *tn_cli_page_middle_of(const json_t *speed) { return json_is_number(json_object_get(speed, "median")) ? "median" : "mean"; }
+
+void tn_cli_page_limit(FILE *out, const json_t *speed, const char *at)
+{
+    const bool of_memory =
+        !json_is_number(json_object_get(speed, "share_roofline")) && json_is_number(json_object_get(speed, "share_memory"));
+    tn_cli_page_figure(out, speed, of_memory ? "share_memory" : "share_roofline", TN_PAGE_SHARE, at);
+    if (of_memory) fputs(" (memory)", out);
+}
 
 // The largest figure of a test, which its drawing ends at; 0: there is none.
 static double largest(const tn_cli_page *page, const tn_cli_page_test *test)
@@ -14,7 +21,7 @@ static double largest(const tn_cli_page *page, const tn_cli_page_test *test)
     size_t k;
     for (size_t i = 0; i < page->n_subjects; i++) {
         const json_t *speed = tn_cli_page_speed_of(tn_cli_page_subject(page, i), test->test, test->unit, &k), *sample;
-        most = fmax(most, fmax(tn_cli_page_number(speed, middle_of(speed)), tn_cli_page_number(speed, "max")));
+        most = fmax(most, fmax(tn_cli_page_number(speed, tn_cli_page_middle_of(speed)), tn_cli_page_number(speed, "max")));
         json_array_foreach(json_object_get(speed, "samples"), k, sample)
         {
             if (json_is_number(sample)) most = fmax(most, json_number_value(sample));
@@ -61,7 +68,7 @@ static void draw_bar(const tn_cli_page *page, const json_t *subject, const json_
         json_array_size(json_object_get(speed, "samples")));
     fprintf(out, "<rect class=\"track\" x=\"0\" y=\"4\" width=\"100%%\" height=\"16\"/>");
     fprintf(out, "<rect class=\"p%d\" x=\"0\" y=\"4\" width=\"%.2f%%\" height=\"16\"/>", fill,
-            percent(tn_cli_page_number(speed, middle_of(speed)), most));
+            percent(tn_cli_page_number(speed, tn_cli_page_middle_of(speed)), most));
     draw_spread(out, speed, most, at);
     fputs("</svg>", out);
 }
@@ -79,9 +86,9 @@ static void write_bar_row(const tn_cli_page *page, const tn_cli_page_test *test,
         snprintf(at, sizeof at, "/subjects/%zu/speed/%zu", i, k);
         draw_bar(page, subject, speed, most, at);
         fputs("<span class=\"value\">", page->out);
-        tn_cli_page_figure(page->out, speed, middle_of(speed), TN_PAGE_RATE, at);
+        tn_cli_page_figure(page->out, speed, tn_cli_page_middle_of(speed), TN_PAGE_RATE, at);
         tn_cli_page_error(page->out, speed, "deviation", TN_PAGE_RATE, at);
-        if (strcmp(middle_of(speed), "mean") == 0) fputs(" (mean)", page->out);
+        if (strcmp(tn_cli_page_middle_of(speed), "mean") == 0) fputs(" (mean)", page->out);
         fputs("</span>", page->out);
     } else {
         fputs("<span class=\"note soft\">not measured</span>", page->out);
@@ -121,7 +128,7 @@ static void write_test(const tn_cli_page *page, const tn_cli_page_test *test)
 
 static void write_speed_row(const tn_cli_page *page, tn_cli_page_table *table, size_t i, size_t k)
 {
-    static const char *const rates[] = {"median", "mean", "min", "max"}, *const shares[] = {"share_memory", "share_int8", "share_roofline"};
+    static const char *const rates[] = {"median", "mean", "min", "max"}, *const shares[] = {"share_memory", "share_int8"};
     const json_t *speed = json_array_get(json_object_get(tn_cli_page_subject(page, i), "speed"), k);
     char at[64];
     snprintf(at, sizeof at, "/subjects/%zu/speed/%zu", i, k);
@@ -140,6 +147,8 @@ static void write_speed_row(const tn_cli_page *page, tn_cli_page_table *table, s
         tn_cli_page_cell(table);
         tn_cli_page_figure(page->out, speed, shares[n], TN_PAGE_SHARE, at);
     }
+    tn_cli_page_cell(table);
+    tn_cli_page_limit(page->out, speed, at);
     tn_cli_page_row_end(table);
 }
 
@@ -151,7 +160,7 @@ static void write_speed_table(const tn_cli_page *page)
     tn_cli_page_table table;
     tn_cli_page_table_begin(&table, page->out, "dense tests",
                             "All figures of speed, with the shares of the limits of memory, of int8 products and of the roofline that were "
-                            "measured on the same device",
+                            "measured on the same device; where int8 products were not measured, the roofline is that of the memory",
                             heads);
     for (size_t i = 0; i < page->n_subjects; i++) {
         const size_t n = json_array_size(json_object_get(tn_cli_page_subject(page, i), "speed"));

@@ -43,6 +43,19 @@ void tn_cli_page_subject_name(const tn_cli_page *page, size_t i)
     if (field_is(subject, "status", "different")) fputs(" <span class=\"tag warn\">\xe2\x89\xa0 different</span>", page->out);
 }
 
+const json_t *tn_cli_page_reply_of(const json_t *subject, size_t *out_k)
+{
+    const json_t *speed;
+    size_t k;
+    json_array_foreach(json_object_get(subject, "speed"), k, speed)
+    {
+        const char *test = tn_cli_page_string(speed, "test");
+        *out_k = k;
+        if (test && strncmp(test, "tg", 2) == 0) return speed;
+    }
+    return NULL;
+}
+
 const json_t *tn_cli_page_speed_of(const json_t *subject, const char *test, const char *unit, size_t *out_k)
 {
     size_t k;

@@ -145,6 +145,12 @@ void tn_cli_page_figure(FILE *out, const json_t *object, const char *key, tn_cli
     }
 }
 
+void tn_cli_page_counted(FILE *out, const json_t *object, const char *key, const char *thing, const char *at)
+{
+    tn_cli_page_figure(out, object, key, TN_PAGE_COUNT, at);
+    fprintf(out, " %s%s", thing, tn_cli_page_number(object, key) == 1 ? "" : "s");
+}
+
 void tn_cli_page_error(FILE *out, const json_t *object, const char *key, tn_cli_page_form form, const char *at)
 {
     const json_t *value = json_object_get(object, key);

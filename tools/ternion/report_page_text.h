@@ -34,7 +34,9 @@ void tn_cli_page_format(double value, tn_cli_page_form form, char *text, size_t 
 // A number of the JSON with its place in it (`at`: a JSON pointer to `object`), so that a reader, or a test, can find each figure of the
 // page: <data value="12.34" data-json="/subjects/0/...">12.3</data>, or "n/a".
 void tn_cli_page_figure(FILE *out, const json_t *object, const char *key, tn_cli_page_form form, const char *at);
-// The same behind a "±" where it is there, else nothing.
+// A count and what is counted, "1 prompt" or "8 prompts": `thing` is the word for one.
+void tn_cli_page_counted(FILE *out, const json_t *object, const char *key, const char *thing, const char *at);
+// A figure behind a "±" where it is there, else nothing.
 void tn_cli_page_error(FILE *out, const json_t *object, const char *key, tn_cli_page_form form, const char *at);
 
 // Tables: on a phone each row becomes a card whose cells say what they are, so a cell repeats its column's head. The look is "dense", with
