@@ -46,8 +46,10 @@ TN_API void tn_eval_stats_destroy(tn_eval_stats *stats);
 // OUT_OF_MEMORY. Nothing is added then.
 TN_NODISCARD TN_API tn_status tn_eval_stats_add(tn_eval_stats *stats, const float *logits, const float *base, int32_t target);
 // Fills the fields that the caller's version of the struct has; its struct_size must be set, and where it is none of a version nothing is
-// written. Can be called between rows, as often as wanted.
+// written. Can be called between rows, as often as wanted; sorts the rows' figures, so the time is that of n * log(n).
 TN_API void tn_eval_stats_summarise(const tn_eval_stats *stats, tn_eval_summary *out_summary);
+// The same in a time that does not depend on n, without what needs all rows: quantiles, least and greatest are 0.
+TN_API void tn_eval_stats_summarise_means(const tn_eval_stats *stats, tn_eval_summary *out_summary);
 
 // The natural logarithm of the probability that `logits` [n_vocab] give to `target`, in f64: what tasks are scored by.
 // Threads: any. Allocates nothing.  Errors: INVALID_ARGUMENT (as tn_eval_stats_add).

@@ -234,12 +234,21 @@ static double quantile(const double *sorted, uint64_t n, double fraction)
     return ((1 - part) * sorted[below]) + (part * sorted[above]);
 }
 
-static void summarise_kld(const tn_eval_stats *stats, tn_eval_summary *out)
+static void summarise_means(const tn_eval_stats *stats, tn_eval_summary *out)
 {
-    const double *k = stats->klds;
-    const uint64_t n = stats->n;
+    const double n = (double)stats->n;
     out->mean_kld = stats->kld.mean;
-    out->mean_kld_error = mean_error(&stats->kld, (double)n);
+    out->mean_kld_error = mean_error(&stats->kld, n);
+    out->mean_dp = stats->dp.mean;
+    out->mean_dp_error = mean_error(&stats->dp, n);
+    out->rms_dp = error_of(stats->dp_squared.mean);
+    out->rms_dp_error = out->rms_dp > 0 ? 0.5 / out->rms_dp * mean_error(&stats->dp_squared, n) : 0;
+    out->same_top = (double)stats->n_same_top / n;
+    out->same_top_error = stats->n > 1 ? error_of(out->same_top * (1 - out->same_top) / (n - 1)) : 0;
+}
+
+static void put_kld_quantiles(const double *k, uint64_t n, tn_eval_summary *out)
+{
     out->max_kld = k[n - 1];
     out->kld_p999 = quantile(k, n, 0.999);
     out->kld_p99 = quantile(k, n, 0.99);
@@ -253,12 +262,8 @@ static void summarise_kld(const tn_eval_stats *stats, tn_eval_summary *out)
     out->min_kld = k[0];
 }
 
-static void summarise_dp(const tn_eval_stats *stats, tn_eval_summary *out)
+static void put_dp_quantiles(const double *d, uint64_t n, tn_eval_summary *out)
 {
-    const double *d = stats->dps;
-    const uint64_t n = stats->n;
-    out->mean_dp = stats->dp.mean;
-    out->mean_dp_error = mean_error(&stats->dp, (double)n);
     out->max_dp = d[n - 1];
     out->dp_p999 = quantile(d, n, 0.999);
     out->dp_p99 = quantile(d, n, 0.99);
@@ -272,13 +277,9 @@ static void summarise_dp(const tn_eval_stats *stats, tn_eval_summary *out)
     out->dp_p01 = quantile(d, n, 0.01);
     out->dp_p001 = quantile(d, n, 0.001);
     out->min_dp = d[0];
-    out->rms_dp = error_of(stats->dp_squared.mean);
-    out->rms_dp_error = out->rms_dp > 0 ? 0.5 / out->rms_dp * mean_error(&stats->dp_squared, (double)n) : 0;
-    out->same_top = (double)stats->n_same_top / (double)n;
-    out->same_top_error = n > 1 ? error_of(out->same_top * (1 - out->same_top) / (double)(n - 1)) : 0;
 }
 
-void tn_eval_stats_summarise(const tn_eval_stats *stats, tn_eval_summary *out_summary)
+static void summarise(const tn_eval_stats *stats, bool with_quantiles, tn_eval_summary *out_summary)
 {
     tn_eval_summary out = TN_EVAL_SUMMARY_INIT;
     const tn_float_mode mode = tn_float_mode_enter();
@@ -290,13 +291,20 @@ void tn_eval_stats_summarise(const tn_eval_stats *stats, tn_eval_summary *out_su
         out.ppl = exp_of(out.nll);
         out.ppl_error = out.ppl * out.nll_error;
     }
-    if (out.has_base) { // the order of the values matters to nothing but quantiles
+    if (out.has_base) {
+        summarise_ppl(stats, &out);
+        summarise_means(stats, &out);
+    }
+    if (out.has_base && with_quantiles) { // the order of the values matters to nothing else
         qsort(stats->klds, (size_t)stats->n, sizeof *stats->klds, by_value);
         qsort(stats->dps, (size_t)stats->n, sizeof *stats->dps, by_value);
-        summarise_ppl(stats, &out);
-        summarise_kld(stats, &out);
-        summarise_dp(stats, &out);
+        put_kld_quantiles(stats->klds, stats->n, &out);
+        put_dp_quantiles(stats->dps, stats->n, &out);
     }
     tn_float_mode_leave(mode);
     (void)TN_PARAMS_WRITE(tn_eval_summary, same_top_error, &out, out_summary);
 }
+
+void tn_eval_stats_summarise(const tn_eval_stats *stats, tn_eval_summary *out_summary) { summarise(stats, true, out_summary); }
+
+void tn_eval_stats_summarise_means(const tn_eval_stats *stats, tn_eval_summary *out_summary) { summarise(stats, false, out_summary); }

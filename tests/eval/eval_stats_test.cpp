@@ -160,6 +160,29 @@ TEST(EvalStats, SummariesBetweenRowsChangeNothing)
     for (const auto &f : fields) EXPECT_EQ(field(a, f.first), field(b, f.first)) << f.first;
 }
 
+TEST(EvalStats, MeansAreThoseOfTheWholeSummary)
+{
+    const Rows rows = make_rows("means", 8, 40, 64, 4, 0.5f);
+    Stats stats = make_stats(rows.n_vocab);
+    tn_eval_summary means = TN_EVAL_SUMMARY_INIT;
+    tn_eval_stats_summarise_means(stats.get(), &means);
+    EXPECT_EQ(means.n_scored, 0u);
+    EXPECT_EQ(means.same_top, 0.0);
+    for (size_t i = 0; i < rows.n_rows; i++)
+        ASSERT_EQ(tn_eval_stats_add(stats.get(), rows.row(rows.logits, i), rows.row(rows.base, i), rows.targets[i]), TN_OK);
+    tn_eval_stats_summarise_means(stats.get(), &means);
+    const tn_eval_summary whole = summarise(stats.get());
+    EXPECT_TRUE(means.has_base);
+    EXPECT_EQ(means.n_scored, rows.n_rows);
+    for (const auto &f : fields) {
+        const bool of_all = f.first.find("_p") == 3 || f.first.find("_p") == 2 || f.first.rfind("max_", 0) == 0 ||
+                            f.first.rfind("min_", 0) == 0 || f.first == "kld_median" || f.first == "dp_median";
+        EXPECT_EQ(field(means, f.first),
+                  of_all && f.first != "ln_ppl_ratio" && f.first != "ln_ppl_ratio_error" ? 0.0 : field(whole, f.first))
+            << f.first;
+    }
+}
+
 TEST(EvalStats, OfEqualLogitsTheLowestIdIsTheTop)
 {
     const float flat[] = {1, 3, 3, 0}, first[] = {0, 2, 1, 0}, second[] = {0, 1, 2, 0};

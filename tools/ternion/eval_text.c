@@ -81,8 +81,8 @@ static int cut_windows(text_job *job)
     if (job->windows.n > UINT32_MAX) return tn_cli_usage("the text has more windows than can be counted: raise -c or --stride");
     if (job->windows.n > 0) return 0;
     return tn_cli_fail("ternion eval -f TEXT -c 64",
-                       "the text has %zu tokens, but a window has %u: give a longer text, or a shorter context (-c)", job->prompt.n_tokens,
-                       n_positions);
+                       "the text has %zu token%s, but a window has %u: give a longer text, or a shorter context (-c)", job->prompt.n_tokens,
+                       job->prompt.n_tokens == 1 ? "" : "s", n_positions);
 }
 
 static tn_cli_baseline_info describe(const text_job *job)
@@ -149,7 +149,7 @@ static int reserve(text_job *job)
 static int end_window(text_job *job)
 {
     tn_eval_summary summary = TN_EVAL_SUMMARY_INIT;
-    tn_eval_stats_summarise(job->stats, &summary);
+    tn_eval_stats_summarise_means(job->stats, &summary); // quantiles would sort all rows again after each window
     job->ppls[job->n_done++] = summary.ppl;
     if (!job->baseline || job->cli->json) return 0;
     tn_cli_progress_clear(&job->cli->progress);
