@@ -18,15 +18,20 @@ static int encode(const tn_tokenizer *tokenizer, const char *text, size_t len, i
     return tn_tokenizer_encode(tokenizer, text, len, TN_ENCODE_ADD_SPECIAL, *out_tokens, n, &n) == TN_OK ? 0 : tn_cli_fail_status(NULL);
 }
 
+// Where one answer is the beginning of all others ("yes", "yes, sir"), its last token is scored in all of them, so that something of it is.
 static uint32_t count_common(const tn_cli_eval_task *task)
 {
     const tn_cli_eval_choice *first = &task->choices[0];
-    for (uint32_t i = 0; i < first->n_tokens; i++) {
+    uint32_t n_most = first->n_tokens;
+    for (uint32_t c = 1; c < task->n_choices; c++) {
+        if (task->choices[c].n_tokens < n_most) n_most = task->choices[c].n_tokens;
+    }
+    for (uint32_t i = 0; i + 1 < n_most; i++) {
         for (uint32_t c = 1; c < task->n_choices; c++) {
-            if (i >= task->choices[c].n_tokens || task->choices[c].tokens[i] != first->tokens[i]) return i;
+            if (task->choices[c].tokens[i] != first->tokens[i]) return i;
         }
     }
-    return first->n_tokens;
+    return n_most ? n_most - 1 : 0;
 }
 
 // WinoGrande: what follows the choice counts, without the last token, where both sentences go on for more than 3 tokens behind what they
@@ -68,8 +73,6 @@ int tn_cli_eval_task_make(const tn_tokenizer *tokenizer, tn_cli_eval_kind kind, 
         tn_cli_eval_choice *choice = &task->choices[c];
         choice->first = task->n_common;
         choice->end = choice->n_tokens;
-        if (choice->n_tokens <= task->n_common)
-            *out_problem = "one answer is the beginning of all others, so that nothing of it can be scored";
     }
     return *out_problem || kind != TN_CLI_EVAL_WINOGRANDE ? 0 : find_scored_behind(tokenizer, question, task);
 }

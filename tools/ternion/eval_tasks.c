@@ -6,10 +6,12 @@
 #include "interrupt.h"
 #include "json_out.h"
 #include "output.h"
+#include "plain.h"
 #include "report.h"
 #include "units.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +40,20 @@ typedef struct tasks_job {
     uint64_t ns;
 } tasks_job;
 
+static int wrong_task(const tasks_job *job, size_t line, const char *fmt, ...) TN_PRINTF(3, 4);
+static int wrong_task(const tasks_job *job, size_t line, const char *fmt, ...)
+{
+    static const char *const flags[] = {"--hellaswag", "--winogrande", "--multiple-choice"};
+    char why[300], command[600], word[400];
+    va_list arguments;
+    va_start(arguments, fmt);
+    vsnprintf(why, sizeof why, fmt, arguments);
+    va_end(arguments);
+    snprintf(command, sizeof command, "sed -n %zup %s", line,
+             strcmp(job->path, "-") == 0 ? "FILE" : tn_cli_shell_word(job->path, word, sizeof word));
+    return tn_cli_fail(command, "%s %s, line %zu: %s", flags[job->kind], job->path, line, why);
+}
+
 // Tasks that stand together in a file are alike, so fewer than all are taken evenly from the whole of it.
 static size_t place_of(const tasks_job *job, size_t i) { return (size_t)((double)i * (double)job->n_in_file / (double)job->n); }
 
@@ -55,7 +71,7 @@ static int make_tasks(tasks_job *job)
         const char *problem;
         const tn_cli_eval_question *question = &questions.list[place_of(job, i)];
         rc = tn_cli_eval_task_make(job->engine->tokenizer, job->kind, question, &job->tasks[i], &problem);
-        if (rc == 0 && problem) rc = tn_cli_fail(NULL, "%s, line %zu: %s", job->path, question->line, problem);
+        if (rc == 0 && problem) rc = wrong_task(job, question->line, "%s", problem);
         job->n_choices += question->n_choices;
     }
     tn_cli_eval_questions_deinit(&questions);
@@ -70,8 +86,8 @@ static int longest(const tasks_job *job, uint32_t *out)
         for (uint32_t c = 0; c < job->tasks[i].n_choices; c++) {
             const uint32_t n = job->tasks[i].choices[c].n_tokens;
             if (n > job->engine->info.n_ctx_train)
-                return tn_cli_fail(NULL, "%s, line %zu: the task has %u tokens, more than the model's context of %u: take it out",
-                                   job->path, job->tasks[i].line, n, job->engine->info.n_ctx_train);
+                return wrong_task(job, job->tasks[i].line, "the task has %u tokens, more than the model's context of %u: take it out", n,
+                                  job->engine->info.n_ctx_train);
             if (n > *out) *out = n;
         }
     }
@@ -221,9 +237,10 @@ static int score(tasks_job *job)
 
 static int print_text(const tasks_job *job, const tn_cli_eval_share *s)
 {
-    char text[256];
-    const int n = snprintf(text, sizeof text, "%s: %.4f %% ± %.4f %% right of %zu tasks (95 %%: %.4f to %.4f %%; by chance %.4f %%)\n",
-                           names[job->kind], 100 * s->share, 100 * s->error, job->n, 100 * s->low, 100 * s->high,
+    char text[256], error[40] = ""; // of one task there is none
+    if (job->n > 1) snprintf(error, sizeof error, " ± %.4f %%", 100 * s->error);
+    const int n = snprintf(text, sizeof text, "%s: %.4f %%%s right of %zu task%s (95 %%: %.4f to %.4f %%; by chance %.4f %%)\n",
+                           names[job->kind], 100 * s->share, error, job->n, job->n == 1 ? "" : "s", 100 * s->low, 100 * s->high,
                            100 * (double)job->n / (double)job->n_choices);
     return tn_cli_print(text, (size_t)n);
 }
@@ -241,12 +258,13 @@ static int print_json(const tasks_job *job, const tn_cli_eval_share *s)
     tn_cli_json_begin();
     json_t *tasks = json_array();
     for (size_t i = 0; i < job->n; i++) json_array_append_new(tasks, task_json(&job->tasks[i]));
-    return tn_cli_json_print(json_pack("{s:o, s:s, s:o, s:I, s:I, s:I, s:f, s:f, s:[ff], s:f, s:o, s:f}", "model",
+    return tn_cli_json_print(json_pack("{s:o, s:s, s:o, s:I, s:I, s:I, s:f, s:o, s:[ff], s:f, s:o, s:f}", "model",
                                        tn_cli_json_model(job->engine->path, &job->engine->info), "task", json_names[job->kind], "file",
                                        tn_cli_json_text(job->path, strlen(job->path)), "n_tasks_in_file", (json_int_t)job->n_in_file,
                                        "n_tasks", (json_int_t)job->n, "n_right", (json_int_t)job->n_right, "accuracy", s->share,
-                                       "accuracy_error", s->error, "interval_95", s->low, s->high, "chance",
-                                       (double)job->n / (double)job->n_choices, "tasks", tasks, "seconds", (double)job->ns * 1e-9));
+                                       "accuracy_error", job->n > 1 ? json_real(s->error) : json_null(), "interval_95", s->low, s->high,
+                                       "chance", (double)job->n / (double)job->n_choices, "tasks", tasks, "seconds",
+                                       (double)job->ns * 1e-9));
 }
 
 static int work(tasks_job *job)
@@ -261,7 +279,7 @@ static int work(tasks_job *job)
     const tn_cli_eval_share share = tn_cli_eval_share_of(job->n_right, job->n);
     rc = job->cli->json ? print_json(job, &share) : print_text(job, &share);
     tn_cli_format_seconds((double)job->ns * 1e-9, time, sizeof time);
-    tn_cli_note("scored %zu tasks in %s (%.1f t/s)", job->n, time, tn_cli_rate(job->feed.n_done, job->ns));
+    tn_cli_note("scored %zu task%s in %s (%.1f t/s)", job->n, job->n == 1 ? "" : "s", time, tn_cli_rate(job->feed.n_done, job->ns));
     return rc;
 }
 
