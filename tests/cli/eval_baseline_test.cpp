@@ -250,6 +250,40 @@ TEST_F(Baseline, OneThatDoesNotFitIsRefused)
     set_header<uint32_t>(36, 0);
     expect_error(compare(), 1, "begin without BOS, unlike those of this one");
     expect_error(run({"eval", "-q", "-f", story, "--baseline", folder / "none"}), 1, "No such file");
+    expect_error(run({"eval", "-q", "-f", story, "--baseline", folder / ""}), 1, "is a directory");
+}
+
+TEST_F(Baseline, OtherRowsInAWindowAreDamage)
+{
+    const auto n_windows = number_at<uint32_t>(cli::read_file(base), 28), n_rows = number_at<uint32_t>(cli::read_file(base), 32);
+    set_header<uint32_t>(28, n_windows * n_rows);
+    set_header<uint32_t>(32, 1); // the file's length fits
+    const cli::Result result = compare();
+    expect_error(result, 1, "is damaged: its header has windows of ");
+    EXPECT_FALSE(contains(result.err, "BOS")) << result.err;
+}
+
+TEST_F(Baseline, ALogitThatIsNoNumberIsTheFiles)
+{
+    std::string bytes = cli::read_file(base);
+    const float nan = std::nanf("");
+    std::memcpy(&bytes[header_bytes + 2 * row_bytes + 12 * sizeof nan], &nan, sizeof nan);
+    const uint64_t hash = hash_of(bytes.substr(header_bytes + 2 * row_bytes, row_bytes - 8), 2);
+    std::memcpy(&bytes[header_bytes + 3 * row_bytes - 8], &hash, sizeof hash);
+    cli::write_file(base, bytes);
+    expect_error(compare({"--json"}), 1, "base: row 2 has a logit that is no finite number, of token 12");
+}
+
+// A next step that were typed must not write over somebody's file.
+TEST_F(Baseline, AFileOfAnotherKindIsNotToBeReplaced)
+{
+    for (const char *bytes : {"_logits_abcdefg", "something else"}) {
+        cli::write_file(base, bytes);
+        const cli::Result result = compare();
+        EXPECT_EQ(result.status, 1);
+        EXPECT_TRUE(contains(result.err, "--save-baseline NEW_FILE")) << result.err;
+        EXPECT_FALSE(contains(result.err, "--save-baseline " + base)) << result.err;
+    }
 }
 
 TEST_F(Baseline, AnotherVocabularyIsRefused)

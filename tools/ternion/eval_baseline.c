@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,10 +153,12 @@ static int read_header(tn_cli_baseline_reader *reader)
     file_header h;
     uint64_t hash;
     const size_t n = fread(bytes, 1, sizeof bytes, reader->file);
-    if (n < 8 || memcmp(bytes, MAGIC, 8) != 0) {
+    if (n < 8 || memcmp(bytes, MAGIC, 8) != 0) { // somebody's: the next step must not write over it
         const bool is_llama = n >= 8 && memcmp(bytes, "_logits_", 8) == 0;
-        return damaged(reader, is_llama ? "is a file of llama-perplexity, whose logits are rounded to 16 bits and which cannot be read here"
-                                        : "is not a baseline of ternion");
+        return tn_cli_fail("ternion eval -m BASE.gguf -f TEXT --save-baseline NEW_FILE", "--baseline %s %s; save one to another file",
+                           reader->path,
+                           is_llama ? "is a file of llama-perplexity, whose logits are rounded to 16 bits and which cannot be read here"
+                                    : "is not a baseline of ternion");
     }
     if (n < sizeof bytes) return damaged(reader, "is cut off: its header has %zu of %d bytes", n, HEADER_BYTES);
     unpack_header(bytes, &h, &reader->info);
@@ -192,6 +195,9 @@ int tn_cli_baseline_open(tn_cli_baseline_reader *reader, const char *path)
         return tn_cli_fail(command, "--baseline %s: %s; a baseline is saved by the model that others are compared with", path,
                            strerror(number));
     }
+    struct stat status;
+    if (fstat(fileno(reader->file), &status) == 0 && S_ISDIR(status.st_mode))
+        return tn_cli_fail("ternion eval -m BASE.gguf -f TEXT --save-baseline NEW_FILE", "--baseline %s is a directory; name a file", path);
     int rc = read_header(reader);
     if (rc == 0) rc = check_length(reader);
     if (rc) return rc;
@@ -215,7 +221,10 @@ int tn_cli_baseline_match(const tn_cli_baseline_reader *reader, const tn_cli_bas
                            "--baseline %s is of another text or tokenizer: its text has %" PRIu64 " tokens with hash %016" PRIx64
                            ", this one %" PRIu64 " with %016" PRIx64,
                            path, has->n_tokens, has->tokens_hash, wanted->n_tokens, wanted->tokens_hash);
-    if (has->puts_bos != wanted->puts_bos || has->n_rows != wanted->n_rows)
+    if (has->n_rows != wanted->n_rows)
+        return damaged(reader, "is damaged: its header has windows of %u rows, but with -c %u --stride %u they have %u", has->n_rows,
+                       has->context, has->stride, wanted->n_rows);
+    if (has->puts_bos != wanted->puts_bos)
         return tn_cli_fail(NULL,
                            "--baseline %s was made by a model whose windows begin with%s BOS, unlike those of this one: only models of one "
                            "tokenizer are compared",
@@ -238,6 +247,10 @@ int tn_cli_baseline_next(tn_cli_baseline_reader *reader, const float **out_row)
     memcpy(&hash, (const char *)reader->row + bytes, sizeof hash);
     if (hash != tn_cli_hash(reader->row, bytes, reader->n_read))
         return damaged(reader, "is damaged: row %" PRIu64 " does not fit its hash", reader->n_read);
+    for (uint32_t i = 0; i < reader->info.n_vocab; i++) {
+        if (!isfinite(reader->row[i]))
+            return damaged(reader, "row %" PRIu64 " has a logit that is no finite number, of token %u", reader->n_read, i);
+    }
     reader->n_read++;
     *out_row = reader->row;
     return 0;
