@@ -60,6 +60,21 @@ TEST(CompareTable, AShareOfMemoryAloneIsNamed)
     EXPECT_TRUE(contains(line_of(table, "| b "), " 20.7 |")) << table;
 }
 
+TEST(CompareTable, HeatIsSaidWhereItIsKnown)
+{
+    const auto printed = [](const std::string &machine) {
+        const cli::Json json = cli::parse_json(R"({"subjects": [], "machine": {)" + machine + "}}");
+        testing::internal::CaptureStdout();
+        EXPECT_EQ(tn_cli_compare_print_table(json.get()), 0);
+        fflush(stdout);
+        return testing::internal::GetCapturedStdout();
+    };
+    EXPECT_FALSE(contains(printed(R"("celsius_before": null, "throttles_before": null, "throttles_after": null)"), "heat"));
+    const std::string warm = printed(R"("celsius_before": 41.4, "celsius_after": 67.6, "throttles_before": 7, "throttles_after": 8)");
+    EXPECT_TRUE(contains(warm, "\nheat     41 °C before, 68 °C after\ncaution  heat slowed the processors down 1 time under way\n"))
+        << warm;
+}
+
 TEST(CompareTable, NamesOfOthersKeepTheColumnsInTheirPlaces)
 {
     const std::string table = table_of(with_speed("a\\u001b[2Jb\\u00e4", R"("median": 1)") + "," + with_speed("plain", R"("median": 1)") +

@@ -375,7 +375,8 @@ TEST_F(CompareSpeed, MachineMemoryAndMeterAreSaid)
     EXPECT_GT(cli::number_of(machine, "load_after"), -1);
     EXPECT_GT(cli::integer_of(machine, "n_cores"), 0);
     EXPECT_TRUE(contains(cli::text_of(machine, "kernel"), "Linux "));
-    for (const char *key : {"governor", "clock_mhz_before", "clock_mhz_after", "virtual"})
+    for (const char *key : {"governor", "clock_mhz_before", "clock_mhz_after", "celsius_before", "celsius_after", "throttles_before",
+                            "throttles_after", "virtual"})
         EXPECT_NE(json_object_get(machine, key), nullptr);
     EXPECT_EQ(cli::integer_of(json_object_get(json, "settings"), "warmup_runs"), 1);
     for (size_t i = 0; i < 2; i++) {

@@ -67,7 +67,8 @@ def comparison(subjects):
         "ternion": {"version": "0.1.0", "commit": "abcdef123", "build_type": "Release"}, "command": "ternion compare -m a.gguf",
         "time": "2026-11-26T15:40:11Z",
         "machine": {"cpu": "A CPU", "n_cores": 2, "n_processors": 4, "memory_bytes": 8589934592, "kernel": "Linux 6.1", "governor": "powersave",
-                    "clock_mhz_before": 2100.5, "clock_mhz_after": 2400.25, "load_before": 1.75, "load_after": 3.5, "virtual": True},
+                    "clock_mhz_before": 2100.5, "clock_mhz_after": 2400.25, "load_before": 1.75, "load_after": 3.5,
+                    "celsius_before": 41.5, "celsius_after": 67.25, "throttles_before": 7, "throttles_after": 7, "virtual": True},
         "model": {"path": "a.gguf", "name": "A model", "architecture": "bitnet-b1.58", "type": "I2_S", "size": 1187801280,
                   "n_params": 2412820480, "n_layers": 30, "n_ctx_train": 4096},
         "text": {"source": "wiki.test.raw", "xxh64": "1234567890abcdef", "n_tokens": 12288, "n_scored": 6120, "context": 512, "stride": 512,
@@ -471,7 +472,8 @@ class Honesty(unittest.TestCase):
     def notes(self, **machine):
         compared = usual()
         compared["subjects"] = compared["subjects"][:2]
-        quiet = {"governor": "performance", "clock_mhz_before": 2000, "clock_mhz_after": 2010, "load_before": 0.1, "virtual": False}
+        quiet = {"governor": "performance", "clock_mhz_before": 2000, "clock_mhz_after": 2010, "load_before": 0.1, "virtual": False, "celsius_before": 40,
+                 "celsius_after": 60, "throttles_before": 7, "throttles_after": 7}
         compared["settings"].update({k: machine.pop(k) for k in list(machine) if k in compared["settings"]})
         compared["machine"].update(quiet)
         compared["machine"].update(machine)
@@ -482,7 +484,8 @@ class Honesty(unittest.TestCase):
         for given, words in (({"governor": "powersave"}, "is not \"performance\""), ({"governor": None}, "governor of the clocks could not"),
                              ({"clock_mhz_after": 2200}, "more than 5 %"), ({"clock_mhz_after": None}, "clock could not be read"),
                              ({"load_before": 1.5}, "was busy"), ({"load_before": None}, "load of the machine is unknown"),
-                             ({"virtual": True}, "virtual machine"), ({"repetitions": 2}, "fewer than three"),
+                             ({"virtual": True}, "virtual machine"),
+                             ({"celsius_after": None}, "temperature of the processors could not"), ({"throttles_after": 8}, "heat slowed"), ({"repetitions": 2}, "fewer than three"),
                              ({"warmup_runs": 0}, "nothing was warmed up")):
             notes = self.notes(**given)
             self.assertEqual(len(notes), 1, given)

@@ -1,5 +1,6 @@
 // The machine under a comparison: what it is, what else it did, and how fast its clocks ran.
 #include "compare.h"
+#include "thermal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -56,6 +57,18 @@ static json_t *load(void)
     return getloadavg(&average, 1) == 1 ? json_real(average) : json_null();
 }
 
+static json_t *temperature(void)
+{
+    double celsius;
+    return tn_cli_thermal_celsius("/sys", &celsius) ? json_real(celsius) : json_null();
+}
+
+static json_t *throttles(void)
+{
+    uint64_t count;
+    return tn_cli_thermal_throttles("/sys", &count) ? json_integer((json_int_t)count) : json_null();
+}
+
 // Whether a hypervisor is below: x86 says so among the CPU's flags, others in the firmware's tables.
 static json_t *is_virtual(void)
 {
@@ -96,6 +109,10 @@ json_t *tn_cli_compare_machine(const tn_host *host)
     json_object_set_new(o, "clock_mhz_after", json_null());
     json_object_set_new(o, "load_before", load());
     json_object_set_new(o, "load_after", json_null());
+    json_object_set_new(o, "celsius_before", temperature());
+    json_object_set_new(o, "celsius_after", json_null());
+    json_object_set_new(o, "throttles_before", throttles());
+    json_object_set_new(o, "throttles_after", json_null());
     json_object_set_new(o, "virtual", is_virtual());
     return o;
 }
@@ -104,6 +121,8 @@ void tn_cli_compare_machine_after(json_t *machine)
 {
     json_object_set_new(machine, "clock_mhz_after", clock_mhz());
     json_object_set_new(machine, "load_after", load());
+    json_object_set_new(machine, "celsius_after", temperature());
+    json_object_set_new(machine, "throttles_after", throttles());
 }
 
 uint64_t tn_cli_compare_memory(const char *field)

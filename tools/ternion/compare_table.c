@@ -302,6 +302,18 @@ static void print_load(FILE *out, const json_t *machine)
                 before, n_cores);
 }
 
+// Where the system has sensors.
+static void print_heat(FILE *out, const json_t *machine)
+{
+    const json_t *before = json_object_get(machine, "celsius_before"), *after = json_object_get(machine, "celsius_after");
+    const json_int_t n_times =
+        json_integer_value(json_object_get(machine, "throttles_after")) - json_integer_value(json_object_get(machine, "throttles_before"));
+    if (json_is_number(before) && json_is_number(after))
+        fprintf(out, "heat     %.0f °C before, %.0f °C after\n", json_number_value(before), json_number_value(after));
+    if (json_is_integer(json_object_get(machine, "throttles_before")) && n_times > 0)
+        fprintf(out, "caution  heat slowed the processors down %lld time%s under way\n", (long long)n_times, n_times == 1 ? "" : "s");
+}
+
 // What the figures are of, so that the block can be pasted whole.
 static void print_surroundings(FILE *out, const json_t *o)
 {
@@ -326,6 +338,7 @@ static void print_surroundings(FILE *out, const json_t *o)
             json_is_true(json_object_get(machine, "virtual")) ? " (virtual machine)" : "",
             text_of(machine, "governor")[0] ? text_of(machine, "governor") : "n/a", mhz, before, after);
     print_load(out, machine);
+    print_heat(out, machine);
     fprintf(out, "build    %s %s %s, %s\ncommand  %s\n", text_of(program, "version"), text_of(program, "commit"),
             text_of(program, "build_type"), text_of(o, "time"), text_of(o, "command"));
 }

@@ -120,7 +120,11 @@ static void put_machine(const tn_cli_page *page)
     tn_cli_page_figure(out, machine, "load_before", TN_PAGE_RATE, "/machine");
     fputs(" before and ", out);
     tn_cli_page_figure(out, machine, "load_after", TN_PAGE_RATE, "/machine");
-    fputs(" after\n", out);
+    fputs(" after, ", out);
+    tn_cli_page_figure(out, machine, "celsius_before", TN_PAGE_RATE, "/machine");
+    fputs(" °C before and ", out);
+    tn_cli_page_figure(out, machine, "celsius_after", TN_PAGE_RATE, "/machine");
+    fputs(" °C after\n", out);
 }
 
 // Without its folders, which tell of the machine's user and are of no use to others.

@@ -41,6 +41,8 @@ static void write_machine(const tn_cli_page *page)
     put_word(out, "Governor", machine, "governor");
     put_before_and_after(out, machine, "Clock", "clock_mhz_before", "clock_mhz_after", TN_PAGE_COUNT, " MHz");
     put_before_and_after(out, machine, "Load", "load_before", "load_after", TN_PAGE_RATE, "");
+    put_before_and_after(out, machine, "Temperature", "celsius_before", "celsius_after", TN_PAGE_RATE, " °C");
+    put_before_and_after(out, machine, "Slowed down by heat", "throttles_before", "throttles_after", TN_PAGE_COUNT, " times");
     begin_item(out, "Repetitions");
     tn_cli_page_figure(out, settings, "repetitions", TN_PAGE_COUNT, "/settings");
     fputs(" of each test, after ", out);
@@ -68,6 +70,10 @@ static void write_notes(const tn_cli_page *page)
         note(out, "the governor is not \"performance\": clocks may have changed under way.");
     if (fabs(after - before) > 0.05 * before) note(out, "the clock changed by more than 5 % under way.");
     if (isnan(before) || isnan(after)) note(out, "the clock could not be read before and after.");
+    if (isnan(tn_cli_page_number(machine, "celsius_before")) || isnan(tn_cli_page_number(machine, "celsius_after")))
+        note(out, "the temperature of the processors could not be read before and after.");
+    if (tn_cli_page_number(machine, "throttles_after") > tn_cli_page_number(machine, "throttles_before"))
+        note(out, "heat slowed the processors down under way.");
     if (tn_cli_page_true(machine, "virtual"))
         note(out, "this is a virtual machine: its neighbours may have taken time and memory bandwidth.");
     if (tn_cli_page_number(settings, "repetitions") < 3) note(out, "fewer than three repetitions tell little of the spread.");
