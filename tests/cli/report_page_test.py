@@ -229,6 +229,13 @@ class Figures(unittest.TestCase):
         self.assertNotIn("mean", texts(bars[0]).replace("not measured", ""))
         self.assertGreater(share(bars[1].find(X + "svg").findall(X + "rect")[1].get("width")), 0.1)
 
+    def test_the_fastest_may_have_a_mean_alone(self):
+        compared = usual()
+        compared["subjects"][5]["speed"][0].update(median=None, mean=54321, samples=[], min=None, max=None)
+        self.assertIn("pp512: fastest is another engine (not ours) with 54" + SPACE + "321 (mean) t/s",
+                      texts(section_of(tree(make(compared)), "summary")))
+        self.check(compared)
+
     def test_agreement_is_of_prompts(self):
         compared = usual()
         compared["subjects"][0]["accuracy"]["greedy"] = {"n_prompts": 8, "n_tokens": 32, "n_agree": 8, "first_difference": None}

@@ -115,14 +115,14 @@ static void say_identical(const tn_cli_page *page)
     if (n_failed > 0) fprintf(page->out, "<li><span class=\"bad\">\xe2\x9c\x97 %zu failed</span>: the reasons are below.</li>\n", n_failed);
 }
 
-// The fastest by its median, and how that stands to the reference.
+// The fastest by its median (a file of another program may have the mean alone), and how that stands to the reference.
 static void say_fastest(const tn_cli_page *page, const tn_cli_page_test *test)
 {
     size_t best = 0, best_k = 0, k = 0;
     double best_median = -1;
     for (size_t i = 0; i < page->n_subjects; i++) {
         const json_t *speed = tn_cli_page_speed_of(tn_cli_page_subject(page, i), test->test, test->unit, &k);
-        const double median = tn_cli_page_number(speed, "median");
+        const double median = tn_cli_page_number(speed, tn_cli_page_middle_of(speed));
         if (!(median > best_median)) continue;
         best = i;
         best_k = k;
@@ -137,7 +137,9 @@ static void say_fastest(const tn_cli_page *page, const tn_cli_page_test *test)
     fputs(": fastest is ", page->out);
     tn_cli_page_word(page->out, subject, "name");
     fputs(tn_cli_page_is_external(subject) ? " (not ours) with " : " with ", page->out);
-    tn_cli_page_figure(page->out, json_array_get(json_object_get(subject, "speed"), best_k), "median", TN_PAGE_RATE, at);
+    const json_t *fastest = json_array_get(json_object_get(subject, "speed"), best_k);
+    tn_cli_page_figure(page->out, fastest, tn_cli_page_middle_of(fastest), TN_PAGE_RATE, at);
+    if (strcmp(tn_cli_page_middle_of(fastest), "mean") == 0) fputs(" (mean)", page->out);
     fputc(' ', page->out);
     tn_cli_page_text(page->out, test->unit);
     const double reference = tn_cli_page_number(tn_cli_page_speed_of(tn_cli_page_subject(page, 0), test->test, test->unit, &k), "median");
