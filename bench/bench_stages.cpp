@@ -1,6 +1,7 @@
-// Measures how well the stages of a model that is split over two CPU devices work side by side: tokens a second of decodes in flight,
+// Measures how well the stages of a model that is split over two devices work side by side: tokens a second of decodes in flight,
 // against the slower stage alone at the same number of sequences, which nothing in which both take part can exceed.
-// usage: bench_stages MODEL [--units N] [--seqs N] [--lanes N] [--context N] [--seconds S] [--json]
+// usage: bench_stages MODEL [--units N] [--seqs N] [--lanes N] [--context N] [--seconds S] [--devices A,B] [--json]
+// --devices: by default two CPU devices of one thread each; of another one, of one thread too, "cpu0,vulkan0" for instance.
 // --units: of the first device: the embedding is one, then the layers (default: the half whose slower stage is fastest). Rounds of single
 // steps and of steps in flight take turns for S seconds (default 8), and the best second of either counts: others may disturb it.
 #include <algorithm>
@@ -35,7 +36,7 @@ void check(tn_status status)
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 struct Options {
-    std::string model;
+    std::string model, devices[2] = {"cpu0", "cpu1"};
     uint32_t units = 0, seqs = 16, lanes = 3, context = 64;
     double seconds = 8;
     bool json = false;
@@ -52,6 +53,14 @@ Options read_options(int argc, char **argv)
             o.model = name;
         } else {
             if (++i == argc) fail(name + " needs a value");
+            if (name == "--devices") {
+                const std::string both = argv[i];
+                const size_t comma = both.find(',');
+                if (comma == std::string::npos) fail("--devices needs two names");
+                o.devices[0] = both.substr(0, comma);
+                o.devices[1] = both.substr(comma + 1);
+                continue;
+            }
             const double value = std::atof(argv[i]);
             if (name == "--units")
                 o.units = static_cast<uint32_t>(value);
@@ -71,10 +80,11 @@ Options read_options(int argc, char **argv)
     return o;
 }
 
-// The devices' table, with a clock around each step.
+// The devices' tables, with a clock around each step.
 struct Clock {
-    const tn_backend *real = nullptr;
-    tn_backend table = {};
+    uint32_t indexes[2] = {}; // of the host
+    const tn_backend *real[2] = {};
+    tn_backend tables[2] = {};
     tn_device *devices[2] = {};
     double begun[2] = {}, taken[2] = {};
 } watch;
@@ -83,14 +93,16 @@ uint32_t number_of(const tn_device *device) { return device == watch.devices[1];
 
 tn_status timed_submit(tn_program *program, const tn_submit *submit, tn_fence *out_fence)
 {
-    watch.begun[number_of(program->device)] = now();
-    return watch.real->program_submit(program, submit, out_fence);
+    const uint32_t number = number_of(program->device);
+    watch.begun[number] = now();
+    return watch.real[number]->program_submit(program, submit, out_fence);
 }
 
 tn_status timed_wait(tn_device *device, tn_fence fence)
 {
-    const tn_status status = watch.real->fence_wait(device, fence);
-    watch.taken[number_of(device)] = now() - watch.begun[number_of(device)];
+    const uint32_t number = number_of(device);
+    const tn_status status = watch.real[number]->fence_wait(device, fence);
+    watch.taken[number] = now() - watch.begun[number];
     return status;
 }
 
@@ -100,7 +112,7 @@ struct Session {
     Session(const Options &o, tn_model *model, tn_host *host, uint32_t n_units)
     {
         check(tn_placement_create(model, host, nullptr, &placement));
-        for (uint32_t i = 0; i < placement->n_layers + 2; i++) placement->devices[i] = i >= n_units;
+        for (uint32_t i = 0; i < placement->n_layers + 2; i++) placement->devices[i] = watch.indexes[i >= n_units];
         tn_session_params params = TN_SESSION_PARAMS_INIT;
         params.placement = placement;
         params.n_ctx = 128;
@@ -225,25 +237,34 @@ uint32_t best_split(const Options &o, tn_model *model, tn_host *host, uint32_t n
     return at;
 }
 
+void watch_devices(const Options &o, tn_host *host)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        check(tn_host_find_device(host, o.devices[i].c_str(), &watch.indexes[i]));
+        check(tn_host_device(host, watch.indexes[i], nullptr, &watch.devices[i]));
+        watch.real[i] = watch.devices[i]->backend;
+        watch.tables[i] = *watch.real[i];
+        watch.tables[i].program_submit = timed_submit;
+        watch.tables[i].fence_wait = timed_wait;
+    }
+    for (uint32_t i = 0; i < 2; i++) watch.devices[i]->backend = &watch.tables[i];
+}
+
 } // namespace
 
 int main(int argc, char **argv)
 {
     Options o = read_options(argc, argv);
     tn_host_params host_params = TN_HOST_PARAMS_INIT;
-    host_params.n_cpu_devices = host_params.n_threads = 2;
+    for (const std::string &name : o.devices) host_params.n_cpu_devices += name.rfind("cpu", 0) == 0;
+    host_params.n_threads = host_params.n_cpu_devices;
     tn_host *host;
     tn_model *model;
     tn_model_info info;
     check(tn_host_open(&host_params, &host));
     check(tn_model_open(o.model.c_str(), nullptr, &model));
     tn_model_get_info(model, &info);
-    for (uint32_t i = 0; i < 2; i++) check(tn_host_device(host, i, nullptr, &watch.devices[i]));
-    watch.real = watch.devices[0]->backend;
-    watch.table = *watch.real;
-    watch.table.program_submit = timed_submit;
-    watch.table.fence_wait = timed_wait;
-    for (tn_device *device : watch.devices) device->backend = &watch.table;
+    watch_devices(o, host);
     if (o.units == 0) o.units = best_split(o, model, host, info.n_layers + 2);
     double round = 1e9;
     Alone alone(o);
@@ -257,7 +278,7 @@ int main(int argc, char **argv)
             round = std::min(round, in_flight(s.session, o, lanes, 2 * n_window + 2, n_window));
         }
     }
-    for (tn_device *device : watch.devices) device->backend = watch.real;
+    for (uint32_t i = 0; i < 2; i++) watch.devices[i]->backend = watch.real[i];
     const double n = o.seqs, ideal = n / alone.slower(), one_by_one = n / (alone.sum(0) + alone.sum(1));
     std::printf(o.json
                     ? "{\"units\": [%u, %u], \"sequences\": %u, \"lanes\": %u, \"context\": %u, \"stage_ms\": [%.2f, %.2f], "
