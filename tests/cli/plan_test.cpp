@@ -219,7 +219,7 @@ TEST_F(Plan, RunShowsTheChoiceAndWhatCameOfIt)
     ASSERT_EQ(plan({}).status, 0); // measures
     const cli::Result result = run({"run", "-p", "Once upon a time", "-n", "8", "--temp", "0", "-v"});
     ASSERT_EQ(result.status, 0) << result.err;
-    EXPECT_TRUE(contains(result.err, "layers 0-5, head  (predicted ")) << result.err;
+    EXPECT_TRUE(contains(result.err, "head  (predicted ")) << result.err;
     EXPECT_TRUE(contains(result.err, "plan  reply predicted ")) << result.err;
     const cli::Json json = cli::parse_json(run({"run", "-p", "Once upon a time", "-n", "8", "--temp", "0", "--json"}).out);
     const json_t *prediction = json_object_get(json.get(), "prediction");
