@@ -94,6 +94,11 @@ typedef struct CUDA_KERNEL_NODE_PARAMS {
     CUcontext ctx;
 } CUDA_KERNEL_NODE_PARAMS;
 
+enum { CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC = 1, CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC = 1 };
+typedef struct CUgraphEdgeData { // all 0: the second node begins when the first has ended
+    unsigned char from_port, to_port, type, reserved[5];
+} CUgraphEdgeData;
+
 // cuGetProcAddress_v2, the one symbol that is looked up by name in the library.
 typedef CUresult tn_cuda_get_proc(const char *symbol, void **out_function, int cuda_version, uint64_t flags, int *out_status);
 

@@ -1,4 +1,5 @@
-// Launches to graphs: a chain, in which each kernel waits for the one before.
+// Launches to graphs: a chain, in which each kernel waits for the one before: it begins when that has ended, or, on devices that can, when
+// all blocks of that have begun, and waits itself (gpu.cuh).
 #include "base/alloc.h"
 #include "cuda/cuda_launch.h"
 
@@ -18,8 +19,17 @@ static CUDA_KERNEL_NODE_PARAMS node_params_of(const tn_cuda_device *device, cons
                                      .kernelParams = params};
 }
 
+// The edge to each kernel from the one before it.
+static CUgraphEdgeData edge_of(const tn_cuda_device *device)
+{
+    enum { PROGRAMMATIC_FROM = 90 };
+    if (device->traits.capability < PROGRAMMATIC_FROM) return (CUgraphEdgeData){0};
+    return (CUgraphEdgeData){.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC, .type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC};
+}
+
 static tn_status add_nodes(tn_cuda_device *device, const tn_cuda_list *list, CUgraph graph)
 {
+    const CUgraphEdgeData edge = edge_of(device);
     CUgraphNode last = NULL;
     for (uint32_t i = 0; i < list->n_launches; i++) {
         const tn_cuda_launch *launch = &list->launches[i];
@@ -27,8 +37,9 @@ static tn_status add_nodes(tn_cuda_device *device, const tn_cuda_list *list, CUg
         TN_TRY(tn_cuda_allow_shared(device, launch->kernel, launch->shared_bytes));
         const CUDA_KERNEL_NODE_PARAMS node_params = node_params_of(device, launch, &params);
         CUgraphNode node;
-        TN_TRY(TN_CUDA_CHECK(device->cu, device->cu->cuGraphAddKernelNode(&node, graph, &last, i > 0, &node_params),
+        TN_TRY(TN_CUDA_CHECK(device->cu, device->cu->cuGraphAddKernelNode(&node, graph, NULL, 0, &node_params),
                              tn_cuda_kernels[launch->kernel].name));
+        if (i > 0) TN_TRY(TN_CUDA_CHECK(device->cu, device->cu->cuGraphAddDependencies(graph, &last, &node, &edge, 1), "joining kernels"));
         last = node;
     }
     return TN_OK;

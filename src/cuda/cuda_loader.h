@@ -6,7 +6,7 @@
 #include "cuda/cuda_driver.h"
 
 // Driver versions as the driver counts them: 1000 * major + 10 * minor.
-enum { TN_CUDA_DRIVER_MIN = 12000 };
+enum { TN_CUDA_DRIVER_MIN = 12030 };
 
 // A library that stands for the driver in tests brings its own kernels: it exports this function, int (void), whose answer is not 0, and
 // its name for devices is "cuda:host".

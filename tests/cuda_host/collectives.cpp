@@ -210,6 +210,7 @@ void mma_tf32(float d[4], const uint32_t a[4], const uint32_t b[2], const Place 
 // barrier or the one after: what other blocks stored is read there. That the block does so by fresh loads is not seen.
 void fence()
 {
+    must_have_waited("fences");
     Machine &m = *running;
     if (!m.current->has_fenced) m.publishing.n_fenced++;
     if (m.current == m.publishing.adder) m.publishing.is_acquired = true;
@@ -265,6 +266,7 @@ bool Machine::end_publishing()
 
 uint32_t add_global(uint32_t *at, uint32_t v)
 {
+    must_have_waited("adds to global memory");
     check_aligned(at, sizeof *at);
     running->add(*running->current);
     if (running->current->has_fenced) running->publish(*running->current);
@@ -274,6 +276,7 @@ uint32_t add_global(uint32_t *at, uint32_t v)
 }
 uint32_t min_global(uint32_t *at, uint32_t v)
 {
+    must_have_waited("changes global memory");
     check_aligned(at, sizeof *at);
     const uint32_t old = *at;
     *at = std::min(old, v);

@@ -85,7 +85,7 @@ TEST(CudaDevices, WithoutADriverAreAbsentInALine)
     const std::string needed = std::to_string(tn_cuda_n_images ? tn_cuda_images_built.version / 1000 : 12) + ".0";
     EXPECT_TRUE(
         cli::contains(devices("", TN_OLD_DRIVER), kAbsent + "the driver is for CUDA 11.4, and " + needed + " is needed: update it\n"));
-    EXPECT_TRUE(cli::contains(devices("version=11080"), kAbsent + "the driver is for CUDA 11.8, and 12.0 is needed: update it\n"));
+    EXPECT_TRUE(cli::contains(devices("version=11080"), kAbsent + "the driver is for CUDA 11.8, and 12.3 is needed: update it\n"));
     EXPECT_TRUE(cli::contains(devices("devices=0"), kAbsent + "the driver found no GPU of NVIDIA's\n"));
     EXPECT_TRUE(cli::contains(devices("init=803"), kAbsent + "the driver's library and the kernel's module are of different versions"));
     const cli::Run off = {{"devices", "--json"}, "", {{"TN_CUDA", "off"}, {"TN_VULKAN", "off"}, {"TN_CUDA_LIBRARY", TN_STAND_IN}}};

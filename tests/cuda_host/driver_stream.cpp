@@ -281,6 +281,26 @@ CUresult cuGraphAddKernelNode(CUgraphNode *node, CUgraph graph, const CUgraphNod
     return CUDA_SUCCESS;
 }
 
+CUresult cuGraphAddDependencies(CUgraph graph, const CUgraphNode *from, const CUgraphNode *to, const CUgraphEdgeData *edges, size_t n_edges)
+{
+    Entered call("cuGraphAddDependencies");
+    const CUresult result = call.inside();
+    if (result != CUDA_SUCCESS) return result;
+    GraphState *state = driver().graphs.find(graph);
+    if (!state) return call.stray();
+    for (size_t i = 0; i < n_edges; i++) {
+        const NodeState *before = driver().nodes.find(from[i]), *after = driver().nodes.find(to[i]);
+        if (!before || !after || before->graph != graph || after->graph != graph) return call.stray(CUDA_ERROR_INVALID_VALUE);
+        const CUgraphEdgeData edge = edges ? edges[i] : CUgraphEdgeData{};
+        const bool is_programmatic = edge.type == CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC;
+        if (edge.from_port != (is_programmatic ? CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC : 0) || edge.to_port != 0)
+            return call.wrong(CUDA_ERROR_INVALID_VALUE, "an edge that no graph has");
+        if (is_programmatic && driver().options.capability < 90) return call.wrong(CUDA_ERROR_NOT_SUPPORTED, "a programmatic edge");
+        state->nodes[after->index].after.push_back(before->index);
+    }
+    return CUDA_SUCCESS;
+}
+
 CUresult cuGraphInstantiateWithFlags(CUgraphExec *exec, CUgraph graph, unsigned long long flags)
 {
     Entered call("cuGraphInstantiateWithFlags");

@@ -75,6 +75,26 @@ void Machine::give_up()
     std::abort(); // nobody comes back to it
 }
 
+// ---- the kernel before ----
+
+void wait_previous()
+{
+    Fiber &me = *running->current;
+    if (me.has_waited) {
+        running->note("thread %u waits for the kernel before a second time", me.thread.thread);
+        running->give_up();
+    }
+    me.has_waited = true;
+}
+
+void must_have_waited(const char *what)
+{
+    const Fiber &me = *running->current;
+    if (me.has_waited) return;
+    running->note("thread %u %s and has not waited for the kernel before", me.thread.thread, what);
+    running->give_up();
+}
+
 // ---- threads ----
 
 void Machine::run_next(Leave leave)
@@ -128,7 +148,7 @@ bool Machine::run_block()
     for (uint32_t i = 0; i < grid.n_threads; i++) {
         Fiber &fiber = fibers[i];
         fiber.thread.thread = i;
-        fiber.has_returned = fiber.has_fenced = false;
+        fiber.has_returned = fiber.has_fenced = fiber.has_waited = false;
         fiber.copies.clear();
         fiber.n_committed = 0;
         prepare(fiber.context, stacks.bottom(i), Stacks::n_bytes(i), entry);

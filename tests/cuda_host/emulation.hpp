@@ -4,6 +4,8 @@
 // Blocks run one after another, in random order, so that what one block reads of another's is right or wrong as a whole: a reader that
 // comes too early is seen by a wrong result in some order. Plain accesses to global memory are not watched; the one rule for them that can
 // be checked is that threads which made their stores visible (tn_fence) are waited for before one of them counts their block (add_global).
+// Kernels run one after another too: that a kernel which may begin early reads nothing too early is checked of its fresh loads, fences and
+// atomics alone.
 // Nothing here knows how long anything takes on a GPU.
 #ifndef TN_TESTS_CUDA_HOST_EMULATION_HPP
 #define TN_TESTS_CUDA_HOST_EMULATION_HPP
@@ -84,6 +86,9 @@ uint32_t exchange(uint32_t v, uint32_t from_lane, const Place &place); // of the
 uint32_t ballot(bool v, const Place &place);
 void mma(int32_t d[4], const uint32_t a[4], const uint32_t b[2], bool a_is_signed, const Place &place);
 void mma_tf32(float d[4], const uint32_t a[4], const uint32_t b[2], const Place &place);
+// The running thread waits for the kernel before, once; what is only right behind that names itself (`what`: "returns").
+void wait_previous();
+void must_have_waited(const char *what);
 // Global memory.
 uint32_t add_global(uint32_t *at, uint32_t v);
 uint32_t min_global(uint32_t *at, uint32_t v);

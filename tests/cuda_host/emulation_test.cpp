@@ -344,6 +344,35 @@ TEST(Emulation, BlocksAreCountedBehindABarrier)
         expect_fault("counting", fault, {"thread 0 counted its block by tn_atomic_add, and has no tn_fence behind that"});
 }
 
+// ---- the kernel before ----
+
+TN_KERNEL_EARLY(waiting, FaultParams, 64, 1)
+{
+    const uint32_t early = p.in[tn_thread()];
+    if (p.fault == 1 && tn_thread() == 40) return;
+    if (p.fault == 2) p.out[0] = tn_load_fresh(p.in);
+    if (p.fault == 3) tn_fence();
+    if (p.fault == 4) tn_atomic_add(p.out, 1);
+    if (p.fault == 5) tn_atomic_min(p.out, 1);
+    if (p.fault == 6) p.out[0] = tn_load16_fresh(p.in).x;
+    tn_wait_previous();
+    if (p.fault == 7 && tn_thread() == 40) tn_wait_previous();
+    tn_atomic_add(p.out + 1 + tn_thread(), early);
+}
+
+TEST(Emulation, EarlyKernelsWaitForTheOneBefore)
+{
+    EXPECT_EQ(complaint("waiting", 0, 3), "");
+    const std::string too_early = " and has not waited for the kernel before";
+    expect_fault("waiting", 1, {"thread 40 returns" + too_early});
+    expect_fault("waiting", 2, {"loads what kernels store" + too_early});
+    expect_fault("waiting", 3, {"fences" + too_early});
+    expect_fault("waiting", 4, {"adds to global memory" + too_early});
+    expect_fault("waiting", 5, {"changes global memory" + too_early});
+    expect_fault("waiting", 6, {"loads what kernels store" + too_early});
+    expect_fault("waiting", 7, {"thread 40 waits for the kernel before a second time"});
+}
+
 // ---- barriers that are left out ----
 
 // One of each kind, every one needed.

@@ -16,12 +16,22 @@
 #define TN_UNROLL
 #define TN_ROLLED
 
-#define TN_KERNEL(name, params, threads)                                                                                                   \
+// Threads wait for the kernel before at their beginning, or (EARLY) somewhere in the body, which must not be left out.
+TN_FN void tn_wait_previous() { cuda_host::wait_previous(); }
+#define TN_KERNEL_ENTRY(name, params, threads, before_body)                                                                                \
     static void tn_body_##name(const params &p);                                                                                           \
-    static void tn_entry_##name(const void *p) { tn_body_##name(*static_cast<const params *>(p)); }                                        \
+    static void tn_entry_##name(const void *p)                                                                                             \
+    {                                                                                                                                      \
+        before_body;                                                                                                                       \
+        tn_body_##name(*static_cast<const params *>(p));                                                                                   \
+        cuda_host::must_have_waited("returns");                                                                                            \
+    }                                                                                                                                      \
     static const cuda_host::Kernel tn_kernel_##name = cuda_host::add_kernel({#name, sizeof(params), threads, tn_entry_##name});            \
     static void tn_body_##name(const params &p)
+#define TN_KERNEL(name, params, threads)                  TN_KERNEL_ENTRY(name, params, threads, tn_wait_previous())
 #define TN_KERNEL_BLOCKS(name, params, threads, n_blocks) TN_KERNEL(name, params, threads)
+#define TN_KERNEL_EARLY(name, params, threads, n_blocks)  TN_KERNEL_ENTRY(name, params, threads, (void)0)
+#define TN_KERNEL_FIRST(name, params, threads)            TN_KERNEL(name, params, threads)
 
 #define TN_SHARED(type, name, n)                                                                                                           \
     static const char tn_key_of_##name = 0;                                                                                                \
@@ -90,9 +100,16 @@ template <class T> static inline T tn_load_aligned(const void *at)
 }
 static inline uint64_t tn_load8_once(const void *at) { return tn_load_aligned<uint64_t>(at); }
 static inline uint32_t tn_load4_once(const void *at) { return tn_load_aligned<uint32_t>(at); }
-static inline tn_u4 tn_load16_fresh(const void *at) { return tn_load16(at); }
-static inline float tn_load_fresh(const float *at) { return *at; }
-static inline uint32_t tn_load_fresh(const uint32_t *at) { return *at; }
+static inline tn_u4 tn_load16_fresh(const void *at)
+{
+    cuda_host::must_have_waited("loads what kernels store");
+    return tn_load16(at);
+}
+template <class T> static inline T tn_load_fresh(const T *at)
+{
+    cuda_host::must_have_waited("loads what kernels store");
+    return *at;
+}
 static inline void tn_store16(void *at, tn_u4 v)
 {
     cuda_host::check_aligned(at, 16);

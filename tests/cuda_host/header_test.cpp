@@ -16,6 +16,7 @@ extern "C" {
 #undef TN_CUDA_SYM
 } // namespace ours
 // Macros in cuda.h.
+constexpr int kOurProgrammaticPort = ours::CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC;
 constexpr int kOurPortable = ours::CU_MEMHOSTALLOC_PORTABLE, kOurDevicemap = ours::CU_MEMHOSTALLOC_DEVICEMAP;
 
 #include <cuda.h>
@@ -50,6 +51,8 @@ SAME_STRUCT(CUgraphNode_st)
 SAME_STRUCT(CUgraphExec_st)
 template <> struct Same<ours::CUDA_KERNEL_NODE_PARAMS, CUDA_KERNEL_NODE_PARAMS> : std::true_type { // compared below
 };
+template <> struct Same<ours::CUgraphEdgeData, CUgraphEdgeData> : std::true_type { // the same
+};
 template <class A, class B> struct Same<A *, B *> : Same<A, B> {
 };
 template <class A, class B> struct Same<const A, const B> : Same<A, B> {
@@ -74,6 +77,13 @@ SAME_LAYOUT(extra);
 SAME_LAYOUT(kern);
 SAME_LAYOUT(ctx);
 static_assert(sizeof(ours::CUDA_KERNEL_NODE_PARAMS) == sizeof(CUDA_KERNEL_NODE_PARAMS));
+#define SAME_EDGE(member) static_assert(offsetof(ours::CUgraphEdgeData, member) == offsetof(CUgraphEdgeData, member), #member)
+SAME_EDGE(from_port);
+SAME_EDGE(to_port);
+SAME_EDGE(type);
+static_assert(sizeof(ours::CUgraphEdgeData) == sizeof(CUgraphEdgeData));
+static_assert((int)ours::CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC == (int)CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC);
+static_assert(kOurProgrammaticPort == CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC);
 static_assert(sizeof(ours::CUdeviceptr) == sizeof(CUdeviceptr) && sizeof(ours::CUdevice) == sizeof(CUdevice));
 
 // The function of that name takes these arguments in the version that is asked for.
@@ -144,7 +154,7 @@ SAME_VALUE(CU_GET_PROC_ADDRESS_VERSION_NOT_SUFFICIENT);
 
 } // namespace
 
-TEST(CudaHeader, SaysWhatTheToolkitsSays) { EXPECT_GE(CUDA_VERSION, 12000); }
+TEST(CudaHeader, SaysWhatTheToolkitsSays) { EXPECT_GE(CUDA_VERSION, 12030); }
 
 #else
 

@@ -74,7 +74,7 @@ INSTANTIATE_TEST_SUITE_P(
                             [](Host *host) { use_library(host, "libm.so.6"); }},
                     Absence{"OldLibrary", "the driver is for CUDA 11.4, and " + needed_by_kernels() + " is needed: update it",
                             [](Host *host) { use_library(host, TN_OLD_DRIVER); }},
-                    Absence{"Version", "the driver is for CUDA 11.8, and 12.0 is needed: update it",
+                    Absence{"Version", "the driver is for CUDA 11.8, and 12.3 is needed: update it",
                             [](Host *) { cuda_driver::options().version = 11080; }},
                     Absence{"Function", "the driver for CUDA 13.0 has no cuGraphLaunch: reinstall it",
                             [](Host *) { cuda_driver::options().missing = {"cuGraphLaunch"}; }},

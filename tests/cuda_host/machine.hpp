@@ -29,6 +29,7 @@ struct Fiber {
     std::vector<Copy> copies; // that nobody waited for yet, oldest first
     uint32_t n_committed = 0; // groups of copies
     bool has_fenced = false;  // since it met a barrier of the block
+    bool has_waited = false;  // for the kernel before
 };
 
 struct Warp {

@@ -1,7 +1,7 @@
 // The frame of a step: taking it from the host, and giving its poison back.
 #include "cuda/kernels/gpu.cuh"
 
-TN_KERNEL(begin, tn_cuda_begin_params, 256)
+TN_KERNEL_FIRST(begin, tn_cuda_begin_params, 256)
 {
     // The host's memory is across a bus: each word is read once, as many at a time as there are threads. The words in front say how much
     // of the page table, which lies last, the step uses; the addresses lie behind all of it.

@@ -3,6 +3,11 @@
 //
 //     TN_KERNEL(name, params_struct, threads) { ... p.field ... }
 //
+// From sm_90 on a kernel may begin while the one before is still running (programmatic dependent launch). TN_KERNEL lets the next one begin
+// and waits for the one before, then comes the body. TN_KERNEL_EARLY lets the next one begin too, but its body waits itself
+// (tn_wait_previous, by every thread, once), and may do in front of that what no kernel of the step has part in: read weights, the step,
+// and keys and values of earlier positions, and bring them to registers and shared memory. Nothing is stored in global memory before.
+//
 // Rules: no threadIdx or __shared__ but by these words; shared memory through TN_SHARED arrays alone, element by element or by the 16-byte
 // accesses below; whatever a thread reads there that another wrote has tn_sync (or, in a warp, tn_sync_warp) between; collectives are met
 // by all 32 lanes of a warp, tn_sync by all threads that have not returned... which is all of them: no thread returns before the last
@@ -24,10 +29,29 @@ typedef struct tn_u4 {
 #define TN_FN     static __device__ __forceinline__
 #define TN_METHOD __device__ __forceinline__
 
-#define TN_KERNEL(name, params, threads) extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ params p)
+// The next kernel of a graph may begin; this one goes on when the one before has ended, and all it stored is seen.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+TN_FN void tn_start_next() { asm volatile("griddepcontrol.launch_dependents;"); }
+TN_FN void tn_wait_previous() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+#else
+TN_FN void tn_start_next() {}
+TN_FN void tn_wait_previous() {}
+#endif
+#define TN_KERNEL_ENTRY(name, params, before_body, ...)                                                                                    \
+    TN_FN void tn_body_##name(const params &p);                                                                                            \
+    extern "C" __global__ void __launch_bounds__(__VA_ARGS__) name(const __grid_constant__ params p)                                       \
+    {                                                                                                                                      \
+        before_body;                                                                                                                       \
+        tn_body_##name(p);                                                                                                                 \
+    }                                                                                                                                      \
+    TN_FN void tn_body_##name(const params &p)
+#define TN_KERNEL(name, params, threads) TN_KERNEL_ENTRY(name, params, (tn_start_next(), tn_wait_previous()), threads)
 // A kernel whose blocks are to share a multiprocessor: at least n_blocks of them, which bounds the registers.
 #define TN_KERNEL_BLOCKS(name, params, threads, n_blocks)                                                                                  \
-    extern "C" __global__ void __launch_bounds__(threads, n_blocks) name(const __grid_constant__ params p)
+    TN_KERNEL_ENTRY(name, params, (tn_start_next(), tn_wait_previous()), threads, n_blocks)
+#define TN_KERNEL_EARLY(name, params, threads, n_blocks) TN_KERNEL_ENTRY(name, params, tn_start_next(), threads, n_blocks)
+// The first of a graph: the next one begins when it has ended.
+#define TN_KERNEL_FIRST(name, params, threads) TN_KERNEL_ENTRY(name, params, (void)0, threads)
 
 // An array in shared memory, of the block; not zero at first. TN_SHARED_PTR is how functions take one.
 #define TN_SHARED(type, name, n)  __shared__ __align__(16) type name[n]
