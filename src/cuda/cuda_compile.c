@@ -187,9 +187,8 @@ static bool rows_fit(const tn_cuda_compiler *c)
         const tn_node *node = &c->graph->nodes[c->desc->first_node + i];
         if (node->op != TN_OP_MATMUL_TERNARY) continue;
         const uint32_t n_cols = c->graph->values[node->in[0]].width;
-        if (!tn_cuda_has_shared(c->device,
-                                tn_cuda_ternary_one_shared_bytes(n_cols / TN_CUDA_TILE_COLS + (n_cols % TN_CUDA_TILE_COLS != 0))))
-            return false;
+        const uint32_t n_blocks = n_cols / TN_CUDA_TILE_COLS + (n_cols % TN_CUDA_TILE_COLS != 0);
+        if (n_cols > TN_CUDA_ONE_COLS_MAX || !tn_cuda_has_shared(c->device, tn_cuda_ternary_one_shared_bytes(n_blocks, 1))) return false;
     }
     return true;
 }

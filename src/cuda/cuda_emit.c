@@ -172,14 +172,16 @@ static void choose_ternary(tn_cuda_compiler *c, struct tn_cuda_ternary_params *p
         return;
     }
     for (uint32_t i = 0; i < (is_glu ? 1 : p->n_matrices); i++) n_tiles += tn_cuda_row_tiles(p->matrices[i].n_rows);
-    l->grid[0] = walking_blocks(c, n_tiles);
-    p->log2_split = tn_cuda_ternary_log2_split(n_tiles, p->n_blocks, l->grid[0]);
-    if (!c->is_one) {
-        l->kernel = has_mma ? TN_CUDA_ternary_few_mma : TN_CUDA_ternary_few_dp4a;
+    if (c->is_one) {
+        l->kernel = is_glu ? TN_CUDA_ternary_one_glu : TN_CUDA_ternary_one;
+        l->grid[0] = tn_cuda_ternary_one_grid(n_tiles, c->device->traits.n_sms);
+        p->n_ahead = tn_cuda_ternary_one_ahead(n_tiles, l->grid[0], is_glu ? 2 : 1, p->n_blocks, c->device->traits.shared_bytes);
+        l->shared_bytes = tn_cuda_ternary_one_shared_bytes(p->n_blocks, p->n_ahead);
         return;
     }
-    l->kernel = is_glu ? TN_CUDA_ternary_one_glu : TN_CUDA_ternary_one;
-    l->shared_bytes = tn_cuda_ternary_one_shared_bytes(p->n_blocks);
+    l->kernel = has_mma ? TN_CUDA_ternary_few_mma : TN_CUDA_ternary_few_dp4a;
+    l->grid[0] = walking_blocks(c, n_tiles);
+    p->log2_split = tn_cuda_ternary_log2_split(n_tiles, p->n_blocks, l->grid[0]);
 }
 
 static tn_status emit_ternary(tn_cuda_compiler *c, const tn_group *group)

@@ -11,7 +11,7 @@ namespace
 {
 
 // What a driver that brings no kernels must have: those of this build, where it has some, need the toolkit's major version.
-std::string needed_by_kernels() { return std::to_string(tn_cuda_n_images ? tn_cuda_images_built.version / 1000 : 12) + ".0"; }
+std::string needed_by_kernels() { return tn_cuda_n_images ? std::to_string(tn_cuda_images_built.version / 1000) + ".0" : "12.3"; }
 
 uint32_t count(const Host &host)
 {

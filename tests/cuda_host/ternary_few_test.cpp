@@ -125,4 +125,33 @@ TEST_P(TernaryFew, PoisonNamesTheTokenAndTheSmallestNode)
 INSTANTIATE_TEST_SUITE_P(Forms, TernaryFew, testing::Values("ternary_few_mma", "ternary_few_dp4a"),
                          [](const testing::TestParamInfo<const char *> &form) { return std::string(form.param); });
 
+// The longest way of a warp, counted by walking it.
+uint32_t longest_way(uint32_t n_tiles, uint32_t n_blocks, uint32_t n_grid, uint32_t log2_split)
+{
+    const uint32_t n_splits = 1u << log2_split, n_teams = n_grid * (8 >> log2_split);
+    std::vector<uint32_t> steps(n_teams);
+    for (uint32_t tile = 0; tile < n_tiles; tile++) {
+        for (uint32_t k = 0; k < n_blocks; k += n_splits) steps[tile % n_teams]++;
+    }
+    return *std::max_element(steps.begin(), steps.end());
+}
+
+TEST(TernaryFew, TheSplitOfColumnsMakesTheLongestWayShort)
+{
+    for (uint32_t n_tiles : {1u, 10u, 160u, 240u, 432u, 2000u}) {
+        for (uint32_t n_blocks : {1u, 5u, 20u, 54u, 112u}) {
+            for (uint32_t n_grid : {1u, 80u, 160u, 264u}) {
+                const uint32_t chosen = tn_cuda_ternary_log2_split(n_tiles, n_blocks, n_grid);
+                ASSERT_LE(chosen, 3u);
+                for (uint32_t s = 0; s <= 3; s++) {
+                    const uint32_t way = longest_way(n_tiles, n_blocks, n_grid, s), best = longest_way(n_tiles, n_blocks, n_grid, chosen);
+                    EXPECT_TRUE(s < chosen ? best < way : best <= way) << n_tiles << " tiles, " << n_blocks << ", grid " << n_grid;
+                }
+            }
+        }
+    }
+    EXPECT_EQ(tn_cuda_ternary_log2_split(160, 20, 160), 3u); // few tiles: all warps of a block share each
+    EXPECT_EQ(tn_cuda_ternary_log2_split(432, 20, 264), 2u);
+}
+
 } // namespace

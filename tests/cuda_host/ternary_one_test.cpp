@@ -9,8 +9,8 @@ namespace
 void run(const Product &product)
 {
     SCOPED_TRACE(testing::Message() << product.kernel << ", " << product.n_cols << " columns, " << product.n_rows[0] << " rows, behind "
-                                    << product.behind << ", before " << product.before << ", grid " << product.grid_x << ", split "
-                                    << product.log2_split);
+                                    << product.behind << ", before " << product.before << ", grid " << product.grid_x << ", ahead "
+                                    << product.n_ahead);
     ProductRig(product).run();
 }
 
@@ -35,25 +35,26 @@ TEST(TernaryOne, ColumnsAndRowsOfAllLengths)
     for (uint32_t n_cols : {1u, 100u, 128u, 129u, 512u, 640u, 900u, 2560u}) {
         for (uint32_t n_rows : {1u, 15u, 16u, 17u, 40u}) {
             Product product = one(n_cols, {n_rows});
-            product.log2_split = n_rows % 4;
+            product.n_ahead = 1 + n_rows % 4;
             product.per_row = n_rows % 2;
             run(product);
         }
     }
 }
 
-TEST(TernaryOne, EveryGridAndSplitGivesTheSame)
+// A block takes 16 row tiles at most, so that 22 of them need two blocks.
+TEST(TernaryOne, EveryGridAndBatchGivesTheSame)
 {
-    for (uint32_t log2_split = 0; log2_split <= 3; log2_split++) {
-        for (uint32_t grid : {1u, 2u, 3u, 7u, 40u}) {
+    for (uint32_t n_ahead : {1u, 2u, 3u, 6u}) {
+        for (uint32_t grid : {2u, 3u, 7u, 40u}) {
             Product product = one(1100, {200, 72, 33});
             product.per_row = true;
             product.grid_x = grid;
-            product.log2_split = log2_split;
+            product.n_ahead = n_ahead;
             run(product);
             product = glu(1100, 200, TN_CUDA_BEHIND_RELU2);
-            product.grid_x = grid;
-            product.log2_split = log2_split;
+            product.grid_x = grid - 1;
+            product.n_ahead = n_ahead;
             run(product);
         }
     }
@@ -64,7 +65,6 @@ TEST(TernaryOne, MatricesOverOneInput)
     for (const std::vector<uint32_t> &n_rows : {std::vector<uint32_t>{48, 16}, {16, 5, 100}, {1, 1, 1}, {130}}) {
         Product product = one(384, n_rows);
         product.grid_x = 2;
-        product.log2_split = 1;
         run(product);
         product.per_row = true;
         run(product);
@@ -80,7 +80,7 @@ TEST(TernaryOne, EveryOpBehindAndBefore)
                 product.behind = behind;
                 product.before = before;
                 product.grid_x = 3;
-                product.log2_split = 2;
+                product.n_ahead = 2;
                 product.per_row = before == TN_CUDA_ROW_QUANT;
                 run(product);
             }
@@ -93,7 +93,7 @@ TEST(TernaryOne, LongRowsAreQuantisedInFront)
     Product product = one(28672, {33});
     product.before = TN_CUDA_ROW_NORM_QUANT;
     product.behind = TN_CUDA_BEHIND_ADD;
-    product.log2_split = 3;
+    product.n_ahead = 4;
     product.grid_x = 2;
     run(product);
 }
@@ -110,33 +110,45 @@ TEST(TernaryOne, OutputAndWantedRowsOfLogits)
     }
 }
 
-// The longest way of a warp, counted by walking it.
-uint32_t longest_way(uint32_t n_tiles, uint32_t n_blocks, uint32_t n_grid, uint32_t log2_split)
+// Rows whose values are tiny have no code of 127: of these the codes are made a second time.
+TEST(TernaryOne, RowsThatAreSmall)
 {
-    const uint32_t n_splits = 1u << log2_split, n_teams = n_grid * (8 >> log2_split);
-    std::vector<uint32_t> steps(n_teams);
-    for (uint32_t tile = 0; tile < n_tiles; tile++) {
-        for (uint32_t k = 0; k < n_blocks; k += n_splits) steps[tile % n_teams]++;
-    }
-    return *std::max_element(steps.begin(), steps.end());
-}
-
-TEST(TernaryOne, TheSplitOfColumnsMakesTheLongestWayShort)
-{
-    for (uint32_t n_tiles : {1u, 10u, 160u, 240u, 432u, 2000u}) {
-        for (uint32_t n_blocks : {1u, 5u, 20u, 54u, 112u}) {
-            for (uint32_t n_grid : {1u, 80u, 160u, 264u}) {
-                const uint32_t chosen = tn_cuda_ternary_log2_split(n_tiles, n_blocks, n_grid);
-                ASSERT_LE(chosen, 3u);
-                for (uint32_t s = 0; s <= 3; s++) {
-                    const uint32_t way = longest_way(n_tiles, n_blocks, n_grid, s), best = longest_way(n_tiles, n_blocks, n_grid, chosen);
-                    EXPECT_TRUE(s < chosen ? best < way : best <= way) << n_tiles << " tiles, " << n_blocks << ", grid " << n_grid;
-                }
+    for (uint32_t before : {TN_CUDA_ROW_NORM_QUANT, TN_CUDA_ROW_QUANT}) {
+        for (uint32_t n_cols : {300u, 9000u}) { // the second: with blocks that no register keeps
+            for (float scale : {0.0f, 1e-7f, 1e-4f}) {
+                Product product = one(n_cols, {40});
+                product.before = before;
+                product.grid_x = 2;
+                ProductRig rig(product);
+                for (float &v : rig.x[0]) v *= scale * scale;
+                rig.run();
             }
         }
     }
-    EXPECT_EQ(tn_cuda_ternary_log2_split(160, 20, 160), 3u); // few tiles: all warps of a block share each
-    EXPECT_EQ(tn_cuda_ternary_log2_split(432, 20, 264), 2u);
+}
+
+TEST(TernaryOne, TheGridHasABlockAMultiprocessorWhereTilesAreNotTooMany)
+{
+    EXPECT_EQ(tn_cuda_ternary_one_grid(1, 132), 1u);
+    EXPECT_EQ(tn_cuda_ternary_one_grid(160, 132), 132u);
+    EXPECT_EQ(tn_cuda_ternary_one_grid(2112, 132), 132u); // 16 each
+    EXPECT_EQ(tn_cuda_ternary_one_grid(2113, 132), 133u);
+    EXPECT_EQ(tn_cuda_ternary_one_grid(65, 4), 5u);
+}
+
+TEST(TernaryOne, BatchesTakeHalfTheSharedMemoryAtMost)
+{
+    EXPECT_EQ(tn_cuda_ternary_one_ahead(432, 132, 2, 20, 232448), 5u); // 4 row tiles of 2 x 20: 10 a warp
+    EXPECT_EQ(tn_cuda_ternary_one_ahead(160, 132, 1, 54, 232448), 4u); // 2 of 54: 7 a warp
+    EXPECT_EQ(tn_cuda_ternary_one_ahead(160, 132, 1, 20, 232448), 2u);
+    EXPECT_EQ(tn_cuda_ternary_one_ahead(1, 1, 1, 1, 232448), 1u);
+    EXPECT_EQ(tn_cuda_ternary_one_ahead(1, 1, 1, 1000, 1024), 1u); // whatever there is
+    for (uint32_t shared : {65536u, 101376u, 166912u, 232448u}) {
+        for (uint32_t n_blocks : {1u, 20u, 54u, 112u}) {
+            const uint32_t n = tn_cuda_ternary_one_ahead(2000, 132, 2, n_blocks, shared);
+            EXPECT_TRUE(n == 1 || tn_cuda_ternary_one_shared_bytes(n_blocks, n) + TN_CUDA_ONE_OWN_SHARED_BYTES <= shared / 2) << n;
+        }
+    }
 }
 
 // Scales so large that the value is poison, or only what follows it.

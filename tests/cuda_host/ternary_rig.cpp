@@ -70,6 +70,7 @@ void ProductRig::fill(tn_cuda_ternary_params &p)
     p.counter = counters_.data();
     p.partials = partials_.data();
     p.log2_split = product.log2_split;
+    p.n_ahead = product.n_ahead;
 }
 
 void ProductRig::note(uint32_t row, uint32_t node, const std::vector<float> &stored)
@@ -126,7 +127,7 @@ void ProductRig::run()
     fill(p);
     const bool is_one = std::string(product.kernel).rfind("ternary_one", 0) == 0;
     // Twice: what a launch leaves behind must not matter to the next.
-    const uint32_t shared = is_one ? tn_cuda_ternary_one_shared_bytes(p.n_blocks) : 0;
+    const uint32_t shared = is_one ? tn_cuda_ternary_one_shared_bytes(p.n_blocks, p.n_ahead) : 0;
     for (uint32_t i = 0; i < 2; i++) launch(product.kernel, p, product.grid_x, product.grid_y, product.grid_z, shared);
     for (Memory<uint32_t> *zeros : {&counters_, &partials_}) {
         EXPECT_TRUE(std::all_of(zeros->data(), zeros->data() + zeros->size(), [](uint32_t word) { return word == 0; }));

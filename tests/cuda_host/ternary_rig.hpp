@@ -89,6 +89,7 @@ struct Product {
     bool to_output = false; // the first matrix's rows go to the submit's output
     uint32_t grid_x = 1, grid_y = 1, grid_z = 1;
     uint32_t log2_split = 0;
+    uint32_t n_ahead = 1;
     uint32_t seed = 1;
 };
 

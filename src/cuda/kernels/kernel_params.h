@@ -27,6 +27,8 @@
 enum {
     TN_CUDA_TILE_ROWS = 16, // of a ternary tile (cuda_pack.h), and
     TN_CUDA_TILE_COLS = 128,
+    TN_CUDA_ONE_COLS_MAX = 131072,   // of ternary_one's rows
+    TN_CUDA_ONE_ROW_TILES = 16,      // of a block of ternary_one at most; with GLU of gate and as many of up
     TN_CUDA_FEW_TOKENS = 8,          // of ternary_few at most
     TN_CUDA_MANY_ROWS = 128,         // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
     TN_CUDA_MANY_TOKENS = 64,        // of the same
@@ -157,9 +159,11 @@ enum { TN_CUDA_BEHIND_NOTHING = 0, TN_CUDA_BEHIND_ADD = 1, TN_CUDA_BEHIND_RELU2 
 
 // ternary_*: y = W q.
 //   ternary_one      one token: matrix-vector product; `before` may make the codes from x in the prologue, redundantly in each block. Grid
-//                    x: any number of blocks, which walk over the row tiles of all matrices; more than there are tiles have nothing to do.
+//                    x: blocks, of which each takes every grid'th row tile of all matrices (tn_cuda_ternary_one_grid at least, since a
+//                    block takes so many at most); more than there are row tiles have nothing to do.
 //                    ternary_one for NOTHING and ADD, ternary_one_glu for RELU2 and SILU
-//   ternary_few      up to 8 tokens; the last block to finish does `row` over the outputs. Grid x: as of ternary_one
+//   ternary_few      up to 8 tokens; the last block to finish does `row` over the outputs. Grid x: any number of blocks, which walk over
+//                    the row tiles of all matrices
 //   ternary_many     more: tiles of TN_CUDA_MANY_ROWS x TN_CUDA_MANY_TOKENS. Grid x: blocks of rows, matrix after matrix (GLU: of both at
 //                    once); y: of tokens; z: parts of the columns, whose sums meet in `partials`
 struct tn_cuda_ternary_params {
@@ -177,15 +181,39 @@ struct tn_cuda_ternary_params {
     TN_PART(tn_cuda_row_op) row; // over the output (of the first matrix's y); op NONE: there is none
     TN_PART(tn_cuda_codes) row_codes;
     TN_AT(uint32_t) counter;  // of blocks that finished, 0 between launches; many: one a tile, where grid z splits the columns
-    uint32_t log2_split;      // one and few: warps of a block that share a tile's columns, as a power of two, at most 3
+    uint32_t log2_split;      // few: warps of a block that share a tile's columns, as a power of two, at most 3
+    uint32_t n_ahead;         // one: tiles of a warp in a batch, at least 1
     TN_AT(uint32_t) partials; // many, where grid z splits the columns: sums, 0 between launches (tn_cuda_ternary_many_partials)
 };
 
 // Row tiles of a ternary matrix.
 static inline uint32_t tn_cuda_row_tiles(uint32_t n_rows) { return n_rows / TN_CUDA_TILE_ROWS + (n_rows % TN_CUDA_TILE_ROWS != 0); }
-// ternary_one: dynamic shared memory, the codes of a row; and what its own arrays take beside it at most.
-static inline uint32_t tn_cuda_ternary_one_shared_bytes(uint32_t n_blocks) { return n_blocks * TN_CUDA_TILE_COLS; }
+// ternary_one: dynamic shared memory: the codes of a row, and two batches of n_ahead tiles of 512 bytes for each of 16 warps; and what its
+// own arrays take beside it at most.
+static inline uint32_t tn_cuda_ternary_one_shared_bytes(uint32_t n_blocks, uint32_t n_ahead)
+{
+    return n_blocks * TN_CUDA_TILE_COLS + 2 * n_ahead * 16 * 512;
+}
 enum { TN_CUDA_ONE_OWN_SHARED_BYTES = 4224 };
+// Its grid for n_row_tiles row tiles (of all matrices; with GLU of gate alone): a block a multiprocessor, or as many as it takes.
+static inline uint32_t tn_cuda_ternary_one_grid(uint32_t n_row_tiles, uint32_t n_sms)
+{
+    const uint32_t n_least = n_row_tiles / TN_CUDA_ONE_ROW_TILES + (n_row_tiles % TN_CUDA_ONE_ROW_TILES != 0);
+    const uint32_t n = n_row_tiles < n_sms ? n_row_tiles : n_sms;
+    return n > n_least ? n : n_least;
+}
+// Its n_ahead: all of a warp's tiles where they fit into half of what a block can have (shared_bytes), so that the next kernel's blocks fit
+// in beside them. n_parts: 2 with GLU, else 1.
+static inline uint32_t tn_cuda_ternary_one_ahead(uint32_t n_row_tiles, uint32_t n_grid, uint32_t n_parts, uint32_t n_blocks,
+                                                 uint32_t shared_bytes)
+{
+    const uint64_t n_of_block = (uint64_t)(n_row_tiles / n_grid + (n_row_tiles % n_grid != 0)) * n_parts * n_blocks;
+    const uint64_t n_of_warp = (n_of_block + 15) / 16, n_all = (n_of_warp + 1) / 2;
+    const uint32_t own = tn_cuda_ternary_one_shared_bytes(n_blocks, 0) + TN_CUDA_ONE_OWN_SHARED_BYTES, half = shared_bytes / 2;
+    const uint32_t n_fit = half > own ? (half - own) / tn_cuda_ternary_one_shared_bytes(0, 1) : 0;
+    const uint64_t n = n_all < n_fit ? n_all : n_fit;
+    return n > 1 ? (uint32_t)n : 1;
+}
 // The log2_split with the shortest way through n_tiles row tiles (of all matrices; with GLU of gate alone) of n_blocks column blocks for
 // the warps of n_grid blocks; of equal ones the least, which spares sums across warps.
 static inline uint32_t tn_cuda_ternary_log2_split(uint32_t n_tiles, uint32_t n_blocks, uint32_t n_grid)

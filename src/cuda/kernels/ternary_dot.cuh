@@ -8,17 +8,11 @@
 
 // ---- where the codes come from ----
 
-// One row of them in shared memory, and what it is to be scaled with.
-struct tn_codes_shared {
-    TN_SHARED_ARG(int8_t, codes);
-    tn_row_scale scale;
-};
 // Rows in global memory. They are read through L1, where the warps of a multiprocessor share them.
 struct tn_codes_memory {
     const tn_cuda_codes &codes;
     uint32_t n_rows;
 };
-TN_FN tn_row_scale tn_codes_scale(const tn_codes_shared &from, uint32_t) { return from.scale; }
 TN_FN tn_row_scale tn_codes_scale(const tn_codes_memory &from, uint32_t row) { return {from.codes.scales[row], from.codes.sums[row]}; }
 
 // This lane's 32 codes of column block k.
@@ -26,56 +20,11 @@ struct tn_codes32 {
     uint32_t x[8];
 };
 TN_FN tn_codes32 tn_codes32_of(const tn_u4 &a, const tn_u4 &b) { return {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}}; }
-TN_FN tn_codes32 tn_codes_load(const tn_codes_shared &from, uint32_t k)
-{
-    const uint32_t at = k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
-    return tn_codes32_of(tn_shared_load16(from.codes, at), tn_shared_load16(from.codes, at + 16));
-}
 // Rows that are not there are the last one's: nothing of them is stored.
 TN_FN const int8_t *tn_codes_row(const tn_codes_memory &from, uint32_t row, uint32_t k)
 {
     const uint32_t there = row < from.n_rows ? row : from.n_rows - 1;
     return from.codes.at + (size_t)there * from.codes.stride_bytes + k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
-}
-
-// ---- one row of codes, dp4a ----
-
-// Weights are masked in place: bit pair i of a byte is the code times 4^i, and each pair has a sum of its own.
-struct tn_dot_one {
-    enum { AHEAD = 4, TOKENS = 1, SLOTS = 16 };
-    typedef tn_codes32 input;
-    int32_t sums[4];
-};
-TN_FN void tn_dot_zero(tn_dot_one &dot) { dot.sums[0] = dot.sums[1] = dot.sums[2] = dot.sums[3] = 0; }
-TN_FN void tn_dot_load(const tn_codes_shared &from, uint32_t k, tn_codes32 &input) { input = tn_codes_load(from, k); }
-template <uint32_t n>
-TN_FN void tn_dot_add(tn_dot_one (&dots)[n], const tn_u4 (&tiles)[n], const tn_codes_shared &, const tn_codes32 &input)
-{
-    TN_UNROLL for (uint32_t m = 0; m < n; m++)
-    {
-        const uint32_t words[4] = {tiles[m].x, tiles[m].y, tiles[m].z, tiles[m].w};
-        int32_t(&sums)[4] = dots[m].sums;
-        TN_UNROLL for (uint32_t s = 0; s < 4; s++)
-        {
-            sums[0] = tn_dp4a_us(words[s] & 0x03030303u, input.x[2 * s], sums[0]);
-            sums[1] = tn_dp4a_us(words[s] & 0x0c0c0c0cu, input.x[2 * s], sums[1]);
-            sums[2] = tn_dp4a_us(words[s] & 0x30303030u, input.x[2 * s + 1], sums[2]);
-            sums[3] = tn_dp4a_us(words[s] & 0xc0c0c0c0u, input.x[2 * s + 1], sums[3]);
-        }
-    }
-}
-TN_FN uint32_t tn_dot_slot(const tn_dot_one &, uint32_t row, uint32_t) { return row; }
-TN_FN void tn_dot_put(const tn_dot_one &dot, TN_SHARED_ARG(int32_t, to), uint32_t at)
-{
-    int32_t low = dot.sums[0] + (dot.sums[2] >> 4), high = (dot.sums[1] >> 2) + (dot.sums[3] >> 6);
-    TN_UNROLL for (uint32_t width = 1; width < 4; width *= 2)
-    {
-        low += tn_shfl_xor(low, width);
-        high += tn_shfl_xor(high, width);
-    }
-    const uint32_t g = tn_lane() / 4, t = tn_lane() % 4;
-    if (t == 0) to[at + g] = low;
-    if (t == 1) to[at + 8 + g] = high;
 }
 
 // ---- up to 8 rows of codes: sums as mma leaves them ----
