@@ -84,12 +84,22 @@ static tn_status find_function(tn_cuda_device *device, tn_cuda_kernel kernel)
     return TN_OK;
 }
 
+// Multiprocessors share their fast memory between L1 and shared memory as a kernel needs it, and must be empty to change that. Where one
+// kernel begins while another runs, all of them want the same: as much shared memory as there is.
+static tn_status want_shared(const tn_cuda_device *device, tn_cuda_kernel kernel)
+{
+    enum { ALL = 100 };
+    const int attribute = CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT;
+    return TN_CUDA_CHECK(device->cu, device->cu->cuFuncSetAttribute(device->functions[kernel], attribute, ALL), "cuFuncSetAttribute");
+}
+
 static tn_status find_functions(tn_cuda_device *device)
 {
     const tn_cuda_form form = device->traits.has_mma ? TN_CUDA_FORM_MMA : TN_CUDA_FORM_DP4A;
     for (uint32_t i = 0; i < TN_CUDA_N_KERNELS; i++) {
-        if (tn_cuda_kernels[i].form == TN_CUDA_FORM_ANY || tn_cuda_kernels[i].form == form)
-            TN_TRY(find_function(device, (tn_cuda_kernel)i));
+        if (tn_cuda_kernels[i].form != TN_CUDA_FORM_ANY && tn_cuda_kernels[i].form != form) continue;
+        TN_TRY(find_function(device, (tn_cuda_kernel)i));
+        if (tn_cuda_starts_early(device)) TN_TRY(want_shared(device, (tn_cuda_kernel)i));
     }
     return TN_OK;
 }

@@ -58,6 +58,13 @@ typedef struct tn_cuda_device {
 
 static inline tn_cuda_device *tn_cuda_device_of(tn_device *device) { return (tn_cuda_device *)device; }
 
+// Whether a kernel can begin while the one before it still runs (programmatic dependent launch).
+static inline bool tn_cuda_starts_early(const tn_cuda_device *device)
+{
+    enum { FROM_CAPABILITY = 90 };
+    return device->traits.capability >= FROM_CAPABILITY;
+}
+
 // "CUDA_ERROR_LAUNCH_FAILED"; static text.
 const char *tn_cuda_result_name(const tn_cuda_api *cu, CUresult result);
 // The status of a CUresult: OUT_OF_MEMORY; DEVICE_LOST for what leaves a context unusable (ILLEGAL_ADDRESS, LAUNCH_FAILED, LAUNCH_TIMEOUT,

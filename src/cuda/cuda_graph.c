@@ -22,8 +22,7 @@ static CUDA_KERNEL_NODE_PARAMS node_params_of(const tn_cuda_device *device, cons
 // The edge to each kernel from the one before it.
 static CUgraphEdgeData edge_of(const tn_cuda_device *device)
 {
-    enum { PROGRAMMATIC_FROM = 90 };
-    if (device->traits.capability < PROGRAMMATIC_FROM) return (CUgraphEdgeData){0};
+    if (!tn_cuda_starts_early(device)) return (CUgraphEdgeData){0};
     return (CUgraphEdgeData){.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC, .type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC};
 }
 

@@ -210,6 +210,7 @@ TEST_F(Device, MoreSharedMemoryIsAskedForOnce)
     const Host host;
     const OpenDevice device(host);
     ASSERT_EQ(tn_cuda_enter(device.cuda()), TN_OK);
+    cuda_driver::forget_calls();
     EXPECT_EQ(tn_cuda_allow_shared(device.cuda(), TN_CUDA_begin, 40 << 10), TN_OK);
     EXPECT_EQ(cuda_driver::calls()["cuFuncSetAttribute"], 0u);
     for (const uint32_t bytes : {100u << 10, 100u << 10, 60u << 10})
@@ -218,6 +219,22 @@ TEST_F(Device, MoreSharedMemoryIsAskedForOnce)
     EXPECT_EQ(tn_cuda_allow_shared(device.cuda(), TN_CUDA_begin, 228 << 10), TN_UNSUPPORTED);
     EXPECT_EQ(last_error(), "UNSUPPORTED cuda:host: begin needs 233472 bytes of shared memory for a block; the device has 232448");
     EXPECT_EQ(tn_cuda_leave(device.cuda(), TN_OK), TN_OK);
+}
+
+// Where kernels overlap all of them want the same division of fast memory; elsewhere nobody asks.
+TEST_F(Device, KernelsThatBeginEarlyWantTheSameSharedMemory)
+{
+    for (const int capability : {90, 75}) {
+        cuda_driver::reset();
+        cuda_driver::options().capability = capability;
+        const Host host;
+        const OpenDevice device(host);
+        ASSERT_EQ(tn_cuda_enter(device.cuda()), TN_OK);
+        uint32_t n_functions = 0;
+        for (CUfunction function : device.cuda()->functions) n_functions += function != nullptr;
+        EXPECT_EQ(cuda_driver::calls()["cuFuncSetAttribute"], capability == 90 ? n_functions : 0u);
+        EXPECT_EQ(tn_cuda_leave(device.cuda(), TN_OK), TN_OK);
+    }
 }
 
 TEST_F(Device, TheCallersContextComesBack)

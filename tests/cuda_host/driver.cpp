@@ -528,6 +528,8 @@ CUresult cuFuncSetAttribute(CUfunction function, int attribute, int value)
     if (result != CUDA_SUCCESS) return result;
     FunctionState *state = driver().functions.find(function);
     if (!state) return call.stray();
+    if (attribute == CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT)
+        return value < 0 || value > 100 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
     if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 || value > (int)shared_most())
         return CUDA_ERROR_INVALID_VALUE;
     state->shared_max = (uint32_t)value;

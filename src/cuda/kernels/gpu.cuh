@@ -93,11 +93,12 @@ TN_FN uint32_t tn_atomic_min(uint32_t *at, uint32_t v) { return atomicMin(at, v)
 #define tn_shared_add(name, i, v) atomicAdd(&(name)[i], v)
 #define tn_shared_max(name, i, v) atomicMax(&(name)[i], v)
 
-// 16 bytes of global memory, aligned: through the read-only path; the same for what is read once (weights), and 8 and 4 of them; stored.
+// 16 bytes of global memory, aligned, through L1, never before tn_wait_previous where that stands in front; of weights, which are read once
+// and may be asked for at any time, 16, 8 and 4; stored.
 TN_FN tn_u4 tn_load16(const void *at)
 {
     tn_u4 v;
-    asm("ld.global.nc.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(at));
+    asm volatile("ld.global.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(at));
     return v;
 }
 TN_FN tn_u4 tn_load16_once(const void *at)
