@@ -175,6 +175,9 @@ static void choose_ternary(tn_cuda_compiler *c, struct tn_cuda_ternary_params *p
     if (c->is_one) {
         l->kernel = is_glu ? TN_CUDA_ternary_one_glu : TN_CUDA_ternary_one;
         l->grid[0] = tn_cuda_ternary_one_grid(n_tiles, c->device->traits.n_sms);
+        p->n_each = n_tiles / l->grid[0];
+        p->n_rest = n_tiles % l->grid[0];
+        p->by_blocks = tn_cuda_ternary_one_by_blocks(p->n_blocks);
         p->n_ahead = tn_cuda_ternary_one_ahead(n_tiles, l->grid[0], is_glu ? 2 : 1, p->n_blocks, c->device->traits.shared_bytes);
         l->shared_bytes = tn_cuda_ternary_one_shared_bytes(p->n_blocks, p->n_ahead);
         return;

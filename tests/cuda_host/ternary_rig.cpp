@@ -70,6 +70,11 @@ void ProductRig::fill(tn_cuda_ternary_params &p)
     p.counter = counters_.data();
     p.partials = partials_.data();
     p.log2_split = product.log2_split;
+    uint32_t n_tiles = 0;
+    for (uint32_t i = 0; i < (is_glu() ? 1 : matrices.size()); i++) n_tiles += matrices[i]->n_tiles_rows();
+    p.n_each = n_tiles / product.grid_x;
+    p.n_rest = n_tiles % product.grid_x;
+    p.by_blocks = tn_cuda_ternary_one_by_blocks(p.n_blocks);
     p.n_ahead = product.n_ahead;
 }
 

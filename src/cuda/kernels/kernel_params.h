@@ -180,9 +180,10 @@ struct tn_cuda_ternary_params {
     TN_PART(tn_cuda_poison) poison;
     TN_PART(tn_cuda_row_op) row; // over the output (of the first matrix's y); op NONE: there is none
     TN_PART(tn_cuda_codes) row_codes;
-    TN_AT(uint32_t) counter;  // of blocks that finished, 0 between launches; many: one a tile, where grid z splits the columns
-    uint32_t log2_split;      // few: warps of a block that share a tile's columns, as a power of two, at most 3
-    uint32_t n_ahead;         // one: tiles of a warp in a batch, at least 1
+    TN_AT(uint32_t) counter; // of blocks that finished, 0 between launches; many: one a tile, where grid z splits the columns
+    uint32_t log2_split;     // few: warps of a block that share a tile's columns, as a power of two, at most 3
+    // one: row tiles of each block, and how many blocks have one more; 2^32 / n_blocks, rounded up; tiles of a warp in a batch, at least 1
+    uint32_t n_each, n_rest, by_blocks, n_ahead;
     TN_AT(uint32_t) partials; // many, where grid z splits the columns: sums, 0 between launches (tn_cuda_ternary_many_partials)
 };
 
@@ -202,6 +203,8 @@ static inline uint32_t tn_cuda_ternary_one_grid(uint32_t n_row_tiles, uint32_t n
     const uint32_t n = n_row_tiles < n_sms ? n_row_tiles : n_sms;
     return n > n_least ? n : n_least;
 }
+// Its by_blocks, by which the device divides what is below TN_CUDA_ONE_ROW_TILES * 2 * TN_CUDA_ONE_COLS_MAX / TN_CUDA_TILE_COLS; of 1 not.
+static inline uint32_t tn_cuda_ternary_one_by_blocks(uint32_t n_blocks) { return n_blocks > 1 ? UINT32_MAX / n_blocks + 1 : 0; }
 // Its n_ahead: all of a warp's tiles where they fit into half of what a block can have (shared_bytes), so that the next kernel's blocks fit
 // in beside them. n_parts: 2 with GLU, else 1.
 static inline uint32_t tn_cuda_ternary_one_ahead(uint32_t n_row_tiles, uint32_t n_grid, uint32_t n_parts, uint32_t n_blocks,

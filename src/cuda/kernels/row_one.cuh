@@ -1,6 +1,6 @@
 // NORM_QUANT and QUANT of one row into shared memory, by all 16 warps of a block. It stands in front of every product of a step of one
-// token, in each of its blocks, so what counts is how long the way from x to the codes is: all of x is asked for at once, gains are there
-// before, and the codes do not wait for the norm's factor, which one warp finds meanwhile.
+// token, in each of its blocks, so what counts is how long the way from x to the codes is, in instructions of a warp: all of x is asked for
+// at once, gains are there before, and the codes do not wait for the norm's factor, which one warp finds while all multiply.
 //
 // SUM wants lane l of a warp to add elements l, l + 32, .. of a block of 256, so a warp takes whole blocks: warp w blocks w, w + 16, ..
 #ifndef TN_CUDA_ROW_ONE_CUH
@@ -13,32 +13,43 @@ enum {
     TN_ONE_WARPS = 16,
     TN_ONE_THREADS = 32 * TN_ONE_WARPS,
     TN_ONE_HELD = 2,                          // blocks of a warp that registers keep: rows of up to 8192 elements are read once
-    TN_ONE_MAX = 0,                           // words of shared memory: of each warp the largest |x * gain|,
-    TN_ONE_CODES = TN_ONE_MAX + TN_ONE_WARPS, // the sum of the codes, and the same of a second attempt,
-    TN_ONE_SCALE = TN_ONE_CODES + 2,          // the codes' scale,
-    TN_ONE_SMALL, // what the row is multiplied with where it is so small that its largest code is not 127; else 0,
-    TN_ONE_SUMS,  // SUM's parts
-    TN_ONE_SCRATCH = TN_ONE_SUMS + TN_CUDA_ONE_COLS_MAX / 256,
+    TN_ONE_SUMS = 0,                          // words of shared memory: SUM's parts, with zeros to a multiple of 8,
+    TN_ONE_MAX = TN_CUDA_ONE_COLS_MAX / 256,  // of each warp the largest |x * gain|,
+    TN_ONE_CODES = TN_ONE_MAX + TN_ONE_WARPS, // the sum of the codes,
+    TN_ONE_SCALE,                             // their scale,
+    TN_ONE_SMALL,                             // what a row is multiplied with that is so small that its largest code is not 127; else 0
+    TN_ONE_SCRATCH,
 };
 
-// A lane's 8 elements of a block, and their gains.
+// A lane's 8 elements of a block.
 struct tn_one_part {
     float v[8];
     tn_u4 gains[2];
 };
+// Where its elements that are wanted end, counted in 32s from the lane's first one; 8 in whole blocks.
+TN_FN uint32_t tn_one_n_there(uint32_t b, uint32_t n)
+{
+    const uint32_t first = b * 256 + tn_lane();
+    return first >= n ? 0 : (n - first + 31) / 32;
+}
 
 TN_FN void tn_one_load_gains(const tn_cuda_row_op &op, uint32_t b, tn_u4 (&gains)[2])
 {
-    TN_UNROLL for (uint32_t i = 0; i < 2; i++)
-    {
-        gains[i] = {0, 0, 0, 0};
-        if (op.gains && b * 256 + i * 128 < op.n) gains[i] = tn_load16(op.gains + ((size_t)(2 * b + i) * 32 + tn_lane()) * 4);
-    }
+    const float *at = op.gains + (size_t)b * 256 + tn_lane() * 4;
+    gains[0] = gains[1] = {0, 0, 0, 0};
+    if (!op.gains || b * 256 >= op.n) return;
+    gains[0] = tn_load16(at);
+    if (b * 256 + 128 < op.n) gains[1] = tn_load16(at + 128);
 }
 TN_FN void tn_one_load(const tn_cuda_row_op &op, const float *x, uint32_t b, float (&v)[8])
 {
-    const uint32_t first = b * 256 + tn_lane();
-    TN_UNROLL for (uint32_t i = 0; i < 8; i++) v[i] = first + 32 * i < op.n ? tn_load_fresh(x + first + 32 * i) : 0.0f;
+    const float *at = x + b * 256 + tn_lane();
+    if (b * 256 + 256 <= op.n) {
+        TN_UNROLL for (uint32_t i = 0; i < 8; i++) v[i] = tn_load_fresh(at + 32 * i);
+    } else {
+        const uint32_t n = tn_one_n_there(b, op.n);
+        TN_UNROLL for (uint32_t i = 0; i < 8; i++) v[i] = i < n ? tn_load_fresh(at + 32 * i) : 0.0f;
+    }
 }
 TN_FN void tn_one_gain(const tn_cuda_row_op &op, tn_one_part &part)
 {
@@ -55,14 +66,13 @@ TN_FN void tn_one_gain(const tn_cuda_row_op &op, tn_one_part &part)
 // Stores the block's part of SUM, then `part` holds x * gain; the largest of its absolute values, and of `max`.
 TN_FN uint32_t tn_one_measure(const tn_cuda_row_op &op, uint32_t b, tn_one_part &part, uint32_t max, TN_SHARED_ARG(uint32_t, scratch))
 {
-    if (op.op != TN_CUDA_ROW_QUANT) {
-        float sum = 0.0f;
-        TN_UNROLL for (uint32_t i = 0; i < 8; i++) sum = sum + (part.v[i] * part.v[i]);
-        TN_UNROLL for (uint32_t width = 16; width > 0; width /= 2) sum = sum + tn_shfl_xor(sum, width);
-        if (tn_lane() == 0 && b * 256 < op.n) scratch[TN_ONE_SUMS + b] = tn_bits(sum);
-    }
+    float sum = 0.0f;
+    TN_UNROLL for (uint32_t i = 0; i < 8; i++) sum = sum + (part.v[i] * part.v[i]);
     tn_one_gain(op, part);
     TN_UNROLL for (uint32_t i = 0; i < 8; i++) max = tn_abs_bits(part.v[i]) > max ? tn_abs_bits(part.v[i]) : max;
+    if (op.op == TN_CUDA_ROW_QUANT) return max;
+    TN_UNROLL for (uint32_t width = 16; width > 0; width /= 2) sum = sum + tn_shfl_xor(sum, width);
+    if (tn_lane() == 0) scratch[TN_ONE_SUMS + b] = tn_bits(sum);
     return max;
 }
 
@@ -70,24 +80,26 @@ TN_FN uint32_t tn_one_measure(const tn_cuda_row_op &op, uint32_t b, tn_one_part 
 TN_FN int32_t tn_one_put(uint32_t b, uint32_t n_codes, const float (&v)[8], float factor, TN_SHARED_ARG(int8_t, codes))
 {
     const uint32_t first = b * 256 + tn_lane();
-    int32_t sum = 0;
-    TN_UNROLL for (uint32_t i = 0; i < 8; i++)
-    {
-        const int8_t code = (int8_t)tn_round_int(v[i] * factor);
-        if (first + 32 * i >= n_codes) continue;
-        codes[first + 32 * i] = code;
-        sum += code;
+    int32_t code[8], sum = 0;
+    TN_UNROLL for (uint32_t i = 0; i < 8; i++) code[i] = tn_round_int(v[i] * factor);
+    TN_UNROLL for (uint32_t i = 0; i < 8; i++) sum += code[i];
+    if (b * 256 + 256 <= n_codes) {
+        TN_UNROLL for (uint32_t i = 0; i < 8; i++) codes[first + 32 * i] = (int8_t)code[i];
+    } else {
+        const uint32_t n = tn_one_n_there(b, n_codes);
+        TN_UNROLL for (uint32_t i = 0; i < 8; i++)
+        {
+            if (i < n) codes[first + 32 * i] = (int8_t)code[i];
+        }
     }
     return sum;
 }
 
-// All codes of the warp's blocks, those beyond op.n 0, and their sum to scratch[at].
-TN_FN void tn_one_quantise(const tn_cuda_row_op &op, const float *x, uint32_t n_codes, const tn_one_part (&held)[TN_ONE_HELD], float factor,
-                           TN_SHARED_ARG(uint32_t, scratch), uint32_t at, TN_SHARED_ARG(int8_t, codes))
+// The codes of the warp's blocks from its `first`-th on, which are read again, on top of the sum of the others.
+TN_FN void tn_one_quantise_read(const tn_cuda_row_op &op, const float *x, uint32_t n_codes, uint32_t first, float factor, int32_t sum,
+                                TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(int8_t, codes))
 {
-    int32_t sum = 0;
-    TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) sum += tn_one_put(r * TN_ONE_WARPS + tn_warp(), n_codes, held[r].v, factor, codes);
-    TN_ROLLED for (uint32_t b = TN_ONE_HELD * TN_ONE_WARPS + tn_warp(); b * 256 < n_codes; b += TN_ONE_WARPS)
+    TN_ROLLED for (uint32_t b = first * TN_ONE_WARPS + tn_warp(); b * 256 < n_codes; b += TN_ONE_WARPS)
     {
         tn_one_part part;
         tn_one_load(op, x, b, part.v);
@@ -96,37 +108,41 @@ TN_FN void tn_one_quantise(const tn_cuda_row_op &op, const float *x, uint32_t n_
         sum += tn_one_put(b, n_codes, part.v, factor, codes);
     }
     sum = tn_lanes_sum(sum);
-    if (tn_lane() == 0) tn_shared_add(scratch, at, (uint32_t)sum);
+    if (tn_lane() == 0) tn_shared_add(scratch, TN_ONE_CODES, (uint32_t)sum);
 }
-
-// By one warp: the norm's factor, and what follows from it.
-TN_FN void tn_one_find_scale(const tn_cuda_row_op &op, float max, TN_SHARED_ARG(uint32_t, scratch))
+// All codes of the warp's blocks, those beyond op.n 0, and their sum.
+TN_FN void tn_one_quantise(const tn_cuda_row_op &op, const float *x, uint32_t n_codes, const tn_one_part (&held)[TN_ONE_HELD], float factor,
+                           TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(int8_t, codes))
 {
-    float sum = 0.0f;
-    TN_ROLLED for (uint32_t b = 0; b * 256 < op.n; b++) sum = sum + tn_float(scratch[TN_ONE_SUMS + b]);
-    const float mean = (sum * op.recip_n) + op.eps, r = tn_rsqrt(mean > 0x1p-100f ? mean : 0x1p-100f), scaled_max = max * r;
-    const bool is_large = scaled_max >= 1e-5f;
-    if (tn_lane() != 0) return;
-    scratch[TN_ONE_SCALE] = tn_bits(is_large ? scaled_max * (float)(1.0 / 127.0) : (float)(1e-5 / 127.0));
-    scratch[TN_ONE_SMALL] = is_large ? 0 : tn_bits(r * 12700000.0f);
+    int32_t sum = 0;
+    TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++)
+    {
+        const uint32_t b = r * TN_ONE_WARPS + tn_warp();
+        if (b * 256 < n_codes) sum += tn_one_put(b, n_codes, held[r].v, factor, codes);
+    }
+    tn_one_quantise_read(op, x, n_codes, TN_ONE_HELD, factor, sum, scratch, codes);
 }
 
 // In front of tn_wait_previous: the gains, and zeros where sums begin.
 TN_FN void tn_one_row_begin(const tn_cuda_row_op &op, tn_one_part (&held)[TN_ONE_HELD], TN_SHARED_ARG(uint32_t, scratch))
 {
     TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) tn_one_load_gains(op, r * TN_ONE_WARPS + tn_warp(), held[r].gains);
-    if (tn_thread() < 2) scratch[TN_ONE_CODES + tn_thread()] = 0;
-    if (tn_thread() == 2) scratch[TN_ONE_SMALL] = 0;
+    if (tn_thread() < 8) scratch[TN_ONE_SUMS + ((op.n - 1) / 256 & ~7u) + tn_thread()] = 0;
+    if (tn_thread() == 8) scratch[TN_ONE_CODES] = 0;
+    if (tn_thread() == 9) scratch[TN_ONE_SMALL] = 0;
 }
 
-// Behind it: the codes of row x, n_codes of them, which are there for all threads on return, as are scale and sum (tn_one_scale,
-// tn_one_sum).
-TN_FN void tn_one_row(const tn_cuda_row_op &op, const float *x, uint32_t n_codes, tn_one_part (&held)[TN_ONE_HELD],
-                      TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(int8_t, codes))
+// Behind it: all that the codes wait for. What they are made with.
+TN_FN float tn_one_row_measure(const tn_cuda_row_op &op, const float *x, tn_one_part (&held)[TN_ONE_HELD], TN_SHARED_ARG(uint32_t, scratch))
 {
-    TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) tn_one_load(op, x, r * TN_ONE_WARPS + tn_warp(), held[r].v);
     uint32_t max = 0;
-    TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) max = tn_one_measure(op, r * TN_ONE_WARPS + tn_warp(), held[r], max, scratch);
+    TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) tn_one_load(op, x, r * TN_ONE_WARPS + tn_warp(), held[r].v);
+    tn_sync(); // zeros are there
+    TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++)
+    {
+        const uint32_t b = r * TN_ONE_WARPS + tn_warp();
+        if (b * 256 < op.n) max = tn_one_measure(op, b, held[r], max, scratch);
+    }
     TN_ROLLED for (uint32_t b = TN_ONE_HELD * TN_ONE_WARPS + tn_warp(); b * 256 < op.n; b += TN_ONE_WARPS)
     {
         tn_one_part part;
@@ -138,20 +154,33 @@ TN_FN void tn_one_row(const tn_cuda_row_op &op, const float *x, uint32_t n_codes
     if (tn_lane() == 0) scratch[TN_ONE_MAX + tn_warp()] = max;
     tn_sync();
     max = tn_lanes_max(scratch[TN_ONE_MAX + tn_lane() % TN_ONE_WARPS]);
-    float a = tn_float(max);
-    if (op.op == TN_CUDA_ROW_QUANT) {
-        a = max > tn_bits(1e-5f) ? a : 1e-5f;
-        if (tn_thread() == 0) scratch[TN_ONE_SCALE] = tn_bits(a * (float)(1.0 / 127.0));
-    } else if (tn_warp() == TN_ONE_WARPS - 1) {
-        tn_one_find_scale(op, a, scratch);
-    }
-    tn_one_quantise(op, x, n_codes, held, 127.0f * tn_recip(a), scratch, TN_ONE_CODES, codes);
-    tn_sync();
-    if (scratch[TN_ONE_SMALL] == 0) return;
-    tn_one_quantise(op, x, n_codes, held, tn_float(scratch[TN_ONE_SMALL]), scratch, TN_ONE_CODES + 1, codes);
-    tn_sync();
+    return op.op == TN_CUDA_ROW_QUANT && max < tn_bits(1e-5f) ? 1e-5f : tn_float(max);
 }
-TN_FN float tn_one_scale(TN_SHARED_ARG(uint32_t, scratch)) { return tn_float(scratch[TN_ONE_SCALE]); }
-TN_FN int32_t tn_one_sum(TN_SHARED_ARG(uint32_t, scratch)) { return (int32_t)scratch[TN_ONE_CODES + (scratch[TN_ONE_SMALL] != 0 ? 1 : 0)]; }
+
+// By one warp, while the others go on: the codes' scale, from what tn_one_row_measure gave, and what small rows are multiplied with
+// instead.
+TN_FN void tn_one_find_scale(const tn_cuda_row_op &op, float max, TN_SHARED_ARG(uint32_t, scratch))
+{
+    if (op.op == TN_CUDA_ROW_QUANT) {
+        if (tn_lane() == 0) scratch[TN_ONE_SCALE] = tn_bits(max * (float)(1.0 / 127.0));
+        return;
+    }
+    float sum = 0.0f;
+    tn_u4 next[2] = {tn_shared_load16(scratch, TN_ONE_SUMS), tn_shared_load16(scratch, TN_ONE_SUMS + 4)};
+    TN_ROLLED for (uint32_t b = 0; b * 256 < op.n; b += 8)
+    {
+        const uint32_t parts[8] = {next[0].x, next[0].y, next[0].z, next[0].w, next[1].x, next[1].y, next[1].z, next[1].w};
+        if (b * 256 + 2048 < op.n) {
+            next[0] = tn_shared_load16(scratch, TN_ONE_SUMS + b + 8);
+            next[1] = tn_shared_load16(scratch, TN_ONE_SUMS + b + 12);
+        }
+        TN_UNROLL for (uint32_t i = 0; i < 8; i++) sum = sum + tn_float(parts[i]);
+    }
+    const float mean = (sum * op.recip_n) + op.eps, r = tn_rsqrt(mean > 0x1p-100f ? mean : 0x1p-100f), scaled_max = max * r;
+    const bool is_large = scaled_max >= 1e-5f;
+    if (tn_lane() != 0) return;
+    scratch[TN_ONE_SCALE] = tn_bits(is_large ? scaled_max * (float)(1.0 / 127.0) : (float)(1e-5 / 127.0));
+    scratch[TN_ONE_SMALL] = is_large ? 0 : tn_bits(r * 12700000.0f);
+}
 
 #endif

@@ -8,78 +8,79 @@
 #include "cuda/kernels/row_one.cuh"
 #include "cuda/kernels/ternary_store.cuh"
 
-enum { TN_TILE_BYTES = 512 };
+enum { TN_TILE_BYTES = 512, TN_RING_STRIDE = TN_ONE_WARPS * TN_TILE_BYTES };
 
-// What a block has to do: row tiles block, block + grid, ..
-template <uint32_t n_parts> struct tn_one_work {
-    uint32_t n_tiles_0, n_tiles_1; // row tiles of the first matrix, and of the first two
-    uint32_t n_rows_tiles;         // of this block
-    uint32_t begin, end;           // this warp's part of the block's tiles
-};
-TN_FN uint32_t tn_one_tiles_of(const tn_cuda_matrix &matrix) { return (matrix.n_rows + TN_CUDA_TILE_ROWS - 1) / TN_CUDA_TILE_ROWS; }
-template <uint32_t n_parts> TN_FN tn_one_work<n_parts> tn_one_work_of(const tn_cuda_ternary_params &p)
-{
-    tn_one_work<n_parts> work;
-    work.n_tiles_0 = tn_one_tiles_of(p.matrices[0]);
-    work.n_tiles_1 = work.n_tiles_0 + tn_one_tiles_of(p.matrices[1]);
-    const uint32_t n_all = n_parts == 2 ? work.n_tiles_0 : work.n_tiles_1 + tn_one_tiles_of(p.matrices[2]);
-    work.n_rows_tiles = tn_block_x() < n_all ? (n_all - tn_block_x() + tn_grid_x() - 1) / tn_grid_x() : 0;
-    const uint32_t n_tiles = work.n_rows_tiles * n_parts * p.n_blocks;
-    work.begin = tn_warp() * n_tiles / TN_ONE_WARPS;
-    work.end = (tn_warp() + 1) * n_tiles / TN_ONE_WARPS;
-    return work;
-}
+// ---- which tiles ----
 
-// A row tile's matrix and row in it. `part`: number of the row tile among the block's, times n_parts, plus 1 for up.
-struct tn_one_place {
-    uint32_t matrix, tile;
-};
-template <uint32_t n_parts> TN_FN tn_one_place tn_one_place_of(const tn_one_work<n_parts> &work, uint32_t part)
-{
-    const uint32_t tile = tn_block_x() + part / n_parts * tn_grid_x();
-    if (n_parts == 2) return {part % 2, tile};
-    if (tile < work.n_tiles_0) return {0, tile};
-    if (tile < work.n_tiles_1) return {1, tile - work.n_tiles_0};
-    return {2, tile - work.n_tiles_1};
-}
-
-// A warp's tiles in their order.
+// A warp's tiles in their order, as far as they are not done. `part`: the number of a row tile among the block's, which are row tiles
+// block, block + grid, ..; with GLU twice that, plus 1 for up.
 struct tn_one_tiles {
-    uint32_t part, k, left; // which column block of which row tile is next; tiles left
+    uint32_t part, k, left; // next is column block k
 };
-TN_FN tn_one_tiles tn_one_tiles_from(uint32_t begin, uint32_t end, uint32_t n_blocks)
+// This block's row tiles.
+TN_FN uint32_t tn_one_row_tiles(const tn_cuda_ternary_params &p) { return p.n_each + (tn_block_x() < p.n_rest ? 1 : 0); }
+template <uint32_t n_parts> TN_FN tn_one_tiles tn_one_tiles_of(const tn_cuda_ternary_params &p)
 {
-    return {begin / n_blocks, begin % n_blocks, end - begin};
+    const uint32_t n = tn_one_row_tiles(p) * n_parts * p.n_blocks;
+    const uint32_t begin = tn_warp() * n / TN_ONE_WARPS, end = (tn_warp() + 1) * n / TN_ONE_WARPS;
+    const uint32_t part = p.n_blocks == 1 ? begin : (uint32_t)(((uint64_t)begin * p.by_blocks) >> 32);
+    return {part, begin - part * p.n_blocks, end - begin};
 }
-TN_FN void tn_one_next(tn_one_tiles &tiles, uint32_t n_blocks)
+// The next tiles that lie side by side, and for which a batch has room.
+TN_FN uint32_t tn_one_run(const tn_cuda_ternary_params &p, const tn_one_tiles &tiles, uint32_t room)
 {
-    tiles.left--;
-    tiles.k++;
-    if (tiles.k < n_blocks) return;
+    const uint32_t n = p.n_blocks - tiles.k < tiles.left ? p.n_blocks - tiles.k : tiles.left;
+    return n < room ? n : room;
+}
+TN_FN void tn_one_pass(const tn_cuda_ternary_params &p, tn_one_tiles &tiles, uint32_t n)
+{
+    tiles.left -= n;
+    tiles.k += n;
+    if (tiles.k < p.n_blocks) return;
     tiles.k = 0;
     tiles.part++;
 }
 
-// Where tile i of a batch lies for this lane, behind the codes.
-TN_FN uint32_t tn_one_ring_at(const tn_cuda_ternary_params &p, uint32_t side, uint32_t i)
+// A row tile's matrix, and its number in that.
+struct tn_one_place {
+    uint32_t matrix, tile;
+};
+TN_FN uint32_t tn_one_tiles_in(const tn_cuda_matrix &matrix) { return (matrix.n_rows + TN_CUDA_TILE_ROWS - 1) / TN_CUDA_TILE_ROWS; }
+template <uint32_t n_parts> TN_FN tn_one_place tn_one_place_of(const tn_cuda_ternary_params &p, uint32_t part)
 {
-    return p.n_blocks * TN_CUDA_TILE_COLS + ((side * p.n_ahead + i) * TN_ONE_WARPS + tn_warp()) * TN_TILE_BYTES + tn_lane() * 16;
+    const uint32_t tile = tn_block_x() + part / n_parts * tn_grid_x();
+    if (n_parts == 2) return {part % 2, tile};
+    const uint32_t n_0 = tn_one_tiles_in(p.matrices[0]), n_1 = n_0 + tn_one_tiles_in(p.matrices[1]);
+    if (tile < n_0) return {0, tile};
+    if (tile < n_1) return {1, tile - n_0};
+    return {2, tile - n_1};
 }
 
-// Asks for the next batch into half `side` of the lane's ring.
-template <uint32_t n_parts>
-TN_FN void tn_one_ask(const tn_cuda_ternary_params &p, const tn_one_work<n_parts> &work, tn_one_tiles &tiles, uint32_t side,
-                      TN_SHARED_ARG(int8_t, ring))
+// ---- the ring ----
+
+// Where a batch lies for this lane: behind the codes, the warps' tiles side by side.
+TN_FN uint32_t tn_one_ring_at(const tn_cuda_ternary_params &p, uint32_t side)
 {
-    TN_ROLLED for (uint32_t i = 0; i < p.n_ahead && tiles.left > 0; i++)
+    return p.n_blocks * TN_CUDA_TILE_COLS + side * p.n_ahead * TN_RING_STRIDE + tn_thread() * 16;
+}
+// Asks for the next batch into half `side` of the ring.
+template <uint32_t n_parts>
+TN_FN void tn_one_ask(const tn_cuda_ternary_params &p, tn_one_tiles &tiles, uint32_t side, TN_SHARED_ARG(int8_t, ring))
+{
+    uint32_t room = p.n_ahead, at = tn_one_ring_at(p, side);
+    TN_ROLLED while (room > 0 && tiles.left > 0)
     {
-        const tn_one_place place = tn_one_place_of(work, tiles.part);
+        const tn_one_place place = tn_one_place_of<n_parts>(p, tiles.part);
+        const uint32_t n = tn_one_run(p, tiles, room);
         const uint8_t *from = p.matrices[place.matrix].w + ((size_t)place.tile * p.n_blocks + tiles.k) * TN_TILE_BYTES + tn_lane() * 16;
-        tn_async16(ring, tn_one_ring_at(p, side, i), from);
-        tn_one_next(tiles, p.n_blocks);
+        TN_ROLLED for (uint32_t i = 0; i < n; i++, at += TN_RING_STRIDE, from += TN_TILE_BYTES) tn_async16(ring, at, from);
+        tn_one_pass(p, tiles, n);
+        room -= n;
     }
     tn_async_commit();
 }
+
+// ---- products ----
 
 // Weights are masked in place: bit pair i of a byte is the code times 4^i, and each pair has a sum of its own.
 struct tn_one_sums {
@@ -111,41 +112,48 @@ TN_FN void tn_one_give(const tn_one_sums &sums, uint32_t part, TN_SHARED_ARG(uin
 
 // This warp's tiles, of which two batches are under way.
 template <uint32_t n_parts>
-TN_FN void tn_one_multiply(const tn_cuda_ternary_params &p, const tn_one_work<n_parts> &work, tn_one_tiles asked,
-                           TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint32_t, of_block))
+TN_FN void tn_one_multiply(const tn_cuda_ternary_params &p, tn_one_tiles asked, TN_SHARED_ARG(int8_t, codes),
+                           TN_SHARED_ARG(uint32_t, of_block))
 {
-    tn_one_tiles tiles = tn_one_tiles_from(work.begin, work.end, p.n_blocks);
+    tn_one_tiles tiles = tn_one_tiles_of<n_parts>(p);
     tn_one_sums sums = {{0, 0, 0, 0}};
     TN_ROLLED for (uint32_t side = 0; tiles.left > 0; side ^= 1)
     {
+        uint32_t room = p.n_ahead, at = tn_one_ring_at(p, side);
         tn_async_wait<1>();
-        TN_ROLLED for (uint32_t i = 0; i < p.n_ahead && tiles.left > 0; i++)
+        TN_ROLLED while (room > 0 && tiles.left > 0)
         {
-            const uint32_t x_at = tiles.k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32, part = tiles.part;
-            const tn_u4 w = tn_shared_load16(codes, tn_one_ring_at(p, side, i));
-            const tn_u4 x[2] = {tn_shared_load16(codes, x_at), tn_shared_load16(codes, x_at + 16)};
-            tn_one_add(w, x, sums);
-            tn_one_next(tiles, p.n_blocks);
+            const uint32_t n = tn_one_run(p, tiles, room), part = tiles.part;
+            uint32_t x_at = tiles.k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
+            TN_ROLLED for (uint32_t i = 0; i < n; i++, at += TN_RING_STRIDE, x_at += TN_CUDA_TILE_COLS)
+            {
+                const tn_u4 x[2] = {tn_shared_load16(codes, x_at), tn_shared_load16(codes, x_at + 16)};
+                tn_one_add(tn_shared_load16(codes, at), x, sums);
+            }
+            tn_one_pass(p, tiles, n);
+            room -= n;
             if (tiles.part == part && tiles.left > 0) continue;
             tn_one_give(sums, part, of_block);
             sums = {{0, 0, 0, 0}};
         }
-        tn_one_ask(p, work, asked, side, codes);
+        tn_one_ask<n_parts>(p, asked, side, codes);
     }
 }
 
-// This thread's output: a row of one of the block's row tiles.
+// ---- outputs ----
+
+// This thread's: a row of one of the block's row tiles.
 template <uint32_t n_parts> struct tn_one_output {
     uint32_t matrix, n;
     float scales[n_parts], residual;
     bool is_there;
 };
-template <uint32_t n_parts> TN_FN tn_one_output<n_parts> tn_one_output_of(const tn_cuda_ternary_params &p, const tn_one_work<n_parts> &work)
+template <uint32_t n_parts> TN_FN tn_one_output<n_parts> tn_one_output_of(const tn_cuda_ternary_params &p)
 {
     tn_one_output<n_parts> output = {};
     const uint32_t row_tile = tn_thread() / TN_CUDA_TILE_ROWS;
-    if (row_tile >= work.n_rows_tiles) return output;
-    const tn_one_place place = tn_one_place_of(work, row_tile * n_parts);
+    if (row_tile >= tn_one_row_tiles(p)) return output;
+    const tn_one_place place = tn_one_place_of<n_parts>(p, row_tile * n_parts);
     output.matrix = place.matrix;
     output.n = place.tile * TN_CUDA_TILE_ROWS + tn_thread() % TN_CUDA_TILE_ROWS;
     output.is_there = output.n < p.matrices[place.matrix].n_rows;
@@ -170,42 +178,69 @@ TN_FN void tn_one_store(const tn_cuda_ternary_params &p, const tn_one_output<n_p
         tn_ternary_store(p, matrix, to, output.n, output.scales[0], accs[0], output.residual);
 }
 
+// ---- the kernels ----
+
+// Codes that a kernel before has made.
+TN_FN void tn_one_take_codes(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint32_t, scratch))
+{
+    const uint32_t n_codes = p.n_blocks * TN_CUDA_TILE_COLS;
+    TN_ROLLED for (uint32_t i = tn_thread() * 16; i < n_codes; i += TN_ONE_THREADS * 16)
+        tn_shared_store16(codes, i, tn_load16_fresh(p.codes.at + i));
+    if (tn_thread() != 0) return;
+    scratch[TN_ONE_SCALE] = tn_bits(p.codes.scales[0]);
+    scratch[TN_ONE_CODES] = (uint32_t)p.codes.sums[0];
+    scratch[TN_ONE_SMALL] = 0;
+}
+
+// Sums of the block's row tiles, at 0.
+template <uint32_t n_parts> TN_FN void tn_one_clear(const tn_cuda_ternary_params &p, TN_SHARED_ARG(uint32_t, of_block))
+{
+    if (tn_thread() < tn_one_row_tiles(p) * n_parts * TN_CUDA_TILE_ROWS) of_block[tn_thread()] = 0;
+}
+
 // Shared memory: the codes, then the ring.
 template <uint32_t n_parts>
 TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint32_t, scratch),
                           TN_SHARED_ARG(uint32_t, of_block))
 {
-    const tn_one_work<n_parts> work = tn_one_work_of<n_parts>(p);
-    const uint32_t n_codes = p.n_blocks * TN_CUDA_TILE_COLS;
-    tn_one_tiles asked = tn_one_tiles_from(work.begin, work.end, p.n_blocks);
-    tn_one_ask(p, work, asked, 0, codes);
-    tn_one_ask(p, work, asked, 1, codes);
-    tn_one_output<n_parts> output = tn_one_output_of(p, work);
+    const bool makes_codes = p.before.op != TN_CUDA_ROW_NONE;
+    tn_one_tiles asked = tn_one_tiles_of<n_parts>(p);
+    TN_ROLLED for (uint32_t side = 0; side < 2; side++) tn_one_ask<n_parts>(p, asked, side, codes);
+    tn_one_output<n_parts> output = tn_one_output_of<n_parts>(p);
     tn_one_part held[TN_ONE_HELD];
-    tn_one_row_begin(p.before, held, scratch);
-    for (uint32_t i = tn_thread(); i < work.n_rows_tiles * n_parts * TN_CUDA_TILE_ROWS; i += TN_ONE_THREADS) of_block[i] = 0;
+    if (makes_codes) tn_one_row_begin(p.before, held, scratch);
+    tn_one_clear<n_parts>(p, of_block);
 
     tn_wait_previous();
     // A step has a token, but not always a wanted row of logits.
-    if (work.n_rows_tiles == 0 || (p.poison.is_logits && tn_n_rows(p.step, 1) == 0)) {
+    if (tn_one_row_tiles(p) == 0 || (p.poison.is_logits && tn_n_rows(p.step, 1) == 0)) {
         tn_async_wait<0>();
         return;
     }
-    if (p.before.op == TN_CUDA_ROW_NONE) {
-        for (uint32_t i = tn_thread() * 16; i < n_codes; i += TN_ONE_THREADS * 16)
-            tn_shared_store16(codes, i, tn_load16_fresh(p.codes.at + i));
-        if (tn_thread() == 0) {
-            scratch[TN_ONE_SCALE] = tn_bits(p.codes.scales[0]);
-            scratch[TN_ONE_CODES] = (uint32_t)p.codes.sums[0];
-        }
-        tn_sync();
-    } else {
-        tn_one_row(p.before, tn_x_row(p.step, p.x, 0), n_codes, held, scratch, codes);
-    }
+    const float *x = makes_codes ? tn_x_row(p.step, p.x, 0) : nullptr;
+    const float max = makes_codes ? tn_one_row_measure(p.before, x, held, scratch) : 1.0f;
     if (p.behind == TN_CUDA_BEHIND_ADD && output.is_there) output.residual = tn_x_row(p.step, p.add, 0)[output.n];
-    tn_one_multiply(p, work, asked, codes, of_block);
-    tn_sync();
-    tn_one_store(p, output, tn_one_scale(scratch), tn_one_sum(scratch), of_block);
+    const uint32_t n_codes = p.n_blocks * TN_CUDA_TILE_COLS;
+    if (makes_codes)
+        tn_one_quantise(p.before, x, n_codes, held, 127.0f * tn_recip(max), scratch, codes);
+    else
+        tn_one_take_codes(p, codes, scratch);
+    TN_ROLLED for (bool is_again = false;; is_again = true)
+    {
+        tn_sync();
+        if (makes_codes && !is_again && tn_warp() == TN_ONE_WARPS - 1) tn_one_find_scale(p.before, max, scratch);
+        tn_one_multiply<n_parts>(p, asked, codes, of_block);
+        tn_sync();
+        if (is_again || scratch[TN_ONE_SMALL] == 0) break;
+        // A small row, which is rare: everything anew with other codes.
+        if (tn_thread() == 0) scratch[TN_ONE_CODES] = 0;
+        tn_one_clear<n_parts>(p, of_block);
+        asked = tn_one_tiles_of<n_parts>(p);
+        TN_ROLLED for (uint32_t side = 0; side < 2; side++) tn_one_ask<n_parts>(p, asked, side, codes);
+        tn_sync();
+        tn_one_quantise_read(p.before, x, n_codes, 0, tn_float(scratch[TN_ONE_SMALL]), 0, scratch, codes);
+    }
+    tn_one_store(p, output, tn_float(scratch[TN_ONE_SCALE]), (int32_t)scratch[TN_ONE_CODES], of_block);
 }
 
 static_assert((TN_ONE_SCRATCH + TN_CUDA_ONE_ROW_TILES * 2 * TN_CUDA_TILE_ROWS) * sizeof(uint32_t) <= TN_CUDA_ONE_OWN_SHARED_BYTES,
