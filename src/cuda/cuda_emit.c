@@ -361,28 +361,53 @@ static tn_status emit_rope(tn_cuda_compiler *c, const tn_group *group)
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 
-// What blocks of attention_split leave for the last one: each chunk's part of each head of each token.
+// What blocks that share a token's chunks leave for the last one: each chunk's part of each head of each token.
 static uint64_t partials_bytes(const tn_cuda_compiler *c, const tn_node *node)
 {
     return (uint64_t)c->list->n_tokens_max * node->p.attention.n_heads * c->desc->limits.n_seq_pages * (node->p.attention.head_dim + 4) *
            sizeof(float);
 }
 
+// How the attention of a list's steps is cut.
+typedef struct attention_plan {
+    bool is_split; // every token by itself; else tiles of one sequence are tiles of matrix instructions where there are any
+    bool has_few;  // tokens by themselves are done by attention_one_mma and attention_few_mma
+    bool leaves_partials;
+    uint32_t n_splits; // of a token's chunks
+} attention_plan;
+
 // Tiles read keys and values once for many tokens, by so few blocks that a long context leaves most of the device idle: a token of its own
 // for each block and several blocks for a token's chunks fill it. So do steps of a tile or less, and larger ones where contexts may be
-// long, as far as there is memory for it.
-static bool attention_is_split(const tn_cuda_compiler *c, const tn_node *node)
+// long, as far as there is memory for it. Tokens of many sequences share nothing anyhow, and are split until the device is full.
+static attention_plan attention_plan_of(const tn_cuda_compiler *c, const tn_node *node)
 {
-    enum { SPLIT_TOKENS = 64, LONG_CHUNKS = 32 };
-    const uint32_t n_tokens = c->list->n_tokens_max;
-    if (n_tokens <= TN_CUDA_ATTENTION_TOKENS) return true;
-    const uint64_t bytes_max = UINT64_C(512) << 20;
-    return n_tokens <= SPLIT_TOKENS && c->desc->limits.n_seq_pages > LONG_CHUNKS && partials_bytes(c, node) <= bytes_max;
+    enum { SPLIT_TOKENS = 64, LONG_CHUNKS = 32, FEW_BLOCKS = 4 }; // blocks of attention_few_mma that a multiprocessor has at once
+    const uint32_t n_tokens = c->list->n_tokens_max, n_chunks = c->desc->limits.n_seq_pages, head_dim = node->p.attention.head_dim;
+    const uint32_t n_sms = c->device->traits.n_sms, n_one = node->p.attention.n_kv_heads * n_tokens;
+    const bool is_tile = n_tokens <= TN_CUDA_ATTENTION_TOKENS;
+    const bool may_split = is_tile || (n_tokens <= SPLIT_TOKENS && partials_bytes(c, node) <= UINT64_C(512) << 20);
+    attention_plan plan = {.is_split = is_tile || (may_split && n_chunks > LONG_CHUNKS),
+                           .has_few = c->device->traits.has_mma && head_dim <= TN_CUDA_ATTENTION_MMA_DIM && head_dim % 8 == 0,
+                           .n_splits = 1};
+    const uint32_t n_wanted = plan.has_few && n_tokens > 1 ? FEW_BLOCKS * n_sms / n_one : ceil_div(2 * n_sms, n_one);
+    if (may_split && n_wanted > 1) plan.n_splits = at_most(n_wanted, n_chunks);
+    plan.leaves_partials = plan.has_few ? plan.n_splits > 1 || n_tokens == 1 : plan.is_split;
+    return plan;
+}
+
+// Tokens by themselves: as many blocks as the device has at once, as far as there are tokens.
+static tn_status emit_few(tn_cuda_compiler *c, struct tn_cuda_attention_params *p, uint32_t node)
+{
+    const uint32_t n_tokens = c->list->n_tokens_max, n_tiles = ceil_div(n_tokens, TN_CUDA_ATTENTION_TOKENS);
+    const uint32_t n_fit = 4 * c->device->traits.n_sms / (n_tiles * p->n_kv_heads * p->n_splits);
+    p->n_shares = at_most(n_fit > 1 ? n_fit : 1, at_most(n_tokens, TN_CUDA_ATTENTION_TOKENS));
+    const tn_cuda_launch l = launch_of(TN_CUDA_attention_few_mma, n_tiles * p->n_shares, p->n_kv_heads, p->n_splits, node);
+    return tn_cuda_emit(c, &l, p, sizeof *p);
 }
 
 // A block for a tile of tokens and a KV head, on matrix instructions where the tile is of one sequence; else several share a tile's tokens,
 // so that the device is full.
-static tn_status emit_tiles(tn_cuda_compiler *c, struct tn_cuda_attention_params *p, uint32_t node)
+static tn_status emit_tiles(tn_cuda_compiler *c, const attention_plan *plan, struct tn_cuda_attention_params *p, uint32_t node)
 {
     const uint32_t n_tiles = ceil_div(c->list->n_tokens_max, TN_CUDA_ATTENTION_TOKENS);
     const uint32_t n_fit = 2 * c->device->traits.n_sms / (n_tiles * p->n_kv_heads);
@@ -394,6 +419,7 @@ static tn_status emit_tiles(tn_cuda_compiler *c, struct tn_cuda_attention_params
         TN_TRY(tn_cuda_emit(c, &of_one, p, sizeof *p));
         p->tiles = TN_CUDA_TILES_OF_SEVERAL;
     }
+    if (plan->has_few) return emit_few(c, p, node);
     const tn_cuda_launch l = launch_of(TN_CUDA_attention_tile, n_tiles, p->n_kv_heads, n_shares, node);
     return tn_cuda_emit(c, &l, p, sizeof *p);
 }
@@ -401,8 +427,9 @@ static tn_status emit_tiles(tn_cuda_compiler *c, struct tn_cuda_attention_params
 static tn_status emit_attention(tn_cuda_compiler *c, const tn_group *group, uint32_t time)
 {
     const tn_node *node = node_of(c, group->nodes[0]);
+    const attention_plan plan = attention_plan_of(c, node);
     const uint32_t head_dim = node->p.attention.head_dim, n_kv_heads = node->p.attention.n_kv_heads, n_tokens = c->list->n_tokens_max;
-    const uint32_t a_qk = (uint32_t)tn_kv_a_qk(head_dim), n_chunks = c->desc->limits.n_seq_pages;
+    const uint32_t a_qk = (uint32_t)tn_kv_a_qk(head_dim);
     struct tn_cuda_attention_params p = {.step = c->step,
                                          .rope = {.head_dim = head_dim, .a_qk = a_qk, .recip_a_qk = (float)(1.0 / a_qk)},
                                          .n_heads = node->p.attention.n_heads,
@@ -411,24 +438,25 @@ static tn_status emit_attention(tn_cuda_compiler *c, const tn_group *group, uint
                                          .kv = kv_of(c, node->layer),
                                          .poison = poison_of(c, node->out),
                                          .node = number_of(group->nodes[0]),
-                                         .n_chunks_max = n_chunks,
+                                         .n_splits = plan.n_splits,
+                                         .n_chunks_max = c->desc->limits.n_seq_pages,
                                          .counters = c->places->counters,
                                          .recip_a_v = (float)(1.0 / TN_KV_A_V),
                                          .log2e_by_sqrt = tn_ref_query_scale(1.0f, head_dim)};
-    if (!attention_is_split(c, node)) {
-        p.q = c->values[node->in[0]].rows;
-        return emit_tiles(c, &p, group->nodes[0]);
-    }
     if (group->rope[0] != TN_NONE)
         TN_TRY(rope_of(c, group->rope, &p.rope));
     else
         p.q = c->values[node->in[0]].rows;
-    p.partials = c->places->arena + tn_group_scratch_at(&c->groups, time) * 4;
-    const uint32_t n_wanted = ceil_div(2 * c->device->traits.n_sms, n_kv_heads * n_tokens);
-    p.n_splits = at_most(n_wanted, n_chunks);
-    need_counters(c, (uint64_t)n_tokens * n_kv_heads);
-    const tn_cuda_kernel kernel = group->rope[0] != TN_NONE ? TN_CUDA_attention_one : TN_CUDA_attention_split;
-    const tn_cuda_launch l = launch_of(kernel, p.n_splits, n_kv_heads, n_tokens, group->nodes[0]);
+    if (plan.leaves_partials) {
+        p.partials = c->places->arena + tn_group_scratch_at(&c->groups, time) * 4;
+        need_counters(c, (uint64_t)n_tokens * n_kv_heads);
+    }
+    if (!plan.is_split) return emit_tiles(c, &plan, &p, group->nodes[0]);
+    if (group->rope[0] == TN_NONE && plan.has_few) return emit_few(c, &p, group->nodes[0]);
+    const tn_cuda_kernel of_one = plan.has_few ? TN_CUDA_attention_one_mma : TN_CUDA_attention_one;
+    tn_cuda_launch l = launch_of(TN_CUDA_attention_split, p.n_splits, n_kv_heads, n_tokens, group->nodes[0]);
+    if (group->rope[0] != TN_NONE) l.kernel = of_one;
+    if (l.kernel == TN_CUDA_attention_one_mma) l.shared_bytes = TN_CUDA_ATTENTION_ONE_RING;
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 
@@ -469,7 +497,7 @@ tn_status tn_cuda_group_scratch(const tn_cuda_compiler *c, const tn_group *group
 {
     *out_bytes = 0;
     const tn_node *node = node_of(c, group->nodes[0]);
-    if (group->kind == TN_GROUP_ATTENTION && attention_is_split(c, node)) *out_bytes = partials_bytes(c, node);
+    if (group->kind == TN_GROUP_ATTENTION && attention_plan_of(c, node).leaves_partials) *out_bytes = partials_bytes(c, node);
     if (group->kind != TN_GROUP_DENSE) return TN_OK;
     weight w;
     TN_TRY(find_weight(c, node->weight, &w));

@@ -1,4 +1,4 @@
-// attention_one against src/ref: RoPE, quantisation and append in front of the attention of one token.
+// attention_one and attention_one_mma against src/ref: RoPE, quantisation and append in front of the attention of one token.
 #include "cuda_host/attention_rig.hpp"
 
 using namespace cuda_host;
@@ -57,6 +57,8 @@ class OneCase : public AttentionCase
         p.rope.q_node = kQNode;
         p.rope.k_node = kKNode;
         run({{"attention_one", 1, TN_CUDA_TILES_ALL}}, &p, n_splits, n_splits, false);
+        if (d % 8 == 0 && d <= TN_CUDA_ATTENTION_MMA_DIM)
+            run({{"attention_one_mma", 1, TN_CUDA_TILES_ALL, 0, TN_CUDA_ATTENTION_ONE_RING}}, &p, n_splits, n_splits, false);
     }
 
   protected:
@@ -87,7 +89,7 @@ TEST(AttentionOne, EqualsTheReferenceForEveryShape)
 
 TEST(AttentionOne, BordersOfPages)
 {
-    for (uint32_t position : {0u, 1u, 2u, 31u, 32u, 127u, 128u, 129u, 255u, 256u, 700u}) {
+    for (uint32_t position : {0u, 1u, 2u, 7u, 8u, 15u, 16u, 31u, 32u, 127u, 128u, 129u, 255u, 256u, 700u}) {
         OneCase c({8, 2, 128}, position, false, position);
         c.check(1 + position % 5);
     }
@@ -95,7 +97,7 @@ TEST(AttentionOne, BordersOfPages)
 
 TEST(AttentionOne, HeadsOfOtherSizes)
 {
-    for (uint32_t head_dim : {2u, 6u, 12u, 36u, 100u, 130u, 200u, 254u, 256u}) {
+    for (uint32_t head_dim : {2u, 6u, 8u, 12u, 36u, 72u, 100u, 130u, 200u, 254u, 256u}) {
         for (uint32_t position : {128u, 193u}) {
             OneCase c({6, 2, head_dim}, position, head_dim % 4 == 0, head_dim);
             c.check(2);

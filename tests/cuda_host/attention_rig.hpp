@@ -72,15 +72,27 @@ class AttentionCase
         p.q = {q_.data(), q_stride_};
         run({{kernel, grid_z, TN_CUDA_TILES_ALL}}, &p, grid_x, n_splits, has_output_address);
     }
-    // Tiles of one sequence by attention_tile_mma, those of several, which have n_rows, by attention_tile.
-    void check_both_tiles(uint32_t n_tiles, uint32_t n_rows)
+    // attention_few_mma for all tiles, by blocks of n_shares to a tile for n_splits of the chunks; one tile more than the step has.
+    void check_few(uint32_t n_shares, uint32_t n_splits, bool has_output_address = false)
     {
-        SCOPED_TRACE(testing::Message() << "both " << s_);
+        SCOPED_TRACE(testing::Message() << "attention_few_mma " << s_ << " shares " << n_shares << " splits " << n_splits);
         tn_cuda_attention_params p = params();
         p.q = {q_.data(), q_stride_};
-        run({{"attention_tile_mma", 1, TN_CUDA_TILES_OF_ONE, n_rows}, {"attention_tile", 16, TN_CUDA_TILES_OF_SEVERAL}}, &p, n_tiles, 1,
-            false);
+        p.n_shares = n_shares;
+        run({{"attention_few_mma", n_splits, TN_CUDA_TILES_ALL}}, &p, (n_tiles() + 1) * n_shares, n_splits, has_output_address);
     }
+    // Tiles of one sequence by attention_tile_mma, those of several, which have n_rows, by another kernel.
+    void check_both_tiles(const char *of_several, uint32_t n_rows)
+    {
+        SCOPED_TRACE(testing::Message() << of_several << " " << s_);
+        const bool is_few = std::string(of_several) == "attention_few_mma";
+        tn_cuda_attention_params p = params();
+        p.q = {q_.data(), q_stride_};
+        p.n_shares = is_few ? 4 : 1;
+        const TileLaunch others = {of_several, is_few ? 1u : 16u, TN_CUDA_TILES_OF_SEVERAL};
+        run({{"attention_tile_mma", 1, TN_CUDA_TILES_OF_ONE, n_rows}, others}, &p, (n_tiles() + 1) * p.n_shares, 1, false);
+    }
+    uint32_t n_tiles() const { return (n_tokens() + TN_CUDA_ATTENTION_TOKENS - 1) / TN_CUDA_ATTENTION_TOKENS; }
 
   protected:
     struct KvHead {
@@ -93,6 +105,7 @@ class AttentionCase
         const char *kernel;
         uint32_t grid_z, tiles;
         uint32_t n_rows_left = 0; // that it leaves to launches behind it
+        uint32_t shared_bytes = 0;
     };
     void run(const std::vector<TileLaunch> &launches, tn_cuda_attention_params *p, uint32_t grid_x, uint32_t n_splits,
              bool has_output_address)
@@ -111,7 +124,7 @@ class AttentionCase
         p->counters = counters.data();
         for (const TileLaunch &one : launches) {
             p->tiles = one.tiles;
-            launch(one.kernel, *p, grid_x, s_.n_kv_heads, one.grid_z);
+            launch(one.kernel, *p, grid_x, s_.n_kv_heads, one.grid_z, one.shared_bytes);
             uint32_t n_rows_left = 0;
             for (uint32_t token = 0; token < n; token++) n_rows_left += tn_bits(y[(size_t)token * y_stride]) == 0xcdcdcdcdu;
             EXPECT_EQ(n_rows_left, one.n_rows_left) << one.kernel;

@@ -64,9 +64,9 @@ const BentKernel kKernels[] = {
     {"ternary_few_mma", 5, TN_CLI_EXACT_PARTED, {"q"}},
     {"ternary_many_mma", 20, TN_CLI_EXACT_PARTED, {"q"}},
     {"rope_append", 5, TN_CLI_EXACT_PARTED, {"q", "k", "attn"}},
-    {"attention_split", 1, TN_CLI_EXACT_PARTED, {"attn"}},
+    {"attention_few_mma", 1, TN_CLI_EXACT_PARTED, {"attn"}},
     {"attention_tile_mma", 20, TN_CLI_EXACT_PARTED, {"attn"}},
-    {"attention_one", 1, TN_CLI_EXACT_UNTRACED, {"logits"}}, // does RoPE and the append too, which a trace has apart
+    {"attention_one_mma", 1, TN_CLI_EXACT_UNTRACED, {"logits"}}, // does RoPE and the append too, which a trace has apart
     {"dense_f16", 20, TN_CLI_EXACT_PARTED, {"logits"}},
 };
 

@@ -207,26 +207,46 @@ TEST_F(Limits, StepsThatNoGridIsLargeEnoughForAreRefusedWithTheNumbers)
 }
 
 // Blocks of attention on 132 multiprocessors for 5 KV heads: of steps of few tokens with long contexts there are enough for the device.
-TEST_F(Limits, AttentionOfFewTokensFillsTheDeviceWhereContextsAreLong)
+class AttentionBlocks : public Limits
 {
+  protected:
     using Names = std::vector<std::string>;
-    Device device(device_of(90, 132));
-    const LayerNet layer(5);
-    const auto blocks = [&](uint32_t n_tokens, uint32_t n_seq_pages) {
-        const Launches launches(device, layer.net, layer.out, bounds_of(512, n_seq_pages), n_tokens);
+    Names blocks(Device &device, uint32_t n_tokens, uint32_t n_seq_pages)
+    {
+        const Launches launches(device, layer_.net, layer_.out, bounds_of(512, n_seq_pages), n_tokens);
         EXPECT_EQ(launches.status, TN_OK) << last_error();
         return launches.named("attention");
-    };
-    EXPECT_EQ(blocks(1, 256), Names{"attention_split 53 x 5 x 1"});
-    EXPECT_EQ(blocks(8, 256), Names{"attention_split 7 x 5 x 8"});
-    EXPECT_EQ(blocks(16, 256), Names{"attention_split 4 x 5 x 16"});
-    EXPECT_EQ(blocks(16, 8), Names{"attention_split 4 x 5 x 16"});
-    EXPECT_EQ(blocks(32, 256), Names{"attention_split 2 x 5 x 32"});
-    EXPECT_EQ(blocks(64, 256), Names{"attention_split 1 x 5 x 64"});
-    EXPECT_EQ(blocks(64, 32), (Names{"attention_tile_mma 4 x 5 x 1", "attention_tile 4 x 5 x 13"}));
-    EXPECT_EQ(blocks(128, 256), (Names{"attention_tile_mma 8 x 5 x 1", "attention_tile 8 x 5 x 6"}));
-    // 64 tokens' parts of 80000 chunks would take 4 GB.
-    EXPECT_EQ(blocks(64, 80000), (Names{"attention_tile_mma 4 x 5 x 1", "attention_tile 4 x 5 x 13"}));
+    }
+
+  private:
+    const LayerNet layer_{5};
+};
+
+TEST_F(AttentionBlocks, FillADeviceWithMatrixInstructions)
+{
+    Device device(device_of(90, 132));
+    EXPECT_EQ(blocks(device, 1, 256), Names{"attention_few_mma 1 x 5 x 53"});
+    EXPECT_EQ(blocks(device, 8, 256), Names{"attention_few_mma 8 x 5 x 13"});
+    EXPECT_EQ(blocks(device, 16, 256), Names{"attention_few_mma 16 x 5 x 6"});
+    EXPECT_EQ(blocks(device, 16, 4), Names{"attention_few_mma 16 x 5 x 4"});
+    EXPECT_EQ(blocks(device, 32, 256), Names{"attention_few_mma 32 x 5 x 3"});
+    EXPECT_EQ(blocks(device, 64, 256), Names{"attention_few_mma 64 x 5 x 1"});
+    EXPECT_EQ(blocks(device, 32, 32), (Names{"attention_tile_mma 2 x 5 x 1", "attention_few_mma 32 x 5 x 3"}));
+    EXPECT_EQ(blocks(device, 64, 32), (Names{"attention_tile_mma 4 x 5 x 1", "attention_few_mma 64 x 5 x 1"}));
+    EXPECT_EQ(blocks(device, 128, 256), (Names{"attention_tile_mma 8 x 5 x 1", "attention_few_mma 104 x 5 x 1"}));
+    // 32 tokens' parts of 80000 chunks would take 2 GB.
+    EXPECT_EQ(blocks(device, 32, 80000), (Names{"attention_tile_mma 2 x 5 x 1", "attention_few_mma 32 x 5 x 1"}));
+}
+
+TEST_F(AttentionBlocks, FillADeviceWithout)
+{
+    Device device(device_of(75, 132));
+    EXPECT_EQ(blocks(device, 1, 256), Names{"attention_split 53 x 5 x 1"});
+    EXPECT_EQ(blocks(device, 8, 256), Names{"attention_split 7 x 5 x 8"});
+    EXPECT_EQ(blocks(device, 16, 8), Names{"attention_split 4 x 5 x 16"});
+    EXPECT_EQ(blocks(device, 64, 256), Names{"attention_split 1 x 5 x 64"});
+    EXPECT_EQ(blocks(device, 64, 32), Names{"attention_tile 4 x 5 x 13"});
+    EXPECT_EQ(blocks(device, 64, 80000), Names{"attention_tile 4 x 5 x 13"}); // 64 tokens' parts would take 4 GB
 }
 
 // Steps of one sequence over borders of chunks.

@@ -47,13 +47,13 @@ TN_FN void tn_store_share(const tn_cuda_attention_params &p, uint32_t token, uin
     }
 }
 
-// Whether the launch is for the tile of tokens first .. end - 1.
+// Whether the launch is for the tile of tokens first .. end - 1, of which there are 32 at most. For whole warps.
 TN_FN bool tn_has_tile(const tn_cuda_attention_params &p, uint32_t first, uint32_t end)
 {
     if (p.tiles == TN_CUDA_TILES_ALL) return true;
     const uint32_t *seqs = p.step.words + p.step.seqs;
-    bool is_of_one = true;
-    for (uint32_t i = first + 1; i < end; i++) is_of_one = is_of_one && seqs[i] == seqs[first];
+    const uint32_t token = first + tn_lane() < end ? first + tn_lane() : first;
+    const bool is_of_one = tn_ballot(seqs[token] != seqs[first]) == 0;
     return is_of_one == (p.tiles == TN_CUDA_TILES_OF_ONE);
 }
 
@@ -87,17 +87,19 @@ template <bool is_whole> TN_FN tn_share tn_load_partial(const float *at, uint32_
 {
     tn_share share;
     if (is_whole) {
-        const tn_u4 o = tn_load16_fresh(at + d);
+        const tn_u4 o = tn_load16_fresh(at + d), rest = tn_load16_fresh(at + head_dim);
         share.o[0] = tn_float(o.x);
         share.o[1] = tn_float(o.y);
         share.o[2] = tn_float(o.z);
         share.o[3] = tn_float(o.w);
+        share.l = tn_float(rest.x);
+        share.m = (int32_t)rest.y;
     } else {
         TN_UNROLL
         for (uint32_t i = 0; i < 4; i++) share.o[i] = d + i < head_dim ? tn_load_fresh(at + d + i) : 0.0f;
+        share.l = tn_load_fresh(at + head_dim);
+        share.m = (int32_t)tn_bits(tn_load_fresh(at + head_dim + 1));
     }
-    share.l = tn_load_fresh(at + head_dim);
-    share.m = (int32_t)tn_bits(tn_load_fresh(at + head_dim + 1));
     return share;
 }
 
@@ -109,11 +111,10 @@ TN_FN bool tn_is_last_block(uint32_t *counter, uint32_t n)
     bool is_last = false;
     if (tn_thread() == 0) {
         is_last = tn_atomic_add(counter, 1) == n - 1;
+        tn_fence();
         if (is_last) *counter = 0;
     }
-    is_last = tn_sync_or(is_last);
-    tn_fence();
-    return is_last;
+    return tn_sync_or(is_last);
 }
 
 // Four dims of a head over all its chunks, n_ahead of which are loaded at a time.
@@ -141,17 +142,23 @@ TN_FN tn_share tn_combine_dims(const float *partials, uint32_t d, uint32_t head_
 }
 
 // All chunks of the query heads of a KV head, by a block.
-TN_FN void tn_combine_partials(const tn_cuda_attention_params &p, uint32_t token, uint32_t kv_head, uint32_t n_chunks)
+template <bool is_whole, uint32_t n_ahead>
+TN_FN void tn_combine_heads(const tn_cuda_attention_params &p, uint32_t token, uint32_t kv_head, uint32_t n_chunks)
 {
     const uint32_t head_dim = p.rope.head_dim, n_units = (head_dim + 3) / 4, group = p.n_heads / p.n_kv_heads;
     TN_ROLLED
     for (uint32_t item = tn_thread(); item < group * n_units; item += tn_n_threads()) {
         const uint32_t head = kv_head * group + item / n_units, d = item % n_units * 4;
-        const float *partials = tn_partial_of(p, token, head, 0);
-        const tn_share all = head_dim % 4 == 0 ? tn_combine_dims<true, 8>(partials, d, head_dim, n_chunks)
-                                               : tn_combine_dims<false, 2>(partials, d, head_dim, n_chunks);
+        const tn_share all = tn_combine_dims<is_whole, n_ahead>(tn_partial_of(p, token, head, 0), d, head_dim, n_chunks);
         tn_store_share(p, token, head, d, all);
     }
+}
+TN_FN void tn_combine_partials(const tn_cuda_attention_params &p, uint32_t token, uint32_t kv_head, uint32_t n_chunks)
+{
+    if (p.rope.head_dim % 4 == 0)
+        tn_combine_heads<true, 8>(p, token, kv_head, n_chunks);
+    else
+        tn_combine_heads<false, 2>(p, token, kv_head, n_chunks);
 }
 
 #endif

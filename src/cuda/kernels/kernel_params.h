@@ -287,10 +287,16 @@ struct tn_cuda_rope_params {
 //   attention_split  few tokens: grid x: splits, y: KV heads, z: tokens. A split works on chunks split, split + n_splits, ..; the last
 //                    block of a (token, KV head) to finish combines all chunks in their order
 //   attention_one    the same for one token, with RoPE, quantisation and append (`rope`) in front
+//   attention_one_mma  the same on tensor cores, for heads of multiples of 8 and up to 128 dims; with the whole chunk in dynamic shared
+//                    memory (TN_CUDA_ATTENTION_ONE_RING)
+//   attention_few_mma  tokens that share nothing, on tensor cores, for such heads: grid x: tiles of TN_CUDA_ATTENTION_TOKENS tokens times
+//                    n_shares, y: KV heads, z: splits
 //   attention_tile   many tokens: grid x: tiles of TN_CUDA_ATTENTION_TOKENS tokens, y: KV heads, z: blocks that share a tile's tokens
 //   attention_tile_mma  the same on tensor cores, for heads of up to 128 dims; z: 1
 // Tokens of one sequence share what attention_tile_mma reads; others do not, and are better off with blocks of their own: two launches,
-// attention_tile_mma for the tiles of one sequence and attention_tile for those of several, are the fastest for any step.
+// attention_tile_mma for the tiles of one sequence and attention_few_mma (or attention_tile) for those of several, are the fastest for any
+// step.
+enum { TN_CUDA_ATTENTION_ONE_RING = 65536 }; // bytes
 enum { TN_CUDA_TILES_ALL = 0, TN_CUDA_TILES_OF_ONE = 1, TN_CUDA_TILES_OF_SEVERAL = 2 };
 struct tn_cuda_attention_params {
     TN_PART(tn_cuda_step) step;
@@ -305,7 +311,8 @@ struct tn_cuda_attention_params {
     TN_AT(float) partials;           // [tokens][n_heads][n_chunks_max][head_dim + 4]: o, then l, m (int32), two words unused
     TN_AT(uint32_t) counters;        // [tokens][n_kv_heads], 0 between launches
     float recip_a_v, log2e_by_sqrt;  // RN(1/4095), RN(log2 e / sqrt(head_dim))
-    uint32_t tiles;                  // attention_tile*: TN_CUDA_TILES_*, of so many sequences; the others are left out
+    uint32_t tiles;                  // attention_tile*, attention_few_mma: TN_CUDA_TILES_*, of so many sequences; the others are left out
+    uint32_t n_shares;               // attention_few_mma: blocks that share a tile's tokens
 };
 
 // dense_*: y = x W^T. See each kernel for its grid.

@@ -3,7 +3,7 @@
 #ifndef TN_CUDA_ROPE_CUH
 #define TN_CUDA_ROPE_CUH
 
-#include "cuda/kernels/gpu.cuh"
+#include "cuda/kernels/warp.cuh"
 
 enum { TN_HEAD_DIM_MAX = 256, TN_LANE_PAIRS = TN_HEAD_DIM_MAX / 64 };
 
@@ -23,20 +23,29 @@ TN_FN uint32_t tn_pair_second(const tn_cuda_rope &rope, uint32_t pair)
     return rope.is_adjacent ? 2 * pair + 1 : pair + rope.head_dim / 2;
 }
 
-TN_FN uint32_t tn_warp_max(uint32_t v)
+// The cosines and sines of a lane's pairs.
+struct tn_turns {
+    float c[TN_LANE_PAIRS], s[TN_LANE_PAIRS];
+};
+// table: the position's row, head_dim / 2 cosines and as many sines; 0: none are wanted.
+TN_FN tn_turns tn_turns_of(const tn_cuda_rope &rope, const float *table, uint32_t lane)
 {
+    const uint32_t n_pairs = rope.head_dim / 2;
+    tn_turns turns = {};
     TN_UNROLL
-    for (uint32_t mask = 16; mask > 0; mask /= 2) {
-        const uint32_t other = tn_shfl_xor(v, mask);
-        v = other > v ? other : v;
+    for (uint32_t j = 0; j < TN_LANE_PAIRS; j++) {
+        const uint32_t pair = lane + 32 * j;
+        if (!table || pair >= n_pairs) continue;
+        turns.c[j] = table[pair];
+        turns.s[j] = table[n_pairs + pair];
     }
-    return v;
+    return turns;
 }
 
-// table: the position's row, head_dim / 2 cosines and as many sines; 0: the head stays as it is.
-template <uint32_t late_from = 1200> TN_FN tn_head tn_head_take(const tn_cuda_rope &rope, const float *x, const float *table)
+// turns: false leaves the head as it is.
+TN_FN tn_head tn_head_turned(const tn_cuda_rope &rope, const float *x, bool turns, const tn_turns &by, uint32_t lane)
 {
-    const uint32_t n_pairs = rope.head_dim / 2, lane = tn_late<late_from>(tn_lane());
+    const uint32_t n_pairs = rope.head_dim / 2;
     tn_head head;
     head.absmax = 0;
     TN_UNROLL
@@ -46,10 +55,9 @@ template <uint32_t late_from = 1200> TN_FN tn_head tn_head_take(const tn_cuda_ro
         if (pair < n_pairs) {
             a = x[tn_pair_first(rope, pair)];
             b = x[tn_pair_second(rope, pair)];
-            if (table) {
-                const float c = table[pair], s = table[n_pairs + pair];
-                const float turned = tn_fl((a * c) - (b * s));
-                b = tn_fl((a * s) + (b * c));
+            if (turns) {
+                const float turned = tn_fl((a * by.c[j]) - (b * by.s[j]));
+                b = tn_fl((a * by.s[j]) + (b * by.c[j]));
                 a = turned;
             }
         }
@@ -58,8 +66,13 @@ template <uint32_t late_from = 1200> TN_FN tn_head tn_head_take(const tn_cuda_ro
         const uint32_t larger = tn_abs_bits(a) > tn_abs_bits(b) ? tn_abs_bits(a) : tn_abs_bits(b);
         head.absmax = larger > head.absmax ? larger : head.absmax;
     }
-    head.absmax = tn_warp_max(head.absmax);
+    head.absmax = tn_lanes_max(head.absmax);
     return head;
+}
+template <uint32_t late_from = 1200> TN_FN tn_head tn_head_take(const tn_cuda_rope &rope, const float *x, const float *table)
+{
+    const uint32_t lane = tn_late<late_from>(tn_lane());
+    return tn_head_turned(rope, x, table != 0, tn_turns_of(rope, table, lane), lane);
 }
 
 // Heads below 2^-30 have codes and scale 0.
