@@ -414,7 +414,8 @@ static tn_status emit_tiles(tn_cuda_compiler *c, const attention_plan *plan, str
     const uint32_t n_shares = at_most(n_fit > 1 ? n_fit : 1, TN_CUDA_ATTENTION_TOKENS);
     p->tiles = TN_CUDA_TILES_ALL;
     if (c->device->traits.has_mma && p->rope.head_dim <= TN_CUDA_ATTENTION_MMA_DIM) {
-        const tn_cuda_launch of_one = launch_of(TN_CUDA_attention_tile_mma, n_tiles, p->n_kv_heads, 1, node);
+        tn_cuda_launch of_one = launch_of(TN_CUDA_attention_tile_mma, n_tiles, p->n_kv_heads, 1, node);
+        of_one.shared_bytes = TN_CUDA_ATTENTION_TILE_SHARED_BYTES;
         p->tiles = TN_CUDA_TILES_OF_ONE;
         TN_TRY(tn_cuda_emit(c, &of_one, p, sizeof *p));
         p->tiles = TN_CUDA_TILES_OF_SEVERAL;

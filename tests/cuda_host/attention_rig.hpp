@@ -124,7 +124,9 @@ class AttentionCase
         p->counters = counters.data();
         for (const TileLaunch &one : launches) {
             p->tiles = one.tiles;
-            launch(one.kernel, *p, grid_x, s_.n_kv_heads, one.grid_z, one.shared_bytes);
+            const bool is_mma = std::string(one.kernel) == "attention_tile_mma";
+            const uint32_t shared = is_mma ? (uint32_t)TN_CUDA_ATTENTION_TILE_SHARED_BYTES : one.shared_bytes;
+            launch(one.kernel, *p, grid_x, s_.n_kv_heads, one.grid_z, shared);
             uint32_t n_rows_left = 0;
             for (uint32_t token = 0; token < n; token++) n_rows_left += tn_bits(y[(size_t)token * y_stride]) == 0xcdcdcdcdu;
             EXPECT_EQ(n_rows_left, one.n_rows_left) << one.kernel;

@@ -149,34 +149,35 @@ uint32_t ballot(bool v, const Place &place)
 namespace
 {
 
-template <class A> uint32_t dot4(uint32_t a, uint32_t b)
+template <class A, class B> uint32_t dot4(uint32_t a, uint32_t b)
 {
     uint32_t sum = 0;
-    for (uint32_t i = 0; i < 32; i += 8) sum += (uint32_t)((int32_t)(A)(a >> i) * (int32_t)(int8_t)(b >> i));
+    for (uint32_t i = 0; i < 32; i += 8) sum += (uint32_t)((int32_t)(A)(a >> i) * (int32_t)(B)(b >> i));
     return sum;
 }
 
 // Element (row, column) of a warp's product: k = 16 half + 4 t + i lies in byte i of lane t of the row's or the column's four.
-template <class A> uint32_t product(const uint32_t (*slots)[6], uint32_t row, uint32_t column)
+template <class A, class B> uint32_t product(const uint32_t (*slots)[6], uint32_t row, uint32_t column)
 {
     uint32_t sum = 0;
     for (uint32_t half = 0; half < 2; half++) {
-        for (uint32_t t = 0; t < 4; t++) sum += dot4<A>(slots[row % 8 * 4 + t][row / 8 + 2 * half], slots[column * 4 + t][4 + half]);
+        for (uint32_t t = 0; t < 4; t++) sum += dot4<A, B>(slots[row % 8 * 4 + t][row / 8 + 2 * half], slots[column * 4 + t][4 + half]);
     }
     return sum;
 }
 
 } // namespace
 
-void mma(int32_t d[4], const uint32_t a[4], const uint32_t b[2], bool a_is_signed, const Place &place)
+void mma(int32_t d[4], const uint32_t a[4], const uint32_t b[2], bool a_is_signed, bool b_is_signed, const Place &place)
 {
+    const auto element = a_is_signed ? (b_is_signed ? product<int8_t, int8_t> : product<int8_t, uint8_t>)
+                                     : (b_is_signed ? product<uint8_t, int8_t> : product<uint8_t, uint8_t>);
     const uint32_t words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
     const uint32_t(*slots)[6] = running->meet_warp("tn_mma", place, words, 6);
     const uint32_t lane = self().thread % 32;
     for (uint32_t i = 0; i < 4; i++) {
         const uint32_t row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-        const uint32_t sum = a_is_signed ? product<int8_t>(slots, row, column) : product<uint8_t>(slots, row, column);
-        d[i] = (int32_t)((uint32_t)d[i] + sum);
+        d[i] = (int32_t)((uint32_t)d[i] + element(slots, row, column));
     }
 }
 

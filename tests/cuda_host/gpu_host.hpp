@@ -152,21 +152,34 @@ static inline uint32_t tn_prmt(uint32_t a, uint32_t b, uint32_t selector)
     }
     return d;
 }
+TN_FN float tn_max(float a, float b) { return __builtin_fmaxf(a, b); }
+TN_FN float tn_abs(float v) { return __builtin_fabsf(v); }
 static inline void tn_mma_us(int32_t d[4], const uint32_t a[4], const uint32_t b[2], TN_CALLED_AT)
 {
-    cuda_host::mma(d, a, b, false, place);
+    cuda_host::mma(d, a, b, false, true, place);
 }
-static inline void tn_mma_ss(int32_t d[4], const uint32_t a[4], const uint32_t b[2], TN_CALLED_AT) { cuda_host::mma(d, a, b, true, place); }
+static inline void tn_mma_ss(int32_t d[4], const uint32_t a[4], const uint32_t b[2], TN_CALLED_AT)
+{
+    cuda_host::mma(d, a, b, true, true, place);
+}
+static inline void tn_mma_su(int32_t d[4], const uint32_t a[4], const uint32_t b[2], TN_CALLED_AT)
+{
+    cuda_host::mma(d, a, b, true, false, place);
+}
+static inline void tn_mma_uu(int32_t d[4], const uint32_t a[4], const uint32_t b[2], TN_CALLED_AT)
+{
+    cuda_host::mma(d, a, b, false, false, place);
+}
 static inline void tn_mma_ss_from(int32_t d[4], int32_t origin, const uint32_t a[4], const uint32_t b[2], TN_CALLED_AT)
 {
     d[0] = d[1] = d[2] = d[3] = origin;
-    cuda_host::mma(d, a, b, true, place);
+    cuda_host::mma(d, a, b, true, true, place);
 }
 static inline void tn_mma_k16_ss(int32_t d[4], const uint32_t a[2], uint32_t b, TN_CALLED_AT)
 {
     const uint32_t a_wide[4] = {a[0], a[1], 0, 0}, b_wide[2] = {b, 0};
     d[0] = d[1] = d[2] = d[3] = 0;
-    cuda_host::mma(d, a_wide, b_wide, true, place);
+    cuda_host::mma(d, a_wide, b_wide, true, true, place);
 }
 
 #define TN_TF32_BITS 0xffffe000u

@@ -13,13 +13,13 @@ struct tn_exponent {
     int32_t n; // t, rounded
 };
 
-TN_FN float tn_logit_of(int32_t dot, float q_scale, float k_scale)
+TN_FN float tn_logit_bounded(float t)
 {
     const float t_max = 0x1p20f;
-    float t = (float)dot * (q_scale * k_scale);
     t = t > -t_max ? t : -t_max; // a NaN (of a poisoned sequence) becomes a bound too
     return t < t_max ? t : t_max;
 }
+TN_FN float tn_logit_of(int32_t dot, float q_scale, float k_scale) { return tn_logit_bounded((float)dot * (q_scale * k_scale)); }
 TN_FN tn_exponent tn_exponent_of(float t)
 {
     tn_exponent e;

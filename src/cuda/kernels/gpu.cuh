@@ -182,6 +182,9 @@ TN_FN int32_t tn_dp2a_hi(uint32_t a, uint32_t b, int32_t c)
     return d;
 }
 TN_FN uint32_t tn_prmt(uint32_t a, uint32_t b, uint32_t selector) { return __byte_perm(a, b, selector); }
+// The larger of two numbers, or the one that is no NaN.
+TN_FN float tn_max(float a, float b) { return fmaxf(a, b); }
+TN_FN float tn_abs(float v) { return fabsf(v); }
 
 // d += A B: A 16 x 32 unsigned bytes, B 32 x 8 signed bytes, d 16 x 8, of a warp. With g = lane / 4, t = lane % 4: a[0] row g, k 4t..4t+3;
 // a[1] row g + 8; a[2] row g, k 16 + 4t..; a[3] row g + 8, k 16 + 4t..; b[0] column g, k 4t..; b[1] column g, k 16 + 4t..; d[0], d[1] row
@@ -203,7 +206,25 @@ TN_FN void tn_mma_ss(int32_t d[4], const uint32_t a[4], const uint32_t b[2])
 #endif
 }
 
-// The same with all of d from `origin` on, and with 16 for 32: a[0] row g, k 4t..; a[1] row g + 8; b column g, k 4t..; d from 0 on.
+// A signed, B unsigned; both unsigned.
+TN_FN void tn_mma_su(int32_t d[4], const uint32_t a[4], const uint32_t b[2])
+{
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+TN_FN void tn_mma_uu(int32_t d[4], const uint32_t a[4], const uint32_t b[2])
+{
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.u8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+// mma_ss with all of d from `origin` on, and with 16 for 32: a[0] row g, k 4t..; a[1] row g + 8; b column g, k 4t..; d from 0 on.
 TN_FN void tn_mma_ss_from(int32_t d[4], int32_t origin, const uint32_t a[4], const uint32_t b[2])
 {
 #if __CUDA_ARCH__ >= 800

@@ -38,7 +38,7 @@ TN_FN uint32_t tn_kv_page(const tn_cuda_step &step, uint32_t seq, uint32_t chunk
 
 // A unit of keys or values to a shared array, in the background: 16 bytes, n_words of whose 4 words there are, the others 0. Rows begin at
 // multiples of 16 bytes only where heads are whole units.
-TN_FN void tn_load_unit(TN_SHARED_ARG(uint8_t, to), uint32_t at, const int16_t *from, uint32_t n_words)
+template <class T> TN_FN void tn_load_unit(TN_SHARED_ARG(T, to), uint32_t at, const int16_t *from, uint32_t n_words)
 {
     if (n_words >= 4 && ((uintptr_t)from & 15) == 0) {
         tn_async16(to, at, from);

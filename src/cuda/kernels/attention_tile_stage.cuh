@@ -1,0 +1,173 @@
+// How keys and values of a chunk come to a block of attention_tile_mma: in stages of 16 KiB, of which two are on their way while one is
+// multiplied; and where they lie there.
+//
+// Which dim or position an index of mma stands for is of no matter where both factors agree. Of 32 dims lane t of 4 has 8t .. 8t + 7, which
+// are 16 bytes of a key. Of 32 positions it has those of its columns in the products over keys: pairs t, t + 4, t + 8, t + 12. Of 32 dims
+// of values column g has 4g .. 4g + 3, 16 bytes of a pair of positions, which it takes in two halves: even columns the first one first.
+#ifndef TN_CUDA_ATTENTION_TILE_STAGE_CUH
+#define TN_CUDA_ATTENTION_TILE_STAGE_CUH
+
+#include "cuda/kernels/kv_page.cuh"
+
+enum {
+    TN_TILE_THREADS = 256,
+    TN_TILE_ROWS = 64,     // of a block: 16 of each pair of warps
+    TN_TILE_STEPS_MAX = 4, // of 32 dims, of a head
+    TN_TILE_STAGES = 3,
+    TN_TILE_STAGE_UNITS = TN_CUDA_ATTENTION_TILE_SHARED_BYTES / (16 * TN_TILE_STAGES),
+    TN_TILE_VALUE_DIMS = 64,             // of a stage of values
+    TN_TILE_QUARTERS = TN_KV_CHUNK / 32, // of a chunk: 32 positions, of which the first warp of a pair has 16 and the second the others
+};
+
+// Arrays [halves] are of the two warps of a pair.
+struct tn_tile_shared {
+    TN_SHARED_ARG(uint64_t, stages);  // [TN_TILE_STAGES][units][2]
+    TN_SHARED_ARG(uint32_t, q);       // [pairs of warps][steps][high, low][lanes][4 words of mma's left factor]
+    TN_SHARED_ARG(uint64_t, weights); // [pairs of warps][quarters][high, low][lanes][halves of 4 words of mma's left factor]
+    TN_SHARED_ARG(float, scales);     // of keys, then of values: [quarters][halves][lanes][2 columns][2 positions]
+    TN_SHARED_ARG(float, q_scale);    // [rows]
+    TN_SHARED_ARG(uint32_t, n_seen);  // [rows]: positions; 0: there is no such row
+    TN_SHARED_ARG(float, largest);    // [halves][rows]: logit
+    TN_SHARED_ARG(uint32_t, w_max);   // [halves][rows]
+    TN_SHARED_ARG(int32_t, l);        // [halves][rows]
+    TN_SHARED_ARG(int32_t, all_m);    // [halves][rows]: of all chunks so far, twice the same
+    TN_SHARED_ARG(float, all_l);      // [halves][rows]
+};
+
+// Tokens first .. first + n - 1 are of one sequence; rows from first_row on are being done.
+struct tn_tile_job {
+    uint32_t first, n, kv_head, seq, n_positions, first_row;
+};
+
+// The thread's place, found anew wherever it is wanted: registers are scarce. Of the warp: 16 rows, and half of the positions of each
+// quarter, then of the dims of each stage of values.
+TN_FN uint32_t tn_tile_thread() { return tn_late<800>(tn_thread()); }
+TN_FN uint32_t tn_tile_lane() { return tn_tile_thread() % 32; }
+TN_FN uint32_t tn_tile_pair() { return tn_tile_thread() / 32 % 4; }
+TN_FN uint32_t tn_tile_half() { return tn_tile_thread() / 128; }
+
+// A chunk: its page, and how many positions the last token sees of it.
+struct tn_tile_chunk {
+    uint32_t page, n;
+};
+
+TN_FN tn_tile_chunk tn_tile_chunk_of(const tn_cuda_attention_params &p, const tn_tile_job &job, uint32_t chunk)
+{
+    tn_tile_chunk at = {0, 0};
+    if (chunk * TN_KV_CHUNK >= job.n_positions) return at;
+    const uint32_t rest = job.n_positions - chunk * TN_KV_CHUNK;
+    at.page = tn_kv_page(p.step, job.seq, chunk);
+    at.n = rest < TN_KV_CHUNK ? rest : (uint32_t)TN_KV_CHUNK;
+    return at;
+}
+
+TN_FN tn_kv_head tn_tile_kv(const tn_cuda_attention_params &p, const tn_tile_job &job, const tn_tile_chunk &chunk)
+{
+    return tn_kv_head_of(p.kv, chunk.page, job.kv_head, p.rope.head_dim);
+}
+
+// What a unit of values is moved by in its pair's row.
+TN_FN uint32_t tn_tile_change(uint32_t pair) { return pair % 2 * 4 + pair / 2 % 2; }
+
+// A thread's part of a stage: units whose rows are a stride apart. Positions behind the last one that is seen are loaded too, for nothing:
+// pages have all of theirs. Dims that a head does not have are taken from where it has some.
+struct tn_tile_units {
+    const int16_t *from;
+    uint32_t stride, words; // in elements; of a unit there are so many
+    uint32_t to;            // unit of the stages; the next one is TN_TILE_THREADS units on
+};
+
+// Stages of keys, then as many of values.
+template <uint32_t steps> constexpr uint32_t TN_TILE_KEY_STAGES = steps / 2;
+
+template <uint32_t steps>
+TN_FN tn_tile_units tn_tile_units_of(const tn_cuda_attention_params &p, const tn_tile_job &job, const tn_tile_chunk &chunk, uint32_t stage,
+                                     uint32_t slot)
+{
+    const tn_kv_head kv = tn_tile_kv(p, job, chunk);
+    const uint32_t head_dim = p.rope.head_dim, thread = tn_tile_thread(), n_key_stages = TN_TILE_KEY_STAGES<steps>;
+    tn_tile_units units;
+    if (stage < n_key_stages) {
+        // [8 positions][step][position][4 units of 8 dims]: lanes of a product over keys as they lie.
+        const uint32_t dim = thread / 32 % steps * 32 + thread % 4 * 8, d = dim < head_dim ? dim : 0;
+        const uint32_t row = stage * (TN_KV_CHUNK / n_key_stages) + thread / (32 * steps) * 8 + thread % 32 / 4;
+        units.from = kv.keys + (row * head_dim + d);
+        units.stride = TN_TILE_THREADS / (4 * steps) * head_dim;
+        units.words = (head_dim - d) / 2;
+        units.to = slot * TN_TILE_STAGE_UNITS + thread;
+    } else {
+        // [pair][16 units of 4 dims], units changing places so that halves of four pairs' units lie in different banks.
+        const uint32_t dim = (stage - n_key_stages) * TN_TILE_VALUE_DIMS + thread % 16 * 4, d = dim < head_dim ? dim : 0;
+        units.from = kv.values + (thread / 16 * head_dim + d) * 2;
+        units.stride = TN_TILE_THREADS / 16 * 2 * head_dim;
+        units.words = head_dim - d;
+        units.to = slot * TN_TILE_STAGE_UNITS + (thread ^ tn_tile_change(thread / 16));
+    }
+    return units;
+}
+
+// Asks for a stage of a chunk.
+template <uint32_t steps>
+TN_FN void tn_tile_load(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_job &job, const tn_tile_chunk &chunk,
+                        uint32_t stage, uint32_t slot)
+{
+    constexpr uint32_t n = TN_TILE_STAGE_UNITS / TN_TILE_THREADS;
+    const tn_tile_units units = tn_tile_units_of<steps>(p, job, chunk, stage, slot);
+    if (p.rope.head_dim % 8 == 0) {
+        TN_UNROLL
+        for (uint32_t j = 0; j < n; j++) tn_async16(s.stages, (units.to + j * TN_TILE_THREADS) * 2, units.from + j * units.stride);
+    } else {
+        TN_ROLLED
+        for (uint32_t j = 0; j < n; j++)
+            tn_load_unit(s.stages, (units.to + j * TN_TILE_THREADS) * 2, units.from + j * units.stride, units.words);
+    }
+}
+
+// The walk over the stages of all chunks.
+struct tn_tile_queue {
+    tn_tile_chunk chunk, next;
+    uint32_t slot; // of the stage to be taken
+};
+
+// Waits until the stage is there for all warps and asks for the one behind the next. Its slot.
+template <uint32_t steps>
+TN_FN uint32_t tn_tile_take(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_job &job, tn_tile_queue &queue,
+                            uint32_t stage)
+{
+    constexpr uint32_t n_stages = 2 * TN_TILE_KEY_STAGES<steps>;
+    const uint32_t slot = queue.slot, later = stage + 2, free_slot = slot == 0 ? TN_TILE_STAGES - 1 : slot - 1;
+    tn_async_wait<1>();
+    tn_sync();
+    if (later < n_stages)
+        tn_tile_load<steps>(p, s, job, queue.chunk, later, free_slot);
+    else if (queue.next.n > 0)
+        tn_tile_load<steps>(p, s, job, queue.next, later - n_stages, free_slot);
+    tn_async_commit();
+    queue.slot = slot == TN_TILE_STAGES - 1 ? 0 : slot + 1;
+    return slot;
+}
+
+// ---- scales ----
+
+// The thread's scale of the chunk's positions, on its way to shared memory: threads have those of keys, then those of values.
+TN_FN float tn_tile_load_scale(const tn_cuda_attention_params &p, const tn_tile_job &job, const tn_tile_chunk &chunk)
+{
+    const uint32_t thread = tn_tile_thread();
+    return thread % TN_KV_CHUNK < chunk.n ? tn_tile_kv(p, job, chunk).k_scale[thread] : 0.0f; // those of values follow those of keys
+}
+TN_FN void tn_tile_store_scale(const tn_tile_shared &s, float scale)
+{
+    const uint32_t thread = tn_tile_thread();
+    s.scales[thread / 16 * 16 + thread % 8 / 2 * 4 + thread % 16 / 8 * 2 + thread % 2] = scale;
+}
+// Those of the lane's positions in its two columns of a quarter; of keys (which = 0) or values.
+TN_FN void tn_tile_take_scales(const tn_tile_shared &s, uint32_t which, uint32_t quarter, float (&scales)[4])
+{
+    const tn_u4 v = tn_shared_load16(s.scales, which * TN_KV_CHUNK + ((quarter * 2 + tn_tile_half()) * 4 + tn_tile_lane() % 4) * 4);
+    scales[0] = tn_float(v.x);
+    scales[1] = tn_float(v.y);
+    scales[2] = tn_float(v.z);
+    scales[3] = tn_float(v.w);
+}
+
+#endif
