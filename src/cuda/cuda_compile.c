@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "cuda/cuda_few.h"
 #include "cuda/cuda_program.h"
 
 #include <string.h>
@@ -222,11 +223,12 @@ tn_status tn_cuda_compile(const tn_cuda_compile_params *params, tn_cuda_list *li
                                    .parts_outside = true,
                                    .backend = &backend};
     c.is_one = n_tokens == 1 && rows_fit(&c);
+    c.is_few_mma = !c.is_one && tn_cuda_has_few_mma(params->device, n_tokens);
     const tn_fuse_params fuse = {.desc = desc,
                                  .range_bytes = UINT64_MAX,
-                                 .rows = c.is_one                         ? TN_FUSE_ROWS_BEFORE
-                                         : n_tokens <= TN_CUDA_FEW_TOKENS ? TN_FUSE_ROWS_BEHIND
-                                                                          : TN_FUSE_ROWS_NONE,
+                                 .rows = c.is_one                                         ? TN_FUSE_ROWS_BEFORE
+                                         : c.is_few_mma || n_tokens <= TN_CUDA_FEW_TOKENS ? TN_FUSE_ROWS_BEHIND
+                                                                                          : TN_FUSE_ROWS_NONE,
                                  .fuses_rope = n_tokens == 1,
                                  .fuses_embed = true};
     const tn_status status = compile(&c, &fuse);

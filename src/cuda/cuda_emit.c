@@ -1,5 +1,6 @@
 // Launches of each kind of group.
 #include "cuda/cuda_compile.h"
+#include "cuda/cuda_few.h"
 #include "ref/ref.h"
 
 #include <string.h>
@@ -72,17 +73,17 @@ static tn_status row_op_of(const tn_cuda_compiler *c, uint32_t index, struct tn_
     return TN_OK;
 }
 
-static tn_status emit_row(tn_cuda_compiler *c, const tn_group *group)
+static tn_status emit_row(tn_cuda_compiler *c, uint32_t index)
 {
-    const tn_node *node = node_of(c, group->nodes[0]);
+    const tn_node *node = node_of(c, index);
     struct tn_cuda_row_params p = {
-        .step = c->step, .x = c->values[node->in[0]].rows, .poison = poison_of(c, node->in[0]), .node = number_of(group->nodes[0])};
-    TN_TRY(row_op_of(c, group->nodes[0], &p.row));
+        .step = c->step, .x = c->values[node->in[0]].rows, .poison = poison_of(c, node->in[0]), .node = number_of(index)};
+    TN_TRY(row_op_of(c, index, &p.row));
     if (node->op == TN_OP_NORM)
         p.y = c->values[node->out].rows;
     else
         p.codes = c->values[node->out].codes;
-    const tn_cuda_launch l = launch_of(TN_CUDA_row, rows_max_of(c, node->in[0]), 1, 1, group->nodes[0]);
+    const tn_cuda_launch l = launch_of(TN_CUDA_row, rows_max_of(c, node->in[0]), 1, 1, index);
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 
@@ -162,10 +163,50 @@ static void choose_many(tn_cuda_compiler *c, struct tn_cuda_ternary_params *p, u
     need_counters(c, at + tn_cuda_ternary_many_partials(l->grid[0], l->grid[1]));
 }
 
+// The product of a group as ternary_few*_mma sees it.
+static tn_status few_shape_of(const tn_cuda_compiler *c, const tn_group *group, tn_cuda_few_shape *out)
+{
+    const tn_node *behind = node_of(c, group->behind);
+    const bool is_glu = behind && behind->op == TN_OP_GLU;
+    *out =
+        (tn_cuda_few_shape){.n_tokens = rows_max_of(c, node_of(c, group->nodes[0])->in[0]), .is_joined = group->row != TN_NONE && !is_glu};
+    for (uint32_t i = 0; i < (is_glu ? 1 : 3) && group->nodes[i] != TN_NONE; i++) {
+        weight w;
+        TN_TRY(find_weight(c, node_of(c, group->nodes[i])->weight, &w));
+        out->n_blocks = w.shape.n_blocks;
+        out->n_rows += w.shape.n_rows;
+        out->n_groups += tn_cuda_ternary_few_groups(w.shape.n_rows, behind_of(behind));
+    }
+    return TN_OK;
+}
+
+// On tensor cores. Rows of codes of the output are made by a kernel of its own, which of one product that is no GLU takes sums as they are:
+// of parts of the columns, where these keep the device busier.
+static tn_status emit_few(tn_cuda_compiler *c, const tn_group *group, struct tn_cuda_ternary_params *p, tn_cuda_launch *l, uint32_t time)
+{
+    tn_cuda_few_shape shape;
+    TN_TRY(few_shape_of(c, group, &shape));
+    const tn_cuda_few_plan plan = tn_cuda_plan_few(c->device, &shape);
+    p->log2_split = plan.log2_split;
+    p->n_ahead = plan.n_ahead;
+    p->n_parts = plan.n_parts;
+    p->part_blocks = ceil_div(shape.n_blocks, plan.n_parts);
+    if (shape.is_joined) p->partials = c->places->arena + tn_group_scratch_at(&c->groups, time) * 4;
+    l->kernel = plan.kernel;
+    l->grid[0] = tn_cuda_ternary_few_blocks(shape.n_groups, plan.log2_split);
+    l->grid[2] = plan.n_parts;
+    l->shared_bytes = plan.shared_bytes;
+    TN_TRY(tn_cuda_emit(c, l, p, sizeof *p));
+    if (group->row == TN_NONE) return TN_OK;
+    if (!shape.is_joined) return emit_row(c, group->row);
+    const tn_cuda_launch join = launch_of(TN_CUDA_ternary_join, shape.n_tokens, 1, 1, group->row);
+    return tn_cuda_emit(c, &join, p, sizeof *p);
+}
+
 // Kernel and grid, by how many rows the input has at most.
 static void choose_ternary(tn_cuda_compiler *c, struct tn_cuda_ternary_params *p, uint32_t n_rows, tn_cuda_launch *l)
 {
-    const bool is_glu = p->behind == TN_CUDA_BEHIND_RELU2 || p->behind == TN_CUDA_BEHIND_SILU, has_mma = c->device->traits.has_mma;
+    const bool is_glu = p->behind == TN_CUDA_BEHIND_RELU2 || p->behind == TN_CUDA_BEHIND_SILU;
     uint32_t n_tiles = 0;
     if (n_rows > TN_CUDA_FEW_TOKENS) {
         choose_many(c, p, n_rows, is_glu, l);
@@ -182,12 +223,12 @@ static void choose_ternary(tn_cuda_compiler *c, struct tn_cuda_ternary_params *p
         l->shared_bytes = tn_cuda_ternary_one_shared_bytes(p->n_blocks, p->n_ahead);
         return;
     }
-    l->kernel = has_mma ? TN_CUDA_ternary_few_mma : TN_CUDA_ternary_few_dp4a;
+    l->kernel = TN_CUDA_ternary_few_dp4a;
     l->grid[0] = walking_blocks(c, n_tiles);
     p->log2_split = tn_cuda_ternary_log2_split(n_tiles, p->n_blocks, l->grid[0]);
 }
 
-static tn_status emit_ternary(tn_cuda_compiler *c, const tn_group *group)
+static tn_status emit_ternary(tn_cuda_compiler *c, const tn_group *group, uint32_t time)
 {
     const tn_node *behind = node_of(c, group->behind), *first = node_of(c, group->nodes[0]);
     const uint32_t input = first->in[0], n_rows = rows_max_of(c, input);
@@ -210,6 +251,7 @@ static tn_status emit_ternary(tn_cuda_compiler *c, const tn_group *group)
         p.row_codes = c->values[node_of(c, group->row)->out].codes;
         need_counters(c, 1);
     }
+    if (c->is_few_mma) return emit_few(c, group, &p, &l, time);
     choose_ternary(c, &p, n_rows, &l);
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
@@ -499,6 +541,11 @@ tn_status tn_cuda_group_scratch(const tn_cuda_compiler *c, const tn_group *group
     *out_bytes = 0;
     const tn_node *node = node_of(c, group->nodes[0]);
     if (group->kind == TN_GROUP_ATTENTION && attention_plan_of(c, node).leaves_partials) *out_bytes = partials_bytes(c, node);
+    if (group->kind == TN_GROUP_TERNARY && c->is_few_mma) {
+        tn_cuda_few_shape shape;
+        TN_TRY(few_shape_of(c, group, &shape));
+        *out_bytes = tn_cuda_plan_few(c->device, &shape).partials_bytes;
+    }
     if (group->kind != TN_GROUP_DENSE) return TN_OK;
     weight w;
     TN_TRY(find_weight(c, node->weight, &w));
@@ -510,8 +557,8 @@ tn_status tn_cuda_emit_group(tn_cuda_compiler *c, const tn_group *group, uint32_
 {
     switch (group->kind) {
     case TN_GROUP_EMBED: return emit_embed(c, group);
-    case TN_GROUP_ROW: return emit_row(c, group);
-    case TN_GROUP_TERNARY: return emit_ternary(c, group);
+    case TN_GROUP_ROW: return emit_row(c, group->nodes[0]);
+    case TN_GROUP_TERNARY: return emit_ternary(c, group, time);
     case TN_GROUP_DENSE: return emit_dense(c, group, time);
     case TN_GROUP_ROPE: return emit_rope(c, group);
     case TN_GROUP_ATTENTION: return emit_attention(c, group, time);

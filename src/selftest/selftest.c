@@ -305,10 +305,14 @@ static tn_status run_layers(trial *t, bool alone)
     enum { BORDER = TN_KV_PAGE_POSITIONS };
     static const plan one[] = {{1, BORDER - 1, 0, 0, false}, {0, 0, 1, 5, false}, {1, BORDER, 0, 0, false}, {0, 0, 1, 6, true}};
     static const plan all[] = {
-        {3, BORDER - 2, TN_SELFTEST_FEW - 3, 5, false}, {1, BORDER + 1, 0, 0, false}, {11, BORDER + 2, TN_SELFTEST_TOKENS - 11, 7, true}};
-    TN_TRY(open_part(t, &t->net->layers[alone ? 0 : TN_SELFTEST_LAYERS - 1], alone ? 1 : TN_SELFTEST_TOKENS));
+        {3, BORDER - 2, TN_SELFTEST_FEW - 3, 5, false}, {1, BORDER + 1, 0, 0, false}, {11, BORDER + 2, TN_SELFTEST_MANY - 11, 7, true}};
+    static const plan sizes[] = {
+        {5, BORDER - 4, 5, 0, false}, {15, BORDER + 1, 20, 5, false}, {37, BORDER + 16, TN_SELFTEST_TOKENS - 37, 25, true}};
+    const uint32_t n_tokens_max = alone ? 1 : t->params->singles_of_many ? TN_SELFTEST_TOKENS : TN_SELFTEST_MANY;
+    TN_TRY(open_part(t, &t->net->layers[alone ? 0 : TN_SELFTEST_LAYERS - 1], n_tokens_max));
     for (uint32_t i = 0; alone && i < sizeof one / sizeof *one; i++) TN_TRY(run_layers_step(t, &one[i]));
     for (uint32_t i = 0; !alone && i < sizeof all / sizeof *all; i++) TN_TRY(run_layers_step(t, &all[i]));
+    for (uint32_t i = 0; t->params->singles_of_many && i < sizeof sizes / sizeof *sizes; i++) TN_TRY(run_layers_step(t, &sizes[i]));
     return TN_OK;
 }
 
@@ -323,7 +327,7 @@ tn_status tn_selftest_run(tn_device *device, const tn_selftest_params *params, b
     TN_TRY_GOTO(tn_alloc((size_t)TN_SELFTEST_TOKENS * width, sizeof *t.rows, &t.rows));
     TN_TRY_GOTO(pack_weights(&t));
     TN_TRY_GOTO(run_singles(&t, params->steps_of_one ? 1 : TN_SELFTEST_FEW));
-    if (params->singles_of_many) TN_TRY_GOTO(run_singles(&t, TN_SELFTEST_TOKENS));
+    if (params->singles_of_many) TN_TRY_GOTO(run_singles(&t, TN_SELFTEST_MANY));
     TN_TRY_GOTO(run_layers(&t, params->steps_of_one));
 fail:
     *out_differs = t.differs;

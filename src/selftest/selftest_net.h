@@ -6,7 +6,8 @@
 
 // Shapes: rows that end inside a chunk, a row group, a block and a unit.
 enum {
-    TN_SELFTEST_TOKENS = 20, // of a step at most: more than the lists for a few take
+    TN_SELFTEST_TOKENS = 70, // of a step at most: more than any list for a few takes
+    TN_SELFTEST_MANY = 20,
     TN_SELFTEST_FEW = 5,
     TN_SELFTEST_SEQS = 2,
     TN_SELFTEST_SEQ_PAGES = 2,

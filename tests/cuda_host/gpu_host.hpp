@@ -100,6 +100,7 @@ template <class T> static inline T tn_load_aligned(const void *at)
 }
 static inline uint64_t tn_load8_once(const void *at) { return tn_load_aligned<uint64_t>(at); }
 static inline uint32_t tn_load4_once(const void *at) { return tn_load_aligned<uint32_t>(at); }
+TN_FN void tn_ask_l2(const void *) {}
 static inline tn_u4 tn_load16_fresh(const void *at)
 {
     cuda_host::must_have_waited("loads what kernels store");

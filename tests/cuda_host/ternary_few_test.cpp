@@ -1,4 +1,4 @@
-// ternary_few_mma and ternary_few_dp4a against src/ref, bit for bit, with the codes that the last block makes of the outputs.
+// ternary_few_dp4a against src/ref, bit for bit, with the codes that the last block makes of the outputs.
 #include "cuda_host/ternary_rig.hpp"
 
 using namespace cuda_host;
@@ -6,13 +6,13 @@ using namespace cuda_host;
 namespace
 {
 
-class TernaryFew : public testing::TestWithParam<const char *>
+class TernaryFew : public testing::Test
 {
   protected:
-    Product few(uint32_t n_cols, const std::vector<uint32_t> &n_rows, uint32_t n_tokens) const
+    static Product few(uint32_t n_cols, const std::vector<uint32_t> &n_rows, uint32_t n_tokens)
     {
         Product product = {};
-        product.kernel = GetParam();
+        product.kernel = "ternary_few_dp4a";
         product.n_cols = n_cols;
         product.n_rows = n_rows;
         product.n_tokens = n_tokens;
@@ -28,7 +28,7 @@ class TernaryFew : public testing::TestWithParam<const char *>
     }
 };
 
-TEST_P(TernaryFew, EveryNumberOfTokens)
+TEST_F(TernaryFew, EveryNumberOfTokens)
 {
     for (uint32_t n_tokens = 0; n_tokens <= 8; n_tokens++) {
         Product product = few(700, {37}, n_tokens);
@@ -38,7 +38,7 @@ TEST_P(TernaryFew, EveryNumberOfTokens)
     }
 }
 
-TEST_P(TernaryFew, ColumnsAndRowsOfAllLengths)
+TEST_F(TernaryFew, ColumnsAndRowsOfAllLengths)
 {
     for (uint32_t n_cols : {1u, 100u, 128u, 129u, 640u, 2560u}) {
         for (uint32_t n_rows : {1u, 15u, 16u, 17u}) {
@@ -49,7 +49,7 @@ TEST_P(TernaryFew, ColumnsAndRowsOfAllLengths)
     }
 }
 
-TEST_P(TernaryFew, EveryGridAndSplitGivesTheSame)
+TEST_F(TernaryFew, EveryGridAndSplitGivesTheSame)
 {
     for (uint32_t log2_split = 0; log2_split <= 3; log2_split++) {
         for (uint32_t grid : {1u, 3u, 20u}) {
@@ -68,7 +68,7 @@ TEST_P(TernaryFew, EveryGridAndSplitGivesTheSame)
     }
 }
 
-TEST_P(TernaryFew, EveryOpBehindAndRowAfterIt)
+TEST_F(TernaryFew, EveryOpBehindAndRowAfterIt)
 {
     for (uint32_t behind : {TN_CUDA_BEHIND_NOTHING, TN_CUDA_BEHIND_ADD, TN_CUDA_BEHIND_RELU2, TN_CUDA_BEHIND_SILU}) {
         for (uint32_t row : {TN_CUDA_ROW_NONE, TN_CUDA_ROW_NORM_QUANT, TN_CUDA_ROW_QUANT}) {
@@ -83,7 +83,7 @@ TEST_P(TernaryFew, EveryOpBehindAndRowAfterIt)
 }
 
 // Rows of the output that teams of 1, 2, 4 and 8 warps keep in registers, read twice, and whose sums do not all wait at once.
-TEST_P(TernaryFew, LongRowsAfterTheProduct)
+TEST_F(TernaryFew, LongRowsAfterTheProduct)
 {
     for (uint32_t n_tokens : {1u, 2u, 3u, 8u}) {
         Product product = few(128, {n_tokens == 8 ? 17000u : 3001u}, n_tokens);
@@ -94,7 +94,7 @@ TEST_P(TernaryFew, LongRowsAfterTheProduct)
     }
 }
 
-TEST_P(TernaryFew, OutputAndWantedRowsOfLogits)
+TEST_F(TernaryFew, OutputAndWantedRowsOfLogits)
 {
     for (uint32_t behind : {TN_CUDA_BEHIND_NOTHING, TN_CUDA_BEHIND_RELU2}) {
         for (uint32_t n_tokens : {0u, 3u}) {
@@ -107,7 +107,7 @@ TEST_P(TernaryFew, OutputAndWantedRowsOfLogits)
     }
 }
 
-TEST_P(TernaryFew, PoisonNamesTheTokenAndTheSmallestNode)
+TEST_F(TernaryFew, PoisonNamesTheTokenAndTheSmallestNode)
 {
     for (uint32_t behind : {TN_CUDA_BEHIND_NOTHING, TN_CUDA_BEHIND_ADD, TN_CUDA_BEHIND_RELU2}) {
         Product product = few(256, {50}, 7);
@@ -122,9 +122,6 @@ TEST_P(TernaryFew, PoisonNamesTheTokenAndTheSmallestNode)
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Forms, TernaryFew, testing::Values("ternary_few_mma", "ternary_few_dp4a"),
-                         [](const testing::TestParamInfo<const char *> &form) { return std::string(form.param); });
-
 // The longest way of a warp, counted by walking it.
 uint32_t longest_way(uint32_t n_tiles, uint32_t n_blocks, uint32_t n_grid, uint32_t log2_split)
 {
@@ -136,7 +133,7 @@ uint32_t longest_way(uint32_t n_tiles, uint32_t n_blocks, uint32_t n_grid, uint3
     return *std::max_element(steps.begin(), steps.end());
 }
 
-TEST(TernaryFew, TheSplitOfColumnsMakesTheLongestWayShort)
+TEST_F(TernaryFew, TheSplitOfColumnsMakesTheLongestWayShort)
 {
     for (uint32_t n_tiles : {1u, 10u, 160u, 240u, 432u, 2000u}) {
         for (uint32_t n_blocks : {1u, 5u, 20u, 54u, 112u}) {

@@ -7,7 +7,10 @@ ProductRig::ProductRig(const Product &of)
     : product(of), poison(kTokens, 0xff), want_poison(kTokens, UINT32_MAX), stride_bytes_((of.n_cols + 127) / 128 * 128),
       row_stride_bytes_((of.n_rows[0] + 127) / 128 * 128), code_rows_((size_t)of.n_input * stride_bytes_), scales_(of.n_input),
       sums_(of.n_input), row_codes_((size_t)of.n_input * row_stride_bytes_), row_scales_(of.n_input), row_sums_(of.n_input),
-      counters_(of.grid_x * of.grid_y, 0), partials_(of.grid_z > 1 ? tn_cuda_ternary_many_partials(of.grid_x, of.grid_y) : 0, 0)
+      counters_(of.grid_x * of.grid_y, 0), partials_(is_joined() ? (size_t)of.n_input * of.grid_z * tn_cuda_ternary_part_words(of.n_rows[0])
+                                                     : of.grid_z > 1 ? tn_cuda_ternary_many_partials(of.grid_x, of.grid_y)
+                                                                     : 0,
+                                                     0)
 {
     std::mt19937 random(of.seed);
     const uint32_t n_matrices = is_glu() ? 2 : (uint32_t)of.n_rows.size();
@@ -68,7 +71,7 @@ void ProductRig::fill(tn_cuda_ternary_params &p)
         p.row_codes = {row_codes_.data(), row_stride_bytes_, row_scales_.data(), row_sums_.data()};
     }
     p.counter = counters_.data();
-    p.partials = partials_.data();
+    p.partials = is_few_mma() && !is_joined() ? nullptr : partials_.data();
     p.log2_split = product.log2_split;
     uint32_t n_tiles = 0;
     for (uint32_t i = 0; i < (is_glu() ? 1 : matrices.size()); i++) n_tiles += matrices[i]->n_tiles_rows();
@@ -76,6 +79,17 @@ void ProductRig::fill(tn_cuda_ternary_params &p)
     p.n_rest = n_tiles % product.grid_x;
     p.by_blocks = tn_cuda_ternary_one_by_blocks(p.n_blocks);
     p.n_ahead = product.n_ahead;
+    p.n_parts = product.grid_z;
+    p.part_blocks = (p.n_blocks + p.n_parts - 1) / p.n_parts;
+}
+
+// The few kernels' names have the rows of codes that they have room for.
+uint32_t ProductRig::shared_bytes(uint32_t n_blocks) const
+{
+    const std::string kernel = product.kernel;
+    if (kernel.rfind("ternary_one", 0) == 0) return tn_cuda_ternary_one_shared_bytes(n_blocks, product.n_ahead);
+    return is_few_mma() ? tn_cuda_ternary_few_shared_bytes((uint32_t)std::stoul(kernel.substr(11)), product.log2_split, product.n_ahead)
+                        : 0;
 }
 
 void ProductRig::note(uint32_t row, uint32_t node, const std::vector<float> &stored)
@@ -130,13 +144,16 @@ void ProductRig::run()
     tn_cuda_ternary_params p = {};
     p.step = step.params();
     fill(p);
-    const bool is_one = std::string(product.kernel).rfind("ternary_one", 0) == 0;
     // Twice: what a launch leaves behind must not matter to the next.
-    const uint32_t shared = is_one ? tn_cuda_ternary_one_shared_bytes(p.n_blocks, p.n_ahead) : 0;
-    for (uint32_t i = 0; i < 2; i++) launch(product.kernel, p, product.grid_x, product.grid_y, product.grid_z, shared);
-    for (Memory<uint32_t> *zeros : {&counters_, &partials_}) {
-        EXPECT_TRUE(std::all_of(zeros->data(), zeros->data() + zeros->size(), [](uint32_t word) { return word == 0; }));
+    for (uint32_t i = 0; i < 2; i++) {
+        launch(product.kernel, p, product.grid_x, product.grid_y, product.grid_z, shared_bytes(p.n_blocks));
+        if (is_joined()) launch("ternary_join", p, product.n_input);
     }
+    const auto are_zeros = [](Memory<uint32_t> &words) {
+        return std::all_of(words.data(), words.data() + words.size(), [](uint32_t word) { return word == 0; });
+    };
+    EXPECT_TRUE(are_zeros(counters_));
+    EXPECT_TRUE(is_joined() || are_zeros(partials_));
 
     std::vector<std::vector<float>> first;
     for (uint32_t i = 0; i < n_outputs(); i++) {

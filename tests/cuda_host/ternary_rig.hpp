@@ -89,7 +89,7 @@ struct Product {
     bool to_output = false; // the first matrix's rows go to the submit's output
     uint32_t grid_x = 1, grid_y = 1, grid_z = 1;
     uint32_t log2_split = 0;
-    uint32_t n_ahead = 1;
+    uint32_t n_ahead = 1; // of ternary_one and ternary_few*_mma, of which the latter with `row` has ternary_join behind it
     uint32_t seed = 1;
 };
 
@@ -113,6 +113,13 @@ class ProductRig
 
   private:
     static constexpr float kEps = 1e-5f;
+    bool is_few_mma() const
+    {
+        const std::string kernel = product.kernel;
+        return kernel.rfind("ternary_few", 0) == 0 && kernel.find("_mma") != std::string::npos;
+    }
+    bool is_joined() const { return is_few_mma() && product.row != TN_CUDA_ROW_NONE; }
+    uint32_t shared_bytes(uint32_t n_blocks) const;
     bool is_glu() const { return product.behind == TN_CUDA_BEHIND_RELU2 || product.behind == TN_CUDA_BEHIND_SILU; }
     uint32_t n_outputs() const { return is_glu() ? 1 : (uint32_t)matrices.size(); }
     uint32_t stride(uint32_t i) const { return (matrices[i]->n_rows() + 3) / 4 * 4; }
@@ -132,7 +139,7 @@ class ProductRig
     Memory<int8_t> row_codes_;
     Memory<float> row_scales_;
     Memory<int32_t> row_sums_;
-    Memory<uint32_t> counters_, partials_; // zeros before and after
+    Memory<uint32_t> counters_, partials_; // zeros before and after, but for parts that are joined
 };
 
 } // namespace cuda_host

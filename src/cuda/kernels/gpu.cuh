@@ -119,6 +119,8 @@ TN_FN uint32_t tn_load4_once(const void *at)
     asm("ld.global.nc.L1::no_allocate.L2::128B.u32 %0, [%1];" : "=r"(v) : "l"(at));
     return v;
 }
+// Brings 128 aligned bytes of global memory to L2.
+TN_FN void tn_ask_l2(const void *at) { asm volatile("prefetch.global.L2 [%0];" ::"l"(at)); }
 // What other blocks of the same launch may have stored (after a fence and a counter): never from a stale cache.
 TN_FN tn_u4 tn_load16_fresh(const void *at)
 {

@@ -29,18 +29,22 @@ enum {
     TN_CUDA_TILE_COLS = 128,
     TN_CUDA_ONE_COLS_MAX = 131072,   // of ternary_one's rows
     TN_CUDA_ONE_ROW_TILES = 16,      // of a block of ternary_one at most; with GLU of gate and as many of up
-    TN_CUDA_FEW_TOKENS = 8,                      // of ternary_few at most
-    TN_CUDA_MANY_ROWS = 128,                     // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
-    TN_CUDA_MANY_TOKENS = 64,                    // of the same
-    TN_CUDA_ATTENTION_TOKENS = 16,               // of a block of attention_tile and attention_tile_mma
-    TN_CUDA_ATTENTION_MMA_DIM = 128,             // dims of a head of attention_tile_mma at most
+    TN_CUDA_FEW_TOKENS = 8,          // of ternary_few_dp4a at most, and
+    TN_CUDA_FEW_TOKENS_MMA = 64,     // of ternary_few_mma
+    TN_CUDA_FEW_STAGES = 3,          // of codes in shared memory, of ternary_few_mma
+    TN_CUDA_FEW_SUM_STRIDE = 36,     // words of a row of codes' sums of a warp, of the same
+    TN_CUDA_FEW_PARTS_MAX = 4,       // of the columns, of the same, where ternary_join is behind it
+    TN_CUDA_MANY_ROWS = 128,         // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
+    TN_CUDA_MANY_TOKENS = 64,        // of the same
+    TN_CUDA_ATTENTION_TOKENS = 16,   // of a block of attention_tile and attention_tile_mma
+    TN_CUDA_ATTENTION_MMA_DIM = 128, // dims of a head of attention_tile_mma at most
     TN_CUDA_ATTENTION_TILE_SHARED_BYTES = 49152, // dynamic shared memory of attention_tile_mma
-    TN_CUDA_ROPE_HEADS = 4,                      // of a block of rope_append
-    TN_CUDA_DENSE_FLOAT_ROWS = 32,               // of a block of dense_f32, _f16, _bf16
-    TN_CUDA_DENSE_CODE_ROWS = 256,               // of a block of dense_q8_0, _q4_0, _q6_k
-    TN_CUDA_DENSE_GRID_Y = 8,                    // blocks of dense_* over tokens at most: they walk on with that stride
-    TN_CUDA_DENSE_TOKENS = 8,                    // of a block of dense_*
-    TN_CUDA_DENSE_MMA_ROWS = 128,                // of a block of dense_*_mma, and
+    TN_CUDA_ROPE_HEADS = 4,          // of a block of rope_append
+    TN_CUDA_DENSE_FLOAT_ROWS = 32,   // of a block of dense_f32, _f16, _bf16
+    TN_CUDA_DENSE_CODE_ROWS = 256,   // of a block of dense_q8_0, _q4_0, _q6_k
+    TN_CUDA_DENSE_GRID_Y = 8,        // blocks of dense_* over tokens at most: they walk on with that stride
+    TN_CUDA_DENSE_TOKENS = 8,        // of a block of dense_*
+    TN_CUDA_DENSE_MMA_ROWS = 128,    // of a block of dense_*_mma, and
     TN_CUDA_DENSE_MMA_TOKENS = 64,
     TN_CUDA_DENSE_FAST_ROWS = 128, // of a block of dense_*_fast_mma, and
     TN_CUDA_DENSE_FAST_TOKENS = 32,
@@ -163,8 +167,10 @@ enum { TN_CUDA_BEHIND_NOTHING = 0, TN_CUDA_BEHIND_ADD = 1, TN_CUDA_BEHIND_RELU2 
 //                    x: blocks, of which each takes every grid'th row tile of all matrices (tn_cuda_ternary_one_grid at least, since a
 //                    block takes so many at most); more than there are row tiles have nothing to do.
 //                    ternary_one for NOTHING and ADD, ternary_one_glu for RELU2 and SILU
-//   ternary_few      up to 8 tokens; the last block to finish does `row` over the outputs. Grid x: any number of blocks, which walk over
-//                    the row tiles of all matrices
+//   ternary_few_dp4a up to 8 tokens; the last block to finish does `row` over the outputs. Grid x: any number of blocks, which walk
+//                    over the row tiles of all matrices
+//   ternary_fewN_mma up to N tokens. Grid x: tn_cuda_ternary_few_blocks; z: parts of the columns, n_parts
+//   ternary_join     behind ternary_few_mma of one matrix: adds up parts, does what is behind the product, and `row`. Grid x: rows
 //   ternary_many     more: tiles of TN_CUDA_MANY_ROWS x TN_CUDA_MANY_TOKENS. Grid x: blocks of rows, matrix after matrix (GLU: of both at
 //                    once); y: of tokens; z: parts of the columns, whose sums meet in `partials`
 struct tn_cuda_ternary_params {
@@ -183,9 +189,15 @@ struct tn_cuda_ternary_params {
     TN_PART(tn_cuda_codes) row_codes;
     TN_AT(uint32_t) counter; // of blocks that finished, 0 between launches; many: one a tile, where grid z splits the columns
     uint32_t log2_split;     // few: warps of a block that share a tile's columns, as a power of two, at most 3
-    // one: row tiles of each block, and how many blocks have one more; 2^32 / n_blocks, rounded up; tiles of a warp in a batch, at least 1
-    uint32_t n_each, n_rest, by_blocks, n_ahead;
-    TN_AT(uint32_t) partials; // many, where grid z splits the columns: sums, 0 between launches (tn_cuda_ternary_many_partials)
+    // one: row tiles of each block, and how many blocks have one more; 2^32 / n_blocks, rounded up
+    uint32_t n_each, n_rest, by_blocks;
+    uint32_t n_ahead; // one: tiles of a warp in a batch, at least 1; few_mma: column blocks of weights that a warp has in shared memory
+                      // or under way, at least 3 or all it has
+    // Sums of parts of the columns. many, where grid z splits them: 0 between launches (tn_cuda_ternary_many_partials). few_mma, where
+    // ternary_join is behind it, else 0: [token][part][tn_cuda_ternary_part_words].
+    TN_AT(uint32_t) partials;
+    uint32_t n_parts;     // few_mma: grid z, and
+    uint32_t part_blocks; // column blocks of a part, of the last one what is left
 };
 
 // Row tiles of a ternary matrix.
@@ -231,6 +243,27 @@ static inline uint32_t tn_cuda_ternary_log2_split(uint32_t n_tiles, uint32_t n_b
     }
     return best;
 }
+
+// ternary_few_mma: two row tiles of a matrix, or with GLU of gate and of up, are a group; a block has 8 / split of them. Grid x for
+// n_groups of all matrices, and its dynamic shared memory for up to n_tokens tokens (8, 16, 32 or 64).
+static inline uint32_t tn_cuda_ternary_few_groups(uint32_t n_rows, uint32_t behind)
+{
+    const uint32_t n_each = behind >= TN_CUDA_BEHIND_RELU2 ? TN_CUDA_TILE_ROWS : 2 * TN_CUDA_TILE_ROWS;
+    return n_rows / n_each + (n_rows % n_each != 0);
+}
+static inline uint32_t tn_cuda_ternary_few_blocks(uint32_t n_groups, uint32_t log2_split)
+{
+    const uint32_t n_teams = 8u >> log2_split;
+    return n_groups / n_teams + (n_groups % n_teams != 0);
+}
+static inline uint32_t tn_cuda_ternary_few_shared_bytes(uint32_t n_tokens, uint32_t log2_split, uint32_t n_ahead)
+{
+    const uint32_t loop = n_ahead * 8192 + TN_CUDA_FEW_STAGES * (n_tokens << log2_split) * TN_CUDA_TILE_COLS;
+    const uint32_t sums = 8 * n_tokens * TN_CUDA_FEW_SUM_STRIDE * 4;
+    return loop > sums ? loop : sums;
+}
+// Words of a part of a token's sums: of a row of `partials`, [token][part].
+static inline uint32_t tn_cuda_ternary_part_words(uint32_t n_rows) { return tn_cuda_row_tiles(n_rows) * TN_CUDA_TILE_ROWS; }
 
 // ternary_many: grid x of a matrix (GLU: of both).
 static inline uint32_t tn_cuda_ternary_many_blocks(uint32_t n_rows, uint32_t behind)

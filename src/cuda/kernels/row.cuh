@@ -16,7 +16,6 @@ enum {
     TN_ROW_CODES = TN_ROW_MAX + TN_ROW_WARPS,
     TN_ROW_SCRATCH = TN_ROW_CODES + TN_ROW_WARPS, // words of shared memory
     TN_ROW_ROUNDS = TN_ROW_SUMS / TN_ROW_WARPS,   // whose sums wait at most
-    TN_ROW_HELD = 4,                              // rounds that registers keep
 };
 
 // Warps of the block that share a row: a power of two of them, the same for all teams. A team that `is_idle` has no row and keeps step.
@@ -71,11 +70,29 @@ TN_FN int32_t tn_row_put(const tn_row_to_floats &to, uint32_t i, float scaled)
     return 0;
 }
 
-// A lane's 8 elements of block b and their gains; 0 beyond the row.
-TN_FN void tn_row_load(const tn_cuda_row_op &op, const float *x, uint32_t b, float (&v)[8], tn_u4 (&gains)[2])
+// Where a row comes from: tn_row_ready is called once, when what does not depend on the row has been asked for; tn_row_values gives a
+// lane's elements first, first + 32, .. of a row of n, 0 beyond it, and tn_row_values_again the same a second time.
+TN_FN void tn_row_ready(const float *) {}
+TN_FN void tn_row_values(const float *x, uint32_t n, uint32_t first, float (&v)[8])
 {
-    const uint32_t first = b * 256 + tn_lane();
-    TN_UNROLL for (uint32_t i = 0; i < 8; i++) v[i] = first + 32 * i < op.n ? tn_load_fresh(x + first + 32 * i) : 0.0f;
+    TN_UNROLL for (uint32_t i = 0; i < 8; i++) v[i] = first + 32 * i < n ? tn_load_fresh(x + first + 32 * i) : 0.0f;
+}
+TN_FN void tn_row_values_again(const float *x, uint32_t n, uint32_t first, float (&v)[8]) { tn_row_values(x, n, first, v); }
+
+// A row that the kernel before this one makes.
+struct tn_row_of_previous {
+    const float *x;
+};
+TN_FN void tn_row_ready(const tn_row_of_previous &) { tn_wait_previous(); }
+TN_FN void tn_row_values(const tn_row_of_previous &from, uint32_t n, uint32_t first, float (&v)[8]) { tn_row_values(from.x, n, first, v); }
+TN_FN void tn_row_values_again(const tn_row_of_previous &from, uint32_t n, uint32_t first, float (&v)[8])
+{
+    tn_row_values(from.x, n, first, v);
+}
+
+// The gains of a lane's 8 elements of block b; 0 beyond the row.
+TN_FN void tn_row_load_gains(const tn_cuda_row_op &op, uint32_t b, tn_u4 (&gains)[2])
+{
     TN_UNROLL for (uint32_t i = 0; i < 2; i++)
     {
         const bool is_there = op.gains && b * 256 + i * 128 < op.n;
@@ -120,20 +137,31 @@ struct tn_row_state {
 
 TN_FN uint32_t tn_row_block(const tn_row_team &team, uint32_t round) { return round * team.n_warps + team.warp; }
 
-// Loads n rounds, all loads before anything waits for them.
+// Asks for n rounds, all loads before anything waits for them.
 template <uint32_t n>
-TN_FN void tn_row_load_rounds(const tn_cuda_row_op &op, const float *x, const tn_row_team &team, const tn_row_state &state, uint32_t first,
-                              float (&v)[n][8], tn_u4 (&gains)[n][2])
+TN_FN void tn_row_gains_of_rounds(const tn_cuda_row_op &op, const tn_row_team &team, const tn_row_state &state, uint32_t first,
+                                  tn_u4 (&gains)[n][2])
 {
     TN_UNROLL for (uint32_t r = 0; r < n; r++)
     {
         const uint32_t b = tn_row_block(team, first + r);
-        if (b < state.n_blocks) {
-            tn_row_load(op, x, b, v[r], gains[r]);
-        } else {
-            TN_UNROLL for (uint32_t i = 0; i < 8; i++) v[r][i] = 0.0f;
-            gains[r][0] = gains[r][1] = {0, 0, 0, 0};
-        }
+        gains[r][0] = gains[r][1] = {0, 0, 0, 0};
+        if (b < state.n_blocks) tn_row_load_gains(op, b, gains[r]);
+    }
+}
+template <uint32_t n, class From>
+TN_FN void tn_row_values_of_rounds(const tn_cuda_row_op &op, From &from, const tn_row_team &team, const tn_row_state &state, uint32_t first,
+                                   bool again, float (&v)[n][8])
+{
+    TN_UNROLL for (uint32_t r = 0; r < n; r++)
+    {
+        const uint32_t b = tn_row_block(team, first + r);
+        TN_UNROLL for (uint32_t i = 0; i < 8; i++) v[r][i] = 0.0f;
+        if (b >= state.n_blocks) continue;
+        if (again)
+            tn_row_values_again(from, op.n, b * 256 + tn_lane(), v[r]);
+        else
+            tn_row_values(from, op.n, b * 256 + tn_lane(), v[r]);
     }
 }
 
@@ -216,20 +244,23 @@ TN_FN int32_t tn_row_finish(const tn_row_team &team, const tn_row_state &state, 
 
 // A team's row. n_out elements are put, those beyond op.n as 0. Called by all threads of the block; what was put in shared memory is there
 // for all of them on return.
-template <class Out>
-TN_FN tn_row_scale tn_row_do(const tn_cuda_row_op &op, const float *x, const tn_row_team &team, uint32_t n_out,
-                             TN_SHARED_ARG(uint32_t, scratch), const Out &out)
+template <uint32_t n_pairs = 2, class From, class Out>
+TN_FN tn_row_scale tn_row_do(const tn_cuda_row_op &op, From from, const tn_row_team &team, uint32_t n_out, TN_SHARED_ARG(uint32_t, scratch),
+                             const Out &out)
 {
+    enum { HELD = 2 * n_pairs };
     const uint32_t n_blocks = (n_out + 255) / 256;
     tn_row_state state = {team.is_idle ? 0 : n_blocks, (n_blocks + 7) / 8 * (TN_ROW_WARPS / team.n_warps), 0, 0.0f};
-    float kept[2][2][8];
+    float kept[n_pairs][2][8];
     {
-        tn_u4 gains[2][2][2];
-        TN_UNROLL for (uint32_t i = 0; i < 2; i++) tn_row_load_rounds(op, x, team, state, 2 * i, kept[i], gains[i]);
-        TN_UNROLL for (uint32_t i = 0; i < 2; i++) tn_row_measure(op, team, 2 * i, kept[i], gains[i], scratch, state);
+        tn_u4 gains[n_pairs][2][2];
+        TN_UNROLL for (uint32_t i = 0; i < n_pairs; i++) tn_row_gains_of_rounds(op, team, state, 2 * i, gains[i]);
+        tn_row_ready(from);
+        TN_UNROLL for (uint32_t i = 0; i < n_pairs; i++) tn_row_values_of_rounds(op, from, team, state, 2 * i, false, kept[i]);
+        TN_UNROLL for (uint32_t i = 0; i < n_pairs; i++) tn_row_measure(op, team, 2 * i, kept[i], gains[i], scratch, state);
     }
-    uint32_t n_waiting = TN_ROW_HELD < state.n_rounds ? (uint32_t)TN_ROW_HELD : state.n_rounds; // of QUANT nothing waits
-    TN_ROLLED for (uint32_t round = TN_ROW_HELD; round < state.n_rounds; round += 2)
+    uint32_t n_waiting = HELD < state.n_rounds ? (uint32_t)HELD : state.n_rounds; // of QUANT nothing waits
+    TN_ROLLED for (uint32_t round = HELD; round < state.n_rounds; round += 2)
     {
         if (n_waiting == TN_ROW_ROUNDS && op.op != TN_CUDA_ROW_QUANT) {
             tn_sync();
@@ -239,7 +270,8 @@ TN_FN tn_row_scale tn_row_do(const tn_cuda_row_op &op, const float *x, const tn_
         }
         float v[2][8];
         tn_u4 gains[2][2];
-        tn_row_load_rounds(op, x, team, state, round, v, gains);
+        tn_row_gains_of_rounds(op, team, state, round, gains);
+        tn_row_values_of_rounds(op, from, team, state, round, false, v);
         tn_row_measure(op, team, round, v, gains, scratch, state);
         n_waiting += round + 1 < state.n_rounds ? 2 : 1;
     }
@@ -252,13 +284,13 @@ TN_FN tn_row_scale tn_row_do(const tn_cuda_row_op &op, const float *x, const tn_
     const tn_row_factor factor = tn_row_factor_of(op, state.sum, state.max);
 
     int32_t sum = 0;
-    TN_UNROLL for (uint32_t r = 0; r < TN_ROW_HELD; r++) sum +=
-        tn_row_finish(team, state, r, kept[r / 2][r % 2], factor.factor, n_out, out);
-    TN_ROLLED for (uint32_t round = TN_ROW_HELD; round < state.n_rounds; round += 2)
+    TN_UNROLL for (uint32_t r = 0; r < HELD; r++) sum += tn_row_finish(team, state, r, kept[r / 2][r % 2], factor.factor, n_out, out);
+    TN_ROLLED for (uint32_t round = HELD; round < state.n_rounds; round += 2)
     {
         float v[2][8];
         tn_u4 gains[2][2];
-        tn_row_load_rounds(op, x, team, state, round, v, gains);
+        tn_row_gains_of_rounds(op, team, state, round, gains);
+        tn_row_values_of_rounds(op, from, team, state, round, true, v);
         TN_UNROLL for (uint32_t r = 0; r < 2; r++)
         {
             tn_row_gain(op, v[r], gains[r]);
@@ -273,12 +305,12 @@ TN_FN tn_row_scale tn_row_do(const tn_cuda_row_op &op, const float *x, const tn_
 }
 
 // A row's codes, scale and sum by all warps of the block.
-TN_FN void tn_row_codes(const tn_cuda_row_op &op, const float *x, const tn_cuda_codes &codes, uint32_t row,
-                        TN_SHARED_ARG(uint32_t, scratch))
+template <uint32_t n_pairs = 2, class From>
+TN_FN void tn_row_codes(const tn_cuda_row_op &op, From from, const tn_cuda_codes &codes, uint32_t row, TN_SHARED_ARG(uint32_t, scratch))
 {
     const tn_row_team team = {tn_warp(), TN_ROW_WARPS, 0, false};
     const tn_row_to_memory out = {codes.at + (size_t)row * codes.stride_bytes};
-    const tn_row_scale done = tn_row_do(op, x, team, codes.stride_bytes, scratch, out);
+    const tn_row_scale done = tn_row_do<n_pairs>(op, from, team, codes.stride_bytes, scratch, out);
     if (tn_thread() != 0) return;
     codes.scales[row] = done.scale;
     codes.sums[row] = done.sum;

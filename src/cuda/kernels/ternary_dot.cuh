@@ -15,11 +15,6 @@ struct tn_codes_memory {
 };
 TN_FN tn_row_scale tn_codes_scale(const tn_codes_memory &from, uint32_t row) { return {from.codes.scales[row], from.codes.sums[row]}; }
 
-// This lane's 32 codes of column block k.
-struct tn_codes32 {
-    uint32_t x[8];
-};
-TN_FN tn_codes32 tn_codes32_of(const tn_u4 &a, const tn_u4 &b) { return {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}}; }
 // Rows that are not there are the last one's: nothing of them is stored.
 TN_FN const int8_t *tn_codes_row(const tn_codes_memory &from, uint32_t row, uint32_t k)
 {
@@ -27,7 +22,7 @@ TN_FN const int8_t *tn_codes_row(const tn_codes_memory &from, uint32_t row, uint
     return from.codes.at + (size_t)there * from.codes.stride_bytes + k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
 }
 
-// ---- up to 8 rows of codes: sums as mma leaves them ----
+// ---- up to 8 rows of codes: sums as mma would leave them ----
 
 // d[0], d[1]: row g of the tile, rows 2t and 2t + 1 of the codes; d[2], d[3]: row g + 8. In shared memory the lanes' four sums lie side by
 // side, 4 words between groups of four lanes, so that neither who writes nor who reads along the rows of a tile meets the same bank.
@@ -42,38 +37,7 @@ TN_FN void tn_sums_few_put(const tn_sums_few &sums, TN_SHARED_ARG(int32_t, to), 
 }
 TN_FN uint32_t tn_sums_few_slot(uint32_t row, uint32_t token) { return row % 8 * 20 + token / 2 * 4 + row / 8 * 2 + token % 2; }
 
-// ---- the same by mma: weights are A, the rows of codes are the columns of B ----
-
-struct tn_dot_mma {
-    enum { AHEAD = 4, TOKENS = 8, SLOTS = 160 };
-    typedef tn_codes32 input;
-    tn_sums_few sums;
-};
-TN_FN void tn_dot_zero(tn_dot_mma &dot) { dot.sums = {{0, 0, 0, 0}}; }
-TN_FN void tn_dot_load(const tn_codes_memory &from, uint32_t k, tn_codes32 &input)
-{
-    const int8_t *at = tn_codes_row(from, tn_lane() / 4, k);
-    input = tn_codes32_of(tn_load16(at), tn_load16(at + 16));
-}
-template <uint32_t n>
-TN_FN void tn_dot_add(tn_dot_mma (&dots)[n], const tn_u4 (&tiles)[n], const tn_codes_memory &, const tn_codes32 &input)
-{
-    TN_UNROLL for (uint32_t m = 0; m < n; m++)
-    {
-        const uint32_t words[4] = {tiles[m].x, tiles[m].y, tiles[m].z, tiles[m].w};
-        TN_UNROLL for (uint32_t s = 0; s < 4; s++)
-        {
-            const uint32_t w = words[s];
-            const uint32_t a[4] = {w & 0x03030303u, (w >> 2) & 0x03030303u, (w >> 4) & 0x03030303u, (w >> 6) & 0x03030303u};
-            const uint32_t b[2] = {input.x[2 * s], input.x[2 * s + 1]};
-            tn_mma_us(dots[m].sums.d, a, b);
-        }
-    }
-}
-TN_FN uint32_t tn_dot_slot(const tn_dot_mma &, uint32_t row, uint32_t token) { return tn_sums_few_slot(row, token); }
-TN_FN void tn_dot_put(const tn_dot_mma &dot, TN_SHARED_ARG(int32_t, to), uint32_t at) { tn_sums_few_put(dot.sums, to, at); }
-
-// ---- the same by dp4a: a lane has its columns' part of all rows of codes ----
+// ---- up to 8 rows of codes, dp4a: a lane has its columns' part of all rows of codes ----
 
 struct tn_dot_few {
     enum { AHEAD = 2, TOKENS = 8, SLOTS = 160 };

@@ -26,9 +26,9 @@ TN_FN float tn_ternary_value(const tn_ternary_row &to, float w_scale, int32_t ac
     return tn_fl((float)(acc - to.x_sum) * tn_fl(to.x_scale * w_scale));
 }
 
-// Element n of a product that is stored, or has the residual behind it: `residual` is to.add[n].
-TN_FN void tn_ternary_store(const tn_cuda_ternary_params &p, const tn_cuda_matrix &matrix, const tn_ternary_row &to, uint32_t n,
-                            float w_scale, int32_t acc, float residual)
+// Element n of a product that is stored, or has the residual behind it: `residual` is to.add[n]. What was stored.
+TN_FN float tn_ternary_store(const tn_cuda_ternary_params &p, const tn_cuda_matrix &matrix, const tn_ternary_row &to, uint32_t n,
+                             float w_scale, int32_t acc, float residual)
 {
     float y = tn_ternary_value(to, w_scale, acc);
     tn_mark_poison(p.step, p.poison, to.row, matrix.node, y);
@@ -37,6 +37,7 @@ TN_FN void tn_ternary_store(const tn_cuda_ternary_params &p, const tn_cuda_matri
         tn_mark_poison(p.step, p.poison, to.row, p.behind_node, y);
     }
     to.y[n] = y;
+    return y;
 }
 
 // Element n of gate and of up, with GLU behind them.
@@ -51,6 +52,13 @@ TN_FN void tn_ternary_store_glu(const tn_cuda_ternary_params &p, const tn_ternar
     const float y = tn_fl(activated * up);
     tn_mark_poison(p.step, p.poison, to.row, p.behind_node, y);
     to.y[n] = y;
+}
+
+// A part's sums of a row of codes, of those that ternary_few_mma leaves and ternary_join adds up.
+TN_FN uint32_t *tn_ternary_part(const tn_cuda_ternary_params &p, uint32_t row, uint32_t part)
+{
+    const uint32_t n_words = (p.matrices[0].n_rows + TN_CUDA_TILE_ROWS - 1) / TN_CUDA_TILE_ROWS * TN_CUDA_TILE_ROWS;
+    return p.partials + ((size_t)row * p.n_parts + part) * n_words;
 }
 
 #endif
