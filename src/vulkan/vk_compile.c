@@ -123,6 +123,7 @@ static tn_status emit_copy(tn_vk_compiler *c, uint32_t value, bool is_in, tn_vk_
     const tn_vk_value *v = &c->values[value];
     struct tn_vk_copy_params p = {.n = shape->width, .in_at = v->at, .in_stride = v->stride, .y_stride = shape->width};
     if (is_in) p = (struct tn_vk_copy_params){.n = shape->width, .in_stride = shape->width, .y_at = v->at, .y_stride = v->stride};
+    p.is_logits = shape->rows == TN_ROWS_LOGITS;
     uint64_t n_bytes;
     TN_TRY(tn_vk_rows_bytes(c, value, &n_bytes));
     tn_vk_dispatch d = {.shader = "copy_rows", .constants = {tn_vk_invocations(c)}, .n_constants = 1, .nodes = {TN_NONE, TN_NONE, TN_NONE}};
@@ -151,10 +152,13 @@ tn_status tn_vk_compile(const tn_vk_compile_params *params, tn_vk_list *list)
     const tn_program_desc *desc = params->desc;
     tn_vk_compiler c = {.device = params->device, .desc = desc, .graph = desc->graph, .step = params->step_layout, .list = list};
     const tn_group_backend backend = {&c, value_words, value_outside, group_words, placed, copy_in, copy_out, copy_tap, emit_group};
-    const tn_fuse_params fuse = {.desc = desc,
-                                 .range_bytes = params->device->limits.range_bytes,
-                                 .rows = params->n_tokens_max == 1 ? TN_FUSE_ROWS_BEHIND : TN_FUSE_ROWS_NONE};
+    tn_fuse_params fuse = {.desc = desc, .range_bytes = params->device->limits.range_bytes, .rows = TN_FUSE_ROWS_NONE};
     list->n_tokens_max = params->n_tokens_max;
+    if (list->n_tokens_max == 1) {
+        c.rows_before = tn_vk_rows_fit_before(&c);
+        fuse.rows = c.rows_before ? TN_FUSE_ROWS_BEFORE : TN_FUSE_ROWS_BEHIND;
+        fuse.fuses_rope = tn_vk_rope_fits_before(&c);
+    }
     list->n_logits_max = desc->limits.n_logits < params->n_tokens_max ? desc->limits.n_logits : params->n_tokens_max;
     c.groups = (tn_group_compiler){.device = &params->device->base,
                                    .desc = desc,

@@ -17,6 +17,7 @@ typedef struct tn_vk_compiler {
     const tn_graph *graph;
     tn_step_layout step;
     tn_vk_list *list;
+    bool rows_before;    // norms are computed by the products behind them (of one token)
     tn_vk_value *values; // [graph->n_values]
     tn_group_compiler groups;
 } tn_vk_compiler;
@@ -32,6 +33,10 @@ tn_status tn_vk_emit(tn_vk_compiler *c, const tn_vk_dispatch *dispatch, const vo
 // Invocations of workgroups that do simple things element by element.
 uint32_t tn_vk_invocations(const tn_vk_compiler *c);
 
+// Whether the ternary products of one token can all compute the norms in front of them.
+bool tn_vk_rows_fit_before(const tn_vk_compiler *c);
+// Whether attention of one token can compute RoPE and append in front of it.
+bool tn_vk_rope_fits_before(const tn_vk_compiler *c);
 // Arena words that a group needs for itself: codes of a quantised head, partial results of attention.
 tn_status tn_vk_group_scratch(const tn_vk_compiler *c, const tn_group *group, uint64_t *out_words);
 // Appends the group's dispatches. `time`: for tn_group_scratch_at.

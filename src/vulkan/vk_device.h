@@ -57,6 +57,7 @@ typedef struct tn_vk_device {
     tn_vk_limits limits;
     tn_vk_traits traits;
     bool compiles_early; // shaders of all steps when a program is made; false only in tests
+    uint64_t poll_ns;    // that a wait looks again and again before it sleeps
     uint64_t job_work;   // products that a job has at most, as far as its dispatches can be parted
     tn_log log;
     uint64_t mirror_bytes_max;        // of host memory beside a buffer (vk_mirror.h)

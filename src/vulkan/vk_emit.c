@@ -11,6 +11,8 @@ enum {
     TEXEL_GROUPS_ONE = 8,  // the same for one token, whose activations serve nothing else
     LANE_INVOCATIONS = 64, // of shaders in which a lane computes a whole row
     ATTENTION_INVOCATIONS = 128,
+    CHUNKS_DIRECT_MAX = 64,
+    ONE_HEAD_DIM_MAX = 256,
     COLS_FEW = 4,
     COLS_MANY = 8,
     GEMM_COLS = 64,  // tokens, and
@@ -19,7 +21,11 @@ enum {
     GEMM_COLS_MUL = 32, // the same without dot products, whose codes take twice the shared memory
     GEMM_INVOCATIONS_MUL = 128,
     GEMM_INVOCATIONS_LEAST = 64,
-    SCALES_AT_KV = 7, // number of that constant of the ternary products
+    SCALES_AT_KV = 7,     // number of that constant of the ternary products
+    ONE_SPLITS_LEAST = 8, // shares of a row's columns in a product of one token, each 16 invocations
+    ONE_SPLITS_MOST = 20,
+    ONE_BLOCKS = 264,  // workgroups that large GPUs run at once: more would wait for the first ones
+    ONE_SUMS_MOST = 8, // row groups of a workgroup, of both matrices
 };
 
 static bool by_texels(const tn_vk_compiler *c) { return c->device->traits.use_texels; }
@@ -239,6 +245,50 @@ static ternary_form gemm_form_of(const tn_vk_compiler *c, bool is_glu)
                           GEMM_GROUPS, (is_glu ? 8u : 16u) * GEMM_GROUPS};
 }
 
+// Invocations of a product of one token: so many shares of the columns that as few as possible have less to do than others.
+static uint32_t one_invocations(const tn_vk_device *device, uint32_t n_chunks)
+{
+    const uint32_t most = at_most(device->limits.n_invocations / 16, ONE_SPLITS_MOST);
+    uint32_t best = ONE_SPLITS_LEAST, best_waste = UINT32_MAX;
+    for (uint32_t splits = ONE_SPLITS_LEAST; splits <= most; splits += 2) {
+        const uint32_t waste = (n_chunks + splits - 1) / splits * splits - n_chunks;
+        if (waste > best_waste) continue;
+        best = splits;
+        best_waste = waste;
+    }
+    return 16 * best;
+}
+
+// Bytes of shared memory of a product of one token over n_chunks of 64 columns, with n_sums row groups.
+static uint64_t one_shared_bytes(uint32_t n_chunks, uint32_t invocations, uint32_t n_sums)
+{
+    const uint64_t n_blocks = (n_chunks + 3) / 4, n_round = at_most((uint32_t)n_blocks, invocations / 8);
+    return (uint64_t)64 * n_chunks + 180 * n_round + 8 * n_blocks + 72 + (uint64_t)4 * invocations * n_sums;
+}
+
+// Row groups of one matrix that a workgroup has, of n_groups.
+static uint32_t one_tiles(const tn_vk_device *device, uint32_t n_chunks, uint32_t n_groups, uint32_t n_parts)
+{
+    const uint32_t invocations = one_invocations(device, n_chunks);
+    uint32_t n = at_most((n_groups + ONE_BLOCKS - 1) / ONE_BLOCKS, ONE_SUMS_MOST / n_parts);
+    while (n > 1 && one_shared_bytes(n_chunks, invocations, n * n_parts) > device->limits.shared_bytes) n--;
+    return n;
+}
+
+bool tn_vk_rows_fit_before(const tn_vk_compiler *c)
+{
+    if (!c->device->traits.use_dot) return false;
+    for (uint32_t i = 0; i < c->desc->n_nodes; i++) {
+        const tn_node *node = &c->graph->nodes[c->desc->first_node + i];
+        tn_vk_weight_shape shape;
+        if (node->op != TN_OP_MATMUL_TERNARY) continue;
+        if (tn_vk_weight_shape_of(&c->graph->weights[node->weight], &shape) != TN_OK) return false;
+        if (shape.n_words * 4 > c->device->limits.range_bytes) return false; // slices have their scales where gains would be
+        if (one_shared_bytes(shape.n_units, one_invocations(c->device, shape.n_units), 2) > c->device->limits.shared_bytes) return false;
+    }
+    return true;
+}
+
 static ternary_form ternary_form_of(const tn_vk_compiler *c, tn_rows rows, bool is_glu)
 {
     if (!by_texels(c) && tn_vk_rows_max(c->list, rows) > COLS_MANY) return gemm_form_of(c, is_glu);
@@ -343,6 +393,30 @@ static uint32_t set_epilogue(const tn_vk_compiler *c, const tn_group *group, uin
     return 1;
 }
 
+// Makes of a product of one token the shader that computes the norm in front of it too, where the group has it.
+static tn_status be_one(const tn_vk_compiler *c, const tn_group *group, const ternary_part *part, struct tn_vk_ternary_params *p,
+                        tn_vk_dispatch *d)
+{
+    const bool is_glu = d->constants[2] >= 2;
+    const uint32_t n_chunks = p->n_chunks, invocations = one_invocations(c->device, n_chunks);
+    uint32_t n_groups = 0, op = 0;
+    struct tn_vk_row_params row = {0};
+    for (uint32_t i = 0; i < (is_glu ? 1 : part->n); i++) n_groups += (part->n_rows[i] + 15) / 16;
+    if (group->before != TN_NONE) {
+        TN_TRY(fill_row_params(c, group->before, &row, &op, &d->kv));
+        p->codes = row.in_at;
+    }
+    const uint32_t tiles = one_tiles(c->device, n_chunks, n_groups, is_glu ? 2 : 1);
+    const uint32_t constants[] = {invocations, 1, d->constants[2], part->w[0].shape.n_cols, op, 0, 0, 0, tiles};
+    memcpy(d->constants, constants, sizeof constants);
+    memcpy(&d->constants[5], &row.eps, sizeof row.eps);
+    memcpy(&d->constants[6], &row.recip_n, sizeof row.recip_n);
+    d->n_constants = 9;
+    d->shader = "matmul_ternary_one_dot";
+    d->grid.axes[0] = tn_vk_fixed((n_groups + tiles - 1) / tiles);
+    return TN_OK;
+}
+
 static tn_status emit_ternary_part(tn_vk_compiler *c, const tn_group *group, const ternary_part *part)
 {
     const tn_node *behind = node_of(c, group->behind), *first = node_of(c, group->nodes[0]);
@@ -381,6 +455,7 @@ static tn_status emit_ternary_part(tn_vk_compiler *c, const tn_group *group, con
     if (group->row != TN_NONE) TN_TRY(fuse_row(c, group->row, &p, &d));
     TN_TRY(part->is_slice ? bind_slice(c, part, &p, &d) : bind_matrices(c, part, &p, &d));
     d.grid = grid_of(tn_vk_fixed(n_blocks), tn_vk_per_row(rows_of(c, first->in[0]), form.cols), tn_vk_fixed(1));
+    if (c->rows_before) TN_TRY(be_one(c, group, part, &p, &d));
     TN_TRY(bind_out(c, out, &d));
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
@@ -453,7 +528,8 @@ static tn_status emit_quant_group(tn_vk_compiler *c, const tn_node *node, const 
                                    .scales = at + g->scales,
                                    .scales_stride = g->scales_stride,
                                    .sums = at + g->sums,
-                                   .sums_stride = g->sums_stride};
+                                   .sums_stride = g->sums_stride,
+                                   .is_logits = rows_of(c, node->in[0]) == TN_ROWS_LOGITS};
     tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "quant_group_texel" : "quant_group",
                         .constants = {tn_vk_invocations(c), !c->device->traits.use_dot},
                         .n_constants = 2,
@@ -678,7 +754,10 @@ static tn_status emit_attention_rows(tn_vk_compiler *c, const tn_group *group, u
                         .n_constants = 4,
                         .nodes = {group->nodes[0], TN_NONE, TN_NONE},
                         .parts = {1}};
-    const tn_vk_axis chunks = {.by = TN_VK_PER_CHUNKS, .divisor = 1, .n_max = UINT32_MAX};
+    // Of a short context workgroups for all chunks are cheaper than arguments in memory: those behind the last return at once.
+    const bool is_short = c->list->n_tokens_max == 1 && p.n_chunks_max <= CHUNKS_DIRECT_MAX;
+    const tn_vk_axis per_chunks = {.by = TN_VK_PER_CHUNKS, .divisor = 1, .n_max = UINT32_MAX};
+    const tn_vk_axis chunks = is_short ? tn_vk_fixed(p.n_chunks_max) : per_chunks;
     tn_vk_axis rows = tn_vk_per_row(TN_ROWS_TOKENS, 1);
     rows.first = first;
     rows.n_max = n;
@@ -691,9 +770,62 @@ static tn_status emit_attention_rows(tn_vk_compiler *c, const tn_group *group, u
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
+bool tn_vk_rope_fits_before(const tn_vk_compiler *c)
+{
+    const uint32_t head_dim = c->graph->head_dim;
+    if (by_texels(c) || head_dim % 8 != 0 || head_dim > ONE_HEAD_DIM_MAX || c->desc->limits.n_seq_pages > CHUNKS_DIRECT_MAX) return false;
+    for (uint32_t i = 0; i < c->desc->n_nodes; i++) {
+        const tn_node *node = &c->graph->nodes[c->desc->first_node + i];
+        if (node->op == TN_OP_ATTENTION && partial_words(c, node) > c->device->limits.range_bytes / 4 / 4) return false;
+    }
+    return true;
+}
+
+// Attention of one token with RoPE and append in front of it: a workgroup for each chunk and query head.
+static tn_status emit_attention_one(tn_vk_compiler *c, const tn_group *group, uint32_t time)
+{
+    const tn_node *node = node_of(c, group->nodes[0]), *q = node_of(c, group->rope[0]), *k = node_of(c, group->rope[1]);
+    const tn_node *append = node_of(c, group->rope[2]);
+    const uint32_t head_dim = node->p.attention.head_dim, n_chunks = c->desc->limits.n_seq_pages, a_qk = (uint32_t)tn_kv_a_qk(head_dim);
+    const uint32_t n_heads = node->p.attention.n_heads;
+    struct tn_vk_attention_one_params p = {.step = step_at(c),
+                                           .n_kv_heads = node->p.attention.n_kv_heads,
+                                           .n_pages = c->desc->limits.n_kv_pages,
+                                           .q_at = c->values[q->in[0]].at,
+                                           .k_at = c->values[k->in[0]].at,
+                                           .v_at = c->values[append->in[1]].at,
+                                           .adjacent = q->p.rope.pairs == TN_ROPE_ADJACENT,
+                                           .y_at = c->values[node->out].at,
+                                           .partials = n_chunks > 1 ? (uint32_t)tn_group_scratch_at(&c->groups, time) : 0,
+                                           .n_chunks_max = n_chunks,
+                                           .counters = c->desc->limits.n_tokens,
+                                           .a_qk = a_qk,
+                                           .recip_a_qk = (float)(1.0 / a_qk),
+                                           .recip_a_v = (float)(1.0 / 4095),
+                                           .log2e_by_sqrt = tn_ref_query_scale(1.0f, head_dim),
+                                           .q_node = poison_of(group->rope[0]),
+                                           .k_node = poison_of(group->rope[1]),
+                                           .node = poison_of(group->nodes[0])};
+    tn_vk_dispatch d = {.shader = "attention_one",
+                        .constants = {ATTENTION_INVOCATIONS, head_dim, n_heads / p.n_kv_heads},
+                        .n_constants = 3,
+                        .nodes = {group->nodes[0], TN_NONE, TN_NONE},
+                        .parts = {1},
+                        .work = attention_row_work(c, node)};
+    weight table;
+    d.grid = grid_of(tn_vk_fixed(n_chunks), tn_vk_fixed(n_heads), tn_vk_fixed(1));
+    if (c->list->n_counters < n_heads) c->list->n_counters = n_heads;
+    TN_TRY(find_weight(c, q->weight, &table));
+    TN_TRY(bind_weight(c, &table, 0, table.shape.n_words * 4, &d.weights));
+    TN_TRY(bind_kv(c, node->layer, &d.kv));
+    TN_TRY(bind_out(c, node->out, &d));
+    return tn_vk_emit(c, &d, &p, sizeof p);
+}
+
 // A dispatch for as many rows as a job has room for, in a step at the end of the context: what is one dispatch cannot be parted any more.
 static tn_status emit_attention(tn_vk_compiler *c, const tn_group *group, uint32_t time)
 {
+    if (group->rope[0] != TN_NONE) return emit_attention_one(c, group, time);
     const uint32_t n_rows = c->list->n_tokens_max, n_most = rows_of_job(c, attention_row_work(c, node_of(c, group->nodes[0])), n_rows);
     for (uint32_t first = 0; first < n_rows; first += n_most)
         TN_TRY(emit_attention_rows(c, group, time, first, at_most(n_most, n_rows - first)));
@@ -737,7 +869,8 @@ static tn_status emit_copy(tn_vk_compiler *c, const tn_group *group)
                                   .y_at = y->at,
                                   .y_stride = y->stride,
                                   .by_logits = rows_of(c, node->in[0]) == TN_ROWS_TOKENS && rows_of(c, node->out) == TN_ROWS_LOGITS,
-                                  .logit_rows = c->step.logit_rows};
+                                  .logit_rows = c->step.logit_rows,
+                                  .is_logits = rows_of(c, node->out) == TN_ROWS_LOGITS};
     tn_vk_dispatch d = {.shader = "copy_rows",
                         .constants = {tn_vk_invocations(c)},
                         .n_constants = 1,
@@ -753,7 +886,8 @@ tn_status tn_vk_group_scratch(const tn_vk_compiler *c, const tn_group *group, ui
 {
     *out_words = 0;
     const tn_node *node = node_of(c, group->nodes[0]);
-    if (group->kind == TN_GROUP_ATTENTION && attention_is_split(c, node)) *out_words = partial_words(c, node);
+    const bool is_one = group->rope[0] != TN_NONE && c->desc->limits.n_seq_pages > 1;
+    if (group->kind == TN_GROUP_ATTENTION && (is_one || attention_is_split(c, node))) *out_words = partial_words(c, node);
     if (group->kind != TN_GROUP_DENSE) return TN_OK;
     weight w;
     TN_TRY(find_weight(c, node->weight, &w));

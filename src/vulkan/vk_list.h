@@ -51,6 +51,7 @@ typedef struct tn_vk_list {
     size_t capacity;
     uint64_t arena_words;
     uint32_t n_counters; // words of the state behind the poison
+    bool is_direct;      // of one token: its steps have no other number of them
 
     // Recorded, when first submitted and when the submit's buffers are others than the last time.
     VkCommandBuffer parts[TN_VK_JOBS_MAX]; // in the order of the dispatches

@@ -34,6 +34,7 @@ typedef struct tn_vk_hooks {
     uint64_t mirror_bytes_max;               // of what steps take in and give out by themselves; 0: as usual
     uint64_t job_work;                       // products a job; 0: as usual
     bool compiles_early;                     // of software devices too all shaders when a program is made, as without hooks
+    uint64_t poll_ns;                        // that waits of software devices poll; 0: they sleep at once
     uint32_t n_row_threads;                  // of a workgroup on one row, a power of two that the device allows; 0: by the device
     tn_vk_selftest_when selftest;
 } tn_vk_hooks;

@@ -118,6 +118,7 @@ static tn_status compile_lists(tn_vk_program *program, const tn_program_desc *de
         const tn_vk_compile_params params = {program->device, desc, program->step_layout, sizes[i]};
         TN_TRY(tn_vk_compile(&params, &program->lists[i]));
         TN_TRY(tn_vk_collect_grids(&program->lists[i], &program->grids));
+        program->lists[i].is_direct = i == LIST_ONE;
     }
     TN_TRY(compile_copies(program, desc));
     return tn_vk_collect_grids(&program->copies_list, &program->grids);

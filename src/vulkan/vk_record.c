@@ -45,6 +45,17 @@ void tn_vk_barrier(tn_vk_device *device, VkCommandBuffer commands)
                                     0, NULL, 0, NULL);
 }
 
+// Between dispatches: arguments and copies come before the first of a list or behind its last. Narrower than the one above, since drivers
+// flush more the more is named.
+static void barrier_between(tn_vk_device *device, VkCommandBuffer commands)
+{
+    const VkMemoryBarrier barrier = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
+                                     .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
+                                     .dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT};
+    const VkPipelineStageFlags work = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT;
+    device->vk.vkCmdPipelineBarrier(commands, work, work, 0, 1, &barrier, 0, NULL, 0, NULL);
+}
+
 tn_status tn_vk_begin(tn_vk_device *device, VkCommandPool pool, VkCommandBuffer *commands)
 {
     if (!*commands) TN_TRY(tn_vk_commands_allocate(device, pool, commands));
@@ -153,6 +164,31 @@ static tn_status write_set(tn_vk_device *device, const tn_vk_bound *bound, const
     return TN_OK;
 }
 
+// Workgroups that every step of a list of one token has, or may have: rows of logits that a step does not want are left out by the shaders.
+// false: steps differ.
+static bool are_known(const tn_vk_list *list, const tn_vk_axis *axis, uint32_t *out_n)
+{
+    *out_n = axis->n;
+    if (axis->by == TN_VK_FIXED) return true;
+    if (axis->by != TN_VK_PER_TOKENS && axis->by != TN_VK_PER_LOGITS) return false;
+    *out_n = axis->first == 0 && (axis->by == TN_VK_PER_TOKENS || list->n_logits_max > 0);
+    return true;
+}
+
+// Directly where that can be: a driver fetches arguments from memory while nothing else runs.
+static void dispatch(tn_vk_device *device, const tn_vk_bound *bound, const tn_vk_list *list, uint32_t index)
+{
+    const tn_vk_axis *axes = list->dispatches[index].grid.axes;
+    uint32_t n[3];
+    bool all_known = list->is_direct;
+    for (uint32_t i = 0; i < 3; i++) all_known = are_known(list, &axes[i], &n[i]) && all_known;
+    if (all_known)
+        device->vk.vkCmdDispatch(commands_of(list), n[0], n[1], n[2]);
+    else
+        device->vk.vkCmdDispatchIndirect(commands_of(list), bound->step->handle,
+                                         bound->args_offset + (uint64_t)list->grid_slots[index] * 12);
+}
+
 static tn_status record_dispatch(tn_vk_device *device, const tn_vk_bound *bound, const tn_vk_buffer *in, const tn_vk_buffer *out,
                                  tn_vk_list *list, uint32_t index)
 {
@@ -166,11 +202,14 @@ static tn_status record_dispatch(tn_vk_device *device, const tn_vk_bound *bound,
     TN_TRY(tn_vk_pipeline_get(device, d->shader, d->constants, d->n_constants, &pipeline));
     TN_TRY(TN_VK_CHECK(device->vk.vkAllocateDescriptorSets(device->handle, &allocate, &set), "vkAllocateDescriptorSets"));
     TN_TRY(write_set(device, bound, in, out, list, d, set));
-    tn_vk_barrier(device, commands_of(list));
+    if (index == 0)
+        tn_vk_barrier(device, commands_of(list));
+    else
+        barrier_between(device, commands_of(list));
     device->vk.vkCmdBindPipeline(commands_of(list), VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
     device->vk.vkCmdBindDescriptorSets(commands_of(list), VK_PIPELINE_BIND_POINT_COMPUTE, device->pipeline_layout, 0, 1, &set, 0, NULL);
     device->vk.vkCmdPushConstants(commands_of(list), device->pipeline_layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, d->n_params * 4, d->params);
-    device->vk.vkCmdDispatchIndirect(commands_of(list), bound->step->handle, bound->args_offset + (uint64_t)list->grid_slots[index] * 12);
+    dispatch(device, bound, list, index);
     return TN_OK;
 }
 

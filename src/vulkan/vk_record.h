@@ -4,7 +4,8 @@
 
 #include "vulkan/vk_list.h"
 
-// The distinct grids of a program's lists: every dispatch is indirect, its arguments written by the host beside the step.
+// The distinct grids of a program's lists: dispatches are indirect, their arguments written by the host beside the step, but those of a
+// list of one token whose workgroups are the same in every step.
 typedef struct tn_vk_grids {
     tn_vk_grid *grids; // owned
     uint32_t n_grids;

@@ -341,6 +341,25 @@ TEST(Waiting, ThatTakesTooLongIsALostDevice)
               "or use the CPU");
 }
 
+// What is polled for soon enough is not slept for; what fails meanwhile is told by the wait.
+TEST(Waiting, PollsBeforeItSleeps)
+{
+    FaultLayer layer;
+    layer.hooks.poll_ns = uint64_t(60) * 1000000000;
+    const Host host(&layer.hooks);
+    const OpenDevice device(host);
+    EXPECT_EQ(tn_vk_wait(device.vk(), 0), TN_OK);
+    EXPECT_EQ(layer.calls().at("vkGetSemaphoreCounterValue"), 1u);
+    EXPECT_EQ(layer.calls().count("vkWaitSemaphores"), 0u);
+    layer.fail("vkGetSemaphoreCounterValue", 1, VK_ERROR_DEVICE_LOST);
+    EXPECT_EQ(tn_vk_wait(device.vk(), 0), TN_OK);
+    EXPECT_EQ(layer.calls().at("vkWaitSemaphores"), 1u);
+    device.vk()->poll_ns = 1;
+    layer.fail("vkWaitSemaphores", 1, VK_TIMEOUT);
+    EXPECT_EQ(tn_vk_wait(device.vk(), 1), TN_DEVICE_LOST) << "it was not reached while it was polled for";
+    EXPECT_EQ(layer.calls().at("vkGetSemaphoreCounterValue"), 3u);
+}
+
 TEST(Results, BecomeStatusesWithTheirNames)
 {
     const std::vector<std::pair<VkResult, tn_status>> results = {

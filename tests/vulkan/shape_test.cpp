@@ -26,6 +26,7 @@ tn_vk_device device_of(bool use_dot, uint64_t range_bytes)
     device.limits.offset_alignment = 256;
     device.limits.n_invocations = 1024;
     device.limits.n_groups = 65535;
+    device.limits.shared_bytes = 32768;
     device.traits.use_dot = use_dot;
     device.traits.use_texels = !use_dot;
     device.traits.n_row_threads = use_dot ? 256 : 8;
@@ -83,19 +84,46 @@ uint32_t n_of_layer(const Net &net, const tn_vk_list &list, int32_t layer)
     return n;
 }
 
-TEST(VulkanShape, ALayerOfATokenIsAtMostEightDispatches)
+TEST(VulkanShape, ALayerOfATokenIsFewDispatches)
 {
     const Model model(3);
     for (const bool use_dot : {false, true}) {
         const Compiled one(model.net, model.logits, conformance::kLayers, 1, use_dot),
             many(model.net, model.logits, conformance::kLayers, 64, use_dot);
-        // qkv; rope and append; attention; its norm; output and residual with the next norm; gate, up and GLU with their norm; down and
-        // residual with the next layer's norm. The first layer's own norm comes on top.
-        EXPECT_EQ(n_of_layer(model.net, one.list, 0), 8u);
-        EXPECT_EQ(n_of_layer(model.net, one.list, 1), 7u);
+        // GPUs: norm, q, k and v; rope, append and attention; norm, output and residual; norm, gate, up and GLU; norm, down and residual.
+        // Software: qkv; rope and append; attention; its norm; output and residual with the next norm; gate, up and GLU with their norm;
+        // down and residual with the next layer's norm. The first layer's own norm comes on top.
+        const uint32_t first = use_dot ? 5 : 8, next = use_dot ? 5 : 7;
+        EXPECT_EQ(n_of_layer(model.net, one.list, 0), first);
+        EXPECT_EQ(n_of_layer(model.net, one.list, 1), next);
         EXPECT_EQ(n_of_layer(model.net, many.list, 1), 10u);
-        EXPECT_EQ(one.list.n_dispatches, 1u + 8u + 7u + 4u) << "embedding; layers; wanted rows, norm, codes, head";
+        EXPECT_EQ(one.list.n_dispatches, 1u + first + next + 4u) << "embedding; layers; wanted rows, norm, codes, head";
     }
+}
+
+// Where shared memory has no room for a row's codes, norms stay behind the products before them.
+TEST(VulkanShape, NormsAreInFrontOfProductsWhereTheirCodesHaveRoom)
+{
+    const auto n_of_shader = [](const tn_vk_list &list, const std::string &shader) {
+        return std::count_if(list.dispatches, list.dispatches + list.n_dispatches,
+                             [&](const tn_vk_dispatch &d) { return d.shader == shader; });
+    };
+    Net net(5);
+    net.layer = 0;
+    net.graph->n_layers = 1;
+    const uint32_t x = net.embed(net.dense_weight(TN_DTYPE_F32, 3, 25000)), y = net.ternary(net.norm_quant(x), 40);
+    const uint32_t out = net.ternary(net.norm_quant(y), 5);
+    const Compiled roomy(net, out, 0, 1, true), few(net, out, 0, 2, true);
+    EXPECT_EQ(n_of_shader(roomy.list, "matmul_ternary_one_dot"), 2);
+    EXPECT_EQ(n_of_shader(roomy.list, "row_quant"), 0);
+    EXPECT_EQ(n_of_shader(few.list, "matmul_ternary_one_dot"), 0);
+    Net wide(6);
+    wide.layer = 0;
+    wide.graph->n_layers = 1;
+    const uint32_t from = wide.embed(wide.dense_weight(TN_DTYPE_F32, 3, 32768));
+    const Compiled narrow(wide, wide.ternary(wide.norm_quant(from), 5), 0, 1, true);
+    EXPECT_EQ(n_of_shader(narrow.list, "matmul_ternary_dot"), 1);
+    EXPECT_EQ(n_of_shader(narrow.list, "row_quant"), 1);
 }
 
 // Rows of a layer's attention that each of its dispatches is over, and their products.
@@ -108,6 +136,10 @@ std::vector<std::pair<uint32_t, uint64_t>> attention_of_layer(const Net &net, co
         const tn_node *node = d.nodes[0] == TN_NONE ? nullptr : &net.graph->nodes[d.nodes[0]];
         if (!node || node->op != TN_OP_ATTENTION || node->layer != layer) continue;
         const tn_vk_axis &rows = d.grid.axes[2];
+        if (std::string(d.shader) == "attention_one") { // the only row
+            found.emplace_back(first = 1, d.work);
+            continue;
+        }
         EXPECT_EQ(rows.by, TN_VK_PER_TOKENS);
         EXPECT_EQ(rows.first, first) << "rows are done once";
         first += rows.n_max;
@@ -168,14 +200,15 @@ uint32_t blocks_of(const tn_graph &graph, const tn_vk_dispatch &d)
     const std::string shader = d.shader;
     const uint32_t invocations = d.constants[0], shares = invocations < 16 ? 1 : invocations / 16; // of 16 lanes, a row group each
     const bool is_dense = shader.rfind("matmul_dense", 0) == 0, is_dot = shader == "matmul_ternary_dot";
-    const uint32_t rows = is_dense ? invocations * d.constants[1] : is_dot ? 16u : 16u * shares * d.constants[3];
+    const bool is_one = shader == "matmul_ternary_one_dot";
+    const uint32_t rows = is_one ? 16u : is_dense ? invocations * d.constants[1] : is_dot ? 16u : 16u * shares * d.constants[3];
     const bool is_glu = !is_dense && d.constants[2] >= 2; // two matrices, whose rows go together
     uint32_t n = 0;
     for (uint32_t k = 0; k < (is_glu ? 1u : 3u) && d.nodes[k] != TN_NONE; k++) {
         const uint32_t n_rows = graph.values[graph.nodes[d.nodes[k]].out].width;
         n += (n_rows + rows - 1) / rows;
     }
-    return n;
+    return is_one ? (n + d.constants[8] - 1) / d.constants[8] : n;
 }
 
 // Bytes that the matrices' dispatches of one token are bound to, and those of the packed matrices; and that no row is computed twice.

@@ -349,7 +349,7 @@ TEST(VulkanFaults, EveryFunctionIsCalledAndWrapped)
 {
     const std::map<std::string, uint32_t> calls = calls_of(kStaged, Part::whole);
     for (const std::string &name : all_functions()) {
-        const bool may_be_idle = name == "vkCmdDispatch"; // of measurements, which steps are not
+        const bool may_be_idle = name == "vkGetSemaphoreCounterValue"; // software devices are not polled
         EXPECT_TRUE(calls.count(name) || may_be_idle) << name << " is never called";
     }
 }

@@ -49,6 +49,8 @@ uint arena_word(uint at) { return arena[at]; }
 float arena_word_f32(uint at) { return uintBitsToFloat(arena_word(at)); }
 float weights_f32(uint at) { return uintBitsToFloat(weights[at]); }
 
+// Of workgroups over rows of logits there may be more than the step wants rows.
+bool is_wanted(uint is_logits, uint row) { return is_logits == 0u || row < step_words[1]; }
 uint token_of(tn_vk_row_of of, uint row) { return of.is_logits != 0u ? step_words[of.logit_rows + row] : row; }
 // After one or more values of a row: `bits` is the largest of their bits without sign.
 void mark_poison(uint token, uint node, uint bits)

@@ -18,7 +18,7 @@ float glu_of(float g, float u)
 void main()
 {
     const uint i = gl_GlobalInvocationID.x, row = gl_WorkGroupID.y;
-    if (i >= p.n) return;
+    if (i >= p.n || !is_wanted(p.row.is_logits, row)) return;
     const float a = arena_f32(p.a_at + row * p.a_stride + i), b = arena_f32(p.b_at + row * p.b_stride + i);
     const float y = ELEMENT_OP == 0u ? fl(a + b) : glu_of(a, b);
     outb[p.y_at + row * p.y_stride + i] = floatBitsToUint(y);

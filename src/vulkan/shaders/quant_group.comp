@@ -19,6 +19,7 @@ void main()
 {
     const uint id = gl_LocalInvocationID.x, size = gl_WorkGroupSize.x, row = gl_WorkGroupID.x;
     const uint n_units = (p.n + 255u) / 256u * 64u; // with the padding
+    if (!is_wanted(p.is_logits, row)) return;
     const uint codes_at = p.codes + row * p.codes_stride;
     const uint scales_at = p.scales + row * p.scales_stride, sums_at = p.sums + row * p.sums_stride;
     const uint in_group = p.group / 4u, in_sum = p.sum_group / 4u;

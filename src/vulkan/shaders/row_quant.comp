@@ -16,6 +16,7 @@ vec4 row_x4(tn_vk_row_params of, uint row, uint unit)
 
 void main()
 {
+    if (!is_wanted(p.row.is_logits, gl_WorkGroupID.x)) return;
     if (ROW_OP == 0u)
         row_norm(p, gl_WorkGroupID.x);
     else if (ROW_OP == 1u)

@@ -68,6 +68,7 @@ struct tn_vk_group_params {
     TN_UINT codes, codes_stride;
     TN_UINT scales, scales_stride; // f32 [n_padded / group] a row; 0 beyond n
     TN_UINT sums, sums_stride;     // int32 [n_padded / sum_group] a row
+    TN_UINT is_logits;             // rows are wanted rows of logits
 };
 
 // matmul_ternary: up to three matrices over one quantised input; see the shaders for the grid. 31 words of the 32 that there are.
@@ -121,6 +122,22 @@ struct tn_vk_attention_params {
     TN_UINT node;
 };
 
+// attention_one: the same of one token with RoPE and append in front; its table, f32 [n_ctx][head_dim], is the weights binding. Spec
+// constants: 0 invocations (128), 1 head_dim, 2 n_heads / n_kv_heads.
+struct tn_vk_attention_one_params {
+    TN_PART(tn_vk_step_at) step;
+    TN_UINT n_kv_heads, n_pages; // of the KV binding
+    TN_UINT q_at, k_at, v_at;    // arena f32
+    TN_UINT adjacent;            // pairs (2i, 2i+1), else halves
+    TN_UINT y_at;                // out binding f32
+    TN_UINT partials;            // arena: [n_heads][n_chunks_max][head_dim + 4]
+    TN_UINT n_chunks_max;
+    TN_UINT counters;                              // state binding: [n_heads], 0 between steps
+    TN_UINT a_qk;                                  // A of q and k
+    TN_FLOAT recip_a_qk, recip_a_v, log2e_by_sqrt; // RN(1/A), RN(1/4095), RN(log2 e / sqrt(head_dim))
+    TN_UINT q_node, k_node, node;
+};
+
 // matmul_dense: y = x . W^T over rows [first_row, first_row + n_rows) of W; one lane a row of W. See the shader for the grid.
 struct tn_vk_dense_params {
     TN_PART(tn_vk_dense_at) w; // of row first_row, a multiple of 16, and those behind it
@@ -147,6 +164,7 @@ struct tn_vk_copy_params {
     TN_UINT n;
     TN_UINT in_at, in_stride, y_at, y_stride;
     TN_UINT by_logits, logit_rows;
+    TN_UINT is_logits; // rows of the output are wanted rows of logits
 };
 
 // copy_pages: one workgroup column a copy, grid x over parts of a page, y copies, z layers.

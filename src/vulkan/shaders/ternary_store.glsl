@@ -39,17 +39,23 @@ input_facts facts_of(uint input_row)
 
 float scaled(input_facts x, float w_scale, int sum) { return fl(small_float(sum - x.sum) * fl(x.scale * w_scale)); }
 
-// Of matrix `matrix` (EPILOGUE 0 or 1): output `row` of an input row. Raises to its own the largest bits that the row's nodes have made.
-void store(uint matrix, uint row, input_facts x, float w_scale, int sum, inout uvec3 largest)
+// Of matrix `matrix` (EPILOGUE 0 or 1, which has a residual): output `row` of an input row. Raises to its own the largest bits that the
+// row's nodes have made.
+void store_with(uint matrix, uint row, input_facts x, float w_scale, int sum, float residual, inout uvec3 largest)
 {
     const uint stride = EPILOGUE == 0u && p.n_rows_1 != 0u ? (pick(matrix, p.n_rows_0, p.n_rows_1, p.n_rows_2) + 3u) & ~3u : p.y_stride;
     float y = scaled(x, w_scale, sum);
     largest.x = max(largest.x, abs_bits(y));
     if (EPILOGUE == 1u) {
-        y = fl(arena_word_f32(p.add_at + x.row * p.add_stride + row) + y);
+        y = fl(residual + y);
         largest.y = max(largest.y, abs_bits(y));
     }
     outb[pick(matrix, p.y_0, p.y_1, p.y_2) + x.row * stride + row] = floatBitsToUint(y);
+}
+void store(uint matrix, uint row, input_facts x, float w_scale, int sum, inout uvec3 largest)
+{
+    const float residual = EPILOGUE == 1u ? arena_word_f32(p.add_at + x.row * p.add_stride + row) : 0.0;
+    store_with(matrix, row, x, w_scale, sum, residual, largest);
 }
 
 // Of gate (matrix 0) and up (matrix 1).
