@@ -41,21 +41,32 @@ function(tn_add_cuda_kernels folder sources)
     set(ptx --ptx ${TN_CUDA_PTX})
     string(REGEX MATCH "^[0-9]+" ptx_number "${TN_CUDA_PTX}")
   endif()
-  list(TRANSFORM TN_CUDA_ARCHS REPLACE "[a-z]$" "" OUTPUT_VARIABLE numbers) # 90a is for devices that are 90
-  list(JOIN numbers ", " numbers)
+  list(TRANSFORM TN_CUDA_ARCHS REPLACE "[a-z]$" "" OUTPUT_VARIABLE known) # 90a is for devices that are 90
+  list(JOIN known ", " numbers)
   set(images)
   set(externs)
   set(entries)
   foreach(kernel ${kernels})
     cmake_path(GET kernel STEM name)
+    set(archs_here ${archs})
+    set(ptx_here ${ptx})
+    set(only 0)
+    if(name MATCHES "_wgmma$") # products of warpgroups, which sm_90a alone has
+      if(NOT 90 IN_LIST known)
+        continue()
+      endif()
+      set(archs_here 90a)
+      set(ptx_here)
+      set(only 90)
+    endif()
     add_custom_command(OUTPUT ${out}/${name}.fatbin
-      COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/scripts/build_cuda.py --nvcc ${TN_NVCC} --include ${PROJECT_SOURCE_DIR}/src --archs ${archs} ${ptx}
+      COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/scripts/build_cuda.py --nvcc ${TN_NVCC} --include ${PROJECT_SOURCE_DIR}/src --archs ${archs_here} ${ptx_here}
               --out ${out}/${name}.fatbin ${kernel}
       DEPENDS ${PROJECT_SOURCE_DIR}/scripts/build_cuda.py ${kernel} ${headers} ${PROJECT_SOURCE_DIR}/src/base/exact_math.h
       COMMENT "Compiling CUDA kernels: ${name}" VERBATIM)
     list(APPEND images ${out}/${name}.fatbin)
     string(APPEND externs "IMAGE(${name})\n")
-    string(APPEND entries "    {\"${name}\", tn_cuda_image_${name}, tn_cuda_image_end_${name}},\n")
+    string(APPEND entries "    {\"${name}\", tn_cuda_image_${name}, tn_cuda_image_end_${name}, ${only}},\n")
   endforeach()
   set(table ${CMAKE_CURRENT_BINARY_DIR}/cuda_images.c)
   file(CONFIGURE OUTPUT ${table} @ONLY CONTENT [[

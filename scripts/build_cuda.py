@@ -3,7 +3,8 @@
 
 usage: build_cuda.py --nvcc NVCC --include DIR --archs 80,90 [--ptx 100] --out X.fatbin X.cu
 
-Beside X.fatbin lie what tests look at: X.sm_80.cubin, and X.sm_80.log with the resources of each kernel as ptxas tells them.
+Beside X.fatbin lie what tests look at: X.sm_80.cubin, and X.sm_80.log with the resources of each kernel as ptxas tells them. An
+architecture of one chip alone (90a) is named without its letter there.
 The exact mode's flags stand here and nowhere else: no fused multiply-add, no flushing of subnormals.
 """
 import argparse
@@ -34,9 +35,12 @@ def main():
     nvcc = [options.nvcc, *FLAGS, "-I" + options.include]
     images = []
     for arch in options.archs.split(","):
-        cubin = f"{stem}.sm_{arch}.cubin"
-        log = run([*nvcc, "-cubin", f"-arch=sm_{arch}", options.source, "-o", cubin])
-        with open(f"{stem}.sm_{arch}.log", "w", encoding="utf-8") as out:
+        named = f"{stem}.sm_{arch.rstrip('a')}"
+        cubin = named + ".cubin"
+        log = run([*nvcc, "-cubin", f"-gencode=arch=compute_{arch},code=sm_{arch}", options.source, "-o", cubin])
+        if "C7510" in log:
+            sys.exit(f"build_cuda: products of warpgroups in {options.source} wait for one another:\n{log}")
+        with open(named + ".log", "w", encoding="utf-8") as out:
             out.write(log)
         images.append(f"--image3=kind=elf,sm={arch},file={cubin}")
     if options.ptx:

@@ -36,11 +36,16 @@ static tn_status selftest(tn_cuda_device *device, const tn_progress *progress)
     bool differs;
     snprintf(form, sizeof form, "sm_%u", (unsigned)device->traits.capability);
     snprintf(driver, sizeof driver, "CUDA %d.%d", device->driver->version / 1000, device->driver->version % 1000 / 10);
-    tn_selftest_params params = {.name = device->name, .form = form, .driver = driver, .progress = progress, .singles_of_many = true};
+    tn_selftest_params params = {.name = device->name,
+                                 .form = form,
+                                 .driver = driver,
+                                 .progress = progress,
+                                 .steps_of_wide = device->traits.has_wgmma,
+                                 .singles_of_many = true};
     tn_status status = tn_selftest_run(&device->base, &params, &differs);
     if (status == TN_OK) {
         params.steps_of_one = params.rope_unseen = true;
-        params.singles_of_many = false;
+        params.singles_of_many = params.steps_of_wide = false;
         status = tn_selftest_run(&device->base, &params, &differs);
     }
     return status == TN_OK || differs ? status : selftest_failed(device, status);

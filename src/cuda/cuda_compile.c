@@ -26,6 +26,7 @@ static bool value_words(void *ctx, uint32_t index, uint64_t *out_words)
         v->rows.stride = (value->width + 3u) & ~3u;
         return tn_ckd_mul(rows, v->rows.stride, out_words);
     }
+    v->codes.is_permuted = c->is_wide;
     v->codes.stride_bytes = (value->width + TN_CUDA_TILE_COLS - 1) / TN_CUDA_TILE_COLS * TN_CUDA_TILE_COLS;
     uint64_t code_words, sides;
     if (!tn_ckd_mul(rows, v->codes.stride_bytes / 4, &code_words) || !tn_ckd_mul(side_words, 2, &sides)) return false;
@@ -224,6 +225,7 @@ tn_status tn_cuda_compile(const tn_cuda_compile_params *params, tn_cuda_list *li
                                    .backend = &backend};
     c.is_one = n_tokens == 1 && rows_fit(&c);
     c.is_few_mma = !c.is_one && tn_cuda_has_few_mma(params->device, n_tokens);
+    c.is_wide = params->device->traits.has_wgmma && n_tokens > TN_CUDA_MANY_TOKENS;
     const tn_fuse_params fuse = {.desc = desc,
                                  .range_bytes = UINT64_MAX,
                                  .rows = c.is_one                                         ? TN_FUSE_ROWS_BEFORE

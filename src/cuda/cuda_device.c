@@ -13,6 +13,7 @@
 // A transfer of it takes half a millisecond over PCIe, against which starting one is nothing.
 static const uint64_t staging_bytes_usual = UINT64_C(16) << 20;
 enum { SHARED_BYTES_USUAL = 48 << 10 }; // of a block, its own arrays included
+enum { WGMMA_CAPABILITY = 90 };         // that has products of warpgroups; none after it has them
 
 tn_status tn_cuda_device_count(const tn_backend_host *host, uint32_t *out_count)
 {
@@ -63,13 +64,22 @@ static tn_status load_module(tn_cuda_device *device, const void *image, const ch
     return TN_OK;
 }
 
-// A stand-in has its kernels itself.
+// A stand-in has its kernels itself. Those for products of warpgroups are there where the build is for devices that have them.
 static tn_status load_modules(tn_cuda_device *device)
 {
     const bool is_stand_in = device->driver->is_stand_in;
+    const uint32_t capability = device->traits.capability;
     TN_TRY(tn_alloc_zero(is_stand_in ? 1 : tn_cuda_n_images, sizeof *device->modules, &device->modules));
-    if (is_stand_in) return load_module(device, TN_CUDA_STAND_IN_SYMBOL, "the stand-in's kernels");
-    for (uint32_t i = 0; i < tn_cuda_n_images; i++) TN_TRY(load_module(device, tn_cuda_images[i].begin, tn_cuda_images[i].name));
+    if (is_stand_in) {
+        device->traits.has_wgmma = capability == WGMMA_CAPABILITY;
+        return load_module(device, TN_CUDA_STAND_IN_SYMBOL, "the stand-in's kernels");
+    }
+    for (uint32_t i = 0; i < tn_cuda_n_images; i++) {
+        const tn_cuda_image *image = &tn_cuda_images[i];
+        if (image->only != 0 && image->only != capability) continue;
+        TN_TRY(load_module(device, image->begin, image->name));
+        device->traits.has_wgmma |= image->only == WGMMA_CAPABILITY;
+    }
     return TN_OK;
 }
 
@@ -95,9 +105,12 @@ static tn_status want_shared(const tn_cuda_device *device, tn_cuda_kernel kernel
 
 static tn_status find_functions(tn_cuda_device *device)
 {
-    const tn_cuda_form form = device->traits.has_mma ? TN_CUDA_FORM_MMA : TN_CUDA_FORM_DP4A;
+    const bool has_form[] = {[TN_CUDA_FORM_ANY] = true,
+                             [TN_CUDA_FORM_DP4A] = !device->traits.has_mma,
+                             [TN_CUDA_FORM_MMA] = device->traits.has_mma,
+                             [TN_CUDA_FORM_WGMMA] = device->traits.has_wgmma};
     for (uint32_t i = 0; i < TN_CUDA_N_KERNELS; i++) {
-        if (tn_cuda_kernels[i].form != TN_CUDA_FORM_ANY && tn_cuda_kernels[i].form != form) continue;
+        if (!has_form[tn_cuda_kernels[i].form]) continue;
         TN_TRY(find_function(device, (tn_cuda_kernel)i));
         if (tn_cuda_starts_early(device)) TN_TRY(want_shared(device, (tn_cuda_kernel)i));
     }

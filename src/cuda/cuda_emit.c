@@ -203,11 +203,34 @@ static tn_status emit_few(tn_cuda_compiler *c, const tn_group *group, struct tn_
     return tn_cuda_emit(c, &join, p, sizeof *p);
 }
 
+// Blocks of 64 rows of codes or of 128, whichever have the shorter way through all of them on so many multiprocessors; of equal ones, and
+// where all rows of the matrix are one block's, 128, which read less.
+static void choose_wide(const tn_cuda_compiler *c, const struct tn_cuda_ternary_params *p, uint32_t n_rows, bool is_glu, tn_cuda_launch *l)
+{
+    l->grid[0] = 0;
+    for (uint32_t i = 0; i < (is_glu ? 1 : p->n_matrices); i++)
+        l->grid[0] += tn_cuda_ternary_wgmma_blocks(p->matrices[i].n_rows, p->behind);
+    uint64_t best = UINT64_MAX;
+    for (uint32_t n = 128; n >= (l->grid[0] == 1 ? 128u : 64u); n /= 2) {
+        const uint32_t n_tiles_y = ceil_div(n_rows, n);
+        const uint64_t n_sms = c->device->traits.n_sms, way = ((uint64_t)l->grid[0] * n_tiles_y + n_sms - 1) / n_sms * n;
+        if (way >= best) continue;
+        best = way;
+        l->kernel = n == 64 ? TN_CUDA_ternary_many_wgmma_64 : TN_CUDA_ternary_many_wgmma_128;
+        l->grid[1] = n_tiles_y;
+        l->shared_bytes = tn_cuda_ternary_wgmma_shared_bytes(n);
+    }
+}
+
 // Kernel and grid, by how many rows the input has at most.
 static void choose_ternary(tn_cuda_compiler *c, struct tn_cuda_ternary_params *p, uint32_t n_rows, tn_cuda_launch *l)
 {
     const bool is_glu = p->behind == TN_CUDA_BEHIND_RELU2 || p->behind == TN_CUDA_BEHIND_SILU;
     uint32_t n_tiles = 0;
+    if (c->is_wide) {
+        choose_wide(c, p, n_rows, is_glu, l);
+        return;
+    }
     if (n_rows > TN_CUDA_FEW_TOKENS) {
         choose_many(c, p, n_rows, is_glu, l);
         return;
@@ -438,7 +461,7 @@ static attention_plan attention_plan_of(const tn_cuda_compiler *c, const tn_node
 }
 
 // Tokens by themselves: as many blocks as the device has at once, as far as there are tokens.
-static tn_status emit_few(tn_cuda_compiler *c, struct tn_cuda_attention_params *p, uint32_t node)
+static tn_status emit_attention_few(tn_cuda_compiler *c, struct tn_cuda_attention_params *p, uint32_t node)
 {
     const uint32_t n_tokens = c->list->n_tokens_max, n_tiles = ceil_div(n_tokens, TN_CUDA_ATTENTION_TOKENS);
     const uint32_t n_fit = 4 * c->device->traits.n_sms / (n_tiles * p->n_kv_heads * p->n_splits);
@@ -462,7 +485,7 @@ static tn_status emit_tiles(tn_cuda_compiler *c, const attention_plan *plan, str
         TN_TRY(tn_cuda_emit(c, &of_one, p, sizeof *p));
         p->tiles = TN_CUDA_TILES_OF_SEVERAL;
     }
-    if (plan->has_few) return emit_few(c, p, node);
+    if (plan->has_few) return emit_attention_few(c, p, node);
     const tn_cuda_launch l = launch_of(TN_CUDA_attention_tile, n_tiles, p->n_kv_heads, n_shares, node);
     return tn_cuda_emit(c, &l, p, sizeof *p);
 }
@@ -495,7 +518,7 @@ static tn_status emit_attention(tn_cuda_compiler *c, const tn_group *group, uint
         need_counters(c, (uint64_t)n_tokens * n_kv_heads);
     }
     if (!plan.is_split) return emit_tiles(c, &plan, &p, group->nodes[0]);
-    if (group->rope[0] == TN_NONE && plan.has_few) return emit_few(c, &p, group->nodes[0]);
+    if (group->rope[0] == TN_NONE && plan.has_few) return emit_attention_few(c, &p, group->nodes[0]);
     const tn_cuda_kernel of_one = plan.has_few ? TN_CUDA_attention_one_mma : TN_CUDA_attention_one;
     tn_cuda_launch l = launch_of(TN_CUDA_attention_split, p.n_splits, n_kv_heads, n_tokens, group->nodes[0]);
     if (group->rope[0] != TN_NONE) l.kernel = of_one;

@@ -10,6 +10,7 @@
 typedef struct tn_cuda_image {
     const char *name; // of the file, without .cu
     const unsigned char *begin, *end;
+    uint32_t only; // the one compute capability (90) whose devices take it; 0: all that the build is for
 } tn_cuda_image;
 
 extern const tn_cuda_image tn_cuda_images[];

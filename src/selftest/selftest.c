@@ -200,7 +200,7 @@ static tn_status compare(trial *t, const tn_selftest_step *step, const uint32_t 
 
 static tn_status run_step(trial *t, const tn_selftest_step *step, bool copies_page)
 {
-    uint32_t poison[TN_SELFTEST_TOKENS];
+    uint32_t poison[TN_SELFTEST_WIDE];
     tn_fence fence;
     memset(poison, 0xff, sizeof poison);
     fill_step(t, step, copies_page);
@@ -245,7 +245,7 @@ static bool same_ranking(const trial *t, const tn_ranking *ranking)
 // The step that ran last, which has one row of logits, once more with its best ones ranked.
 static tn_status run_ranked(trial *t, const tn_selftest_step *step)
 {
-    uint32_t poison[TN_SELFTEST_TOKENS], count, ids[N_RANKED];
+    uint32_t poison[TN_SELFTEST_WIDE], count, ids[N_RANKED];
     float logits[N_RANKED];
     const tn_ranking ranking = {N_RANKED, &count, ids, logits};
     tn_fence fence;
@@ -308,9 +308,15 @@ static tn_status run_layers(trial *t, bool alone)
         {3, BORDER - 2, TN_SELFTEST_FEW - 3, 5, false}, {1, BORDER + 1, 0, 0, false}, {11, BORDER + 2, TN_SELFTEST_MANY - 11, 7, true}};
     static const plan sizes[] = {
         {5, BORDER - 4, 5, 0, false}, {15, BORDER + 1, 20, 5, false}, {37, BORDER + 16, TN_SELFTEST_TOKENS - 37, 25, true}};
-    const uint32_t n_tokens_max = alone ? 1 : t->params->singles_of_many ? TN_SELFTEST_TOKENS : TN_SELFTEST_MANY;
+    static const plan wide = {50, BORDER + 2, TN_SELFTEST_WIDE - 50, 7, false}; // in the places of what comes after it
+    const bool is_wide = t->params->steps_of_wide;
+    const uint32_t n_tokens_max = alone                        ? 1
+                                  : is_wide                    ? TN_SELFTEST_WIDE
+                                  : t->params->singles_of_many ? TN_SELFTEST_TOKENS
+                                                               : TN_SELFTEST_MANY;
     TN_TRY(open_part(t, &t->net->layers[alone ? 0 : TN_SELFTEST_LAYERS - 1], n_tokens_max));
     for (uint32_t i = 0; alone && i < sizeof one / sizeof *one; i++) TN_TRY(run_layers_step(t, &one[i]));
+    if (!alone && is_wide) TN_TRY(run_layers_step(t, &wide));
     for (uint32_t i = 0; !alone && i < sizeof all / sizeof *all; i++) TN_TRY(run_layers_step(t, &all[i]));
     for (uint32_t i = 0; t->params->singles_of_many && i < sizeof sizes / sizeof *sizes; i++) TN_TRY(run_layers_step(t, &sizes[i]));
     return TN_OK;
@@ -324,10 +330,11 @@ tn_status tn_selftest_run(tn_device *device, const tn_selftest_params *params, b
     TN_TRY_GOTO(tn_selftest_net_create(&t.net));
     uint32_t width = 0;
     for (uint32_t i = 0; i < t.net->graph.n_values; i++) width = t.net->values[i].width > width ? t.net->values[i].width : width;
-    TN_TRY_GOTO(tn_alloc((size_t)TN_SELFTEST_TOKENS * width, sizeof *t.rows, &t.rows));
+    TN_TRY_GOTO(tn_alloc((size_t)TN_SELFTEST_WIDE * width, sizeof *t.rows, &t.rows));
     TN_TRY_GOTO(pack_weights(&t));
     TN_TRY_GOTO(run_singles(&t, params->steps_of_one ? 1 : TN_SELFTEST_FEW));
     if (params->singles_of_many) TN_TRY_GOTO(run_singles(&t, TN_SELFTEST_MANY));
+    if (params->steps_of_wide) TN_TRY_GOTO(run_singles(&t, TN_SELFTEST_WIDE));
     TN_TRY_GOTO(run_layers(&t, params->steps_of_one));
 fail:
     *out_differs = t.differs;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum {
-    MEMORY_BYTES = 3 << 20, // some two thirds are used
+    MEMORY_BYTES = 9 << 20, // some two thirds are used
     ALIGNMENT = 64,
     WIDTH_FLOAT = 300, // of rows of types without blocks
     WIDTH_32 = 288,    // with blocks of 32
@@ -109,9 +109,9 @@ static uint32_t add_value(tn_selftest_net *net, tn_value_type type, tn_rows rows
     const uint32_t index = net->graph.n_values++;
     net->values[index] = (tn_value){.type = type, .rows = rows, .width = width};
     if (type == TN_VALUE_F32)
-        net->rows[index].f32 = take(net, (size_t)TN_SELFTEST_TOKENS * width * sizeof(float));
+        net->rows[index].f32 = take(net, (size_t)TN_SELFTEST_WIDE * width * sizeof(float));
     else
-        net->rows[index].codes = take(net, (size_t)TN_SELFTEST_TOKENS * width);
+        net->rows[index].codes = take(net, (size_t)TN_SELFTEST_WIDE * width);
     return index;
 }
 

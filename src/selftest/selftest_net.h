@@ -6,9 +6,10 @@
 
 // Shapes: rows that end inside a chunk, a row group, a block and a unit.
 enum {
-    TN_SELFTEST_TOKENS = 70, // of a step at most: more than any list for a few takes
+    TN_SELFTEST_TOKENS = 70, // of usual steps at most: more than any list for a few takes
     TN_SELFTEST_MANY = 20,
     TN_SELFTEST_FEW = 5,
+    TN_SELFTEST_WIDE = 128, // of any step
     TN_SELFTEST_SEQS = 2,
     TN_SELFTEST_SEQ_PAGES = 2,
     TN_SELFTEST_PAGES = 5, // of the KV cache
@@ -32,8 +33,8 @@ typedef struct tn_selftest_part {
 typedef struct tn_selftest_rows {
     float *f32;
     int8_t *codes;
-    float scales[TN_SELFTEST_TOKENS];
-    int32_t sums[TN_SELFTEST_TOKENS];
+    float scales[TN_SELFTEST_WIDE];
+    int32_t sums[TN_SELFTEST_WIDE];
 } tn_selftest_rows;
 
 // The keys and values of one KV head in one layer.
@@ -57,14 +58,14 @@ typedef struct tn_selftest_net {
 
     // By the reference, of the last step.
     tn_selftest_rows rows[TN_SELFTEST_VALUES];
-    uint32_t poison[TN_SELFTEST_TOKENS];
+    uint32_t poison[TN_SELFTEST_WIDE];
     tn_selftest_kv kv[TN_SELFTEST_LAYERS][TN_SELFTEST_KV_HEADS]; // zero at first, as the device's cache is
 } tn_selftest_net;
 
 // The tokens of a step.
 typedef struct tn_selftest_step {
     uint32_t n_tokens, n_logits;
-    uint32_t tokens[TN_SELFTEST_TOKENS], positions[TN_SELFTEST_TOKENS], seqs[TN_SELFTEST_TOKENS], logit_rows[TN_SELFTEST_TOKENS];
+    uint32_t tokens[TN_SELFTEST_WIDE], positions[TN_SELFTEST_WIDE], seqs[TN_SELFTEST_WIDE], logit_rows[TN_SELFTEST_WIDE];
 } tn_selftest_step;
 
 // The same net on every machine.  Errors: OUT_OF_MEMORY.

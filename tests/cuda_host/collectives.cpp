@@ -57,6 +57,7 @@ void Machine::meet_block(const char *what, const Place &place)
     Warp &warp = warp_of(*current);
     if (n_returned > 0) complain_of_absence(what, place, a_returned(*this, nullptr));
     if (warp.n_arrived > 0) complain_of_meeting(what, place, *warp.first);
+    if (const Fiber *other = waits_in_warpgroup(*current)) complain_of_meeting(what, place, *other);
     if (n_arrived == 0)
         first = current;
     else if (!is_same(first->place, place))
@@ -102,7 +103,7 @@ uint32_t (*Machine::meet_warp(const char *what, const Place &place, const uint32
 {
     Warp &warp = warp_of(*current);
     if (warp.n_returned > 0) complain_of_absence(what, place, a_returned(*this, &warp));
-    if (warp.n_blocked > 0) complain_of_meeting(what, place, a_waiting(*this, &warp));
+    if (warp.n_blocked > 0 || warp.n_in_group > 0) complain_of_meeting(what, place, a_waiting(*this, &warp));
     if (warp.n_arrived == 0)
         warp.first = current;
     else if (!is_same(warp.first->place, place))
@@ -120,6 +121,48 @@ uint32_t (*Machine::meet_warp(const char *what, const Place &place, const uint32
         if (&lanes[i] != current) wake(lanes[i]);
     }
     return slots;
+}
+
+// ---- a warpgroup ----
+
+const Fiber *Machine::waits_in_warpgroup(const Fiber &fiber)
+{
+    const uint32_t begin = fiber.thread.thread / 128 * 4;
+    for (uint32_t w = begin; w < begin + 4 && w < warps.size(); w++) {
+        if (warps[w].n_in_group > 0) return &a_waiting(*this, &warps[w]);
+    }
+    return nullptr;
+}
+
+bool Machine::meet_warpgroup(const char *what, const Place &place)
+{
+    Warp *group = &warps[current->thread.thread / 128 * 4];
+    if (grid.n_threads % 128 != 0) {
+        note("%s at %s, in a block that is no whole warpgroups", what, text_of(place).c_str());
+        give_up();
+    }
+    if (warp_of(*current).n_arrived > 0) complain_of_meeting(what, place, *warp_of(*current).first);
+    uint32_t n = 1;
+    for (uint32_t w = 0; w < 4; w++) {
+        if (group[w].n_returned > 0) complain_of_absence(what, place, a_returned(*this, &group[w]));
+        if (group[w].n_blocked > 0) complain_of_meeting(what, place, a_waiting(*this, &group[w]));
+        n += group[w].n_in_group;
+    }
+    const Fiber *other = waits_in_warpgroup(*current);
+    if (other && !is_same(other->place, place)) complain_of_meeting(what, place, *other);
+    if (n == 128) return true;
+    warp_of(*current).n_in_group++;
+    wait(what, place);
+    return false;
+}
+
+void Machine::wake_warpgroup()
+{
+    Fiber *group = warpgroup_of(*current);
+    for (uint32_t w = 0; w < 4; w++) warp_of(group[32 * w]).n_in_group = 0;
+    for (uint32_t i = 0; i < 128; i++) {
+        if (&group[i] != current) wake(group[i]);
+    }
 }
 
 void sync_warp(const char *file, int line)

@@ -187,9 +187,11 @@ TEST_F(Device, HasTheKernelsOfItsForm)
         const Host host;
         const OpenDevice device(host);
         EXPECT_EQ(device.cuda()->traits.has_mma, capability >= 80);
+        EXPECT_EQ(device.cuda()->traits.has_wgmma, capability == 90);
         for (uint32_t i = 0; i < TN_CUDA_N_KERNELS; i++) {
             const tn_cuda_form form = tn_cuda_kernels[i].form;
-            const bool wanted = form == TN_CUDA_FORM_ANY || (form == TN_CUDA_FORM_MMA) == (capability >= 80);
+            const bool wanted = form == TN_CUDA_FORM_WGMMA ? capability == 90
+                                                           : form == TN_CUDA_FORM_ANY || (form == TN_CUDA_FORM_MMA) == (capability >= 80);
             EXPECT_EQ(device.cuda()->functions[i] != nullptr, wanted) << tn_cuda_kernels[i].name;
         }
     }

@@ -36,7 +36,7 @@ class Embedding
         p.poison = {poison.data(), 0};
         p.node = 1;
         if (behind != TN_CUDA_ROW_NONE) p.behind = row_op(behind, table.n_cols(), packed->data(), 1e-5f);
-        p.codes = {codes_.data(), codes_stride(), scales_.data(), sums_.data()};
+        p.codes = {codes_.data(), codes_stride(), scales_.data(), sums_.data(), 0};
         launch(name_.c_str(), p, n_grid_);
         for (uint32_t r = 0; r < n_grid_; r++) {
             expect_row(r, tokens);

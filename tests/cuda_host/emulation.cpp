@@ -126,7 +126,7 @@ void Machine::returned()
     Fiber &me = *current;
     Warp &warp = warp_of(me);
     me.has_returned = true;
-    if (n_arrived > 0 || warp.n_arrived > 0) complain_of_return(me);
+    if (n_arrived > 0 || warp.n_arrived > 0 || waits_in_warpgroup(me)) complain_of_return(me);
     warp.n_returned++;
     n_returned++;
     run_next(Leave::ForGood);
@@ -144,13 +144,16 @@ bool Machine::run_block()
     n_fenced_before = 0;
     counted = nullptr;
     std::memset(shared.get(), 0xab, shared_used);
-    for (Warp &warp : warps) warp.n_arrived = warp.n_blocked = warp.n_returned = 0;
+    for (Warp &warp : warps) warp.n_arrived = warp.n_blocked = warp.n_returned = warp.n_in_group = 0;
     for (uint32_t i = 0; i < grid.n_threads; i++) {
         Fiber &fiber = fibers[i];
         fiber.thread.thread = i;
         fiber.has_returned = fiber.has_fenced = fiber.has_waited = false;
         fiber.copies.clear();
         fiber.n_committed = 0;
+        fiber.wgmmas.clear();
+        fiber.n_wgmma_groups = 0;
+        fiber.has_wgmma_fence = fiber.has_unfenced_copies = false;
         prepare(fiber.context, stacks.bottom(i), Stacks::n_bytes(i), entry);
         wake(fiber);
     }

@@ -89,6 +89,12 @@ void mma_tf32(float d[4], const uint32_t a[4], const uint32_t b[2], const Place 
 // The running thread waits for the kernel before, once; what is only right behind that names itself (`what`: "returns").
 void wait_previous();
 void must_have_waited(const char *what);
+// Products of warpgroups: asked for by each thread, made when all of them wait. What a product reads and changes until then is what counts.
+void async_fence();
+void wgmma_fence();
+void wgmma(int32_t *d, uint32_t n, const uint32_t *a, uint64_t b, const Place &place);
+void wgmma_commit();
+void wgmma_wait(uint32_t n_left, const Place &place);
 // Global memory.
 uint32_t add_global(uint32_t *at, uint32_t v);
 uint32_t min_global(uint32_t *at, uint32_t v);
@@ -124,6 +130,7 @@ template <class T> class Shared
     Shared operator+(size_t n) const { return Shared(place_ + n * sizeof(T), begin_, end_); }
     template <class U> Shared<U> as() const { return Shared<U>(place_, begin_, end_); }
 
+    size_t address(size_t i) const { return place_ + i * sizeof(T); } // in the block's shared memory
     T load(size_t i) const { return load_wide<T>(i); }
     void store(size_t i, T v) const { store_wide<T>(i, v); }
     template <class W> W load_wide(size_t i) const

@@ -36,8 +36,9 @@ TN_FN void tn_wait_previous() { cuda_host::wait_previous(); }
 #define TN_SHARED(type, name, n)                                                                                                           \
     static const char tn_key_of_##name = 0;                                                                                                \
     const cuda_host::Shared<type> name = cuda_host::shared_array<type>(n, &tn_key_of_##name, #name)
-#define TN_SHARED_ARG(type, name)     const cuda_host::Shared<type> &name
-#define TN_SHARED_DYNAMIC(type, name) const cuda_host::Shared<type> name = cuda_host::shared_dynamic<type>(#name)
+#define TN_SHARED_ARG(type, name)               const cuda_host::Shared<type> &name
+#define TN_SHARED_DYNAMIC_AT(type, name, align) TN_SHARED_DYNAMIC(type, name)
+#define TN_SHARED_DYNAMIC(type, name)           const cuda_host::Shared<type> name = cuda_host::shared_dynamic<type>(#name)
 
 TN_FN const uint8_t *tn_opaque(const uint8_t *at) { return at; }
 TN_FN uint32_t tn_copy(uint32_t v) { return v; }

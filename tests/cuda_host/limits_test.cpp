@@ -196,7 +196,7 @@ struct Launches {
 
 TEST_F(Limits, StepsThatNoGridIsLargeEnoughForAreRefusedWithTheNumbers)
 {
-    Device device(device_of(90));
+    Device device(device_of(80));
     const LayerNet layer;
     const uint32_t most = 65535 * TN_CUDA_MANY_TOKENS;
     EXPECT_EQ(Launches(device, layer.net, layer.out, bounds_of(most, 1), most).status, TN_OK) << last_error();

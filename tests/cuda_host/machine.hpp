@@ -20,20 +20,42 @@ struct Copy {
     uint32_t group;
 };
 
+// A product of a warpgroup as one of its threads asked for it.
+struct Wgmma {
+    int32_t *d;
+    const uint32_t *a;
+    uint32_t n;
+    uint64_t b;
+    uint32_t group;
+    Place place;
+};
+
+// Of the one that is made.
+struct Operands {
+    static constexpr uint32_t kDepth = 32;
+    uint8_t a[64][kDepth];
+    int8_t b[256][kDepth]; // by columns
+};
+
 struct Fiber {
     Thread thread = {};
     Context context;
     bool has_returned = false;
     const char *waits_in = nullptr; // what, where it waits
     Place place = {};
-    std::vector<Copy> copies; // that nobody waited for yet, oldest first
-    uint32_t n_committed = 0; // groups of copies
-    bool has_fenced = false;  // since it met a barrier of the block
-    bool has_waited = false;  // for the kernel before
+    std::vector<Copy> copies;         // that nobody waited for yet, oldest first
+    uint32_t n_committed = 0;         // groups of copies
+    bool has_fenced = false;          // since it met a barrier of the block
+    bool has_waited = false;          // for the kernel before
+    std::vector<Wgmma> wgmmas;        // that are not made yet, oldest first
+    uint32_t n_wgmma_groups = 0;      // that were committed
+    bool has_wgmma_fence = false;     // for the group that is open
+    bool has_unfenced_copies = false; // that arrived since its last tn_async_fence
 };
 
 struct Warp {
     uint32_t n_arrived, n_blocked, n_returned; // lanes that wait in a collective, wait in a barrier of the block, have returned
+    uint32_t n_in_group;                       // lanes that wait for their warpgroup
     uint32_t epoch;                            // ends with every tn_sync_warp
     uint32_t side;
     const Fiber *first;       // that arrived
@@ -70,12 +92,17 @@ class Machine
     }
     void wake(Fiber &fiber);
     Warp &warp_of(const Fiber &fiber) { return warps[fiber.thread.thread / 32]; }
+    Fiber *warpgroup_of(const Fiber &fiber) { return &fibers[fiber.thread.thread / 128 * 128]; }
+    // Of the running thread's warpgroup, a thread that waits there for the others; nullptr: none does.
+    const Fiber *waits_in_warpgroup(const Fiber &fiber);
 
     // Notes what is wrong; give_up then leaves the block for good.
     __attribute__((format(printf, 2, 3))) void note(const char *format, ...);
     [[noreturn]] void give_up();
 
     void meet_block(const char *what, const Place &place);
+    bool meet_warpgroup(const char *what, const Place &place); // true: of the last thread to come, before it wakes the others
+    void wake_warpgroup();
     uint32_t (*meet_warp(const char *what, const Place &place, const uint32_t *words, uint32_t n))[6];
     void publish(const Fiber &added);
     void add(const Fiber &adder);
@@ -111,6 +138,7 @@ class Machine
 
     std::unique_ptr<uint8_t, decltype(&std::free)> shared;
     size_t shared_most = kSharedBytes, shared_used = 0;
+    std::unique_ptr<Operands> operands = std::make_unique<Operands>();
     Array dynamic = {};
     std::vector<Array> arrays;
     Shadow shadow;

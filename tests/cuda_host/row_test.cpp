@@ -14,10 +14,10 @@ const uint32_t kLengths[] = {1,   2,   31,   32,   33,   127,  128,  129,  255, 
 class Rows
 {
   public:
-    Rows(uint32_t op, uint32_t n, const std::vector<std::vector<float>> &rows)
-        : op_(op), n_(n), x_stride_((n + 3) / 4 * 4), stride_((n + 127) / 128 * 128), n_rows_((uint32_t)rows.size()),
-          x_(rows.size() * x_stride_), y_(rows.size() * x_stride_), codes_(rows.size() * stride_), scales_(rows.size()), sums_(rows.size()),
-          poison_(64, 0xff)
+    Rows(uint32_t op, uint32_t n, const std::vector<std::vector<float>> &rows, bool is_permuted = false)
+        : op_(op), is_permuted_(is_permuted), n_(n), x_stride_((n + 3) / 4 * 4), stride_((n + 127) / 128 * 128),
+          n_rows_((uint32_t)rows.size()), x_(rows.size() * x_stride_), y_(rows.size() * x_stride_), codes_(rows.size() * stride_),
+          scales_(rows.size()), sums_(rows.size()), poison_(64, 0xff)
     {
         std::mt19937 random(n);
         gains_ = random_floats(random, n, 1.0f);
@@ -34,7 +34,7 @@ class Rows
         p.row = row_op(op_, n_, packed_->data(), kEps);
         p.x = {x_.data(), x_stride_};
         p.y = {to_output ? nullptr : y_.data(), x_stride_};
-        p.codes = {codes_.data(), stride_, scales_.data(), sums_.data()};
+        p.codes = {codes_.data(), stride_, scales_.data(), sums_.data(), is_permuted_};
         p.poison = {poison_.data(), is_logits};
         p.node = 7;
         launch("row", p, grid);
@@ -50,8 +50,9 @@ class Rows
         }
         const Codes want = quantised(op_, x, gains_, n_, kEps);
         const int8_t *got = &codes_[(size_t)r * stride_];
-        EXPECT_EQ(std::memcmp(want.codes.data(), got, n_), 0) << "row " << r << " of " << n_;
-        EXPECT_TRUE(std::all_of(got + n_, got + stride_, [](int8_t code) { return code == 0; })) << "row " << r << " of " << n_;
+        std::vector<int8_t> all(stride_);
+        for (uint32_t i = 0; i < n_; i++) all[is_permuted_ ? permuted(i) : i] = want.codes[i];
+        EXPECT_EQ(std::memcmp(all.data(), got, stride_), 0) << "row " << r << " of " << n_;
         EXPECT_PRED2(same_bits, want.scale, scales_[r]);
         EXPECT_EQ(want.sum, sums_[r]);
     }
@@ -65,7 +66,9 @@ class Rows
     Memory<uint32_t> &poison() { return poison_; }
 
   private:
-    uint32_t op_, n_, x_stride_, stride_, n_rows_;
+    uint32_t op_;
+    bool is_permuted_;
+    uint32_t n_, x_stride_, stride_, n_rows_;
     Memory<float> x_, y_;
     Memory<int8_t> codes_;
     Memory<float> scales_;
@@ -91,11 +94,13 @@ class RowOps : public testing::TestWithParam<uint32_t>
 
 TEST_P(RowOps, EveryLengthHasTheBitsOfTheReference)
 {
-    for (uint32_t n : kLengths) {
-        Rows rows(GetParam(), n, rows_of_all_kinds(n));
-        rows.run(rows.n_rows(), rows.n_rows(), {}, false, false);
-        for (uint32_t r = 0; r < rows.n_rows(); r++) rows.expect_row(r);
-        for (uint32_t t = 0; t < 5; t++) EXPECT_EQ(rows.poison()[t], UINT32_MAX);
+    for (const bool is_permuted : {false, true}) {
+        for (uint32_t n : kLengths) {
+            Rows rows(GetParam(), n, rows_of_all_kinds(n), is_permuted);
+            rows.run(rows.n_rows(), rows.n_rows(), {}, false, false);
+            for (uint32_t r = 0; r < rows.n_rows(); r++) rows.expect_row(r);
+            for (uint32_t t = 0; t < 5; t++) EXPECT_EQ(rows.poison()[t], UINT32_MAX);
+        }
     }
 }
 

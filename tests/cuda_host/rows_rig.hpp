@@ -58,6 +58,13 @@ inline std::unique_ptr<Memory<float>> pack_gains(const std::vector<float> &gains
     return packed;
 }
 
+// Where the code of a column lies in rows of codes that are permuted (tn_cuda_codes).
+inline uint32_t permuted(uint32_t column)
+{
+    const uint32_t c = column % 128, t = c / 32, s = c / 8 % 4, h = c / 4 % 2, j = c % 4;
+    return column - c + 32 * s + 16 * h + 4 * t + j;
+}
+
 // What NORM_QUANT or QUANT must leave of a row.
 struct Codes {
     std::vector<int8_t> codes;

@@ -37,7 +37,7 @@ cuda_driver::DriverOptions device_of(int capability, int n_sms = 4)
 // Kernels of exact steps that a device of this capability has.
 Names kernels_of(int capability)
 {
-    enum class Form { ANY, DP4A, MMA };
+    enum class Form { ANY, DP4A, MMA, WGMMA };
     struct Listed {
         std::string name;
         Form form;
@@ -51,7 +51,8 @@ Names kernels_of(int capability)
     for (const Listed &kernel : all) {
         const bool is_probe = kernel.name.rfind("probe_", 0) == 0;           // measures the card
         const bool is_fast = kernel.name.find("_fast") != std::string::npos; // has no bits to be compared with
-        const bool fits = kernel.form == Form::ANY || (kernel.form == Form::MMA) == (capability >= 80);
+        const bool fits =
+            kernel.form == Form::WGMMA ? capability == 90 : kernel.form == Form::ANY || (kernel.form == Form::MMA) == (capability >= 80);
         if (fits && !is_probe && !is_fast) names.insert(kernel.name);
     }
     return names;

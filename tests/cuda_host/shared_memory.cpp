@@ -138,6 +138,7 @@ void async_wait(int n_left, const Place &place)
         const Copy &copy = me.copies[n];
         std::memcpy(shared_bytes() + copy.at, copy.bytes, copy.n_bytes);
         m.shadow.arrive(copy.at, copy.n_bytes, (uint16_t)me.thread.thread, m.warp_of(me).epoch);
+        me.has_unfenced_copies = true;
     }
     me.copies.erase(me.copies.begin(), me.copies.begin() + (ptrdiff_t)n);
 }

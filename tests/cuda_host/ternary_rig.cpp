@@ -41,7 +41,8 @@ void ProductRig::store_input()
         std::copy(x[r].begin(), x[r].end(), &(*x_)[(size_t)r * x_stride]);
         if (product.before != TN_CUDA_ROW_NONE) continue;
         int8_t *to = &code_rows_[(size_t)r * stride_bytes_];
-        std::fill_n(std::copy(codes_[r].codes.begin(), codes_[r].codes.end(), to), stride_bytes_ - n, (int8_t)0);
+        std::fill_n(to, stride_bytes_, (int8_t)0);
+        for (uint32_t i = 0; i < n; i++) to[product.is_permuted ? permuted(i) : i] = codes_[r].codes[i];
         scales_[r] = codes_[r].scale;
         sums_[r] = codes_[r].sum;
     }
@@ -51,9 +52,9 @@ void ProductRig::fill(tn_cuda_ternary_params &p)
 {
     p.n_cols = product.n_cols;
     p.n_blocks = matrices[0]->n_col_blocks();
-    p.codes = {code_rows_.data(), stride_bytes_, scales_.data(), sums_.data()};
+    p.codes = {code_rows_.data(), stride_bytes_, scales_.data(), sums_.data(), product.is_permuted};
     if (product.before != TN_CUDA_ROW_NONE) {
-        p.codes = {nullptr, 0, nullptr, nullptr};
+        p.codes = {nullptr, 0, nullptr, nullptr, 0};
         p.before = row_op(product.before, product.n_cols, packed_gains_->data(), kEps);
         p.x = {x_->data(), (product.n_cols + 3) / 4 * 4};
     }
@@ -68,7 +69,7 @@ void ProductRig::fill(tn_cuda_ternary_params &p)
     p.poison = {poison.data(), product.is_logits};
     if (product.row != TN_CUDA_ROW_NONE) {
         p.row = row_op(product.row, product.n_rows[0], packed_row_gains_->data(), kEps);
-        p.row_codes = {row_codes_.data(), row_stride_bytes_, row_scales_.data(), row_sums_.data()};
+        p.row_codes = {row_codes_.data(), row_stride_bytes_, row_scales_.data(), row_sums_.data(), 0};
     }
     p.counter = counters_.data();
     p.partials = is_few_mma() && !is_joined() ? nullptr : partials_.data();
@@ -89,7 +90,7 @@ uint32_t ProductRig::shared_bytes(uint32_t n_blocks) const
     const std::string kernel = product.kernel;
     if (kernel.rfind("ternary_one", 0) == 0) return tn_cuda_ternary_one_shared_bytes(n_blocks, product.n_ahead);
     return is_few_mma() ? tn_cuda_ternary_few_shared_bytes((uint32_t)std::stoul(kernel.substr(11)), product.log2_split, product.n_ahead)
-                        : 0;
+                        : product.shared_bytes;
 }
 
 void ProductRig::note(uint32_t row, uint32_t node, const std::vector<float> &stored)

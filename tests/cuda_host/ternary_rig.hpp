@@ -86,7 +86,9 @@ struct Product {
     uint32_t row = TN_CUDA_ROW_NONE;
     bool per_row = false;
     bool is_logits = false;
-    bool to_output = false; // the first matrix's rows go to the submit's output
+    bool to_output = false;    // the first matrix's rows go to the submit's output
+    bool is_permuted = false;  // the codes
+    uint32_t shared_bytes = 0; // dynamic
     uint32_t grid_x = 1, grid_y = 1, grid_z = 1;
     uint32_t log2_split = 0;
     uint32_t n_ahead = 1; // of ternary_one and ternary_few*_mma, of which the latter with `row` has ternary_join behind it

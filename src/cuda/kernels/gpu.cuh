@@ -56,9 +56,11 @@ TN_FN void tn_wait_previous() {}
 // An array in shared memory, of the block; not zero at first. TN_SHARED_PTR is how functions take one.
 #define TN_SHARED(type, name, n)  __shared__ __align__(16) type name[n]
 #define TN_SHARED_ARG(type, name) type *name
-// The array whose size the launch gives (shared_bytes); one a kernel.
-#define TN_SHARED_DYNAMIC(type, name)                                                                                                      \
-    extern __shared__ __align__(16) uint8_t tn_dynamic_[];                                                                                 \
+// The array whose size the launch gives (shared_bytes); one a kernel. _AT: at a multiple of `align`, in kernels without other arrays.
+#define TN_SHARED_DYNAMIC(type, name) TN_SHARED_DYNAMIC_AT(type, name, 16)
+#define TN_SHARED_DYNAMIC_AT(type, name, align)                                                                                            \
+    extern __shared__ __align__(align)                                                                                                     \
+    uint8_t tn_dynamic_[];                                                                                                                 \
     type *name = reinterpret_cast<type *>(tn_dynamic_)
 
 TN_FN uint32_t tn_thread() { return threadIdx.x; }

@@ -13,8 +13,10 @@
 
 #ifdef __cplusplus
 #define TN_PART(name) name
+#define TN_CONSTEXPR  constexpr
 #else
 #define TN_PART(name) struct name
+#define TN_CONSTEXPR
 #endif
 // A device address. In C it is a number; device code gets the pointer.
 #ifdef TN_DEVICE_CODE
@@ -27,24 +29,26 @@
 enum {
     TN_CUDA_TILE_ROWS = 16, // of a ternary tile (cuda_pack.h), and
     TN_CUDA_TILE_COLS = 128,
-    TN_CUDA_ONE_COLS_MAX = 131072,   // of ternary_one's rows
-    TN_CUDA_ONE_ROW_TILES = 16,      // of a block of ternary_one at most; with GLU of gate and as many of up
-    TN_CUDA_FEW_TOKENS = 8,          // of ternary_few_dp4a at most, and
-    TN_CUDA_FEW_TOKENS_MMA = 64,     // of ternary_few_mma
-    TN_CUDA_FEW_STAGES = 3,          // of codes in shared memory, of ternary_few_mma
-    TN_CUDA_FEW_SUM_STRIDE = 36,     // words of a row of codes' sums of a warp, of the same
-    TN_CUDA_FEW_PARTS_MAX = 4,       // of the columns, of the same, where ternary_join is behind it
-    TN_CUDA_MANY_ROWS = 128,         // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
-    TN_CUDA_MANY_TOKENS = 64,        // of the same
-    TN_CUDA_ATTENTION_TOKENS = 16,   // of a block of attention_tile and attention_tile_mma
-    TN_CUDA_ATTENTION_MMA_DIM = 128, // dims of a head of attention_tile_mma at most
+    TN_CUDA_ONE_COLS_MAX = 131072,               // of ternary_one's rows
+    TN_CUDA_ONE_ROW_TILES = 16,                  // of a block of ternary_one at most; with GLU of gate and as many of up
+    TN_CUDA_FEW_TOKENS = 8,                      // of ternary_few_dp4a at most, and
+    TN_CUDA_FEW_TOKENS_MMA = 64,                 // of ternary_few_mma
+    TN_CUDA_FEW_STAGES = 3,                      // of codes in shared memory, of ternary_few_mma
+    TN_CUDA_FEW_SUM_STRIDE = 36,                 // words of a row of codes' sums of a warp, of the same
+    TN_CUDA_FEW_PARTS_MAX = 4,                   // of the columns, of the same, where ternary_join is behind it
+    TN_CUDA_MANY_ROWS = 128,                     // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
+    TN_CUDA_MANY_TOKENS = 64,                    // of the same
+    TN_CUDA_WGMMA_ROWS = 256,                    // of a block of ternary_many_wgmma_*, in the same way, and
+    TN_CUDA_WGMMA_STAGES = 6,                    // column blocks in its shared memory
+    TN_CUDA_ATTENTION_TOKENS = 16,               // of a block of attention_tile and attention_tile_mma
+    TN_CUDA_ATTENTION_MMA_DIM = 128,             // dims of a head of attention_tile_mma at most
     TN_CUDA_ATTENTION_TILE_SHARED_BYTES = 49152, // dynamic shared memory of attention_tile_mma
-    TN_CUDA_ROPE_HEADS = 4,          // of a block of rope_append
-    TN_CUDA_DENSE_FLOAT_ROWS = 32,   // of a block of dense_f32, _f16, _bf16
-    TN_CUDA_DENSE_CODE_ROWS = 256,   // of a block of dense_q8_0, _q4_0, _q6_k
-    TN_CUDA_DENSE_GRID_Y = 8,        // blocks of dense_* over tokens at most: they walk on with that stride
-    TN_CUDA_DENSE_TOKENS = 8,        // of a block of dense_*
-    TN_CUDA_DENSE_MMA_ROWS = 128,    // of a block of dense_*_mma, and
+    TN_CUDA_ROPE_HEADS = 4,                      // of a block of rope_append
+    TN_CUDA_DENSE_FLOAT_ROWS = 32,               // of a block of dense_f32, _f16, _bf16
+    TN_CUDA_DENSE_CODE_ROWS = 256,               // of a block of dense_q8_0, _q4_0, _q6_k
+    TN_CUDA_DENSE_GRID_Y = 8,                    // blocks of dense_* over tokens at most: they walk on with that stride
+    TN_CUDA_DENSE_TOKENS = 8,                    // of a block of dense_*
+    TN_CUDA_DENSE_MMA_ROWS = 128,                // of a block of dense_*_mma, and
     TN_CUDA_DENSE_MMA_TOKENS = 64,
     TN_CUDA_DENSE_FAST_ROWS = 128, // of a block of dense_*_fast_mma, and
     TN_CUDA_DENSE_FAST_TOKENS = 32,
@@ -79,6 +83,9 @@ struct tn_cuda_codes {
     uint32_t stride_bytes; // a multiple of 128; zeros from n to there
     TN_AT(float) scales;   // [rows]
     TN_AT(int32_t) sums;   // [rows]
+    // Not in their natural order, but as ternary_many_wgmma_* wants them: of 128 columns, column 32t + 8s + 4h + j is byte 32s + 16h + 4t +
+    // j.
+    uint32_t is_permuted;
 };
 
 // A dense weight as packed (cuda_pack.h).
@@ -173,6 +180,7 @@ enum { TN_CUDA_BEHIND_NOTHING = 0, TN_CUDA_BEHIND_ADD = 1, TN_CUDA_BEHIND_RELU2 
 //   ternary_join     behind ternary_few_mma of one matrix: adds up parts, does what is behind the product, and `row`. Grid x: rows
 //   ternary_many     more: tiles of TN_CUDA_MANY_ROWS x TN_CUDA_MANY_TOKENS. Grid x: blocks of rows, matrix after matrix (GLU: of both at
 //                    once); y: of tokens; z: parts of the columns, whose sums meet in `partials`
+//   ternary_many_wgmma_64, _128  the same, of codes that are permuted: tiles of TN_CUDA_WGMMA_ROWS x 64 or 128; grid z: 1
 struct tn_cuda_ternary_params {
     TN_PART(tn_cuda_step) step;
     uint32_t n_cols, n_blocks;    // n_blocks: of 128 columns
@@ -265,11 +273,19 @@ static inline uint32_t tn_cuda_ternary_few_shared_bytes(uint32_t n_tokens, uint3
 // Words of a part of a token's sums: of a row of `partials`, [token][part].
 static inline uint32_t tn_cuda_ternary_part_words(uint32_t n_rows) { return tn_cuda_row_tiles(n_rows) * TN_CUDA_TILE_ROWS; }
 
-// ternary_many: grid x of a matrix (GLU: of both).
+// Grid x of a matrix (GLU: of both) in blocks of n_block_rows.
+static inline uint32_t tn_cuda_ternary_blocks_of(uint32_t n_block_rows, uint32_t n_rows, uint32_t behind)
+{
+    const uint32_t n_each = behind >= TN_CUDA_BEHIND_RELU2 ? n_block_rows / 2 : n_block_rows;
+    return n_rows / n_each + (n_rows % n_each != 0);
+}
 static inline uint32_t tn_cuda_ternary_many_blocks(uint32_t n_rows, uint32_t behind)
 {
-    const uint32_t n_each = behind >= TN_CUDA_BEHIND_RELU2 ? TN_CUDA_MANY_ROWS / 2 : TN_CUDA_MANY_ROWS;
-    return n_rows / n_each + (n_rows % n_each != 0);
+    return tn_cuda_ternary_blocks_of(TN_CUDA_MANY_ROWS, n_rows, behind);
+}
+static inline uint32_t tn_cuda_ternary_wgmma_blocks(uint32_t n_rows, uint32_t behind)
+{
+    return tn_cuda_ternary_blocks_of(TN_CUDA_WGMMA_ROWS, n_rows, behind);
 }
 // Grid z for n_tiles blocks (grid x * y) of n_blocks column blocks on n_sms multiprocessors: parts of at least 4 column blocks, since sums
 // that meet cost about as much, none of them empty, and no more blocks than two a multiprocessor.
@@ -286,6 +302,13 @@ static inline uint32_t tn_cuda_ternary_many_parts(uint64_t n_tiles, uint32_t n_b
 static inline uint64_t tn_cuda_ternary_many_partials(uint32_t grid_x, uint32_t grid_y)
 {
     return (uint64_t)grid_x * grid_y * (TN_CUDA_MANY_ROWS * TN_CUDA_MANY_TOKENS);
+}
+
+// ternary_many_wgmma_*: dynamic shared memory, for n_tokens rows of codes a block: of each stage codes and packed weights, then scales and
+// sums of the codes.
+static inline TN_CONSTEXPR uint32_t tn_cuda_ternary_wgmma_shared_bytes(uint32_t n_tokens)
+{
+    return TN_CUDA_WGMMA_STAGES * (n_tokens + TN_CUDA_WGMMA_ROWS / 4) * TN_CUDA_TILE_COLS + n_tokens * 8;
 }
 
 // Turning a head and quantising it for the KV cache.

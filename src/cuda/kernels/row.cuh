@@ -38,35 +38,62 @@ struct tn_row_scale {
     int32_t sum;
 };
 
-// Where results go: tn_row_put takes element i times a factor, and gives its code.
+// Where results go: tn_row_put takes a lane's elements first, first + 32, first + 64, first + 96, as far as there are n_out, and gives the
+// sum of their codes. Of memory whole blocks of 128 are there, and all lanes of a warp are to call it.
 struct tn_row_to_shared {
     TN_SHARED_ARG(int8_t, codes);
 };
 struct tn_row_to_memory {
     int8_t *codes;
+    uint32_t is_permuted; // tn_cuda_codes
 };
 struct tn_row_to_floats {
     const tn_cuda_row_params &p;
     float *y;
     uint32_t row;
 };
-TN_FN int32_t tn_row_put(const tn_row_to_shared &to, uint32_t i, float scaled)
+TN_FN int32_t tn_row_put(const tn_row_to_shared &to, uint32_t first, uint32_t n_out, const float (&scaled)[4])
 {
-    const int8_t code = (int8_t)tn_round_int(scaled);
-    to.codes[i] = code;
-    return code;
+    int32_t sum = 0;
+    TN_UNROLL for (uint32_t i = 0; i < 4; i++)
+    {
+        if (first + 32 * i >= n_out) continue;
+        const int8_t code = (int8_t)tn_round_int(scaled[i]);
+        to.codes[first + 32 * i] = code;
+        sum += code;
+    }
+    return sum;
 }
-TN_FN int32_t tn_row_put(const tn_row_to_memory &to, uint32_t i, float scaled)
+// Four lanes side by side exchange their codes, so that each stores four that lie side by side: in natural order lane 4q + j those of
+// columns 32j + 4q on, which permuted are bytes 16q + 4j on.
+TN_FN int32_t tn_row_put(const tn_row_to_memory &to, uint32_t first, uint32_t n_out, const float (&scaled)[4])
 {
-    const int8_t code = (int8_t)tn_round_int(scaled);
-    to.codes[i] = code;
-    return code;
+    const uint32_t lane = tn_lane(), block = first - lane;
+    if (block >= n_out) return 0;
+    uint32_t word = 0;
+    int32_t sum = 0;
+    TN_UNROLL for (uint32_t i = 0; i < 4; i++)
+    {
+        const int32_t code = tn_round_int(scaled[i]);
+        word |= ((uint32_t)code & 0xffu) << (8 * i);
+        sum += (int8_t)code;
+    }
+    const bool is_odd = lane % 2 != 0, is_upper = lane / 2 % 2 != 0;
+    word = tn_prmt(word, tn_shfl_xor(word, 1), is_odd ? 0x3715u : 0x6240u); // bytes 0 and 2 of both, or 1 and 3, the even lane's first
+    word = tn_prmt(word, tn_shfl_xor(word, 2), is_upper ? 0x3276u : 0x5410u);
+    const uint32_t at = to.is_permuted ? 4 * lane : lane % 4 * 32 + lane / 4 * 4;
+    *reinterpret_cast<uint32_t *>(to.codes + block + at) = word;
+    return sum;
 }
-TN_FN int32_t tn_row_put(const tn_row_to_floats &to, uint32_t i, float scaled)
+TN_FN int32_t tn_row_put(const tn_row_to_floats &to, uint32_t first, uint32_t n_out, const float (&scaled)[4])
 {
-    const float y = tn_fl(scaled);
-    to.y[i] = y;
-    tn_mark_poison(to.p.step, to.p.poison, to.row, to.p.node, y);
+    TN_UNROLL for (uint32_t i = 0; i < 4; i++)
+    {
+        if (first + 32 * i >= n_out) continue;
+        const float y = tn_fl(scaled[i]);
+        to.y[first + 32 * i] = y;
+        tn_mark_poison(to.p.step, to.p.poison, to.row, to.p.node, y);
+    }
     return 0;
 }
 
@@ -235,9 +262,10 @@ TN_FN int32_t tn_row_finish(const tn_row_team &team, const tn_row_state &state, 
     const uint32_t b = tn_row_block(team, round), first = b * 256 + tn_lane();
     int32_t sum = 0;
     if (b >= state.n_blocks) return 0;
-    TN_UNROLL for (uint32_t i = 0; i < 8; i++)
+    TN_UNROLL for (uint32_t i = 0; i < 8; i += 4)
     {
-        if (first + 32 * i < n_out) sum += tn_row_put(out, first + 32 * i, v[i] * factor);
+        const float scaled[4] = {v[i] * factor, v[i + 1] * factor, v[i + 2] * factor, v[i + 3] * factor};
+        sum += tn_row_put(out, first + 32 * i, n_out, scaled);
     }
     return sum;
 }
@@ -309,7 +337,7 @@ template <uint32_t n_pairs = 2, class From>
 TN_FN void tn_row_codes(const tn_cuda_row_op &op, From from, const tn_cuda_codes &codes, uint32_t row, TN_SHARED_ARG(uint32_t, scratch))
 {
     const tn_row_team team = {tn_warp(), TN_ROW_WARPS, 0, false};
-    const tn_row_to_memory out = {codes.at + (size_t)row * codes.stride_bytes};
+    const tn_row_to_memory out = {codes.at + (size_t)row * codes.stride_bytes, codes.is_permuted};
     const tn_row_scale done = tn_row_do<n_pairs>(op, from, team, codes.stride_bytes, scratch, out);
     if (tn_thread() != 0) return;
     codes.scales[row] = done.scale;

@@ -9,7 +9,7 @@ TN_FN void tn_few_quantise(const tn_cuda_ternary_params &p, uint32_t n_rows, TN_
     uint32_t row;
     const tn_row_team team = tn_row_team_of(n_rows, &row);
     const float *x = tn_y_row(p.step, p.matrices[0].y, team.is_idle ? 0 : row);
-    const tn_row_to_memory to = {p.row_codes.at + (size_t)row * p.row_codes.stride_bytes};
+    const tn_row_to_memory to = {p.row_codes.at + (size_t)row * p.row_codes.stride_bytes, 0};
     const tn_row_scale codes = tn_row_do(p.row, x, team, p.row_codes.stride_bytes, scratch, to);
     if (!team.is_idle && team.warp == 0 && tn_lane() == 0) {
         p.row_codes.scales[row] = codes.scale;

@@ -23,23 +23,24 @@ struct tn_many_block {
     uint32_t n_sixteens;         // of 16 rows of the codes, 1 to 4: what is multiplied, by loops of their own without a branch
     uint32_t k_begin, k_end;     // column blocks
 };
-TN_FN uint32_t tn_many_blocks(const tn_cuda_matrix &matrix) { return (matrix.n_rows + TN_CUDA_MANY_ROWS - 1) / TN_CUDA_MANY_ROWS; }
-TN_FN tn_many_block tn_many_block_of(const tn_cuda_ternary_params &p)
+// Blocks of `rows` rows (of one matrix; with GLU half of them gate's) and `tokens` rows of codes.
+template <uint32_t rows, uint32_t tokens> TN_FN tn_many_block tn_many_block_of(const tn_cuda_ternary_params &p)
 {
+    const uint32_t n_tiles = rows / TN_CUDA_TILE_ROWS;
     tn_many_block block;
     block.is_glu = p.behind >= TN_CUDA_BEHIND_RELU2;
     uint32_t x = tn_block_x();
     block.matrix = 0;
     if (!block.is_glu) {
-        const uint32_t n_0 = tn_many_blocks(p.matrices[0]), n_1 = tn_many_blocks(p.matrices[1]);
+        const uint32_t n_0 = (p.matrices[0].n_rows + rows - 1) / rows, n_1 = (p.matrices[1].n_rows + rows - 1) / rows;
         block.matrix = x < n_0 ? 0 : x < n_0 + n_1 ? 1 : 2;
         x -= block.matrix == 0 ? 0 : block.matrix == 1 ? n_0 : n_0 + n_1;
     }
-    block.first_tile = x * (block.is_glu ? TN_MANY_TILES / 2 : TN_MANY_TILES);
+    block.first_tile = x * (block.is_glu ? n_tiles / 2 : n_tiles);
     const uint32_t n_rows = tn_n_rows(p.step, p.poison.is_logits);
-    block.first_row = tn_block_y() * TN_CUDA_MANY_TOKENS;
+    block.first_row = tn_block_y() * tokens;
     block.n_rows = block.first_row < n_rows ? n_rows - block.first_row : 0;
-    if (block.n_rows > TN_CUDA_MANY_TOKENS) block.n_rows = TN_CUDA_MANY_TOKENS;
+    if (block.n_rows > tokens) block.n_rows = tokens;
     block.n_sixteens = (block.n_rows + 15) / 16;
     const uint32_t n_each = (p.n_blocks + tn_grid_z() - 1) / tn_grid_z();
     block.k_begin = tn_block_z() * n_each;

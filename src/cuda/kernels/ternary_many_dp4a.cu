@@ -106,7 +106,7 @@ TN_KERNEL_BLOCKS(ternary_many_dp4a, tn_cuda_ternary_params, 256, 2)
     TN_SHARED(int8_t, w, 2 * W_BYTES);
     TN_SHARED(int8_t, x, 2 * X_BYTES);
     TN_SHARED(uint32_t, flag, 1);
-    const tn_many_block block = tn_many_block_of(p);
+    const tn_many_block block = tn_many_block_of<TN_CUDA_MANY_ROWS, TN_CUDA_MANY_TOKENS>(p);
     if (block.n_rows == 0) return;
     const uint32_t first_row = tn_warp() / 4 * 4 + tn_lane() / 8;
     tn_many_sums sums = {};

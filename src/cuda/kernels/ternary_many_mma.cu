@@ -91,7 +91,7 @@ TN_KERNEL_BLOCKS(ternary_many_mma, tn_cuda_ternary_params, 256, 2)
 {
     TN_SHARED(int8_t, x, STAGES * STAGE_BYTES);
     TN_SHARED(uint32_t, flag, 1);
-    const tn_many_block block = tn_many_block_of(p);
+    const tn_many_block block = tn_many_block_of<TN_CUDA_MANY_ROWS, TN_CUDA_MANY_TOKENS>(p);
     if (block.n_rows == 0) return;
     tn_many_mma mma = {};
     if (block.n_sixteens == 1)

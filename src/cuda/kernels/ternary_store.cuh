@@ -26,9 +26,9 @@ TN_FN float tn_ternary_value(const tn_ternary_row &to, float w_scale, int32_t ac
     return tn_fl((float)(acc - to.x_sum) * tn_fl(to.x_scale * w_scale));
 }
 
-// Element n of a product that is stored, or has the residual behind it: `residual` is to.add[n]. What was stored.
-TN_FN float tn_ternary_store(const tn_cuda_ternary_params &p, const tn_cuda_matrix &matrix, const tn_ternary_row &to, uint32_t n,
-                             float w_scale, int32_t acc, float residual)
+// An element of a product that is stored, or has the residual behind it: of to.add.
+TN_FN float tn_ternary_finish(const tn_cuda_ternary_params &p, const tn_cuda_matrix &matrix, const tn_ternary_row &to, float w_scale,
+                              int32_t acc, float residual)
 {
     float y = tn_ternary_value(to, w_scale, acc);
     tn_mark_poison(p.step, p.poison, to.row, matrix.node, y);
@@ -36,13 +36,20 @@ TN_FN float tn_ternary_store(const tn_cuda_ternary_params &p, const tn_cuda_matr
         y = tn_fl(residual + y);
         tn_mark_poison(p.step, p.poison, to.row, p.behind_node, y);
     }
+    return y;
+}
+// The same stored, as element n; what was stored.
+TN_FN float tn_ternary_store(const tn_cuda_ternary_params &p, const tn_cuda_matrix &matrix, const tn_ternary_row &to, uint32_t n,
+                             float w_scale, int32_t acc, float residual)
+{
+    const float y = tn_ternary_finish(p, matrix, to, w_scale, acc, residual);
     to.y[n] = y;
     return y;
 }
 
-// Element n of gate and of up, with GLU behind them.
-TN_FN void tn_ternary_store_glu(const tn_cuda_ternary_params &p, const tn_ternary_row &to, uint32_t n, const float (&w_scales)[2],
-                                const int32_t (&accs)[2])
+// An element of gate and of up, with GLU behind them.
+TN_FN float tn_ternary_finish_glu(const tn_cuda_ternary_params &p, const tn_ternary_row &to, const float (&w_scales)[2],
+                                  const int32_t (&accs)[2])
 {
     const float gate = tn_ternary_value(to, w_scales[0], accs[0]), up = tn_ternary_value(to, w_scales[1], accs[1]);
     tn_mark_poison(p.step, p.poison, to.row, p.matrices[0].node, gate);
@@ -51,7 +58,12 @@ TN_FN void tn_ternary_store_glu(const tn_cuda_ternary_params &p, const tn_ternar
     const float activated = tn_fl(p.behind == TN_CUDA_BEHIND_RELU2 ? positive * positive : tn_silu(gate));
     const float y = tn_fl(activated * up);
     tn_mark_poison(p.step, p.poison, to.row, p.behind_node, y);
-    to.y[n] = y;
+    return y;
+}
+TN_FN void tn_ternary_store_glu(const tn_cuda_ternary_params &p, const tn_ternary_row &to, uint32_t n, const float (&w_scales)[2],
+                                const int32_t (&accs)[2])
+{
+    to.y[n] = tn_ternary_finish_glu(p, to, w_scales, accs);
 }
 
 // A part's sums of a row of codes, of those that ternary_few_mma leaves and ternary_join adds up.
