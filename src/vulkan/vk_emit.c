@@ -23,9 +23,9 @@ enum {
     GEMM_INVOCATIONS_LEAST = 64,
     SCALES_AT_KV = 7,     // number of that constant of the ternary products
     ONE_SPLITS_LEAST = 8, // shares of a row's columns in a product of one token, each 16 invocations
-    ONE_SPLITS_MOST = 20,
-    ONE_BLOCKS = 264,  // workgroups that large GPUs run at once: more would wait for the first ones
-    ONE_SUMS_MOST = 8, // row groups of a workgroup, of both matrices
+    ONE_SPLITS_MOST = 16, // so that registers have room for two workgroups of a processor
+    ONE_BLOCKS = 264,     // workgroups that large GPUs run at once: more would wait for the first ones
+    ONE_SUMS_MOST = 8,    // row groups of a workgroup, of both matrices
 };
 
 static bool by_texels(const tn_vk_compiler *c) { return c->device->traits.use_texels; }
