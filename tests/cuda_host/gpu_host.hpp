@@ -204,4 +204,6 @@ static inline float tn_half(uint16_t h)
     return f;
 }
 
+#include "cuda_host/wgmma_host.hpp"
+
 #endif

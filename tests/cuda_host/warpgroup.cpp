@@ -26,7 +26,7 @@ void gather_a(const Fiber *group, uint8_t (&a)[64][kDepth])
 void gather_b(Machine &m, const Wgmma &of, int8_t (&b)[256][kDepth])
 {
     const size_t begin = (size_t)(of.b & 0x3fffu) * 16, distance = (size_t)((of.b >> 32) & 0x3fffu) * 16;
-    if (of.b >> 62 != 1 || begin % 1024 + kDepth > 128) {
+    if (of.b >> 62 != 1 || begin % 1024 >= 128 || begin % kDepth != 0) {
         m.note("tn_wgmma_us at %s of shared memory that does not begin at a multiple of 1024, in an order that is unknown",
                text_of(of.place).c_str());
         m.give_up();

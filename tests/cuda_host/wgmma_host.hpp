@@ -1,8 +1,8 @@
-// The words of src/cuda/kernels/wgmma.cuh on the host.
+// The words of src/cuda/kernels/wgmma.cuh on the host, behind those of gpu_host.hpp.
 #ifndef TN_TESTS_CUDA_HOST_WGMMA_HOST_HPP
 #define TN_TESTS_CUDA_HOST_WGMMA_HOST_HPP
 
-#include "cuda_host/gpu_host.hpp"
+#include "cuda_host/emulation.hpp"
 
 #define tn_wgmma_b(name, i) tn_wgmma_descriptor((uint32_t)(name).address(i))
 

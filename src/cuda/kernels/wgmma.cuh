@@ -71,8 +71,6 @@ TN_FN void tn_wgmma_us(int32_t (&d)[64], const uint32_t (&a)[4], uint64_t b)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
-#else
-#include "cuda_host/wgmma_host.hpp" // tests/cuda_host
 #endif
 
 #endif
