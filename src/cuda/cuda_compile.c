@@ -189,8 +189,10 @@ static bool rows_fit(const tn_cuda_compiler *c)
         const tn_node *node = &c->graph->nodes[c->desc->first_node + i];
         if (node->op != TN_OP_MATMUL_TERNARY) continue;
         const uint32_t n_cols = c->graph->values[node->in[0]].width;
-        const uint32_t n_blocks = n_cols / TN_CUDA_TILE_COLS + (n_cols % TN_CUDA_TILE_COLS != 0);
-        if (n_cols > TN_CUDA_ONE_COLS_MAX || !tn_cuda_has_shared(c->device, tn_cuda_ternary_one_shared_bytes(n_blocks, 1))) return false;
+        const uint32_t n_blocks = n_cols / TN_CUDA_TILE_COLS + (n_cols % TN_CUDA_TILE_COLS != 0), n_parts = 2 * TN_CUDA_ONE_ROW_TILES;
+        if (n_cols > TN_CUDA_ONE_COLS_MAX ||
+            !tn_cuda_has_shared(c->device, (uint32_t)tn_cuda_ternary_one_shared_bytes(n_blocks, 2, n_parts, 1)))
+            return false;
     }
     return true;
 }

@@ -222,6 +222,20 @@ static void choose_wide(const tn_cuda_compiler *c, const struct tn_cuda_ternary_
     }
 }
 
+// A block a multiprocessor, each with its share of the row tiles.
+static void choose_one(const tn_cuda_compiler *c, struct tn_cuda_ternary_params *p, uint32_t n_tiles, bool is_glu, tn_cuda_launch *l)
+{
+    l->kernel = is_glu ? TN_CUDA_ternary_one_glu : TN_CUDA_ternary_one;
+    l->grid[0] = tn_cuda_ternary_one_grid(n_tiles, c->device->traits.n_sms);
+    p->n_each = n_tiles / l->grid[0];
+    p->n_rest = n_tiles % l->grid[0];
+    const uint32_t n_parts = (p->n_each + (p->n_rest > 0)) * (is_glu ? 2 : 1);
+    p->round_blocks = tn_cuda_ternary_one_round(n_parts, p->n_blocks, c->device->traits.shared_bytes);
+    p->n_rounds = ceil_div(p->n_blocks, p->round_blocks);
+    p->by_blocks = tn_cuda_ternary_one_by_blocks(p->round_blocks);
+    l->shared_bytes = (uint32_t)tn_cuda_ternary_one_shared_bytes(p->n_blocks, at_most(p->n_rounds, 2), n_parts, p->round_blocks);
+}
+
 // Kernel and grid, by how many rows the input has at most.
 static void choose_ternary(tn_cuda_compiler *c, struct tn_cuda_ternary_params *p, uint32_t n_rows, tn_cuda_launch *l)
 {
@@ -237,13 +251,7 @@ static void choose_ternary(tn_cuda_compiler *c, struct tn_cuda_ternary_params *p
     }
     for (uint32_t i = 0; i < (is_glu ? 1 : p->n_matrices); i++) n_tiles += tn_cuda_row_tiles(p->matrices[i].n_rows);
     if (c->is_one) {
-        l->kernel = is_glu ? TN_CUDA_ternary_one_glu : TN_CUDA_ternary_one;
-        l->grid[0] = tn_cuda_ternary_one_grid(n_tiles, c->device->traits.n_sms);
-        p->n_each = n_tiles / l->grid[0];
-        p->n_rest = n_tiles % l->grid[0];
-        p->by_blocks = tn_cuda_ternary_one_by_blocks(p->n_blocks);
-        p->n_ahead = tn_cuda_ternary_one_ahead(n_tiles, l->grid[0], is_glu ? 2 : 1, p->n_blocks, c->device->traits.shared_bytes);
-        l->shared_bytes = tn_cuda_ternary_one_shared_bytes(p->n_blocks, p->n_ahead);
+        choose_one(c, p, n_tiles, is_glu, l);
         return;
     }
     l->kernel = TN_CUDA_ternary_few_dp4a;

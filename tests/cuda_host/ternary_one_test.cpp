@@ -9,8 +9,8 @@ namespace
 void run(const Product &product)
 {
     SCOPED_TRACE(testing::Message() << product.kernel << ", " << product.n_cols << " columns, " << product.n_rows[0] << " rows, behind "
-                                    << product.behind << ", before " << product.before << ", grid " << product.grid_x << ", ahead "
-                                    << product.n_ahead);
+                                    << product.behind << ", before " << product.before << ", grid " << product.grid_x << ", round "
+                                    << product.round_blocks);
     ProductRig(product).run();
 }
 
@@ -35,7 +35,7 @@ TEST(TernaryOne, ColumnsAndRowsOfAllLengths)
     for (uint32_t n_cols : {1u, 100u, 128u, 129u, 512u, 640u, 900u, 2560u}) {
         for (uint32_t n_rows : {1u, 15u, 16u, 17u, 40u}) {
             Product product = one(n_cols, {n_rows});
-            product.n_ahead = 1 + n_rows % 4;
+            product.round_blocks = 1 + n_rows % 4;
             product.per_row = n_rows % 2;
             run(product);
         }
@@ -43,18 +43,18 @@ TEST(TernaryOne, ColumnsAndRowsOfAllLengths)
 }
 
 // A block takes 16 row tiles at most, so that 22 of them need two blocks.
-TEST(TernaryOne, EveryGridAndBatchGivesTheSame)
+TEST(TernaryOne, EveryGridAndRoundGivesTheSame)
 {
-    for (uint32_t n_ahead : {1u, 2u, 3u, 6u}) {
+    for (uint32_t round_blocks : {1u, 2u, 3u, 8u, 100u}) {
         for (uint32_t grid : {2u, 3u, 7u, 40u}) {
             Product product = one(1100, {200, 72, 33});
             product.per_row = true;
             product.grid_x = grid;
-            product.n_ahead = n_ahead;
+            product.round_blocks = round_blocks;
             run(product);
             product = glu(1100, 200, TN_CUDA_BEHIND_RELU2);
             product.grid_x = grid - 1;
-            product.n_ahead = n_ahead;
+            product.round_blocks = round_blocks;
             run(product);
         }
     }
@@ -80,7 +80,7 @@ TEST(TernaryOne, EveryOpBehindAndBefore)
                 product.behind = behind;
                 product.before = before;
                 product.grid_x = 3;
-                product.n_ahead = 2;
+                product.round_blocks = 2;
                 product.per_row = before == TN_CUDA_ROW_QUANT;
                 run(product);
             }
@@ -93,7 +93,7 @@ TEST(TernaryOne, LongRowsAreQuantisedInFront)
     Product product = one(28672, {33});
     product.before = TN_CUDA_ROW_NORM_QUANT;
     product.behind = TN_CUDA_BEHIND_ADD;
-    product.n_ahead = 4;
+    product.round_blocks = 50;
     product.grid_x = 2;
     run(product);
 }
@@ -136,18 +136,27 @@ TEST(TernaryOne, TheGridHasABlockAMultiprocessorWhereTilesAreNotTooMany)
     EXPECT_EQ(tn_cuda_ternary_one_grid(65, 4), 5u);
 }
 
-TEST(TernaryOne, BatchesTakeHalfTheSharedMemoryAtMost)
+TEST(TernaryOne, RoundsTakeHalfTheSharedMemoryAtMost)
 {
-    EXPECT_EQ(tn_cuda_ternary_one_ahead(432, 132, 2, 20, 232448), 5u); // 4 row tiles of 2 x 20: 10 a warp
-    EXPECT_EQ(tn_cuda_ternary_one_ahead(160, 132, 1, 54, 232448), 4u); // 2 of 54: 7 a warp
-    EXPECT_EQ(tn_cuda_ternary_one_ahead(160, 132, 1, 20, 232448), 2u);
-    EXPECT_EQ(tn_cuda_ternary_one_ahead(1, 1, 1, 1, 232448), 1u);
-    EXPECT_EQ(tn_cuda_ternary_one_ahead(1, 1, 1, 1000, 1024), 1u); // whatever there is
+    EXPECT_EQ(tn_cuda_ternary_one_round(8, 20, 232448), 20u); // all at once
+    EXPECT_EQ(tn_cuda_ternary_one_round(2, 54, 232448), 54u);
+    EXPECT_EQ(tn_cuda_ternary_one_round(14, 32, 232448), 7u);
+    EXPECT_EQ(tn_cuda_ternary_one_round(1, 1, 232448), 1u);
+    EXPECT_EQ(tn_cuda_ternary_one_round(32, 1000, 1024), 1u); // whatever there is
     for (uint32_t shared : {65536u, 101376u, 166912u, 232448u}) {
         for (uint32_t n_blocks : {1u, 20u, 54u, 112u}) {
-            const uint32_t n = tn_cuda_ternary_one_ahead(2000, 132, 2, n_blocks, shared);
-            EXPECT_TRUE(n == 1 || tn_cuda_ternary_one_shared_bytes(n_blocks, n) + TN_CUDA_ONE_OWN_SHARED_BYTES <= shared / 2) << n;
+            const uint32_t n = tn_cuda_ternary_one_round(30, n_blocks, shared), n_places = n < n_blocks ? 2 : 1;
+            const uint64_t bytes = tn_cuda_ternary_one_shared_bytes(n_blocks, n_places, 30, n) + TN_CUDA_ONE_OWN_SHARED_BYTES;
+            EXPECT_TRUE(n == 1 || bytes <= shared / 2) << n;
         }
+    }
+}
+
+TEST(TernaryOne, DividesByMultiplying)
+{
+    for (uint32_t n = 2; n <= 1024; n++) {
+        const uint64_t by = tn_cuda_ternary_one_by_blocks(n);
+        for (uint32_t i : {0u, 1u, n - 1, n, n + 1, 31 * n - 1, 31 * n, 32 * n - 1}) EXPECT_EQ((i * by) >> 32, i / n) << i << " by " << n;
     }
 }
 

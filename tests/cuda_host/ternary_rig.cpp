@@ -78,7 +78,9 @@ void ProductRig::fill(tn_cuda_ternary_params &p)
     for (uint32_t i = 0; i < (is_glu() ? 1 : matrices.size()); i++) n_tiles += matrices[i]->n_tiles_rows();
     p.n_each = n_tiles / product.grid_x;
     p.n_rest = n_tiles % product.grid_x;
-    p.by_blocks = tn_cuda_ternary_one_by_blocks(p.n_blocks);
+    p.round_blocks = std::min(product.round_blocks, p.n_blocks);
+    p.n_rounds = (p.n_blocks + p.round_blocks - 1) / p.round_blocks;
+    p.by_blocks = tn_cuda_ternary_one_by_blocks(p.round_blocks);
     p.n_ahead = product.n_ahead;
     p.n_parts = product.grid_z;
     p.part_blocks = (p.n_blocks + p.n_parts - 1) / p.n_parts;
@@ -88,7 +90,13 @@ void ProductRig::fill(tn_cuda_ternary_params &p)
 uint32_t ProductRig::shared_bytes(uint32_t n_blocks) const
 {
     const std::string kernel = product.kernel;
-    if (kernel.rfind("ternary_one", 0) == 0) return tn_cuda_ternary_one_shared_bytes(n_blocks, product.n_ahead);
+    if (kernel.rfind("ternary_one", 0) == 0) {
+        uint32_t n_tiles = 0;
+        for (uint32_t i = 0; i < (is_glu() ? 1 : matrices.size()); i++) n_tiles += matrices[i]->n_tiles_rows();
+        const uint32_t n_parts = (n_tiles + product.grid_x - 1) / product.grid_x * (is_glu() ? 2 : 1);
+        const uint32_t round = std::min(product.round_blocks, n_blocks);
+        return (uint32_t)tn_cuda_ternary_one_shared_bytes(n_blocks, round < n_blocks ? 2 : 1, n_parts, round);
+    }
     return is_few_mma() ? tn_cuda_ternary_few_shared_bytes((uint32_t)std::stoul(kernel.substr(11)), product.log2_split, product.n_ahead)
                         : product.shared_bytes;
 }

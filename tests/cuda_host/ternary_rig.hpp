@@ -91,7 +91,8 @@ struct Product {
     uint32_t shared_bytes = 0; // dynamic
     uint32_t grid_x = 1, grid_y = 1, grid_z = 1;
     uint32_t log2_split = 0;
-    uint32_t n_ahead = 1; // of ternary_one and ternary_few*_mma, of which the latter with `row` has ternary_join behind it
+    uint32_t n_ahead = 1;         // of ternary_few*_mma, which with `row` has ternary_join behind it
+    uint32_t round_blocks = 1000; // of ternary_one
     uint32_t seed = 1;
 };
 

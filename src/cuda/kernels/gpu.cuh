@@ -50,6 +50,8 @@ TN_FN void tn_wait_previous() {}
 #define TN_KERNEL_BLOCKS(name, params, threads, n_blocks)                                                                                  \
     TN_KERNEL_ENTRY(name, params, (tn_start_next(), tn_wait_previous()), threads, n_blocks)
 #define TN_KERNEL_EARLY(name, params, threads, n_blocks) TN_KERNEL_ENTRY(name, params, tn_start_next(), threads, n_blocks)
+// Its body lets the next one begin too (tn_start_next, by every thread).
+#define TN_KERNEL_QUIET(name, params, threads, n_blocks) TN_KERNEL_ENTRY(name, params, (void)0, threads, n_blocks)
 // The first of a graph: the next one begins when it has ended.
 #define TN_KERNEL_FIRST(name, params, threads) TN_KERNEL_ENTRY(name, params, (void)0, threads)
 
@@ -307,6 +309,62 @@ template <uint32_t from_arch = 1000> TN_FN uint32_t tn_late(uint32_t v)
 
 #else
 #include "cuda_host/gpu_host.hpp" // tests/cuda_host
+#endif
+
+// Long copies from global to shared memory in the background, by all threads of the block together: into `to` from byte `at` on, n_bytes, a
+// multiple of 16. The threads for which tn_bulk_is_mine holds make `arrival` and begin them, behind tn_bulk_expect, which says how many
+// bytes come in all; what came is there for all threads behind tn_bulk_wait, which all call, and a tn_sync. `arrival`: a word for each set
+// of copies that may be under way, made by tn_bulk_init, which is followed by a tn_sync before anybody waits; `parity` of a set is 0, then
+// 1, then 0 again. From sm_90 on one thread gives them to the copy engine, elsewhere each thread copies its part.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+TN_FN uint32_t tn_shared_address(const void *at) { return (uint32_t)__cvta_generic_to_shared(at); }
+TN_FN bool tn_bulk_is_mine() { return tn_thread() == 0; }
+TN_FN void tn_bulk_init(uint64_t *arrival, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(tn_shared_address(arrival + i)) : "memory");
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+TN_FN void tn_bulk_expect(uint64_t *arrival, uint32_t i, uint32_t n_bytes)
+{
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(tn_shared_address(arrival + i)), "r"(n_bytes) : "memory");
+}
+TN_FN void tn_bulk_copy(int8_t *to, uint32_t at, const uint8_t *from, uint32_t n_bytes, uint64_t *arrival, uint32_t i)
+{
+    if (tn_thread() != 0) return;
+    asm volatile(
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(tn_shared_address(to + at)),
+        "l"(from), "r"(n_bytes), "r"(tn_shared_address(arrival + i))
+        : "memory");
+}
+TN_FN void tn_bulk_wait(uint64_t *arrival, uint32_t i, uint32_t parity)
+{
+    asm volatile("{\n"
+                 ".reg .pred has_come;\n"
+                 "again:\n"
+                 "mbarrier.try_wait.parity.shared::cta.b64 has_come, [%0], %1;\n"
+                 "@!has_come bra again;\n"
+                 "}" ::"r"(tn_shared_address(arrival + i)),
+                 "r"(parity)
+                 : "memory");
+}
+#else
+TN_FN bool tn_bulk_is_mine() { return true; }
+TN_FN void tn_bulk_init(TN_SHARED_ARG(uint64_t, arrival), uint32_t) { (void)arrival; }
+TN_FN void tn_bulk_expect(TN_SHARED_ARG(uint64_t, arrival), uint32_t, uint32_t) { (void)arrival; }
+TN_FN void tn_bulk_copy(TN_SHARED_ARG(int8_t, to), uint32_t at, const uint8_t *from, uint32_t n_bytes, TN_SHARED_ARG(uint64_t, arrival),
+                        uint32_t)
+{
+    (void)arrival;
+    for (uint32_t i = tn_thread() * 16; i < n_bytes; i += tn_n_threads() * 16) tn_async16(to, at + i, from + i);
+}
+TN_FN void tn_bulk_wait(TN_SHARED_ARG(uint64_t, arrival), uint32_t, uint32_t)
+{
+    (void)arrival;
+    tn_async_commit();
+    tn_async_wait<0>();
+}
 #endif
 
 // exact_math.h's functions, in device code.

@@ -197,10 +197,10 @@ struct tn_cuda_ternary_params {
     TN_PART(tn_cuda_codes) row_codes;
     TN_AT(uint32_t) counter; // of blocks that finished, 0 between launches; many: one a tile, where grid z splits the columns
     uint32_t log2_split;     // few: warps of a block that share a tile's columns, as a power of two, at most 3
-    // one: row tiles of each block, and how many blocks have one more; 2^32 / n_blocks, rounded up
-    uint32_t n_each, n_rest, by_blocks;
-    uint32_t n_ahead; // one: tiles of a warp in a batch, at least 1; few_mma: column blocks of weights that a warp has in shared memory
-                      // or under way, at least 3 or all it has
+    // one: row tiles of each block, and how many blocks have one more; rounds, the column blocks of each, of the last one what is left, and
+    // 2^32 / round_blocks, rounded up
+    uint32_t n_each, n_rest, n_rounds, round_blocks, by_blocks;
+    uint32_t n_ahead; // few_mma: column blocks of weights that a warp has in shared memory or under way, at least 3 or all it has
     // Sums of parts of the columns. many, where grid z splits them: 0 between launches (tn_cuda_ternary_many_partials). few_mma, where
     // ternary_join is behind it, else 0: [token][part][tn_cuda_ternary_part_words].
     TN_AT(uint32_t) partials;
@@ -210,11 +210,11 @@ struct tn_cuda_ternary_params {
 
 // Row tiles of a ternary matrix.
 static inline uint32_t tn_cuda_row_tiles(uint32_t n_rows) { return n_rows / TN_CUDA_TILE_ROWS + (n_rows % TN_CUDA_TILE_ROWS != 0); }
-// ternary_one: dynamic shared memory: the codes of a row, and two batches of n_ahead tiles of 512 bytes for each of 16 warps; and what its
-// own arrays take beside it at most.
-static inline uint32_t tn_cuda_ternary_one_shared_bytes(uint32_t n_blocks, uint32_t n_ahead)
+// ternary_one: dynamic shared memory: the codes of a row, and the tiles of n_places rounds of n_parts parts (row tiles; with GLU of gate
+// and of up); and what its own arrays take beside it at most.
+static inline uint64_t tn_cuda_ternary_one_shared_bytes(uint32_t n_blocks, uint32_t n_places, uint32_t n_parts, uint32_t round_blocks)
 {
-    return n_blocks * TN_CUDA_TILE_COLS + 2 * n_ahead * 16 * 512;
+    return (uint64_t)n_blocks * TN_CUDA_TILE_COLS + (uint64_t)n_places * n_parts * round_blocks * 512;
 }
 enum { TN_CUDA_ONE_OWN_SHARED_BYTES = 4224 };
 // Its grid for n_row_tiles row tiles (of all matrices; with GLU of gate alone): a block a multiprocessor, or as many as it takes.
@@ -224,20 +224,18 @@ static inline uint32_t tn_cuda_ternary_one_grid(uint32_t n_row_tiles, uint32_t n
     const uint32_t n = n_row_tiles < n_sms ? n_row_tiles : n_sms;
     return n > n_least ? n : n_least;
 }
-// Its by_blocks, by which the device divides what is below TN_CUDA_ONE_ROW_TILES * 2 * TN_CUDA_ONE_COLS_MAX / TN_CUDA_TILE_COLS; of 1 not.
-static inline uint32_t tn_cuda_ternary_one_by_blocks(uint32_t n_blocks) { return n_blocks > 1 ? UINT32_MAX / n_blocks + 1 : 0; }
-// Its n_ahead: all of a warp's tiles where they fit into half of what a block can have (shared_bytes), so that the next kernel's blocks fit
-// in beside them. n_parts: 2 with GLU, else 1.
-static inline uint32_t tn_cuda_ternary_one_ahead(uint32_t n_row_tiles, uint32_t n_grid, uint32_t n_parts, uint32_t n_blocks,
-                                                 uint32_t shared_bytes)
+// Its round_blocks for n_parts parts of a block: all n_blocks in one round where they fit into half of what a block can have
+// (shared_bytes), so that the next kernel's blocks fit in beside them; else as many as fit there twice; at least 1.
+static inline uint32_t tn_cuda_ternary_one_round(uint32_t n_parts, uint32_t n_blocks, uint32_t shared_bytes)
 {
-    const uint64_t n_of_block = (uint64_t)(n_row_tiles / n_grid + (n_row_tiles % n_grid != 0)) * n_parts * n_blocks;
-    const uint64_t n_of_warp = (n_of_block + 15) / 16, n_all = (n_of_warp + 1) / 2;
-    const uint32_t own = tn_cuda_ternary_one_shared_bytes(n_blocks, 0) + TN_CUDA_ONE_OWN_SHARED_BYTES, half = shared_bytes / 2;
-    const uint32_t n_fit = half > own ? (half - own) / tn_cuda_ternary_one_shared_bytes(0, 1) : 0;
-    const uint64_t n = n_all < n_fit ? n_all : n_fit;
-    return n > 1 ? (uint32_t)n : 1;
+    const uint32_t half = shared_bytes / 2;
+    const uint64_t own = tn_cuda_ternary_one_shared_bytes(n_blocks, 0, 0, 0) + TN_CUDA_ONE_OWN_SHARED_BYTES;
+    if (tn_cuda_ternary_one_shared_bytes(n_blocks, 1, n_parts, n_blocks) + TN_CUDA_ONE_OWN_SHARED_BYTES <= half) return n_blocks;
+    const uint64_t n_fit = half > own ? (half - own) / tn_cuda_ternary_one_shared_bytes(0, 2, n_parts, 1) : 0;
+    return n_fit > 1 ? (uint32_t)n_fit : 1;
 }
+// Its by_blocks, by which the device divides what is below 2^32 / round_blocks; of 1 not.
+static inline uint32_t tn_cuda_ternary_one_by_blocks(uint32_t round_blocks) { return round_blocks > 1 ? UINT32_MAX / round_blocks + 1 : 0; }
 // The log2_split with the shortest way through n_tiles row tiles (of all matrices; with GLU of gate alone) of n_blocks column blocks for
 // the warps of n_grid blocks; of equal ones the least, which spares sums across warps.
 static inline uint32_t tn_cuda_ternary_log2_split(uint32_t n_tiles, uint32_t n_blocks, uint32_t n_grid)

@@ -127,7 +127,8 @@ TN_FN void tn_one_quantise(const tn_cuda_row_op &op, const float *x, uint32_t n_
 TN_FN void tn_one_row_begin(const tn_cuda_row_op &op, tn_one_part (&held)[TN_ONE_HELD], TN_SHARED_ARG(uint32_t, scratch))
 {
     TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) tn_one_load_gains(op, r * TN_ONE_WARPS + tn_warp(), held[r].gains);
-    if (tn_thread() < 8) scratch[TN_ONE_SUMS + ((op.n - 1) / 256 & ~7u) + tn_thread()] = 0;
+    const uint32_t b = ((op.n - 1) / 256 & ~7u) + tn_thread(); // of the last 8 sums
+    if (tn_thread() < 8 && b * 256 >= op.n) scratch[TN_ONE_SUMS + b] = 0;
     if (tn_thread() == 8) scratch[TN_ONE_CODES] = 0;
     if (tn_thread() == 9) scratch[TN_ONE_SMALL] = 0;
 }
@@ -137,7 +138,7 @@ TN_FN float tn_one_row_measure(const tn_cuda_row_op &op, const float *x, tn_one_
 {
     uint32_t max = 0;
     TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) tn_one_load(op, x, r * TN_ONE_WARPS + tn_warp(), held[r].v);
-    tn_sync(); // zeros are there
+    tn_start_next();
     TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++)
     {
         const uint32_t b = r * TN_ONE_WARPS + tn_warp();

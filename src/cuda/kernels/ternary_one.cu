@@ -2,45 +2,18 @@
 // row tiles (of 16 rows; with GLU gate's and up's of the same rows) from the sequence of all matrices' tiles, asks for its first tiles
 // before it waits for the kernel before, then makes the codes from x, by itself and for itself, or takes them from memory.
 //
-// The tiles of a block, of all its row tiles, are one list, of which each of the 16 warps has a part of its own, so that all have the same
-// work; where a row tile ends, what a warp has of it is added to sums in shared memory. Tiles travel to a ring of each lane's own there:
-// two batches of p.n_ahead tiles, one that is multiplied and one that is on its way.
+// A block's row tiles go by in rounds of p.round_blocks column blocks of all of them, usually a single one. Their tiles lie in shared
+// memory, and each of the 16 warps has a part of its own of them, so that all have the same work; where a row tile ends, what a warp has of
+// it is added to sums in shared memory. Where there are several rounds, one is on its way while another is multiplied.
 #include "cuda/kernels/row_one.cuh"
 #include "cuda/kernels/ternary_store.cuh"
 
-enum { TN_TILE_BYTES = 512, TN_RING_STRIDE = TN_ONE_WARPS * TN_TILE_BYTES };
+enum { TN_TILE_BYTES = 512 };
 
 // ---- which tiles ----
 
-// A warp's tiles in their order, as far as they are not done. `part`: the number of a row tile among the block's, which are row tiles
-// block, block + grid, ..; with GLU twice that, plus 1 for up.
-struct tn_one_tiles {
-    uint32_t part, k, left; // next is column block k
-};
-// This block's row tiles.
+// This block's row tiles are number block, block + grid, .. of all matrices' in turn. With GLU each is two parts, gate's and up's.
 TN_FN uint32_t tn_one_row_tiles(const tn_cuda_ternary_params &p) { return p.n_each + (tn_block_x() < p.n_rest ? 1 : 0); }
-template <uint32_t n_parts> TN_FN tn_one_tiles tn_one_tiles_of(const tn_cuda_ternary_params &p)
-{
-    const uint32_t n = tn_one_row_tiles(p) * n_parts * p.n_blocks;
-    const uint32_t begin = tn_warp() * n / TN_ONE_WARPS, end = (tn_warp() + 1) * n / TN_ONE_WARPS;
-    const uint32_t part = p.n_blocks == 1 ? begin : (uint32_t)(((uint64_t)begin * p.by_blocks) >> 32);
-    return {part, begin - part * p.n_blocks, end - begin};
-}
-// The next tiles that lie side by side, and for which a batch has room.
-TN_FN uint32_t tn_one_run(const tn_cuda_ternary_params &p, const tn_one_tiles &tiles, uint32_t room)
-{
-    const uint32_t n = p.n_blocks - tiles.k < tiles.left ? p.n_blocks - tiles.k : tiles.left;
-    return n < room ? n : room;
-}
-TN_FN void tn_one_pass(const tn_cuda_ternary_params &p, tn_one_tiles &tiles, uint32_t n)
-{
-    tiles.left -= n;
-    tiles.k += n;
-    if (tiles.k < p.n_blocks) return;
-    tiles.k = 0;
-    tiles.part++;
-}
-
 // A row tile's matrix, and its number in that.
 struct tn_one_place {
     uint32_t matrix, tile;
@@ -56,28 +29,30 @@ template <uint32_t n_parts> TN_FN tn_one_place tn_one_place_of(const tn_cuda_ter
     return {2, tile - n_1};
 }
 
-// ---- the ring ----
-
-// Where a batch lies for this lane: behind the codes, the warps' tiles side by side.
-TN_FN uint32_t tn_one_ring_at(const tn_cuda_ternary_params &p, uint32_t side)
+// A round's column blocks. Where they lie in shared memory: behind the codes, part after part, in one of two places in turn.
+struct tn_one_round {
+    uint32_t first, n, at;
+};
+TN_FN tn_one_round tn_one_round_of(const tn_cuda_ternary_params &p, uint32_t round, uint32_t n_all_parts)
 {
-    return p.n_blocks * TN_CUDA_TILE_COLS + side * p.n_ahead * TN_RING_STRIDE + tn_thread() * 16;
+    const uint32_t first = round * p.round_blocks, rest = p.n_blocks - first;
+    return {first, rest < p.round_blocks ? rest : p.round_blocks,
+            p.n_blocks * TN_CUDA_TILE_COLS + round % 2 * n_all_parts * p.round_blocks * TN_TILE_BYTES};
 }
-// Asks for the next batch into half `side` of the ring.
+// Asks for its tiles; by the threads that copy.
 template <uint32_t n_parts>
-TN_FN void tn_one_ask(const tn_cuda_ternary_params &p, tn_one_tiles &tiles, uint32_t side, TN_SHARED_ARG(int8_t, ring))
+TN_FN void tn_one_ask(const tn_cuda_ternary_params &p, uint32_t round, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint64_t, arrival))
 {
-    uint32_t room = p.n_ahead, at = tn_one_ring_at(p, side);
-    TN_ROLLED while (room > 0 && tiles.left > 0)
+    const uint32_t n_all_parts = tn_one_row_tiles(p) * n_parts;
+    const tn_one_round of = tn_one_round_of(p, round, n_all_parts);
+    const uint32_t n_bytes = of.n * TN_TILE_BYTES;
+    tn_bulk_expect(arrival, round % 2, n_all_parts * n_bytes);
+    TN_ROLLED for (uint32_t part = 0; part < n_all_parts; part++)
     {
-        const tn_one_place place = tn_one_place_of<n_parts>(p, tiles.part);
-        const uint32_t n = tn_one_run(p, tiles, room);
-        const uint8_t *from = p.matrices[place.matrix].w + ((size_t)place.tile * p.n_blocks + tiles.k) * TN_TILE_BYTES + tn_lane() * 16;
-        TN_ROLLED for (uint32_t i = 0; i < n; i++, at += TN_RING_STRIDE, from += TN_TILE_BYTES) tn_async16(ring, at, from);
-        tn_one_pass(p, tiles, n);
-        room -= n;
+        const tn_one_place place = tn_one_place_of<n_parts>(p, part);
+        const uint8_t *from = p.matrices[place.matrix].w + ((size_t)place.tile * p.n_blocks + of.first) * TN_TILE_BYTES;
+        tn_bulk_copy(codes, of.at + part * n_bytes, from, n_bytes, arrival, round % 2);
     }
-    tn_async_commit();
 }
 
 // ---- products ----
@@ -110,33 +85,44 @@ TN_FN void tn_one_give(const tn_one_sums &sums, uint32_t part, TN_SHARED_ARG(uin
     if (t < 2) tn_shared_add(of_block, part * TN_CUDA_TILE_ROWS + t * 8 + g, (uint32_t)(t == 0 ? low : high));
 }
 
-// This warp's tiles, of which two batches are under way.
-template <uint32_t n_parts>
-TN_FN void tn_one_multiply(const tn_cuda_ternary_params &p, tn_one_tiles asked, TN_SHARED_ARG(int8_t, codes),
+// This warp's tiles of a round.
+TN_FN void tn_one_multiply(const tn_cuda_ternary_params &p, const tn_one_round &of, uint32_t n_all_parts, TN_SHARED_ARG(int8_t, codes),
                            TN_SHARED_ARG(uint32_t, of_block))
 {
-    tn_one_tiles tiles = tn_one_tiles_of<n_parts>(p);
-    tn_one_sums sums = {{0, 0, 0, 0}};
-    TN_ROLLED for (uint32_t side = 0; tiles.left > 0; side ^= 1)
+    const uint32_t n_tiles = n_all_parts * of.n, begin = tn_warp() * n_tiles / TN_ONE_WARPS;
+    uint32_t left = (tn_warp() + 1) * n_tiles / TN_ONE_WARPS - begin;
+    uint32_t part = of.n == p.round_blocks && of.n > 1 ? (uint32_t)(((uint64_t)begin * p.by_blocks) >> 32) : begin / of.n;
+    uint32_t k = begin - part * of.n, at = of.at + begin * TN_TILE_BYTES + tn_lane() * 16;
+    TN_ROLLED while (left > 0)
     {
-        uint32_t room = p.n_ahead, at = tn_one_ring_at(p, side);
-        tn_async_wait<1>();
-        TN_ROLLED while (room > 0 && tiles.left > 0)
+        const uint32_t n = of.n - k < left ? of.n - k : left;
+        uint32_t x_at = (of.first + k) * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
+        tn_one_sums sums = {{0, 0, 0, 0}};
+        TN_ROLLED for (uint32_t i = 0; i < n; i++, at += TN_TILE_BYTES, x_at += TN_CUDA_TILE_COLS)
         {
-            const uint32_t n = tn_one_run(p, tiles, room), part = tiles.part;
-            uint32_t x_at = tiles.k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
-            TN_ROLLED for (uint32_t i = 0; i < n; i++, at += TN_RING_STRIDE, x_at += TN_CUDA_TILE_COLS)
-            {
-                const tn_u4 x[2] = {tn_shared_load16(codes, x_at), tn_shared_load16(codes, x_at + 16)};
-                tn_one_add(tn_shared_load16(codes, at), x, sums);
-            }
-            tn_one_pass(p, tiles, n);
-            room -= n;
-            if (tiles.part == part && tiles.left > 0) continue;
-            tn_one_give(sums, part, of_block);
-            sums = {{0, 0, 0, 0}};
+            const tn_u4 x[2] = {tn_shared_load16(codes, x_at), tn_shared_load16(codes, x_at + 16)};
+            tn_one_add(tn_shared_load16(codes, at), x, sums);
         }
-        tn_one_ask<n_parts>(p, asked, side, codes);
+        tn_one_give(sums, part, of_block);
+        left -= n;
+        part++;
+        k = 0;
+    }
+}
+// All rounds, of which two are under way. Called behind tn_sync, which follows too.
+template <uint32_t n_parts>
+TN_FN void tn_one_multiply_all(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint64_t, arrival),
+                               TN_SHARED_ARG(uint32_t, of_block))
+{
+    const uint32_t n_all_parts = tn_one_row_tiles(p) * n_parts;
+    tn_one_multiply(p, tn_one_round_of(p, 0, n_all_parts), n_all_parts, codes, of_block);
+    TN_ROLLED for (uint32_t round = 1; round < p.n_rounds; round++)
+    {
+        tn_sync(); // the place of the round before is free
+        if (tn_bulk_is_mine() && round + 1 < p.n_rounds) tn_one_ask<n_parts>(p, round + 1, codes, arrival);
+        tn_bulk_wait(arrival, round % 2, round / 2 % 2);
+        tn_sync();
+        tn_one_multiply(p, tn_one_round_of(p, round, n_all_parts), n_all_parts, codes, of_block);
     }
 }
 
@@ -198,67 +184,88 @@ template <uint32_t n_parts> TN_FN void tn_one_clear(const tn_cuda_ternary_params
     if (tn_thread() < tn_one_row_tiles(p) * n_parts * TN_CUDA_TILE_ROWS) of_block[tn_thread()] = 0;
 }
 
-// Shared memory: the codes, then the ring.
+// Rows so small that their largest code is not 127, which is rare: everything anew with other codes.
 template <uint32_t n_parts>
-TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint32_t, scratch),
-                          TN_SHARED_ARG(uint32_t, of_block))
+TN_FN void tn_one_again(const tn_cuda_ternary_params &p, const float *x, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint32_t, scratch),
+                        TN_SHARED_ARG(uint32_t, of_block))
 {
-    const bool makes_codes = p.before.op != TN_CUDA_ROW_NONE;
-    tn_one_tiles asked = tn_one_tiles_of<n_parts>(p);
-    TN_ROLLED for (uint32_t side = 0; side < 2; side++) tn_one_ask<n_parts>(p, asked, side, codes);
+    const uint32_t n_all_parts = tn_one_row_tiles(p) * n_parts;
+    if (tn_thread() == 0) scratch[TN_ONE_CODES] = 0;
+    tn_one_clear<n_parts>(p, of_block);
+    tn_sync();
+    tn_one_quantise_read(p.before, x, p.n_blocks * TN_CUDA_TILE_COLS, 0, tn_float(scratch[TN_ONE_SMALL]), 0, scratch, codes);
+    tn_sync();
+    TN_ROLLED for (uint32_t tile = tn_warp(); tile < n_all_parts * p.n_blocks; tile += TN_ONE_WARPS)
+    {
+        const uint32_t part = tile / p.n_blocks, k = tile % p.n_blocks, x_at = k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
+        const tn_one_place place = tn_one_place_of<n_parts>(p, part);
+        const tn_u4 x_codes[2] = {tn_shared_load16(codes, x_at), tn_shared_load16(codes, x_at + 16)};
+        tn_one_sums sums = {{0, 0, 0, 0}};
+        tn_one_add(tn_load16(p.matrices[place.matrix].w + ((size_t)place.tile * p.n_blocks + k) * TN_TILE_BYTES + tn_lane() * 16), x_codes,
+                   sums);
+        tn_one_give(sums, part, of_block);
+    }
+    tn_sync();
+}
+
+// Shared memory: the codes, then the tiles.
+template <uint32_t n_parts>
+TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint64_t, arrival),
+                          TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(uint32_t, of_block))
+{
+    const bool makes_codes = p.before.op != TN_CUDA_ROW_NONE, has_tiles = tn_one_row_tiles(p) > 0;
+    if (tn_bulk_is_mine() && has_tiles) {
+        tn_bulk_init(arrival, 2);
+        TN_ROLLED for (uint32_t round = 0; round < 2 && round < p.n_rounds; round++) tn_one_ask<n_parts>(p, round, codes, arrival);
+    }
     tn_one_output<n_parts> output = tn_one_output_of<n_parts>(p);
     tn_one_part held[TN_ONE_HELD];
     if (makes_codes) tn_one_row_begin(p.before, held, scratch);
     tn_one_clear<n_parts>(p, of_block);
 
     tn_wait_previous();
-    // A step has a token, but not always a wanted row of logits.
-    if (tn_one_row_tiles(p) == 0 || (p.poison.is_logits && tn_n_rows(p.step, 1) == 0)) {
-        tn_async_wait<0>();
+    if (!has_tiles) {
+        tn_start_next();
         return;
     }
+    // A step has a token, but not always a wanted row of logits.
+    const bool is_wanted = !p.poison.is_logits || tn_n_rows(p.step, 1) > 0;
     const float *x = makes_codes ? tn_x_row(p.step, p.x, 0) : nullptr;
-    const float max = makes_codes ? tn_one_row_measure(p.before, x, held, scratch) : 1.0f;
-    if (p.behind == TN_CUDA_BEHIND_ADD && output.is_there) output.residual = tn_x_row(p.step, p.add, 0)[output.n];
-    const uint32_t n_codes = p.n_blocks * TN_CUDA_TILE_COLS;
-    if (makes_codes)
-        tn_one_quantise(p.before, x, n_codes, held, 127.0f * tn_recip(max), scratch, codes);
-    else
+    if (makes_codes) {
+        const float max = tn_one_row_measure(p.before, x, held, scratch);
+        tn_one_quantise(p.before, x, p.n_blocks * TN_CUDA_TILE_COLS, held, 127.0f * tn_recip(max), scratch, codes);
+        if (tn_warp() == TN_ONE_WARPS - 1) tn_one_find_scale(p.before, max, scratch);
+    } else {
+        tn_start_next();
         tn_one_take_codes(p, codes, scratch);
-    TN_ROLLED for (bool is_again = false;; is_again = true)
-    {
-        tn_sync();
-        if (makes_codes && !is_again && tn_warp() == TN_ONE_WARPS - 1) tn_one_find_scale(p.before, max, scratch);
-        tn_one_multiply<n_parts>(p, asked, codes, of_block);
-        tn_sync();
-        if (is_again || scratch[TN_ONE_SMALL] == 0) break;
-        // A small row, which is rare: everything anew with other codes.
-        if (tn_thread() == 0) scratch[TN_ONE_CODES] = 0;
-        tn_one_clear<n_parts>(p, of_block);
-        asked = tn_one_tiles_of<n_parts>(p);
-        TN_ROLLED for (uint32_t side = 0; side < 2; side++) tn_one_ask<n_parts>(p, asked, side, codes);
-        tn_sync();
-        tn_one_quantise_read(p.before, x, n_codes, 0, tn_float(scratch[TN_ONE_SMALL]), 0, scratch, codes);
     }
-    tn_one_store(p, output, tn_float(scratch[TN_ONE_SCALE]), (int32_t)scratch[TN_ONE_CODES], of_block);
+    if (p.behind == TN_CUDA_BEHIND_ADD && output.is_there && is_wanted) output.residual = tn_x_row(p.step, p.add, 0)[output.n];
+    tn_bulk_wait(arrival, 0, 0);
+    tn_sync();
+    tn_one_multiply_all<n_parts>(p, codes, arrival, of_block);
+    tn_sync();
+    if (scratch[TN_ONE_SMALL] != 0) tn_one_again<n_parts>(p, x, codes, scratch, of_block);
+    if (is_wanted) tn_one_store(p, output, tn_float(scratch[TN_ONE_SCALE]), (int32_t)scratch[TN_ONE_CODES], of_block);
 }
 
-static_assert((TN_ONE_SCRATCH + TN_CUDA_ONE_ROW_TILES * 2 * TN_CUDA_TILE_ROWS) * sizeof(uint32_t) <= TN_CUDA_ONE_OWN_SHARED_BYTES,
+static_assert((TN_ONE_SCRATCH + TN_CUDA_ONE_ROW_TILES * 2 * TN_CUDA_TILE_ROWS) * sizeof(uint32_t) + 32 <= TN_CUDA_ONE_OWN_SHARED_BYTES,
               "of a block");
 static_assert(TN_CUDA_ONE_ROW_TILES * TN_CUDA_TILE_ROWS <= TN_ONE_THREADS, "a thread has one output");
 
-TN_KERNEL_EARLY(ternary_one, tn_cuda_ternary_params, TN_ONE_THREADS, 2)
+TN_KERNEL_QUIET(ternary_one, tn_cuda_ternary_params, TN_ONE_THREADS, 2)
 {
     TN_SHARED_DYNAMIC(int8_t, codes);
+    TN_SHARED(uint64_t, arrival, 2);
     TN_SHARED(uint32_t, scratch, TN_ONE_SCRATCH);
     TN_SHARED(uint32_t, of_block, TN_CUDA_ONE_ROW_TILES * TN_CUDA_TILE_ROWS);
-    tn_ternary_one<1>(p, codes, scratch, of_block);
+    tn_ternary_one<1>(p, codes, arrival, scratch, of_block);
 }
 
-TN_KERNEL_EARLY(ternary_one_glu, tn_cuda_ternary_params, TN_ONE_THREADS, 2)
+TN_KERNEL_QUIET(ternary_one_glu, tn_cuda_ternary_params, TN_ONE_THREADS, 2)
 {
     TN_SHARED_DYNAMIC(int8_t, codes);
+    TN_SHARED(uint64_t, arrival, 2);
     TN_SHARED(uint32_t, scratch, TN_ONE_SCRATCH);
     TN_SHARED(uint32_t, of_block, TN_CUDA_ONE_ROW_TILES * 2 * TN_CUDA_TILE_ROWS);
-    tn_ternary_one<2>(p, codes, scratch, of_block);
+    tn_ternary_one<2>(p, codes, arrival, scratch, of_block);
 }
