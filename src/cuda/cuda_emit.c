@@ -441,12 +441,27 @@ static uint64_t partials_bytes(const tn_cuda_compiler *c, const tn_node *node)
            sizeof(float);
 }
 
+// Row tiles of the steps' tiles.
+static uint32_t row_tiles_of(const tn_cuda_compiler *c, const tn_node *node)
+{
+    return ceil_div(c->list->n_tokens_max, TN_CUDA_ATTENTION_TOKENS) *
+           tn_cuda_attention_row_tiles(node->p.attention.n_heads, node->p.attention.n_kv_heads);
+}
+
+// What blocks that share row tiles leave for one another.
+static uint64_t row_tile_parts_bytes(const tn_cuda_compiler *c, const tn_node *node)
+{
+    return (uint64_t)row_tiles_of(c, node) * c->desc->limits.n_seq_pages * TN_CUDA_ATTENTION_PART_FLOATS * sizeof(float);
+}
+
 // How the attention of a list's steps is cut.
 typedef struct attention_plan {
     bool is_split; // every token by itself; else tiles of one sequence are tiles of matrix instructions where there are any
     bool has_few;  // tokens by themselves are done by attention_one_mma and attention_few_mma
     bool leaves_partials;
-    uint32_t n_splits; // of a token's chunks
+    uint32_t n_splits;             // of a token's chunks
+    uint64_t partials_bytes;       // of tokens by themselves; and behind them
+    uint64_t row_tile_parts_bytes; // of row tiles of one sequence; 0: blocks have whole ones
 } attention_plan;
 
 // Tiles read keys and values once for many tokens, by so few blocks that a long context leaves most of the device idle: a token of its own
@@ -458,13 +473,17 @@ static attention_plan attention_plan_of(const tn_cuda_compiler *c, const tn_node
     const uint32_t n_tokens = c->list->n_tokens_max, n_chunks = c->desc->limits.n_seq_pages, head_dim = node->p.attention.head_dim;
     const uint32_t n_sms = c->device->traits.n_sms, n_one = node->p.attention.n_kv_heads * n_tokens;
     const bool is_tile = n_tokens <= TN_CUDA_ATTENTION_TOKENS;
-    const bool may_split = is_tile || (n_tokens <= SPLIT_TOKENS && partials_bytes(c, node) <= UINT64_C(512) << 20);
+    const uint64_t bytes_max = UINT64_C(512) << 20;
+    const bool may_split = is_tile || (n_tokens <= SPLIT_TOKENS && partials_bytes(c, node) <= bytes_max);
     attention_plan plan = {.is_split = is_tile || (may_split && n_chunks > LONG_CHUNKS),
                            .has_few = c->device->traits.has_mma && head_dim <= TN_CUDA_ATTENTION_MMA_DIM && head_dim % 8 == 0,
                            .n_splits = 1};
     const uint32_t n_wanted = plan.has_few && n_tokens > 1 ? FEW_BLOCKS * n_sms / n_one : ceil_div(2 * n_sms, n_one);
     if (may_split && n_wanted > 1) plan.n_splits = at_most(n_wanted, n_chunks);
     plan.leaves_partials = plan.has_few ? plan.n_splits > 1 || n_tokens == 1 : plan.is_split;
+    if (plan.leaves_partials) plan.partials_bytes = (partials_bytes(c, node) + 15) & ~(uint64_t)15;
+    const bool has_row_tiles = !plan.is_split && c->device->traits.has_mma && head_dim <= TN_CUDA_ATTENTION_MMA_DIM;
+    if (has_row_tiles && row_tile_parts_bytes(c, node) <= bytes_max) plan.row_tile_parts_bytes = row_tile_parts_bytes(c, node);
     return plan;
 }
 
@@ -478,19 +497,31 @@ static tn_status emit_attention_few(tn_cuda_compiler *c, struct tn_cuda_attentio
     return tn_cuda_emit(c, &l, p, sizeof *p);
 }
 
-// A block for a tile of tokens and a KV head, on matrix instructions where the tile is of one sequence; else several share a tile's tokens,
-// so that the device is full.
-static tn_status emit_tiles(tn_cuda_compiler *c, const attention_plan *plan, struct tn_cuda_attention_params *p, uint32_t node)
+// Tiles of one sequence on matrix instructions: two blocks a multiprocessor share their row tiles, as far as there is memory for it.
+static tn_status emit_row_tiles(tn_cuda_compiler *c, const attention_plan *plan, const struct tn_cuda_attention_params *p, uint64_t parts,
+                                uint32_t node)
+{
+    struct tn_cuda_attention_params own = *p;
+    const uint32_t n_row_tiles = row_tiles_of(c, node_of(c, node)), n_blocks = 2 * c->device->traits.n_sms;
+    own.tiles = TN_CUDA_TILES_OF_ONE;
+    own.partials = plan->row_tile_parts_bytes ? parts : 0;
+    if (own.partials) need_counters(c, n_row_tiles);
+    tn_cuda_launch l = launch_of(TN_CUDA_attention_tile_mma, plan->row_tile_parts_bytes ? n_blocks : n_row_tiles, 1, 1, node);
+    l.shared_bytes = TN_CUDA_ATTENTION_TILE_SHARED_BYTES;
+    return tn_cuda_emit(c, &l, &own, sizeof own);
+}
+
+// Tiles of tokens and a KV head, on matrix instructions where the tile is of one sequence; else several blocks share a tile's tokens, so
+// that the device is full.
+static tn_status emit_tiles(tn_cuda_compiler *c, const attention_plan *plan, struct tn_cuda_attention_params *p, uint64_t scratch,
+                            uint32_t node)
 {
     const uint32_t n_tiles = ceil_div(c->list->n_tokens_max, TN_CUDA_ATTENTION_TOKENS);
     const uint32_t n_fit = 2 * c->device->traits.n_sms / (n_tiles * p->n_kv_heads);
     const uint32_t n_shares = at_most(n_fit > 1 ? n_fit : 1, TN_CUDA_ATTENTION_TOKENS);
     p->tiles = TN_CUDA_TILES_ALL;
     if (c->device->traits.has_mma && p->rope.head_dim <= TN_CUDA_ATTENTION_MMA_DIM) {
-        tn_cuda_launch of_one = launch_of(TN_CUDA_attention_tile_mma, n_tiles, p->n_kv_heads, 1, node);
-        of_one.shared_bytes = TN_CUDA_ATTENTION_TILE_SHARED_BYTES;
-        p->tiles = TN_CUDA_TILES_OF_ONE;
-        TN_TRY(tn_cuda_emit(c, &of_one, p, sizeof *p));
+        TN_TRY(emit_row_tiles(c, plan, p, scratch + plan->partials_bytes, node));
         p->tiles = TN_CUDA_TILES_OF_SEVERAL;
     }
     if (plan->has_few) return emit_attention_few(c, p, node);
@@ -521,11 +552,12 @@ static tn_status emit_attention(tn_cuda_compiler *c, const tn_group *group, uint
         TN_TRY(rope_of(c, group->rope, &p.rope));
     else
         p.q = c->values[node->in[0]].rows;
+    const uint64_t scratch = c->places->arena + tn_group_scratch_at(&c->groups, time) * 4;
     if (plan.leaves_partials) {
-        p.partials = c->places->arena + tn_group_scratch_at(&c->groups, time) * 4;
+        p.partials = scratch;
         need_counters(c, (uint64_t)n_tokens * n_kv_heads);
     }
-    if (!plan.is_split) return emit_tiles(c, &plan, &p, group->nodes[0]);
+    if (!plan.is_split) return emit_tiles(c, &plan, &p, scratch, group->nodes[0]);
     if (group->rope[0] == TN_NONE && plan.has_few) return emit_attention_few(c, &p, group->nodes[0]);
     const tn_cuda_kernel of_one = plan.has_few ? TN_CUDA_attention_one_mma : TN_CUDA_attention_one;
     tn_cuda_launch l = launch_of(TN_CUDA_attention_split, p.n_splits, n_kv_heads, n_tokens, group->nodes[0]);
@@ -571,7 +603,10 @@ tn_status tn_cuda_group_scratch(const tn_cuda_compiler *c, const tn_group *group
 {
     *out_bytes = 0;
     const tn_node *node = node_of(c, group->nodes[0]);
-    if (group->kind == TN_GROUP_ATTENTION && attention_plan_of(c, node).leaves_partials) *out_bytes = partials_bytes(c, node);
+    if (group->kind == TN_GROUP_ATTENTION) {
+        const attention_plan plan = attention_plan_of(c, node);
+        *out_bytes = plan.partials_bytes + plan.row_tile_parts_bytes;
+    }
     if (group->kind == TN_GROUP_TERNARY && c->is_few_mma) {
         tn_cuda_few_shape shape;
         TN_TRY(few_shape_of(c, group, &shape));

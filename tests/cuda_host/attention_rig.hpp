@@ -81,16 +81,20 @@ class AttentionCase
         p.n_shares = n_shares;
         run({{"attention_few_mma", n_splits, TN_CUDA_TILES_ALL}}, &p, (n_tiles() + 1) * n_shares, n_splits, has_output_address);
     }
-    // Tiles of one sequence by attention_tile_mma, those of several, which have n_rows, by another kernel.
-    void check_both_tiles(const char *of_several, uint32_t n_rows)
+    // Tiles of one sequence by n_blocks blocks of attention_tile_mma, or one for each row tile and some more (0); those of several by
+    // another kernel.
+    void check_both_tiles(const char *of_several, uint32_t n_blocks, bool has_output_address = false)
     {
-        SCOPED_TRACE(testing::Message() << of_several << " " << s_);
+        SCOPED_TRACE(testing::Message() << n_blocks << " blocks, " << of_several << " " << s_);
         const bool is_few = std::string(of_several) == "attention_few_mma";
         tn_cuda_attention_params p = params();
         p.q = {q_.data(), q_stride_};
         p.n_shares = is_few ? 4 : 1;
+        TileLaunch of_one = {"attention_tile_mma", 1, TN_CUDA_TILES_OF_ONE, n_tokens_of_several(), TN_CUDA_ATTENTION_TILE_SHARED_BYTES};
+        of_one.grid_x = n_blocks > 0 ? n_blocks : n_row_tiles() + 3;
+        of_one.has_shares = n_blocks > 0;
         const TileLaunch others = {of_several, is_few ? 1u : 16u, TN_CUDA_TILES_OF_SEVERAL};
-        run({{"attention_tile_mma", 1, TN_CUDA_TILES_OF_ONE, n_rows}, others}, &p, (n_tiles() + 1) * p.n_shares, 1, false);
+        run({of_one, others}, &p, (n_tiles() + 1) * p.n_shares, 1, has_output_address);
     }
     uint32_t n_tiles() const { return (n_tokens() + TN_CUDA_ATTENTION_TOKENS - 1) / TN_CUDA_ATTENTION_TOKENS; }
 
@@ -106,7 +110,35 @@ class AttentionCase
         uint32_t grid_z, tiles;
         uint32_t n_rows_left = 0; // that it leaves to launches behind it
         uint32_t shared_bytes = 0;
+        uint32_t grid_x = 0; // of attention_tile_mma
+        bool has_shares = false;
     };
+    uint32_t n_row_tiles() const { return n_tiles() * tn_cuda_attention_row_tiles(s_.n_heads, s_.n_kv_heads); }
+    // Tokens of tiles that have those of several sequences.
+    uint32_t n_tokens_of_several()
+    {
+        const std::vector<Token> &tokens = step_.tokens();
+        uint32_t n = 0;
+        for (size_t first = 0; first < tokens.size(); first += TN_CUDA_ATTENTION_TOKENS) {
+            const size_t end = std::min(tokens.size(), first + TN_CUDA_ATTENTION_TOKENS);
+            for (size_t i = first; i < end; i++) {
+                if (tokens[i].seq == tokens[first].seq) continue;
+                n += (uint32_t)(end - first);
+                break;
+            }
+        }
+        return n;
+    }
+    void run_one(const TileLaunch &one, tn_cuda_attention_params p, uint32_t grid_x, float *row_tile_parts)
+    {
+        p.tiles = one.tiles;
+        if (one.grid_x == 0) {
+            launch(one.kernel, p, grid_x, s_.n_kv_heads, one.grid_z, one.shared_bytes);
+            return;
+        }
+        p.partials = one.has_shares ? row_tile_parts : nullptr;
+        launch(one.kernel, p, one.grid_x, 1, 1, one.shared_bytes);
+    }
     void run(const std::vector<TileLaunch> &launches, tn_cuda_attention_params *p, uint32_t grid_x, uint32_t n_splits,
              bool has_output_address)
     {
@@ -114,7 +146,8 @@ class AttentionCase
         Memory<uint8_t> pages(image_.bytes().size());
         std::copy(image_.bytes().begin(), image_.bytes().end(), pages.data());
         Memory<float> y(n * y_stride), partials((size_t)n * s_.n_heads * step_.n_chunks() * (s_.head_dim + 4));
-        Memory<uint32_t> poison(n, 0xff), counters(n * s_.n_kv_heads, 0);
+        Memory<float> row_tile_parts((size_t)n_row_tiles() * step_.n_chunks() * TN_CUDA_ATTENTION_PART_FLOATS);
+        Memory<uint32_t> poison(n, 0xff), counters(std::max(n * s_.n_kv_heads, n_row_tiles()), 0);
         p->y = {has_output_address ? nullptr : y.data(), y_stride};
         step_.set_output(y.data());
         p->kv = {pages.data(), image_.page_bytes(), step_.n_pages()};
@@ -123,10 +156,7 @@ class AttentionCase
         p->partials = partials.data();
         p->counters = counters.data();
         for (const TileLaunch &one : launches) {
-            p->tiles = one.tiles;
-            const bool is_mma = std::string(one.kernel) == "attention_tile_mma";
-            const uint32_t shared = is_mma ? (uint32_t)TN_CUDA_ATTENTION_TILE_SHARED_BYTES : one.shared_bytes;
-            launch(one.kernel, *p, grid_x, s_.n_kv_heads, one.grid_z, shared);
+            run_one(one, *p, grid_x, row_tile_parts.data());
             uint32_t n_rows_left = 0;
             for (uint32_t token = 0; token < n; token++) n_rows_left += tn_bits(y[(size_t)token * y_stride]) == 0xcdcdcdcdu;
             EXPECT_EQ(n_rows_left, one.n_rows_left) << one.kernel;

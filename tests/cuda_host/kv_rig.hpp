@@ -66,7 +66,7 @@ class PagedStep
     std::mt19937 &random() { return random_; }
 
   private:
-    static constexpr uint32_t kWords = 4096;
+    static constexpr uint32_t kWords = 16384;
     std::vector<Token> tokens_;
     std::mt19937 random_;
     Memory<uint32_t> words_;

@@ -8,6 +8,7 @@
 #define TN_CUDA_ATTENTION_TILE_CUH
 
 #include "cuda/kernels/attention_combine.cuh"
+#include "cuda/kernels/attention_tile_share.cuh"
 #include "cuda/kernels/attention_tile_weigh.cuh"
 #include "cuda/kernels/rope.cuh"
 #include "cuda/kernels/warp.cuh"
@@ -63,8 +64,9 @@ TN_FN void tn_tile_store_query(const tn_cuda_attention_params &p, const tn_tile_
 }
 
 // The block's rows, eight of them by each warp, which are asked for at once.
-template <uint32_t steps> TN_FN void tn_tile_queries(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_job &job)
+template <uint32_t steps> TN_FN void tn_tile_queries(const tn_cuda_attention_params &p, const tn_tile_shared &s)
 {
+    const tn_tile_job job = tn_tile_job_now(s);
     constexpr uint32_t n = TN_TILE_ROWS / (TN_TILE_THREADS / 32);
     tn_u4 x[n];
     TN_UNROLL
@@ -89,19 +91,17 @@ struct tn_tile_factors {
     float u_scale[2], by[2], by_chunk[2];
 };
 
-TN_FN float tn_tile_power(int32_t n) { return n < -60 ? 0.0f : tn_pow2(n); }
-
 // A row's first chunk is combined with nothing as with a sum of 0 far below it: F leaves shares of a chunk, which are 0 or above 2^-80, as
-// they are. A chunk that the row does not see changes nothing.
-TN_FN void tn_tile_combine(const tn_tile_shared &s, const uint32_t (&n)[2], const int32_t (&m_chunk)[2], const int32_t (&l_chunk)[2],
-                           tn_tile_factors &factors)
+// they are. A chunk that the row does not see changes nothing. is_alone: there are no shares so far.
+TN_FN void tn_tile_combine(const tn_tile_shared &s, bool is_alone, const uint32_t (&n)[2], const int32_t (&m_chunk)[2],
+                           const int32_t (&l_chunk)[2], tn_tile_factors &factors)
 {
     const uint32_t at = tn_tile_half() * TN_TILE_ROWS + tn_tile_row_at(0);
     int32_t m[2];
     float l[2];
     TN_UNROLL
     for (uint32_t row = 0; row < 2; row++) {
-        const int32_t before = s.all_m[at + 8 * row];
+        const int32_t before = is_alone ? TN_NO_EXPONENT : s.all_m[at + 8 * row];
         m[row] = n[row] > 0 && m_chunk[row] > before ? m_chunk[row] : before;
         factors.by[row] = tn_tile_power(before - m[row]);
         factors.by_chunk[row] = n[row] > 0 ? tn_tile_power(m_chunk[row] - m[row]) : 0.0f;
@@ -117,10 +117,16 @@ TN_FN void tn_tile_combine(const tn_tile_shared &s, const uint32_t (&n)[2], cons
     }
 }
 
-// From the logits of the warp's positions in a chunk, of which its rows see n, to codes of weights in shared memory.
-TN_FN void tn_tile_weights(const tn_cuda_attention_params &p, const tn_tile_shared &s, const uint32_t (&n)[2], uint32_t n_chunk,
-                           float (&t)[TN_TILE_COLUMNS][4], tn_tile_factors &factors)
+// From the logits of the warp's positions in a chunk to codes of weights in shared memory.
+TN_FN void tn_tile_weights(const tn_cuda_attention_params &p, const tn_tile_shared &s, uint32_t chunk, float (&t)[TN_TILE_COLUMNS][4],
+                           tn_tile_factors &factors)
 {
+    uint32_t n[2]; // positions of the chunk that the rows see
+    TN_UNROLL
+    for (uint32_t row = 0; row < 2; row++) {
+        const uint32_t n_seen = s.n_seen[tn_tile_row_at(row)];
+        n[row] = n_seen > chunk * TN_KV_CHUNK ? n_seen - chunk * TN_KV_CHUNK : 0;
+    }
     float largest[2], to_codes[2];
     tn_tile_shift shifts[2];
     uint32_t w_max[2];
@@ -131,14 +137,14 @@ TN_FN void tn_tile_weights(const tn_cuda_attention_params &p, const tn_tile_shar
         m[row] = tn_round_int(largest[row]);
         shifts[row] = tn_tile_shift_of(m[row], n[row] > 0);
     }
-    tn_tile_weigh(s, shifts, n_chunk, t, w_max, l);
+    tn_tile_weigh(s, shifts, tn_tile_seen(s, chunk), t, w_max, l);
     tn_tile_join(s, w_max, l);
     TN_UNROLL
     for (uint32_t row = 0; row < 2; row++) {
         to_codes[row] = tn_weights_to_codes(w_max[row]);
         factors.u_scale[row] = (tn_float(w_max[row]) * shifts[row].undo) * p.recip_a_v;
     }
-    tn_tile_combine(s, n, m, l, factors);
+    tn_tile_combine(s, tn_tile_job_now(s).chunk > 0, n, m, l, factors);
     tn_tile_store_codes(s, t, to_codes);
 }
 
@@ -183,9 +189,10 @@ TN_FN void tn_tile_values(const tn_tile_shared &s, uint32_t slot, uint32_t n, co
 // ---- rows ----
 
 template <uint32_t steps>
-TN_FN void tn_tile_store(const tn_cuda_attention_params &p, const tn_tile_job &job, const tn_tile_shared &s,
+TN_FN void tn_tile_store(const tn_cuda_attention_params &p, const tn_tile_shared &s, const float (&l)[2],
                          const float (&o)[TN_TILE_KEY_STAGES<steps>][4][4])
 {
+    const tn_tile_job job = tn_tile_job_now(s);
     TN_UNROLL
     for (uint32_t i = 0; i < 2; i++) {
         const uint32_t of_block = tn_tile_row_at(i);
@@ -198,8 +205,8 @@ TN_FN void tn_tile_store(const tn_cuda_attention_params &p, const tn_tile_job &j
             tn_share share;
             TN_UNROLL
             for (uint32_t k = 0; k < 4; k++) share.o[k] = o[stage][k ^ 2 * odd][i * 2 + odd];
-            share.l = s.all_l[tn_tile_half() * TN_TILE_ROWS + of_block];
-            share.m = s.all_m[tn_tile_half() * TN_TILE_ROWS + of_block];
+            share.l = l[i];
+            share.m = 0;
             if (d < p.rope.head_dim) tn_store_share(p, token, head, d, share);
         }
     }
@@ -207,67 +214,60 @@ TN_FN void tn_tile_store(const tn_cuda_attention_params &p, const tn_tile_job &j
 
 // One chunk more.
 template <uint32_t steps>
-TN_FN void tn_tile_chunk_more(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_job &job, uint32_t chunk,
-                              tn_tile_queue &queue, float &scale, float (&o)[TN_TILE_KEY_STAGES<steps>][4][4])
+TN_FN void tn_tile_more(const tn_cuda_attention_params &p, const tn_tile_shared &s, tn_tile_queue &queue, float &scale,
+                        float (&o)[TN_TILE_KEY_STAGES<steps>][4][4])
 {
     constexpr uint32_t n_key_stages = TN_TILE_KEY_STAGES<steps>;
     tn_tile_store_scale(s, scale); // read behind the barriers of this chunk's keys; those of the last one lie behind all that read before
     float t[TN_TILE_COLUMNS][4];
     TN_UNROLL
-    for (uint32_t stage = 0; stage < n_key_stages; stage++)
-        tn_tile_stage_logits<steps>(s, stage, tn_tile_take<steps>(p, s, job, queue, stage), queue.chunk.n, t);
-    uint32_t n[2];
-    TN_UNROLL
-    for (uint32_t row = 0; row < 2; row++) {
-        const uint32_t n_seen = s.n_seen[tn_tile_row_at(row)];
-        n[row] = n_seen > chunk * TN_KV_CHUNK ? n_seen - chunk * TN_KV_CHUNK : 0;
+    for (uint32_t stage = 0; stage < n_key_stages; stage++) {
+        const uint32_t slot = tn_tile_take<steps>(p, s, queue, stage);
+        tn_tile_stage_logits<steps>(s, stage, slot, tn_tile_seen(s, queue.chunk), t);
     }
     tn_tile_factors factors;
-    tn_tile_weights(p, s, n, queue.chunk.n, t, factors);
-    scale = tn_tile_load_scale(p, job, queue.next);
+    tn_tile_weights(p, s, queue.chunk, t, factors);
+    scale = tn_tile_load_scale(p, s, queue.chunk + 1, queue.next_page);
     tn_tile_factor weights[TN_TILE_QUARTERS];
     TN_UNROLL
     for (uint32_t stage = 0; stage < n_key_stages; stage++) {
-        const uint32_t slot = tn_tile_take<steps>(p, s, job, queue, n_key_stages + stage);
+        const uint32_t slot = tn_tile_take<steps>(p, s, queue, n_key_stages + stage);
         if (stage == 0) tn_tile_load_codes(s, weights);
-        tn_tile_values(s, slot, queue.chunk.n, weights, factors, o[stage]);
+        tn_tile_values(s, slot, tn_tile_seen(s, queue.chunk), weights, factors, o[stage]);
     }
 }
 
-// TN_TILE_ROWS rows from job.first_row on.
-template <uint32_t steps> TN_FN void tn_tile_pass(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_job &job)
+// A block's share of a row tile: outputs, or what the last one of the blocks that have shares of it makes of them all.
+template <uint32_t steps> TN_FN void tn_tile_pass(const tn_cuda_attention_params &p, const tn_tile_shared &s)
 {
-    tn_tile_queue queue;
-    queue.chunk = tn_tile_chunk_of(p, job, 0);
-    queue.slot = 0;
-    tn_tile_load<steps>(p, s, job, queue.chunk, 0, 0);
+    const uint32_t first = tn_tile_job_now(s).chunk;
+    tn_tile_queue queue = {first, tn_tile_page(p, s, first), tn_tile_page(p, s, first + 1), 0};
+    tn_tile_load<steps>(p, s, queue.page, 0, 0);
     tn_async_commit();
-    tn_tile_load<steps>(p, s, job, queue.chunk, 1, 1);
+    tn_tile_load<steps>(p, s, queue.page, 1, 1);
     tn_async_commit();
-    float scale = tn_tile_load_scale(p, job, queue.chunk);
-    tn_tile_queries<steps>(p, s, job);
-    float o[TN_TILE_KEY_STAGES<steps>][4][4] = {};
+    float scale = tn_tile_load_scale(p, s, first, queue.page);
+    tn_tile_queries<steps>(p, s);
+    float o[TN_TILE_KEY_STAGES<steps>][4][4] = {}, l[2];
     TN_ROLLED
-    for (uint32_t chunk = 0; queue.chunk.n > 0; chunk++) {
-        queue.next = tn_tile_chunk_of(p, job, chunk + 1);
-        tn_tile_chunk_more<steps>(p, s, job, chunk, queue, scale, o);
-        queue.chunk = queue.next;
+    while (queue.chunk < tn_tile_job_now(s).end) {
+        tn_tile_more<steps>(p, s, queue, scale, o);
+        if (tn_tile_job_now(s).chunk > 0) tn_tile_leave<steps>(p, s, queue.chunk, o);
+        queue.chunk++;
+        queue.page = queue.next_page;
+        queue.next_page = tn_tile_page(p, s, queue.chunk + 1);
     }
-    tn_tile_store<steps>(p, job, s, o);
-    tn_sync(); // stages are filled again for the next rows
-}
-
-// The tokens of one sequence.
-TN_FN void tn_tile_run(const tn_cuda_attention_params &p, const tn_tile_shared &s, tn_tile_job job)
-{
-    job.n_positions = p.step.words[p.step.positions + job.first + job.n - 1] + 1;
-    TN_ROLLED
-    for (job.first_row = 0; job.first_row < job.n * (p.n_heads / p.n_kv_heads); job.first_row += TN_TILE_ROWS) {
-        if (p.rope.head_dim > 64)
-            tn_tile_pass<4>(p, s, job);
-        else
-            tn_tile_pass<2>(p, s, job);
+    const tn_tile_job job = tn_tile_job_now(s);
+    bool has_all = job.end - job.chunk == job.n_chunks;
+    if (has_all) {
+        TN_UNROLL
+        for (uint32_t row = 0; row < 2; row++) l[row] = s.all_l[tn_tile_half() * TN_TILE_ROWS + tn_tile_row_at(row)];
+    } else {
+        if (job.chunk == 0) tn_tile_leave<steps>(p, s, 0, o);
+        has_all = tn_is_last_block(p.counters + job.number, job.n_shares);
+        if (has_all) tn_tile_gather<steps>(p, s, l, o);
     }
+    if (has_all) tn_tile_store<steps>(p, s, l, o);
 }
 
 #endif

@@ -1,17 +1,16 @@
-// Attention of many tokens, in heads of up to 128 dims, on integer tensor cores: a block has the tokens of a tile, one sequence after
-// another. The last tiles, which see the most positions where a prompt is the step, come first.
+// Attention of many tokens of a sequence, in heads of up to 128 dims, on integer tensor cores.
 #include "cuda/kernels/attention_tile.cuh"
 
-// How many of tokens first .. end - 1, at most 32 of them, are of the first one's sequence, counted up to the first that is not.
-TN_FN uint32_t tn_tile_count(const tn_cuda_attention_params &p, uint32_t first, uint32_t end, uint32_t seq)
+TN_FN void tn_tile_run(const tn_cuda_attention_params &p, const tn_tile_shared &s)
 {
-    const uint32_t token = first + tn_lane();
-    uint32_t others = tn_ballot(token >= end || p.step.words[p.step.seqs + token] != seq), n = 0;
-    while (n < end - first && !(others >> n & 1)) n++;
-    return n;
+    if (p.rope.head_dim > 64)
+        tn_tile_pass<4>(p, s);
+    else
+        tn_tile_pass<2>(p, s);
 }
 
-TN_KERNEL_EARLY(attention_tile_mma, tn_cuda_attention_params, 256, 2)
+// Two blocks a multiprocessor, but where compilers make so much early that 128 registers are too few.
+TN_KERNEL_EARLY(attention_tile_mma, tn_cuda_attention_params, 256, TN_ARCH >= 1000 ? 1 : 2)
 {
     TN_SHARED_DYNAMIC(uint64_t, stages);
     TN_SHARED(uint32_t, q, TN_TILE_ROWS * TN_TILE_STEPS_MAX * 16);
@@ -24,20 +23,14 @@ TN_KERNEL_EARLY(attention_tile_mma, tn_cuda_attention_params, 256, 2)
     TN_SHARED(int32_t, l, 2 * TN_TILE_ROWS);
     TN_SHARED(int32_t, all_m, 2 * TN_TILE_ROWS);
     TN_SHARED(float, all_l, 2 * TN_TILE_ROWS);
-    const tn_tile_shared s = {stages, q, weights, scales, q_scale, n_seen, largest, w_max, l, all_m, all_l};
-    const uint32_t n_tokens = p.step.words[0], n_tiles = (n_tokens + TN_CUDA_ATTENTION_TOKENS - 1) / TN_CUDA_ATTENTION_TOKENS;
-    const uint32_t block = tn_block_y() * tn_grid_x() + tn_block_x(), tile = n_tiles - 1 - block / p.n_kv_heads;
-    const uint32_t first = tile * TN_CUDA_ATTENTION_TOKENS;
-    const uint32_t end = n_tokens - first < TN_CUDA_ATTENTION_TOKENS ? n_tokens : first + TN_CUDA_ATTENTION_TOKENS;
-    const bool has_work = block / p.n_kv_heads < n_tiles && tn_has_tile(p, first, end);
+    TN_SHARED(uint32_t, job, TN_TILE_JOB_WORDS);
+    TN_SHARED(uint32_t, share, TN_TILE_SHARE_WORDS);
+    const tn_tile_shared s = {stages, q, weights, scales, job, share, q_scale, n_seen, largest, w_max, l, all_m, all_l};
+    if (p.partials)
+        tn_tile_share_some(p, s);
+    else
+        tn_tile_share_whole(p, s);
     tn_wait_previous();
-    if (!has_work) return;
-    tn_tile_job job = {};
-    job.kv_head = block % p.n_kv_heads;
     TN_ROLLED
-    for (job.first = first; job.first < end; job.first += job.n) {
-        job.seq = p.step.words[p.step.seqs + job.first];
-        job.n = tn_tile_count(p, job.first, end, job.seq);
-        tn_tile_run(p, s, job);
-    }
+    while (tn_tile_next(p, s)) tn_tile_run(p, s);
 }

@@ -11,13 +11,24 @@
 
 enum {
     TN_TILE_THREADS = 256,
-    TN_TILE_ROWS = 64,     // of a block: 16 of each pair of warps
-    TN_TILE_STEPS_MAX = 4, // of 32 dims, of a head
+    TN_TILE_ROWS = TN_CUDA_ATTENTION_TILE_ROWS, // 16 of each pair of warps
+    TN_TILE_STEPS_MAX = 4,                      // of 32 dims, of a head
     TN_TILE_STAGES = 3,
     TN_TILE_STAGE_UNITS = TN_CUDA_ATTENTION_TILE_SHARED_BYTES / (16 * TN_TILE_STAGES),
     TN_TILE_VALUE_DIMS = 64,             // of a stage of values
     TN_TILE_QUARTERS = TN_KV_CHUNK / 32, // of a chunk: 32 positions, of which the first warp of a pair has 16 and the second the others
 };
+
+// A share of a row tile: chunks `chunk` .. end - 1 of the n_chunks that its tokens see, first .. first + n - 1 of the step's, of a
+// sequence.
+struct tn_tile_job {
+    uint32_t number; // of the row tile
+    uint32_t first, n, kv_head, seq, n_positions;
+    uint32_t first_row; // of all query heads of the KV head, token after token
+    uint32_t chunk, end, n_chunks;
+    uint32_t n_shares, first_end; // blocks that have chunks of the row tile, the first one of them those before first_end
+};
+enum { TN_TILE_JOB_WORDS = sizeof(tn_tile_job) / 4, TN_TILE_SHARE_WORDS = 6 };
 
 // Arrays [halves] are of the two warps of a pair.
 struct tn_tile_shared {
@@ -25,6 +36,8 @@ struct tn_tile_shared {
     TN_SHARED_ARG(uint32_t, q);       // [pairs of warps][steps][high, low][lanes][4 words of mma's left factor]
     TN_SHARED_ARG(uint64_t, weights); // [pairs of warps][quarters][high, low][lanes][halves of 4 words of mma's left factor]
     TN_SHARED_ARG(float, scales);     // of keys, then of values: [quarters][halves][lanes][2 columns][2 positions]
+    TN_SHARED_ARG(uint32_t, job);     // [TN_TILE_JOB_WORDS]: what the block is doing
+    TN_SHARED_ARG(uint32_t, share);   // [TN_TILE_SHARE_WORDS]: what it is to do then
     TN_SHARED_ARG(float, q_scale);    // [rows]
     TN_SHARED_ARG(uint32_t, n_seen);  // [rows]: positions; 0: there is no such row
     TN_SHARED_ARG(float, largest);    // [halves][rows]: logit
@@ -34,11 +47,6 @@ struct tn_tile_shared {
     TN_SHARED_ARG(float, all_l);      // [halves][rows]
 };
 
-// Tokens first .. first + n - 1 are of one sequence; rows from first_row on are being done.
-struct tn_tile_job {
-    uint32_t first, n, kv_head, seq, n_positions, first_row;
-};
-
 // The thread's place, found anew wherever it is wanted: registers are scarce. Of the warp: 16 rows, and half of the positions of each
 // quarter, then of the dims of each stage of values.
 TN_FN uint32_t tn_tile_thread() { return tn_late<800>(tn_thread()); }
@@ -46,24 +54,60 @@ TN_FN uint32_t tn_tile_lane() { return tn_tile_thread() % 32; }
 TN_FN uint32_t tn_tile_pair() { return tn_tile_thread() / 32 % 4; }
 TN_FN uint32_t tn_tile_half() { return tn_tile_thread() / 128; }
 
-// A chunk: its page, and how many positions the last token sees of it.
-struct tn_tile_chunk {
-    uint32_t page, n;
-};
-
-TN_FN tn_tile_chunk tn_tile_chunk_of(const tn_cuda_attention_params &p, const tn_tile_job &job, uint32_t chunk)
+// The job, of which only what is wanted is read, wherever it is wanted.
+TN_FN tn_tile_job tn_tile_job_now(const tn_tile_shared &s)
 {
-    tn_tile_chunk at = {0, 0};
-    if (chunk * TN_KV_CHUNK >= job.n_positions) return at;
-    const uint32_t rest = job.n_positions - chunk * TN_KV_CHUNK;
-    at.page = tn_kv_page(p.step, job.seq, chunk);
-    at.n = rest < TN_KV_CHUNK ? rest : (uint32_t)TN_KV_CHUNK;
-    return at;
+    tn_tile_job job;
+    job.number = s.job[0];
+    job.first = s.job[1];
+    job.n = s.job[2];
+    job.kv_head = s.job[3];
+    job.seq = s.job[4];
+    job.n_positions = s.job[5];
+    job.first_row = s.job[6];
+    job.chunk = s.job[7];
+    job.end = s.job[8];
+    job.n_chunks = s.job[9];
+    job.n_shares = s.job[10];
+    job.first_end = s.job[11];
+    return job;
+}
+TN_FN void tn_tile_job_put(const tn_tile_shared &s, const tn_tile_job &job)
+{
+    s.job[0] = job.number;
+    s.job[1] = job.first;
+    s.job[2] = job.n;
+    s.job[3] = job.kv_head;
+    s.job[4] = job.seq;
+    s.job[5] = job.n_positions;
+    s.job[6] = job.first_row;
+    s.job[7] = job.chunk;
+    s.job[8] = job.end;
+    s.job[9] = job.n_chunks;
+    s.job[10] = job.n_shares;
+    s.job[11] = job.first_end;
 }
 
-TN_FN tn_kv_head tn_tile_kv(const tn_cuda_attention_params &p, const tn_tile_job &job, const tn_tile_chunk &chunk)
+// Rows of the lane: row g and g + 8 of the warp's.
+TN_FN uint32_t tn_tile_row_at(uint32_t row) { return tn_tile_pair() * 16 + tn_tile_lane() / 4 + 8 * row; }
+
+// Positions of a chunk that the last token sees; 0: the chunk is not the job's.
+TN_FN uint32_t tn_tile_seen(const tn_tile_shared &s, uint32_t chunk)
 {
-    return tn_kv_head_of(p.kv, chunk.page, job.kv_head, p.rope.head_dim);
+    const tn_tile_job job = tn_tile_job_now(s);
+    const uint32_t n_left = job.n_positions - chunk * TN_KV_CHUNK;
+    return chunk >= job.end ? 0 : n_left < TN_KV_CHUNK ? n_left : (uint32_t)TN_KV_CHUNK;
+}
+// Its page.
+TN_FN uint32_t tn_tile_page(const tn_cuda_attention_params &p, const tn_tile_shared &s, uint32_t chunk)
+{
+    const tn_tile_job job = tn_tile_job_now(s);
+    return chunk < job.end ? tn_kv_page(p.step, job.seq, chunk) : 0;
+}
+
+TN_FN tn_kv_head tn_tile_kv(const tn_cuda_attention_params &p, const tn_tile_shared &s, uint32_t page)
+{
+    return tn_kv_head_of(p.kv, page, tn_tile_job_now(s).kv_head, tn_late<800>(p.rope.head_dim)); // found anew too
 }
 
 // What a unit of values is moved by in its pair's row.
@@ -81,10 +125,10 @@ struct tn_tile_units {
 template <uint32_t steps> constexpr uint32_t TN_TILE_KEY_STAGES = steps / 2;
 
 template <uint32_t steps>
-TN_FN tn_tile_units tn_tile_units_of(const tn_cuda_attention_params &p, const tn_tile_job &job, const tn_tile_chunk &chunk, uint32_t stage,
+TN_FN tn_tile_units tn_tile_units_of(const tn_cuda_attention_params &p, const tn_tile_shared &s, uint32_t page, uint32_t stage,
                                      uint32_t slot)
 {
-    const tn_kv_head kv = tn_tile_kv(p, job, chunk);
+    const tn_kv_head kv = tn_tile_kv(p, s, page);
     const uint32_t head_dim = p.rope.head_dim, thread = tn_tile_thread(), n_key_stages = TN_TILE_KEY_STAGES<steps>;
     tn_tile_units units;
     if (stage < n_key_stages) {
@@ -106,13 +150,12 @@ TN_FN tn_tile_units tn_tile_units_of(const tn_cuda_attention_params &p, const tn
     return units;
 }
 
-// Asks for a stage of a chunk.
+// Asks for a stage of the chunk in a page.
 template <uint32_t steps>
-TN_FN void tn_tile_load(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_job &job, const tn_tile_chunk &chunk,
-                        uint32_t stage, uint32_t slot)
+TN_FN void tn_tile_load(const tn_cuda_attention_params &p, const tn_tile_shared &s, uint32_t page, uint32_t stage, uint32_t slot)
 {
     constexpr uint32_t n = TN_TILE_STAGE_UNITS / TN_TILE_THREADS;
-    const tn_tile_units units = tn_tile_units_of<steps>(p, job, chunk, stage, slot);
+    const tn_tile_units units = tn_tile_units_of<steps>(p, s, page, stage, slot);
     if (p.rope.head_dim % 8 == 0) {
         TN_UNROLL
         for (uint32_t j = 0; j < n; j++) tn_async16(s.stages, (units.to + j * TN_TILE_THREADS) * 2, units.from + j * units.stride);
@@ -123,25 +166,23 @@ TN_FN void tn_tile_load(const tn_cuda_attention_params &p, const tn_tile_shared 
     }
 }
 
-// The walk over the stages of all chunks.
+// The walk over the stages of all chunks: the chunk, its page and the next one's, and where the stage to be taken lies.
 struct tn_tile_queue {
-    tn_tile_chunk chunk, next;
-    uint32_t slot; // of the stage to be taken
+    uint32_t chunk, page, next_page, slot;
 };
 
 // Waits until the stage is there for all warps and asks for the one behind the next. Its slot.
 template <uint32_t steps>
-TN_FN uint32_t tn_tile_take(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_job &job, tn_tile_queue &queue,
-                            uint32_t stage)
+TN_FN uint32_t tn_tile_take(const tn_cuda_attention_params &p, const tn_tile_shared &s, tn_tile_queue &queue, uint32_t stage)
 {
     constexpr uint32_t n_stages = 2 * TN_TILE_KEY_STAGES<steps>;
     const uint32_t slot = queue.slot, later = stage + 2, free_slot = slot == 0 ? TN_TILE_STAGES - 1 : slot - 1;
     tn_async_wait<1>();
     tn_sync();
     if (later < n_stages)
-        tn_tile_load<steps>(p, s, job, queue.chunk, later, free_slot);
-    else if (queue.next.n > 0)
-        tn_tile_load<steps>(p, s, job, queue.next, later - n_stages, free_slot);
+        tn_tile_load<steps>(p, s, queue.page, later, free_slot);
+    else if (queue.chunk + 1 < tn_tile_job_now(s).end)
+        tn_tile_load<steps>(p, s, queue.next_page, later - n_stages, free_slot);
     tn_async_commit();
     queue.slot = slot == TN_TILE_STAGES - 1 ? 0 : slot + 1;
     return slot;
@@ -150,10 +191,10 @@ TN_FN uint32_t tn_tile_take(const tn_cuda_attention_params &p, const tn_tile_sha
 // ---- scales ----
 
 // The thread's scale of the chunk's positions, on its way to shared memory: threads have those of keys, then those of values.
-TN_FN float tn_tile_load_scale(const tn_cuda_attention_params &p, const tn_tile_job &job, const tn_tile_chunk &chunk)
+TN_FN float tn_tile_load_scale(const tn_cuda_attention_params &p, const tn_tile_shared &s, uint32_t chunk, uint32_t page)
 {
     const uint32_t thread = tn_tile_thread();
-    return thread % TN_KV_CHUNK < chunk.n ? tn_tile_kv(p, job, chunk).k_scale[thread] : 0.0f; // those of values follow those of keys
+    return thread % TN_KV_CHUNK < tn_tile_seen(s, chunk) ? tn_tile_kv(p, s, page).k_scale[thread] : 0.0f; // those of values are behind it
 }
 TN_FN void tn_tile_store_scale(const tn_tile_shared &s, float scale)
 {

@@ -19,9 +19,6 @@ struct tn_tile_shift {
     float origin, least, units, undo;
 };
 
-// Rows of the lane: row g and g + 8 of the warp's.
-TN_FN uint32_t tn_tile_row_at(uint32_t row) { return tn_tile_pair() * 16 + tn_tile_lane() / 4 + 8 * row; }
-
 TN_FN tn_tile_shift tn_tile_shift_of(int32_t m, bool is_seen)
 {
     const float round_origin = 12582912.0f; // of tn_round_even

@@ -43,6 +43,8 @@ enum {
     TN_CUDA_ATTENTION_TOKENS = 16,               // of a block of attention_tile and attention_tile_mma
     TN_CUDA_ATTENTION_MMA_DIM = 128,             // dims of a head of attention_tile_mma at most
     TN_CUDA_ATTENTION_TILE_SHARED_BYTES = 49152, // dynamic shared memory of attention_tile_mma
+    TN_CUDA_ATTENTION_TILE_ROWS = 64,            // query heads of a row tile of attention_tile_mma
+    TN_CUDA_ATTENTION_PART_FLOATS = 8320,        // that a block of attention_tile_mma leaves of a row tile and a chunk
     TN_CUDA_ROPE_HEADS = 4,                      // of a block of rope_append
     TN_CUDA_DENSE_FLOAT_ROWS = 32,               // of a block of dense_f32, _f16, _bf16
     TN_CUDA_DENSE_CODE_ROWS = 256,               // of a block of dense_q8_0, _q4_0, _q6_k
@@ -347,7 +349,9 @@ struct tn_cuda_rope_params {
 //   attention_few_mma  tokens that share nothing, on tensor cores, for such heads: grid x: tiles of TN_CUDA_ATTENTION_TOKENS tokens times
 //                    n_shares, y: KV heads, z: splits
 //   attention_tile   many tokens: grid x: tiles of TN_CUDA_ATTENTION_TOKENS tokens, y: KV heads, z: blocks that share a tile's tokens
-//   attention_tile_mma  the same on tensor cores, for heads of up to 128 dims; z: 1
+//   attention_tile_mma  tiles of one sequence on tensor cores, for heads of up to 128 dims: their row tiles, of TN_CUDA_ATTENTION_TILE_ROWS
+//                    query heads of one KV head each, are shared out to all blocks by chunks, and what blocks find of a row tile meets in
+//                    `partials`; grid x: two blocks a multiprocessor. Without `partials` each block has a row tile; grid x: as many
 // Tokens of one sequence share what attention_tile_mma reads; others do not, and are better off with blocks of their own: two launches,
 // attention_tile_mma for the tiles of one sequence and attention_few_mma (or attention_tile) for those of several, are the fastest for any
 // step.
@@ -363,12 +367,21 @@ struct tn_cuda_attention_params {
     TN_PART(tn_cuda_poison) poison;
     uint32_t node;
     uint32_t n_splits, n_chunks_max; // chunks of a sequence at most: limits.n_seq_pages
-    TN_AT(float) partials;           // [tokens][n_heads][n_chunks_max][head_dim + 4]: o, then l, m (int32), two words unused
-    TN_AT(uint32_t) counters;        // [tokens][n_kv_heads], 0 between launches
-    float recip_a_v, log2e_by_sqrt;  // RN(1/4095), RN(log2 e / sqrt(head_dim))
-    uint32_t tiles;                  // attention_tile*, attention_few_mma: TN_CUDA_TILES_*, of so many sequences; the others are left out
-    uint32_t n_shares;               // attention_few_mma: blocks that share a tile's tokens
+    TN_AT(float)
+    partials;                       // [tokens][n_heads][n_chunks_max][head_dim + 4]: o, then l, m (int32), two words unused
+                                    // attention_tile_mma: [row tiles][n_chunks_max][TN_CUDA_ATTENTION_PART_FLOATS], or 0
+    TN_AT(uint32_t) counters;       // [tokens][n_kv_heads], 0 between launches; attention_tile_mma: [row tiles]
+    float recip_a_v, log2e_by_sqrt; // RN(1/4095), RN(log2 e / sqrt(head_dim))
+    uint32_t tiles;                 // attention_tile*, attention_few_mma: TN_CUDA_TILES_*, of so many sequences; the others are left out
+    uint32_t n_shares;              // attention_few_mma: blocks that share a tile's tokens
 };
+
+// attention_tile_mma: row tiles of a tile, of all KV heads.
+static inline uint32_t tn_cuda_attention_row_tiles(uint32_t n_heads, uint32_t n_kv_heads)
+{
+    const uint32_t n_rows = TN_CUDA_ATTENTION_TOKENS * (n_heads / n_kv_heads);
+    return n_kv_heads * ((n_rows + TN_CUDA_ATTENTION_TILE_ROWS - 1) / TN_CUDA_ATTENTION_TILE_ROWS);
+}
 
 // dense_*: y = x W^T. See each kernel for its grid.
 struct tn_cuda_dense_params {
