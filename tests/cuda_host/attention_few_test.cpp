@@ -61,6 +61,14 @@ TEST(AttentionFew, AnyNumberOfSplits)
     for (uint32_t n_splits = 1; n_splits <= 13; n_splits++) c.check_few(4, n_splits);
 }
 
+// The last block knows what 32 chunks are worth at a time.
+TEST(AttentionFew, LongContexts)
+{
+    const Sizes keys = [](uint32_t, uint32_t, uint32_t i) { return i / 128 == 37 ? 64.0f : i / 128 % 8 == 5 ? 8.0f : 1.0f; };
+    AttentionCase c({8, 2, 32}, {{0, 4095}, {1, 4096}, {2, 8500}}, 5, 4.0f, keys, AttentionCase::usual_values);
+    c.check_few(3, 7);
+}
+
 TEST(AttentionFew, ExponentsFarApartAndValuesThatVanish)
 {
     // Keys whose dots reach the bounds of t; chunks without any value; chunks that are far below the others.

@@ -3,8 +3,8 @@
 // The cache is mma's left factor, as it lies there: two bytes of a code are its limbs, a signed high one and an unsigned low one, which
 // prmt takes apart. Four heads with two limbs of 7 and 6 bits are the eight columns of the right factor, so that two products give a lane
 // all four products of limbs of one head. For dots a warp has 32 positions and all dims, for sums over values 32 dims and all positions:
-// nothing but dots and weights goes from warp to warp, behind two barriers. What a lane multiplies it has loaded itself, 16 bytes at a
-// time, through a ring in shared memory that is as far ahead as there is room.
+// nothing but dots and weights goes from warp to warp, behind two barriers. What a warp multiplies it has loaded itself, 16 bytes a lane at
+// a time, through a ring in shared memory that is as far ahead as there is room.
 //
 // Which dim or position an index of mma stands for is of no matter where both factors agree. Of 32 dims of a key lane t of 4 has 8t .. 8t +
 // 7; of 32 positions of values 8t .. 8t + 7, four pairs. Lane group g has positions g and g + 8 of 16, and dims 4g .. 4g + 3 of 32: rows g
@@ -88,12 +88,23 @@ template <class form> TN_FN uint32_t tn_few_last_stored(const tn_few_chunk &chun
 
 TN_FN uint32_t tn_few_ring_at(uint32_t unit) { return (unit * TN_FEW_THREADS + tn_thread()) * 16; }
 
-// Keys of a lane are [16 positions][step][g, g + 8]. Positions that are not there are taken from where there are some, and dims too.
-template <class form> TN_FN const int16_t *tn_few_key_unit(const tn_few_chunk &chunk, uint32_t unit, uint32_t lane, uint32_t head_dim)
+// A batch of keys of a warp is 16 positions times 64 dims, 128 bytes of each, which are asked for side by side: memory gives whole lines. A
+// lane asks for unit lane % 8 of positions lane / 8, 4 + lane / 8, .., and takes units 4 * step + t of positions g and g + 8. In odd
+// positions the halves of 4 units change places, so that 8 lanes meet all banks. Positions that are not there are taken from where there
+// are some, and dims too.
+TN_FN uint32_t tn_few_key_place(uint32_t row, uint32_t unit) { return unit ^ row % 2 * 4; }
+
+template <class form>
+TN_FN const int16_t *tn_few_key_unit(const tn_few_chunk &chunk, uint32_t batch, uint32_t j, uint32_t lane, uint32_t head_dim)
 {
-    const uint32_t row = tn_warp() * 32 + unit / 2 / form::steps * 16 + unit % 2 * 8 + lane / 4, last = tn_few_last_stored<form>(chunk);
-    const uint32_t dim = unit / 2 % form::steps * 32 + lane % 4 * 8;
+    const uint32_t row = tn_warp() * 32 + batch / (form::steps / 2) * 16 + j * 4 + lane / 8, last = tn_few_last_stored<form>(chunk);
+    const uint32_t dim = batch % (form::steps / 2) * 64 + tn_few_key_place(lane / 8, lane % 8) * 8;
     return chunk.keys + (row < last ? row : last) * head_dim + (dim < head_dim ? dim : 0);
+}
+// Where a unit of one of the 16 positions of a batch lies, whose units in the ring begin with `to`.
+TN_FN uint32_t tn_few_key_at(uint32_t to, uint32_t row, uint32_t unit)
+{
+    return ((to + row / 4) * TN_FEW_THREADS + tn_warp() * 32 + row % 4 * 8 + tn_few_key_place(row, unit)) * 16;
 }
 // Values of a lane are [32 positions][4 pairs].
 template <class form> TN_FN const int16_t *tn_few_value_unit(const tn_few_chunk &chunk, uint32_t unit, uint32_t lane, uint32_t head_dim)
@@ -110,7 +121,7 @@ template <class form> TN_FN void tn_few_load(const tn_few_shared &s, const tn_fe
     if (batch < form::steps) {
         TN_UNROLL
         for (uint32_t j = 0; j < TN_FEW_BATCH; j++)
-            tn_async16(s.ring, tn_few_ring_at(to + j), tn_few_key_unit<form>(chunk, batch * TN_FEW_BATCH + j, lane, head_dim));
+            tn_async16(s.ring, tn_few_ring_at(to + j), tn_few_key_unit<form>(chunk, batch, j, lane, head_dim));
     } else if (tn_warp() < form::steps) {
         TN_UNROLL
         for (uint32_t j = 0; j < TN_FEW_BATCH; j++)
@@ -139,10 +150,16 @@ TN_FN void tn_few_take(const tn_few_shared &s, const tn_few_chunk &chunk, const 
                        tn_u4 (&units)[TN_FEW_BATCH])
 {
     tn_async_wait<form::ring_batches - 1>();
-    if (batch < form::steps || tn_warp() < form::steps) {
+    const uint32_t from = batch % form::ring_batches * TN_FEW_BATCH;
+    if (batch < form::steps) {
+        tn_sync_warp();
         TN_UNROLL
         for (uint32_t j = 0; j < TN_FEW_BATCH; j++)
-            units[j] = tn_shared_load16(s.ring, tn_few_ring_at(batch % form::ring_batches * TN_FEW_BATCH + j));
+            units[j] = tn_shared_load16(s.ring, tn_few_key_at(from, tn_lane() / 4 + j % 2 * 8, j / 2 * 4 + tn_lane() % 4));
+        tn_sync_warp();
+    } else if (tn_warp() < form::steps) {
+        TN_UNROLL
+        for (uint32_t j = 0; j < TN_FEW_BATCH; j++) units[j] = tn_shared_load16(s.ring, tn_few_ring_at(from + j));
     }
     const uint32_t later = batch + form::ring_batches;
     if (later < form::batches)
@@ -210,10 +227,13 @@ template <class form> TN_FN void tn_few_dots(const tn_few_shared &s, const tn_fe
         q[i / form::sets][i % form::sets] = tn_shared_load16(s.q, at);
     }
     tn_few_sums sums[form::sets][2] = {};
+    tn_u4 keys[form::steps][TN_FEW_BATCH] = {};
+    TN_UNROLL
+    for (uint32_t batch = 0; form::has_all && batch < form::steps; batch++) tn_few_take<form>(s, chunk, next, batch, head_dim, keys[batch]);
     TN_UNROLL
     for (uint32_t batch = 0; batch < form::steps; batch++) {
-        tn_u4 k[TN_FEW_BATCH];
-        tn_few_take<form>(s, chunk, next, batch, head_dim, k);
+        if (!form::has_all) tn_few_take<form>(s, chunk, next, batch, head_dim, keys[batch]);
+        const tn_u4(&k)[TN_FEW_BATCH] = keys[batch];
         TN_UNROLL
         for (uint32_t j = 0; j < TN_FEW_BATCH; j += 2) {
             const uint32_t at = (batch * TN_FEW_BATCH + j) / 2;
@@ -289,17 +309,26 @@ template <class form> TN_FN void tn_few_weigh(const tn_few_shared &s, const tn_f
 
 // ---- values ----
 
-// What the chunk gives for dims 4g .. 4g + 3 of the warp's 32, of head t of each set.
+template <class form>
+TN_FN void tn_few_take_values(const tn_few_shared &s, const tn_few_chunk &chunk, const tn_few_chunk &next, uint32_t head_dim,
+                              tn_u4 (&values)[TN_FEW_VALUE_BATCHES][TN_FEW_BATCH])
+{
+    TN_UNROLL
+    for (uint32_t step = 0; step < TN_FEW_VALUE_BATCHES; step++)
+        tn_few_take<form>(s, chunk, next, form::steps + step, head_dim, values[step]);
+}
+
+// What the chunk gives for dims 4g .. 4g + 3 of the warp's 32, of head t of each set. values: taken already where the ring has all.
 template <class form>
 TN_FN void tn_few_values(const tn_few_shared &s, const tn_few_chunk &chunk, const tn_few_chunk &next, uint32_t head_dim,
-                         tn_share (&shares)[form::sets])
+                         tn_u4 (&values)[TN_FEW_VALUE_BATCHES][TN_FEW_BATCH], tn_share (&shares)[form::sets])
 {
     tn_u4 u[form::sets] = {};
     tn_few_sums sums[form::sets][2] = {};
     TN_UNROLL
     for (uint32_t step = 0; step < TN_FEW_VALUE_BATCHES; step++) {
-        tn_u4 v[TN_FEW_BATCH] = {};
-        tn_few_take<form>(s, chunk, next, form::steps + step, head_dim, v);
+        if (!form::has_all) tn_few_take<form>(s, chunk, next, form::steps + step, head_dim, values[step]);
+        const tn_u4(&v)[TN_FEW_BATCH] = values[step];
         TN_UNROLL
         for (uint32_t set = 0; set < form::sets; set++) {
             const uint32_t at = (set * 8 + tn_lane() / 4) * (TN_FEW_COLUMN_BYTES / 4) + tn_lane() % 4 * 8 + step / 2 * 4;

@@ -3,6 +3,7 @@
 #ifndef TN_CUDA_ATTENTION_FEW_WALK_CUH
 #define TN_CUDA_ATTENTION_FEW_WALK_CUH
 
+#include "cuda/kernels/attention_few_combine.cuh"
 #include "cuda/kernels/attention_few_mma.cuh"
 #include "cuda/kernels/kv_append.cuh"
 
@@ -46,6 +47,47 @@ template <bool appends> TN_FN tn_few_chunk tn_few_chunk_of(const tn_cuda_attenti
 
 // ---- queries ----
 
+// The cosines and sines of a lane's pairs of dims: of a position's row of the table, where there is one.
+struct tn_few_turns {
+    float c[TN_FEW_DIMS / 64], s[TN_FEW_DIMS / 64];
+};
+TN_FN tn_few_turns tn_few_turns_of(const tn_cuda_rope &rope, const float *table)
+{
+    const uint32_t n_pairs = rope.head_dim / 2;
+    tn_few_turns turns = {};
+    TN_UNROLL
+    for (uint32_t j = 0; j < TN_FEW_DIMS / 64; j++) {
+        const uint32_t pair = tn_lane() + 32 * j < n_pairs ? tn_lane() + 32 * j : 0;
+        if (table) turns.c[j] = table[pair];
+        if (table) turns.s[j] = table[n_pairs + pair];
+    }
+    return turns;
+}
+
+// A head as tn_head_take takes it, with all of it on its way at once: pairs that there are not are taken from where there are some.
+TN_FN tn_head tn_few_head(const tn_cuda_rope &rope, const float *x, bool is_turned, const tn_few_turns &turns)
+{
+    const uint32_t n_pairs = rope.head_dim / 2;
+    tn_head head = {};
+    TN_UNROLL
+    for (uint32_t j = 0; j < TN_FEW_DIMS / 64; j++) {
+        const uint32_t pair = tn_lane() + 32 * j < n_pairs ? tn_lane() + 32 * j : 0;
+        head.first[j] = x[tn_pair_first(rope, pair)];
+        head.second[j] = x[tn_pair_second(rope, pair)];
+    }
+    TN_UNROLL
+    for (uint32_t j = 0; j < TN_FEW_DIMS / 64; j++) {
+        const float a = head.first[j], b = head.second[j];
+        const float turned_a = tn_fl((a * turns.c[j]) - (b * turns.s[j])), turned_b = tn_fl((a * turns.s[j]) + (b * turns.c[j]));
+        head.first[j] = is_turned ? turned_a : a;
+        head.second[j] = is_turned ? turned_b : b;
+        const uint32_t first = tn_abs_bits(head.first[j]), second = tn_abs_bits(head.second[j]), larger = first > second ? first : second;
+        head.absmax = larger > head.absmax ? larger : head.absmax;
+    }
+    head.absmax = tn_lanes_max(head.absmax);
+    return head;
+}
+
 // The codes of a query head to its two columns, by a warp. Dims that the head does not have are 0.
 template <class form>
 TN_FN void tn_few_store_query(const tn_cuda_rope &rope, const tn_few_shared &s, uint32_t h, const tn_head &head, float log2e_by_sqrt)
@@ -71,13 +113,13 @@ TN_FN void tn_few_store_query(const tn_cuda_rope &rope, const tn_few_shared &s, 
 // Query heads first_head .. of the token, turned where `appends`.
 template <class form, bool appends>
 TN_FN void tn_few_queries(const tn_cuda_attention_params &p, const tn_few_shared &s, const tn_few_job &job, uint32_t first_head,
-                          uint32_t n_heads, const tn_turns &turns)
+                          uint32_t n_heads, const tn_few_turns &turns)
 {
     for (uint32_t h = tn_warp(); h < form::heads; h += TN_FEW_WARPS) {
         tn_head head = {};
         if (h < n_heads) {
             const float *x = tn_x_row(p.step, appends ? p.rope.q : p.q, job.token) + (size_t)(first_head + h) * p.rope.head_dim;
-            head = tn_head_turned(p.rope, x, appends && p.rope.table, turns, tn_lane());
+            head = tn_few_head(p.rope, x, appends && p.rope.table, turns);
             if (appends && tn_lane() == 0) tn_mark_poison(p.step, p.poison, job.token, p.rope.q_node, tn_float(head.absmax));
         }
         tn_few_store_query<form>(p.rope, s, h, head, p.log2e_by_sqrt);
@@ -86,13 +128,13 @@ TN_FN void tn_few_queries(const tn_cuda_attention_params &p, const tn_few_shared
 
 // ---- the token's own key and value ----
 
-// The key (which = 0) or value, by a warp: into the cache for later steps, and to where this block takes it from.
-TN_FN void tn_few_append(const tn_cuda_attention_params &p, const tn_few_shared &s, const tn_few_job &job, uint32_t which,
-                         const tn_turns &turns)
+// The key (which = 0) or value, by a warp: to where this block takes it from.
+TN_FN void tn_few_own(const tn_cuda_attention_params &p, const tn_few_shared &s, const tn_few_job &job, uint32_t which,
+                      const tn_few_turns &turns)
 {
     const tn_cuda_rope &rope = p.rope;
     const float *x = tn_x_row(p.step, which == 0 ? rope.k : rope.v, job.token) + (size_t)job.kv_head * rope.head_dim;
-    const tn_head head = tn_head_turned(rope, x, which == 0 && rope.table, turns, tn_lane());
+    const tn_head head = tn_few_head(rope, x, which == 0 && rope.table, turns);
     const tn_head_codes codes =
         which == 0 ? tn_head_codes_of(head, rope.a_qk, rope.recip_a_qk) : tn_head_codes_of(head, TN_A_V, TN_RECIP_A_V);
     TN_UNROLL
@@ -104,26 +146,35 @@ TN_FN void tn_few_append(const tn_cuda_attention_params &p, const tn_few_shared 
     for (uint32_t d = rope.head_dim + tn_lane(); d < TN_FEW_DIMS; d += 32) s.own[which * TN_FEW_DIMS + d] = 0;
     if (tn_lane() == 0) s.own_scale[which] = codes.scale;
     if (which == 0 && tn_lane() == 0) tn_mark_poison(p.step, p.poison, job.token, rope.k_node, tn_float(head.absmax));
-    const uint32_t page = tn_kv_page(p.step, job.seq, job.position / TN_KV_CHUNK), position = job.position % TN_KV_CHUNK;
-    if (page >= p.kv.n_pages) return;
-    const tn_kv_head kv = tn_kv_head_of(p.kv, page, job.kv_head, rope.head_dim);
-    if (which == 0)
-        tn_append_key(rope, head, codes, kv, position);
-    else
-        tn_append_value(rope, head, codes, kv, position);
 }
 
-// Into the ring, which has all of the chunk, in place of what the cache has there: each lane what it has asked for itself.
+// The same into the cache, for later steps, while the other warps go on.
+TN_FN void tn_few_append(const tn_cuda_attention_params &p, const tn_few_shared &s, const tn_few_job &job, uint32_t which)
+{
+    const uint32_t head_dim = p.rope.head_dim, position = job.position % TN_KV_CHUNK;
+    const uint32_t page = tn_kv_page(p.step, job.seq, job.position / TN_KV_CHUNK);
+    if (page >= p.kv.n_pages) return;
+    const tn_kv_head kv = tn_kv_head_of(p.kv, page, job.kv_head, head_dim);
+    if (tn_lane() == 0) (which == 0 ? kv.k_scale : kv.v_scale)[position] = s.own_scale[which];
+    if (which == 0) {
+        const uint32_t d = tn_lane() * 8;
+        if (d < head_dim) tn_store16(kv.keys + position * head_dim + d, tn_shared_load16(s.own, d));
+        return;
+    }
+    for (uint32_t d = tn_lane(); d < head_dim; d += 32) kv.values[tn_kv_value_at(position, d, head_dim)] = (int16_t)s.own[TN_FEW_DIMS + d];
+}
+
+// Into the ring, which has all of the chunk, in place of what the cache has there: by the warp that has asked for it, a unit a lane of a
+// key, of a value each lane what it has asked for itself.
 template <class form> TN_FN void tn_few_put_own_key(const tn_few_shared &s, const tn_few_chunk &chunk)
 {
     tn_async_wait<TN_FEW_VALUE_BATCHES>();
-    const uint32_t own = chunk.n - 1;
-    if (tn_warp() != own / 32 || tn_lane() / 4 != own % 8) return;
-    TN_UNROLL
-    for (uint32_t step = 0; step < form::steps; step++) {
-        const uint32_t unit = (own % 32 / 16 * form::steps + step) * 2 + own % 16 / 8;
-        tn_shared_store16(s.ring, tn_few_ring_at(unit), tn_shared_load16(s.own, step * 32 + tn_lane() % 4 * 8));
-    }
+    const uint32_t own = chunk.n - 1, unit = tn_lane();
+    if (tn_warp() != own / 32) return;
+    tn_sync_warp();
+    const uint32_t batch = own % 32 / 16 * (form::steps / 2) + unit / 8;
+    if (unit >= 4 * form::steps) return;
+    tn_shared_store16(s.ring, tn_few_key_at(batch * TN_FEW_BATCH, own % 16, unit % 8), tn_shared_load16(s.own, unit * 8));
 }
 template <class form> TN_FN void tn_few_put_own_value(const tn_few_shared &s, const tn_few_chunk &chunk)
 {
@@ -178,27 +229,32 @@ TN_FN void tn_few_heads(const tn_cuda_attention_params &p, const tn_few_shared &
                         uint32_t n_heads, bool &has_waited)
 {
     const uint32_t head_dim = p.rope.head_dim;
-    const bool works = !appends || tn_warp() < TN_FEW_WARPS, is_first = first_head % (p.n_heads / p.n_kv_heads) == 0;
+    const bool works = !appends || tn_warp() < TN_FEW_WARPS;
     tn_few_chunk chunk = tn_few_chunk_of<appends>(p, job, 0);
     const bool starts_early = !has_waited && tn_few_is_old<appends>(p, job, chunk);
     if (works && starts_early) tn_few_start<form>(s, chunk, head_dim);
-    const tn_turns turns = tn_turns_of(p.rope, appends ? tn_rope_table_row(p.rope, job.position) : 0, tn_lane());
+    const tn_few_turns turns = tn_few_turns_of(p.rope, appends ? tn_rope_table_row(p.rope, job.position) : 0);
+    const bool is_first_pass = !has_waited; // and the only token, where it appends
     if (!has_waited) tn_wait_previous();
     has_waited = true;
     if (works && !starts_early) tn_few_start<form>(s, chunk, head_dim);
     if (works)
         tn_few_queries<form, appends>(p, s, job, first_head, n_heads, turns);
-    else if (is_first && chunk.lacks_last)
-        tn_few_append(p, s, job, tn_warp() - TN_FEW_WARPS, turns);
+    else if (is_first_pass && chunk.lacks_last)
+        tn_few_own(p, s, job, tn_warp() - TN_FEW_WARPS, turns);
     tn_sync();
+    if (!works && is_first_pass && chunk.lacks_last) tn_few_append(p, s, job, tn_warp() - TN_FEW_WARPS);
     tn_share all[form::sets] = {};
     TN_ROLLED
     for (uint32_t index = 1; chunk.n > 0; index++) {
         const tn_few_chunk next = tn_few_chunk_of<appends>(p, job, index);
         const bool has_own = appends && chunk.lacks_last; // known to be false where nothing is appended
+        tn_u4 values[TN_FEW_VALUE_BATCHES][TN_FEW_BATCH] = {};
         if (works) {
             if (has_own) tn_few_put_own_key<form>(s, chunk);
             tn_few_dots<form>(s, chunk, next, head_dim);
+            if (has_own) tn_few_put_own_value<form>(s, chunk);
+            if (form::has_all) tn_few_take_values<form>(s, chunk, next, head_dim, values);
         }
         tn_sync();
         if (works) {
@@ -208,8 +264,7 @@ TN_FN void tn_few_heads(const tn_cuda_attention_params &p, const tn_few_shared &
         tn_sync();
         if (works) {
             tn_share shares[form::sets];
-            if (has_own) tn_few_put_own_value<form>(s, chunk);
-            tn_few_values<form>(s, chunk, next, head_dim, shares);
+            tn_few_values<form>(s, chunk, next, head_dim, values, shares);
             tn_few_store<form, appends>(p, job, chunk, first_head, n_heads, shares, all);
         }
         chunk = next;
@@ -243,7 +298,7 @@ TN_FN void tn_few_token(const tn_cuda_attention_params &p, const tn_few_shared &
     if (!tn_few_leaves<appends>(job)) return;
     const uint32_t n_blocks = job.n_chunks < job.n_splits ? job.n_chunks : job.n_splits;
     if (tn_is_last_block(p.counters + job.token * p.n_kv_heads + job.kv_head, n_blocks))
-        tn_combine_heads<true, appends ? 16 : 8>(p, job.token, job.kv_head, job.n_chunks);
+        tn_few_combine(p, job.token, job.kv_head, job.n_chunks);
 }
 
 #endif

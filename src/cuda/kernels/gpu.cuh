@@ -81,7 +81,7 @@ TN_FN void tn_sync_warp() { __syncwarp(); }
 // True for all threads of the block where `value` is for one of them; a tn_sync too.
 TN_FN bool tn_sync_or(bool value) { return __syncthreads_or(value); }
 // What this thread stored in global memory is seen by other blocks before what it stores or adds after.
-TN_FN void tn_fence() { __threadfence(); }
+TN_FN void tn_fence() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 
 TN_FN uint32_t tn_shfl(uint32_t v, uint32_t lane) { return __shfl_sync(0xffffffffu, v, lane); }
 TN_FN int32_t tn_shfl(int32_t v, uint32_t lane) { return __shfl_sync(0xffffffffu, v, lane); }
@@ -157,7 +157,8 @@ TN_FN tn_u4 tn_shared_load16_at(const void *at)
 // it. A commit closes a group; the wait leaves at most n_left groups open. Before sm_80 the copy is made at once.
 #if __CUDA_ARCH__ >= 800
 #define tn_async16(name, i, from)                                                                                                          \
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((uint32_t)__cvta_generic_to_shared(&(name)[i])), "l"(from) : "memory")
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"((uint32_t)__cvta_generic_to_shared(&(name)[i])), "l"(from)     \
+                 : "memory")
 TN_FN void tn_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int n_left> TN_FN void tn_async_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(n_left) : "memory"); }
 #else

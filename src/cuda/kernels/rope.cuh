@@ -23,29 +23,10 @@ TN_FN uint32_t tn_pair_second(const tn_cuda_rope &rope, uint32_t pair)
     return rope.is_adjacent ? 2 * pair + 1 : pair + rope.head_dim / 2;
 }
 
-// The cosines and sines of a lane's pairs.
-struct tn_turns {
-    float c[TN_LANE_PAIRS], s[TN_LANE_PAIRS];
-};
-// table: the position's row, head_dim / 2 cosines and as many sines; 0: none are wanted.
-TN_FN tn_turns tn_turns_of(const tn_cuda_rope &rope, const float *table, uint32_t lane)
+// table: the position's row, head_dim / 2 cosines and as many sines; 0: the head stays as it is.
+template <uint32_t late_from = 1200> TN_FN tn_head tn_head_take(const tn_cuda_rope &rope, const float *x, const float *table)
 {
-    const uint32_t n_pairs = rope.head_dim / 2;
-    tn_turns turns = {};
-    TN_UNROLL
-    for (uint32_t j = 0; j < TN_LANE_PAIRS; j++) {
-        const uint32_t pair = lane + 32 * j;
-        if (!table || pair >= n_pairs) continue;
-        turns.c[j] = table[pair];
-        turns.s[j] = table[n_pairs + pair];
-    }
-    return turns;
-}
-
-// turns: false leaves the head as it is.
-TN_FN tn_head tn_head_turned(const tn_cuda_rope &rope, const float *x, bool turns, const tn_turns &by, uint32_t lane)
-{
-    const uint32_t n_pairs = rope.head_dim / 2;
+    const uint32_t n_pairs = rope.head_dim / 2, lane = tn_late<late_from>(tn_lane());
     tn_head head;
     head.absmax = 0;
     TN_UNROLL
@@ -55,9 +36,10 @@ TN_FN tn_head tn_head_turned(const tn_cuda_rope &rope, const float *x, bool turn
         if (pair < n_pairs) {
             a = x[tn_pair_first(rope, pair)];
             b = x[tn_pair_second(rope, pair)];
-            if (turns) {
-                const float turned = tn_fl((a * by.c[j]) - (b * by.s[j]));
-                b = tn_fl((a * by.s[j]) + (b * by.c[j]));
+            if (table) {
+                const float c = table[pair], s = table[n_pairs + pair];
+                const float turned = tn_fl((a * c) - (b * s));
+                b = tn_fl((a * s) + (b * c));
                 a = turned;
             }
         }
@@ -68,11 +50,6 @@ TN_FN tn_head tn_head_turned(const tn_cuda_rope &rope, const float *x, bool turn
     }
     head.absmax = tn_lanes_max(head.absmax);
     return head;
-}
-template <uint32_t late_from = 1200> TN_FN tn_head tn_head_take(const tn_cuda_rope &rope, const float *x, const float *table)
-{
-    const uint32_t lane = tn_late<late_from>(tn_lane());
-    return tn_head_turned(rope, x, table != 0, tn_turns_of(rope, table, lane), lane);
 }
 
 // Heads below 2^-30 have codes and scale 0.
