@@ -40,7 +40,8 @@ DOT, MMA_K32, MMA_K16 = 4, 128, 64
 PRODUCTS = {"dense_q6_k_mma": MMA_K16, "ternary_many_wgmma_64": 1024, "ternary_many_wgmma_128": 2048}
 ONLY_SM_90 = "_wgmma_"  # kernels with that in their names are for no other architecture
 PER_64_WEIGHTS = {
-    "ternary_one": 44.5, "ternary_one_glu": 41, "ternary_few_dp4a": 28, "ternary_few_mma": 6, "ternary_many_dp4a": 22, "ternary_many_mma": 2.5,
+    "ternary_one": 44.5, "ternary_one_glu": 41, "ternary_few_dp4a": 28, "ternary_few8_mma": 12, "ternary_few16_mma": 7,
+    "ternary_few32_mma": 4, "ternary_few64_mma": 2.2, "ternary_many_dp4a": 22, "ternary_many_mma": 2.5,
     "ternary_many_wgmma_64": 2.0, "ternary_many_wgmma_128": 1.0,
     "dense_q8_0": 37, "dense_q4_0": 38, "dense_q6_k": 34, "dense_q8_0_mma": 13, "dense_q4_0_mma": 12, "dense_q6_k_mma": 13,
 }
@@ -96,16 +97,16 @@ def count(ops):
 
 
 def loops(code, ops, arch):
-    """Innermost loops that multiply, longest first: [begin, end) by their backward branches."""
+    """Loops that multiply with none in them that does, longest first: [begin, end) by their backward branches."""
     spans = []
     for i, op in enumerate(ops):
         if op & 0x1ff in CLASSES["branch"]:
             target = branch_target(code, i, arch)
             if 0 <= target <= i:
                 spans.append((target, i + 1))
+    spans = [(a, b) for a, b in spans if any(count(ops[a:b]).get(what) for what in ("dot", "mma", "float_mma"))]
     inner = [s for s in spans if not any(o != s and s[0] <= o[0] and o[1] <= s[1] for o in spans)]
-    found = [count(ops[a:b]) for a, b in inner]
-    return sorted((f for f in found if any(f.get(what) for what in ("dot", "mma", "float_mma"))), key=lambda f: -f["instructions"])
+    return sorted((count(ops[a:b]) for a, b in inner), key=lambda f: -f["instructions"])
 
 
 def read(folder):

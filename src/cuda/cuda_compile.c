@@ -155,15 +155,24 @@ static tn_status emit_rank(tn_cuda_compiler *c)
 {
     const uint32_t out = c->desc->out_value;
     const tn_value *shape = &c->graph->values[out];
-    if (!c->places->rank_counts || shape->rows != TN_ROWS_LOGITS || shape->type != TN_VALUE_F32) return TN_OK;
+    if (shape->rows != TN_ROWS_LOGITS || shape->type != TN_VALUE_F32) return TN_OK;
+    const uint64_t groups = (c->list->arena_bytes + 15) & ~(uint64_t)15; // behind all values
+    c->list->arena_bytes = groups + (uint64_t)c->list->n_logits_max * TN_CUDA_RANK_GROUPS * 4;
+    if (!c->places->rank_counts) return TN_OK; // sizes are wanted, or nothing is ranked
     const struct tn_cuda_rank_params p = {.step = c->step,
                                           .x = {.at = 0, .stride = shape->width},
+                                          .groups = c->places->arena + groups,
                                           .n = shape->width,
                                           .top_max = c->device->base.ranking_max,
                                           .counts = c->places->rank_counts,
                                           .ids = c->places->rank_ids,
                                           .logits = c->places->rank_logits};
-    const tn_cuda_launch l = {.kernel = TN_CUDA_rank, .grid = {c->list->n_logits_max, 1, 1}, .nodes = {TN_NONE, TN_NONE, TN_NONE}};
+    tn_cuda_launch l = {.kernel = TN_CUDA_rank_groups,
+                        .grid = {c->list->n_logits_max, tn_cuda_rank_blocks(shape->width), 1},
+                        .nodes = {TN_NONE, TN_NONE, TN_NONE}};
+    TN_TRY(tn_cuda_emit(c, &l, &p, sizeof p));
+    l.kernel = TN_CUDA_rank;
+    l.grid[1] = 1;
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 

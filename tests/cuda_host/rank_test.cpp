@@ -25,7 +25,8 @@ class Ranks
     Ranks(const Ranking &ranking, const std::vector<std::vector<float>> &rows, const std::vector<uint32_t> &n_top)
         : ranking_(ranking), n_top_(n_top), n_rows_((uint32_t)rows.size()),
           stride_(ranking.is_output ? ranking.n : (ranking.n + 3) / 4 * 4), x_((size_t)n_rows_ * stride_), words_(256),
-          counts_(n_rows_ + 2), ids_((size_t)(n_rows_ + 2) * ranking.top_max), logits_((size_t)(n_rows_ + 2) * ranking.top_max)
+          counts_(n_rows_ + 2), ids_((size_t)(n_rows_ + 2) * ranking.top_max), groups_((size_t)(n_rows_ + 2) * TN_CUDA_RANK_GROUPS),
+          logits_((size_t)(n_rows_ + 2) * ranking.top_max)
     {
         for (uint32_t r = 0; r < n_rows_; r++) std::copy(rows[r].begin(), rows[r].end(), &x_[(size_t)r * stride_]);
     }
@@ -45,6 +46,8 @@ class Ranks
         p.n = ranking_.n;
         p.top_max = ranking_.top_max;
         p.counts = counts_.data(), p.ids = ids_.data(), p.logits = logits_.data();
+        p.groups = groups_.data();
+        launch("rank_groups", p, n_rows_ + 2, tn_cuda_rank_blocks(p.n));
         launch("rank", p, n_rows_ + 2);
     }
     void expect_all()
@@ -75,7 +78,7 @@ class Ranks
     std::vector<uint32_t> n_top_;
     uint32_t n_rows_, stride_;
     Memory<float> x_;
-    Memory<uint32_t> words_, counts_, ids_;
+    Memory<uint32_t> words_, counts_, ids_, groups_;
     Memory<float> logits_;
 };
 
@@ -94,7 +97,7 @@ void check(const Ranking &ranking, const std::vector<std::vector<float>> &rows, 
 
 TEST(Rank, EveryWidth)
 {
-    for (uint32_t n : {1u, 2u, 3u, 5u, 40u, 127u, 255u, 1023u, 1024u, 1025u, 4095u, 4100u, 32003u, 128256u}) {
+    for (uint32_t n : {1u, 2u, 3u, 5u, 40u, 127u, 255u, 1023u, 1024u, 1025u, 4095u, 4100u, 32003u, 128256u, 131072u, 131073u, 262400u}) {
         const uint32_t k = std::min(n, 40u);
         check({n}, {random_row(n, n), random_row(n, n + 1)}, {k, 1});
         check({n, 128, UINT32_MAX, true, true}, {random_row(n, n), random_row(n, n + 1)}, {1, k});

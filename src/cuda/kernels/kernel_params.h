@@ -35,7 +35,7 @@ enum {
     TN_CUDA_FEW_TOKENS_MMA = 64,                 // of ternary_few_mma
     TN_CUDA_FEW_STAGES = 3,                      // of codes in shared memory, of ternary_few_mma
     TN_CUDA_FEW_SUM_STRIDE = 36,                 // words of a row of codes' sums of a warp, of the same
-    TN_CUDA_FEW_PARTS_MAX = 4,                   // of the columns, of the same, where ternary_join is behind it
+    TN_CUDA_FEW_PARTS_MAX = 3,                   // of the columns, of the same, where ternary_join is behind it
     TN_CUDA_MANY_ROWS = 128,                     // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
     TN_CUDA_MANY_TOKENS = 64,                    // of the same
     TN_CUDA_WGMMA_ROWS = 256,                    // of a block of ternary_many_wgmma_*, in the same way, and
@@ -54,9 +54,10 @@ enum {
     TN_CUDA_DENSE_MMA_TOKENS = 64,
     TN_CUDA_DENSE_FAST_ROWS = 128, // of a block of dense_*_fast_mma, and
     TN_CUDA_DENSE_FAST_TOKENS = 32,
-    TN_CUDA_ELEMENTS = 1024,   // of a row, of a block of element and copy_rows
-    TN_CUDA_PAGE_PART = 16384, // bytes of a page, of a block of copy_pages
-    TN_CUDA_RANK_MAX = 128,    // candidates of a row of logits that rank ranks at most: tn_device.ranking_max
+    TN_CUDA_ELEMENTS = 1024,    // of a row, of a block of element and copy_rows
+    TN_CUDA_PAGE_PART = 16384,  // bytes of a page, of a block of copy_pages
+    TN_CUDA_RANK_MAX = 128,     // candidates of a row of logits that rank ranks at most: tn_device.ranking_max
+    TN_CUDA_RANK_GROUPS = 1024, // of a row of logits at most: of 128 logits, or a multiple
 };
 
 // The step in device memory, and where its arrays lie in it, in words (tn_step_layout). Behind its n_words words lie the addresses of the
@@ -422,16 +423,23 @@ struct tn_cuda_pages_params {
     uint64_t page_bytes, layer_bytes;
 };
 
-// rank: the n_top best logits of each row in order (logit descending, id ascending). One block a row.
+// rank_groups, rank: the n_top best logits of each row in order (logit descending, id ascending). Grid x: rows; of rank_groups y: 32 groups
+// a block, of those that p.n logits have (tn_cuda_rank_blocks).
 struct tn_cuda_rank_params {
     TN_PART(tn_cuda_step) step;
     TN_PART(tn_cuda_rows) x; // logits; at 0: the submit's output
+    TN_AT(uint32_t) groups;  // [rows][TN_CUDA_RANK_GROUPS]: what rank_groups leaves
     uint32_t n;              // of a row
     uint32_t top_max;        // at most TN_CUDA_RANK_MAX; more wanted than this: the row is not ranked, and its count is 0
     TN_AT(uint32_t) counts;  // host [n_logits]
     TN_AT(uint32_t) ids;     // host [n_logits][top_max]
     TN_AT(float) logits;     // host [n_logits][top_max]
 };
+static inline uint32_t tn_cuda_rank_blocks(uint32_t n)
+{
+    const uint32_t n_groups = n / 128 + (n % 128 != 0);
+    return n_groups < TN_CUDA_RANK_GROUPS ? (n_groups + 31) / 32 : TN_CUDA_RANK_GROUPS / 32;
+}
 
 // probe_read: reads 16-byte units, for measuring bandwidth. probe_dot: dp4a, or mma, for measuring arithmetic.
 struct tn_cuda_probe_params {

@@ -1,16 +1,20 @@
-// The best logits of a row, ranked: one block a row.
+// The best logits of rows, ranked, by two kernels: the first, many blocks a row, leaves the largest logit of each group of 128 or more side
+// by side, of which a row has 1024 at most; the second, a block a row, reads little.
 //
-// A thread reads units of four logits, 256 units apart, in four stretches of the row, and keeps the largest of each stretch: 1024 groups.
 // Where k groups have a largest logit of t or more there are k logits of t or more, so that none of the k best is below the k-th largest of
-// the groups' largest. Only groups that reach it are read again, and what reaches it is few: it is ranked by counting who is before whom.
-// Where too many reach it (equal logits, or the best in few groups) the bound is made exact, bit by bit, over the whole row.
+// the groups' largest. Only groups that reach it, or a lower bound that few more reach, are read again, and what reaches it is few: it is
+// ranked by counting who is before whom. Where too many reach it (equal logits, or the best in few groups) the bound is made exact, bit by
+// bit, over the whole row.
 #include "cuda/kernels/rows_io.cuh"
+#include "cuda/kernels/warp.cuh"
 
 enum {
     TN_RANK_THREADS = 256,
-    TN_RANK_STRETCHES = 4,
-    TN_RANK_ROOM = 1024, // of candidates
-    TN_RANK_COUNTS = 64, // rounds whose counts lie beside each other
+    TN_RANK_OF_THREAD = TN_CUDA_RANK_GROUPS / TN_RANK_THREADS, // groups
+    TN_RANK_ROOM = 1024,                                       // of candidates
+    TN_RANK_COUNTS = 64,                                       // rounds whose counts lie beside each other
+    TN_RANK_MORE = 32,     // groups that reach the first bound, beside those that must, at most if it can be
+    TN_RANK_AT_A_TIME = 4, // groups of a warp, whose units are asked for before any is looked at
 };
 
 // Whoever is larger is before: the logit, then the smaller id. No two logits of a row are equal as keys.
@@ -25,17 +29,28 @@ TN_FN bool tn_rank_is_before(const tn_rank_key &a, const tn_rank_key &b)
     return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
 }
 
-// The ids of a row that count, four to a unit.
+// The ids of a row that count, four to a unit, and 32 units or a multiple to a group.
 struct tn_rank_row {
     const float *logits;
-    uint32_t n, n_units, n_stretch; // n_stretch: units of a thread in a stretch
+    uint32_t n, n_units, group_units, n_groups;
     bool is_aligned;
 };
 TN_FN tn_rank_row tn_rank_row_of(const tn_cuda_rank_params &p)
 {
     const uint32_t n_ids = p.step.words[5], n = n_ids < p.n ? n_ids : p.n, n_units = (n + 3) / 4;
-    const uint32_t n_stretch = (n_units + TN_RANK_THREADS * TN_RANK_STRETCHES - 1) / (TN_RANK_THREADS * TN_RANK_STRETCHES);
-    return {tn_y_row(p.step, p.x, tn_block_x()), n, n_units, n_stretch, p.x.stride % 4 == 0};
+    const uint32_t group_units = (n_units + 32 * TN_CUDA_RANK_GROUPS - 1) / (32 * TN_CUDA_RANK_GROUPS) * 32;
+    return {tn_y_row(p.step, p.x, tn_block_x()),
+            n,
+            n_units,
+            group_units,
+            group_units ? (n_units + group_units - 1) / group_units : 0,
+            p.x.stride % 4 == 0};
+}
+// How many of this block's row are wanted; 0: it is not ranked.
+TN_FN uint32_t tn_rank_wanted(const tn_cuda_rank_params &p)
+{
+    const uint32_t wanted = p.step.words[4] ? p.step.words[p.step.n_top + tn_block_x()] : 0, n_ids = p.step.words[5];
+    return wanted > p.top_max || wanted > TN_CUDA_RANK_MAX || wanted > (n_ids < p.n ? n_ids : p.n) ? 0 : wanted;
 }
 // Unit u as it lies in memory; where there is none, what is before nothing.
 TN_FN void tn_rank_load(const tn_rank_row &row, uint32_t u, uint32_t (&bits)[4])
@@ -47,49 +62,26 @@ TN_FN void tn_rank_load(const tn_rank_row &row, uint32_t u, uint32_t (&bits)[4])
         TN_UNROLL for (uint32_t i = 0; i < 4; i++) bits[i] = 4 * u + i < row.n ? tn_bits(row.logits[4 * (size_t)u + i]) : UINT32_MAX;
     }
 }
-TN_FN uint32_t tn_rank_largest(uint32_t a, uint32_t b) { return a > b ? a : b; }
-// The largest key of each of some units of this thread in a stretch, from its number `first` on: all are asked for before any is looked at.
-enum { TN_RANK_AT_A_TIME = 8 };
-TN_FN uint32_t tn_rank_unit(const tn_rank_row &row, uint32_t stretch, uint32_t i)
-{
-    return i < row.n_stretch ? (stretch * row.n_stretch + i) * TN_RANK_THREADS + tn_thread() : row.n_units;
-}
-TN_FN void tn_rank_units(const tn_rank_row &row, uint32_t stretch, uint32_t first, uint32_t (&largest)[TN_RANK_AT_A_TIME])
+// The largest key of each of some groups, of which the lane has unit `unit`; the same in all lanes.
+TN_FN void tn_rank_largest(const tn_rank_row &row, const uint32_t (&groups)[TN_RANK_AT_A_TIME], uint32_t unit,
+                           uint32_t (&largest)[TN_RANK_AT_A_TIME])
 {
     uint32_t bits[TN_RANK_AT_A_TIME][4];
-    TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++) tn_rank_load(row, tn_rank_unit(row, stretch, first + i), bits[i]);
     TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++)
     {
-        largest[i] = 0;
-        TN_UNROLL for (uint32_t e = 0; e < 4; e++) largest[i] = tn_rank_largest(largest[i], tn_rank_order(bits[i][e]));
+        const uint32_t u = groups[i] * row.group_units + unit;
+        tn_rank_load(row, groups[i] < row.n_groups ? u : row.n_units, bits[i]);
     }
-}
-
-// This thread's groups. One code for all stretches: a block that runs alone waits for its instructions too.
-struct tn_rank_groups {
-    uint32_t largest[TN_RANK_STRETCHES];
-};
-TN_FN tn_rank_groups tn_rank_groups_of(const tn_rank_row &row)
-{
-    tn_rank_groups groups = {};
-    TN_ROLLED for (uint32_t stretch = 0; stretch < TN_RANK_STRETCHES; stretch++)
+    TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++)
     {
-        uint32_t largest = 0;
-        TN_ROLLED for (uint32_t first = 0; first < row.n_stretch; first += TN_RANK_AT_A_TIME)
+        uint32_t of_unit = 0;
+        TN_UNROLL for (uint32_t e = 0; e < 4; e++)
         {
-            uint32_t of_units[TN_RANK_AT_A_TIME];
-            tn_rank_units(row, stretch, first, of_units);
-            TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++) largest = tn_rank_largest(largest, of_units[i]);
+            const uint32_t key = tn_rank_order(bits[i][e]);
+            of_unit = key > of_unit ? key : of_unit;
         }
-        TN_UNROLL for (uint32_t s = 0; s < TN_RANK_STRETCHES; s++) groups.largest[s] = s == stretch ? largest : groups.largest[s];
+        largest[i] = tn_lanes_max(of_unit);
     }
-    return groups;
-}
-TN_FN uint32_t tn_rank_group(const tn_rank_groups &groups, uint32_t stretch)
-{
-    uint32_t largest = 0;
-    TN_UNROLL for (uint32_t s = 0; s < TN_RANK_STRETCHES; s++) largest = s == stretch ? groups.largest[s] : largest;
-    return largest;
 }
 
 // What the block shares.
@@ -97,11 +89,12 @@ struct tn_rank_shared {
     TN_SHARED_ARG(uint32_t, counts);
     TN_SHARED_ARG(uint32_t, logits); // of candidates, as keys, and
     TN_SHARED_ARG(uint32_t, ids);
+    TN_SHARED_ARG(uint32_t, listed); // groups
 };
 // The sum of n over the block. `round` below TN_RANK_COUNTS: a count of its own, which was 0.
 TN_FN uint32_t tn_rank_count(const tn_rank_shared &shared, uint32_t round, uint32_t n)
 {
-    TN_UNROLL for (uint32_t width = 16; width > 0; width /= 2) n += tn_shfl_xor(n, width);
+    n = (uint32_t)tn_lanes_sum((int32_t)n);
     if (tn_lane() == 0) tn_shared_add(shared.counts, round, n);
     tn_sync();
     return shared.counts[round];
@@ -113,7 +106,11 @@ TN_FN void tn_rank_clear(const tn_rank_shared &shared)
     tn_sync();
 }
 
-// The k-th largest of all threads' groups.
+// The largest logits of this thread's groups: thread, thread + 256, ..
+struct tn_rank_groups {
+    uint32_t largest[TN_RANK_OF_THREAD];
+};
+// A bound that k groups reach, and few more: at least the k-th largest's upper bits.
 TN_FN uint32_t tn_rank_bound(const tn_rank_shared &shared, uint32_t k, const tn_rank_groups &groups)
 {
     uint32_t bound = 0;
@@ -122,8 +119,11 @@ TN_FN uint32_t tn_rank_bound(const tn_rank_shared &shared, uint32_t k, const tn_
     {
         const uint32_t next = bound | 0x80000000u >> bit;
         uint32_t n = 0;
-        TN_UNROLL for (uint32_t i = 0; i < TN_RANK_STRETCHES; i++) n += groups.largest[i] >= next ? 1 : 0;
-        if (tn_rank_count(shared, bit, n) >= k) bound = next;
+        TN_UNROLL for (uint32_t i = 0; i < TN_RANK_OF_THREAD; i++) n += groups.largest[i] >= next ? 1 : 0;
+        n = tn_rank_count(shared, bit, n);
+        if (n < k) continue;
+        bound = next;
+        if (n <= k + TN_RANK_MORE) break;
     }
     return bound;
 }
@@ -133,11 +133,10 @@ TN_FN bool tn_rank_reaches(const tn_rank_key &least, uint32_t logit, uint32_t id
 {
     return logit > least.logit || (logit == least.logit && id <= least.id);
 }
-// A unit's logits that reach `least` become candidates, as far as there is room.
-TN_FN void tn_rank_take(const tn_rank_row &row, uint32_t u, const tn_rank_key &least, const tn_rank_shared &shared)
+// Those of unit u's logits that reach `least` become candidates, as far as there is room.
+TN_FN void tn_rank_take(const tn_rank_row &row, uint32_t u, const uint32_t (&bits)[4], const tn_rank_key &least,
+                        const tn_rank_shared &shared)
 {
-    uint32_t bits[4];
-    tn_rank_load(row, u, bits);
     TN_UNROLL for (uint32_t e = 0; e < 4; e++)
     {
         const uint32_t id = 4 * u + e, key = tn_rank_order(bits[e]);
@@ -148,24 +147,34 @@ TN_FN void tn_rank_take(const tn_rank_row &row, uint32_t u, const tn_rank_key &l
         shared.ids[at] = id;
     }
 }
-// Candidates: all logits that reach `least`. Their number, of which there may be more than there is room for.
+// A warp's part of some listed groups, of which the lane has unit `unit`.
+TN_FN void tn_rank_take_listed(const tn_rank_row &row, uint32_t first, uint32_t n_listed, uint32_t unit, const tn_rank_key &least,
+                               const tn_rank_shared &shared)
+{
+    uint32_t units[TN_RANK_AT_A_TIME], bits[TN_RANK_AT_A_TIME][4];
+    TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++)
+    {
+        const uint32_t at = first + i * (TN_RANK_THREADS / 32);
+        units[i] = at < n_listed ? shared.listed[at] * row.group_units + unit : row.n_units;
+        tn_rank_load(row, units[i], bits[i]);
+    }
+    TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++) tn_rank_take(row, units[i], bits[i], least, shared);
+}
+// Candidates: all logits that reach `least`. Their number, of which there may be more than there is room for. Groups that reach it are
+// listed first, then read by warps.
 TN_FN uint32_t tn_rank_gather(const tn_rank_row &row, const tn_rank_key &least, const tn_rank_groups &groups, const tn_rank_shared &shared)
 {
     tn_rank_clear(shared);
-    TN_ROLLED for (uint32_t stretch = 0; stretch < TN_RANK_STRETCHES; stretch++)
+    TN_UNROLL for (uint32_t i = 0; i < TN_RANK_OF_THREAD; i++)
     {
-        if (tn_rank_group(groups, stretch) < least.logit) continue;
-        TN_ROLLED for (uint32_t first = 0; first < row.n_stretch; first += TN_RANK_AT_A_TIME)
-        {
-            uint32_t largest[TN_RANK_AT_A_TIME], reach = 0;
-            tn_rank_units(row, stretch, first, largest);
-            TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++) reach |= largest[i] >= least.logit ? 1u << i : 0;
-            // Few do: what is in them is read again.
-            TN_ROLLED for (uint32_t i = 0; reach >> i != 0; i++)
-            {
-                if (reach >> i & 1u) tn_rank_take(row, tn_rank_unit(row, stretch, first + i), least, shared);
-            }
-        }
+        if (groups.largest[i] >= least.logit) shared.listed[tn_shared_add(shared.counts, 1, 1u)] = i * TN_RANK_THREADS + tn_thread();
+    }
+    tn_sync();
+    const uint32_t n_listed = shared.counts[1];
+    TN_ROLLED for (uint32_t first = tn_warp(); first < n_listed; first += TN_RANK_AT_A_TIME * (TN_RANK_THREADS / 32))
+    {
+        TN_ROLLED for (uint32_t unit = tn_lane(); unit < row.group_units; unit += 32)
+            tn_rank_take_listed(row, first, n_listed, unit, least, shared);
     }
     tn_sync();
     return shared.counts[0];
@@ -220,21 +229,47 @@ TN_FN void tn_rank_store(const tn_cuda_rank_params &p, uint32_t k, uint32_t n, c
     if (tn_thread() == 0) p.counts[tn_block_x()] = k;
 }
 
+TN_KERNEL(rank_groups, tn_cuda_rank_params, 256)
+{
+    if (tn_block_x() >= p.step.words[1] || tn_rank_wanted(p) == 0) return;
+    const tn_rank_row row = tn_rank_row_of(p);
+    const uint32_t first = (tn_block_y() * (TN_RANK_THREADS / 32) + tn_warp()) * TN_RANK_AT_A_TIME;
+    if (first >= row.n_groups) return;
+    uint32_t groups[TN_RANK_AT_A_TIME], largest[TN_RANK_AT_A_TIME] = {};
+    TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++) groups[i] = first + i;
+    TN_ROLLED for (uint32_t unit = tn_lane(); unit < row.group_units; unit += 32)
+    {
+        uint32_t next[TN_RANK_AT_A_TIME];
+        tn_rank_largest(row, groups, unit, next);
+        TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++) largest[i] = next[i] > largest[i] ? next[i] : largest[i];
+    }
+    TN_UNROLL for (uint32_t i = 0; i < TN_RANK_AT_A_TIME; i++)
+    {
+        if (tn_lane() == i && groups[i] < row.n_groups) p.groups[(size_t)tn_block_x() * TN_CUDA_RANK_GROUPS + groups[i]] = largest[i];
+    }
+}
+
 TN_KERNEL(rank, tn_cuda_rank_params, 256)
 {
     TN_SHARED(uint32_t, counts, TN_RANK_COUNTS);
     TN_SHARED(uint32_t, logits, TN_RANK_ROOM);
     TN_SHARED(uint32_t, ids, TN_RANK_ROOM);
-    const tn_rank_shared shared = {counts, logits, ids};
+    TN_SHARED(uint32_t, listed, TN_CUDA_RANK_GROUPS);
+    const tn_rank_shared shared = {counts, logits, ids, listed};
     const uint32_t r = tn_block_x();
     if (r >= p.step.words[1]) return;
-    const uint32_t wanted = p.step.words[4] ? p.step.words[p.step.n_top + r] : 0;
-    const tn_rank_row row = tn_rank_row_of(p);
-    if (wanted == 0 || wanted > p.top_max || wanted > TN_CUDA_RANK_MAX || wanted > row.n) {
+    const uint32_t wanted = tn_rank_wanted(p);
+    if (wanted == 0) {
         if (tn_thread() == 0) p.counts[r] = 0;
         return;
     }
-    const tn_rank_groups groups = tn_rank_groups_of(row);
+    const tn_rank_row row = tn_rank_row_of(p);
+    tn_rank_groups groups;
+    TN_UNROLL for (uint32_t i = 0; i < TN_RANK_OF_THREAD; i++)
+    {
+        const uint32_t group = i * TN_RANK_THREADS + tn_thread();
+        groups.largest[i] = group < row.n_groups ? p.groups[(size_t)r * TN_CUDA_RANK_GROUPS + group] : 0;
+    }
     tn_rank_key least = {tn_rank_bound(shared, wanted, groups), UINT32_MAX};
     uint32_t n;
     TN_ROLLED while ((n = tn_rank_gather(row, least, groups, shared)) > TN_RANK_ROOM) // the second time it is as many as are wanted

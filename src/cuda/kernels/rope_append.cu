@@ -13,30 +13,48 @@ TN_FN void tn_store_query(const tn_cuda_rope &rope, const tn_head &head, float *
     }
 }
 
-TN_KERNEL(rope_append, tn_cuda_rope_params, 128)
+// Where a warp's head comes from, and where in the cache a key or value goes: what the step alone tells.
+struct tn_rope_place {
+    uint32_t position, index, page;
+    bool is_query, is_key, turns;
+    const float *x, *table;
+};
+TN_FN tn_rope_place tn_rope_place_of(const tn_cuda_rope_params &p, uint32_t row, uint32_t slot)
+{
+    const tn_cuda_rope &rope = p.rope;
+    tn_rope_place place;
+    place.position = p.step.words[p.step.positions + row];
+    place.is_query = slot < rope.n_q;
+    place.is_key = !place.is_query && slot < rope.n_q + rope.n_kv;
+    place.turns = place.is_query || (place.is_key && rope.k_node != 0);
+    place.index = slot - (place.is_query ? 0 : place.is_key ? rope.n_q : rope.n_q + rope.n_kv);
+    place.page = place.is_query ? 0 : tn_kv_page(p.step, p.step.words[p.step.seqs + row], place.position / TN_KV_CHUNK);
+    place.x = tn_x_row(p.step, place.is_query ? rope.q : place.is_key ? rope.k : rope.v, row) + (size_t)place.index * rope.head_dim;
+    place.table = place.turns ? tn_rope_table_row(rope, place.position) : 0;
+    return place;
+}
+
+TN_KERNEL_EARLY(rope_append, tn_cuda_rope_params, 128, 4)
 {
     const tn_cuda_rope &rope = p.rope;
     const uint32_t row = tn_block_x(), slot = tn_block_y() * TN_CUDA_ROPE_HEADS + tn_warp();
-    if (row >= p.step.words[0] || slot >= rope.n_q + 2 * rope.n_kv) return;
-    const uint32_t position = p.step.words[p.step.positions + row];
-    const float *table = tn_rope_table_row(rope, position);
-    if (slot < rope.n_q) {
-        const size_t at = (size_t)slot * rope.head_dim;
-        const tn_head head = tn_head_take(rope, tn_x_row(p.step, rope.q, row) + at, table);
-        tn_store_query(rope, head, tn_y_row(p.step, p.qy, row) + at);
-        if (tn_lane() == 0) tn_mark_poison(p.step, p.poison, row, rope.q_node, tn_float(head.absmax));
+    if (row >= p.step.words[0] || slot >= rope.n_q + 2 * rope.n_kv) {
+        tn_wait_previous();
         return;
     }
-    const bool is_key = slot < rope.n_q + rope.n_kv, turns = is_key && rope.k_node != 0;
-    const uint32_t index = slot - rope.n_q - (is_key ? 0 : rope.n_kv);
-    const float *x = tn_x_row(p.step, is_key ? rope.k : rope.v, row) + (size_t)index * rope.head_dim;
-    const tn_head head = tn_head_take(rope, x, turns ? table : 0);
-    if (turns && tn_lane() == 0) tn_mark_poison(p.step, p.poison, row, rope.k_node, tn_float(head.absmax));
-    const uint32_t page = tn_kv_page(p.step, p.step.words[p.step.seqs + row], position / TN_KV_CHUNK);
-    if (page >= p.kv.n_pages) return;
-    const tn_kv_head kv = tn_kv_head_of(p.kv, page, index, rope.head_dim);
-    if (is_key)
-        tn_append_key(rope, head, tn_head_codes_of(head, rope.a_qk, rope.recip_a_qk), kv, position % TN_KV_CHUNK);
+    const tn_rope_place place = tn_rope_place_of(p, row, slot);
+    tn_wait_previous();
+    const tn_head head = tn_head_take(rope, place.x, place.table);
+    if (place.turns && tn_lane() == 0)
+        tn_mark_poison(p.step, p.poison, row, place.is_query ? rope.q_node : rope.k_node, tn_float(head.absmax));
+    if (place.is_query) {
+        tn_store_query(rope, head, tn_y_row(p.step, p.qy, row) + (size_t)place.index * rope.head_dim);
+        return;
+    }
+    if (place.page >= p.kv.n_pages) return;
+    const tn_kv_head kv = tn_kv_head_of(p.kv, place.page, place.index, rope.head_dim);
+    if (place.is_key)
+        tn_append_key(rope, head, tn_head_codes_of(head, rope.a_qk, rope.recip_a_qk), kv, place.position % TN_KV_CHUNK);
     else
-        tn_append_value(rope, head, tn_head_codes_of(head, TN_A_V, TN_RECIP_A_V), kv, position % TN_KV_CHUNK);
+        tn_append_value(rope, head, tn_head_codes_of(head, TN_A_V, TN_RECIP_A_V), kv, place.position % TN_KV_CHUNK);
 }

@@ -97,24 +97,30 @@ TN_FN int32_t tn_row_put(const tn_row_to_floats &to, uint32_t first, uint32_t n_
     return 0;
 }
 
-// Where a row comes from: tn_row_ready is called once, when what does not depend on the row has been asked for; tn_row_values gives a
-// lane's elements first, first + 32, .. of a row of n, 0 beyond it, and tn_row_values_again the same a second time.
+// Where a row comes from: tn_row_ready is called once, when what does not depend on the row has been asked for. Of a lane's elements first,
+// first + 32, .. of a row of n, 0 beyond it, tn_row_ask asks for what they are made of, as that of round r of those that are asked for
+// together; then tn_row_values makes them, and tn_row_values_again gives the same a second time.
 TN_FN void tn_row_ready(const float *) {}
-TN_FN void tn_row_values(const float *x, uint32_t n, uint32_t first, float (&v)[8])
+TN_FN void tn_row_load(const float *x, uint32_t n, uint32_t first, float (&v)[8])
 {
     TN_UNROLL for (uint32_t i = 0; i < 8; i++) v[i] = first + 32 * i < n ? tn_load_fresh(x + first + 32 * i) : 0.0f;
 }
-TN_FN void tn_row_values_again(const float *x, uint32_t n, uint32_t first, float (&v)[8]) { tn_row_values(x, n, first, v); }
+template <class From> TN_FN void tn_row_ask(From &, uint32_t, uint32_t, uint32_t) {}
+TN_FN void tn_row_values(const float *x, uint32_t n, uint32_t, uint32_t first, float (&v)[8]) { tn_row_load(x, n, first, v); }
+TN_FN void tn_row_values_again(const float *x, uint32_t n, uint32_t first, float (&v)[8]) { tn_row_load(x, n, first, v); }
 
 // A row that the kernel before this one makes.
 struct tn_row_of_previous {
     const float *x;
 };
 TN_FN void tn_row_ready(const tn_row_of_previous &) { tn_wait_previous(); }
-TN_FN void tn_row_values(const tn_row_of_previous &from, uint32_t n, uint32_t first, float (&v)[8]) { tn_row_values(from.x, n, first, v); }
+TN_FN void tn_row_values(const tn_row_of_previous &from, uint32_t n, uint32_t, uint32_t first, float (&v)[8])
+{
+    tn_row_load(from.x, n, first, v);
+}
 TN_FN void tn_row_values_again(const tn_row_of_previous &from, uint32_t n, uint32_t first, float (&v)[8])
 {
-    tn_row_values(from.x, n, first, v);
+    tn_row_load(from.x, n, first, v);
 }
 
 // The gains of a lane's 8 elements of block b; 0 beyond the row.
@@ -183,12 +189,17 @@ TN_FN void tn_row_values_of_rounds(const tn_cuda_row_op &op, From &from, const t
     TN_UNROLL for (uint32_t r = 0; r < n; r++)
     {
         const uint32_t b = tn_row_block(team, first + r);
+        if (!again && b < state.n_blocks) tn_row_ask(from, op.n, r, b * 256 + tn_lane());
+    }
+    TN_UNROLL for (uint32_t r = 0; r < n; r++)
+    {
+        const uint32_t b = tn_row_block(team, first + r);
         TN_UNROLL for (uint32_t i = 0; i < 8; i++) v[r][i] = 0.0f;
         if (b >= state.n_blocks) continue;
         if (again)
             tn_row_values_again(from, op.n, b * 256 + tn_lane(), v[r]);
         else
-            tn_row_values(from, op.n, b * 256 + tn_lane(), v[r]);
+            tn_row_values(from, op.n, r, b * 256 + tn_lane(), v[r]);
     }
 }
 

@@ -27,6 +27,7 @@ struct tn_few_place {
     const uint8_t *weights[2]; // this lane's bytes of column block 0
     uint32_t k_begin, k_end;   // column blocks of this block
     uint32_t n_steps;          // column blocks of a warp
+    uint32_t turn;             // of the column blocks: blocks begin with different ones, since all of them read the same codes at a time
 };
 TN_FN uint32_t tn_few_groups(const tn_cuda_matrix &matrix) { return (matrix.n_rows + 31) / 32; }
 TN_FN const uint8_t *tn_few_weights(const tn_cuda_matrix &matrix, uint32_t tile, uint32_t n_blocks)
@@ -56,10 +57,16 @@ TN_FN tn_few_place tn_few_place_of(const tn_cuda_ternary_params &p, uint32_t war
     place.k_begin = tn_block_z() * p.part_blocks;
     place.k_end = place.k_begin + p.part_blocks < p.n_blocks ? place.k_begin + p.part_blocks : p.n_blocks;
     place.n_steps = (place.k_end - place.k_begin + place.n_splits - 1) >> p.log2_split;
+    place.turn = tn_block_x() % place.n_steps;
     return place;
 }
-// This warp's column block of a step; k_end or more: it has none.
-TN_FN uint32_t tn_few_column(const tn_few_place &place, uint32_t step) { return place.k_begin + step * place.n_splits + place.split; }
+// The first column block of a step, and this warp's; k_end or more: it has none.
+TN_FN uint32_t tn_few_first_column(const tn_few_place &place, uint32_t step)
+{
+    const uint32_t turned = step + place.turn;
+    return place.k_begin + (turned < place.n_steps ? turned : turned - place.n_steps) * place.n_splits;
+}
+TN_FN uint32_t tn_few_column(const tn_few_place &place, uint32_t step) { return tn_few_first_column(place, step) + place.split; }
 
 // ---- weights ----
 
@@ -81,7 +88,7 @@ TN_FN void tn_few_begin(const tn_cuda_ternary_params &p, const tn_few_place &pla
     TN_ROLLED for (uint32_t step = p.n_ahead; step < place.n_steps; step++)
     {
         const uint32_t k = tn_few_column(place, step);
-        if (k >= place.k_end) break;
+        if (k >= place.k_end) continue;
         TN_UNROLL for (uint32_t j = 0; j < 2; j++) tn_ask_l2(place.weights[j] + (size_t)k * 512);
     }
 }
@@ -91,14 +98,13 @@ TN_FN void tn_few_begin(const tn_cuda_ternary_params &p, const tn_few_place &pla
 template <uint32_t n_octets> TN_FN uint32_t tn_few_stage_words(const tn_few_place &place) { return place.n_splits * n_octets * 256; }
 
 // What this thread brings to a stage: a unit of one row of codes, or of that and the row 32 further, of each n-th split. Rows that the step
-// lacks are its last one: nothing of them is stored.
+// lacks are its last one, or the first in memory: nothing of them is stored.
 template <uint32_t n_octets> struct tn_few_feed {
     enum { ROWS = 8 * n_octets, PASSES = n_octets == 8 ? 2 : 1, SPLITS = ROWS < 32 ? 32 / ROWS : 1 };
     const int8_t *from[PASSES]; // of the first column block
     uint32_t split, to;         // its first split; where the unit lies in split 0
 };
-template <uint32_t n_octets>
-TN_FN tn_few_feed<n_octets> tn_few_feed_of(const tn_cuda_codes &codes, const tn_few_place &place, uint32_t n_rows)
+template <uint32_t n_octets> TN_FN tn_few_feed<n_octets> tn_few_feed_of(const tn_cuda_codes &codes, uint32_t n_rows)
 {
     typedef tn_few_feed<n_octets> feed;
     const uint32_t unit = tn_thread() % 8, row = tn_thread() / 8 % feed::ROWS;
@@ -107,8 +113,8 @@ TN_FN tn_few_feed<n_octets> tn_few_feed_of(const tn_cuda_codes &codes, const tn_
     made.to = row * 32 + (unit ^ (row & 1u)) * 4;
     TN_UNROLL for (uint32_t i = 0; i < feed::PASSES; i++)
     {
-        const uint32_t there = row + 32 * i < n_rows ? row + 32 * i : n_rows - 1;
-        made.from[i] = codes.at + (size_t)there * codes.stride_bytes + place.k_begin * TN_CUDA_TILE_COLS + unit * 16;
+        const uint32_t last = n_rows > 0 ? n_rows - 1 : 0, there = row + 32 * i < last ? row + 32 * i : last;
+        made.from[i] = codes.at + (size_t)there * codes.stride_bytes + unit * 16;
     }
     return made;
 }
@@ -117,12 +123,14 @@ TN_FN void tn_few_ask_codes(const tn_few_feed<n_octets> &feed, const tn_few_plac
                             TN_SHARED_ARG(uint32_t, words))
 {
     typedef tn_few_feed<n_octets> sizes;
-    TN_ROLLED for (uint32_t split = feed.split; split < place.n_splits; split += sizes::SPLITS)
+    if (step >= place.n_steps) return;
+    const uint32_t first = tn_few_first_column(place, step);
+    TN_ROLLED for (uint32_t i = feed.split; i < place.n_splits; i += sizes::SPLITS)
     {
-        const uint32_t k = step * place.n_splits + split;
-        if (place.k_begin + k >= place.k_end) return;
-        TN_UNROLL for (uint32_t i = 0; i < sizes::PASSES; i++)
-            tn_async16(words, stage_at + (split * sizes::ROWS + 32 * i) * 32 + feed.to, feed.from[i] + (size_t)k * TN_CUDA_TILE_COLS);
+        const uint32_t split = (i + tn_block_x()) & (place.n_splits - 1), k = first + split;
+        if (k >= place.k_end) continue;
+        TN_UNROLL for (uint32_t j = 0; j < sizes::PASSES; j++)
+            tn_async16(words, stage_at + (split * sizes::ROWS + 32 * j) * 32 + feed.to, feed.from[j] + (size_t)k * TN_CUDA_TILE_COLS);
     }
 }
 
@@ -164,7 +172,7 @@ TN_FN void tn_few_loop(const tn_cuda_ternary_params &p, const tn_few_place &plac
 {
     const uint32_t stages_at = p.n_ahead * TN_FEW_AHEAD_WORDS, stage_words = tn_few_stage_words<n_octets>(place);
     const uint32_t row_at = stages_at + (place.split * 8 * n_octets + tn_lane() / 4) * 32;
-    const tn_few_feed<n_octets> feed = tn_few_feed_of<n_octets>(p.codes, place, n_rows);
+    const tn_few_feed<n_octets> feed = tn_few_feed_of<n_octets>(p.codes, n_rows);
     TN_UNROLL for (uint32_t step = 0; step < TN_FEW_STAGES; step++)
     {
         tn_few_ask_codes<n_octets>(feed, place, step, stages_at + step * stage_words, words);
@@ -323,10 +331,6 @@ TN_FN void tn_ternary_few_mma(const tn_cuda_ternary_params &p, TN_SHARED_ARG(uin
     tn_few_begin(p, place, words);
     tn_few_weight_scales(p, place, scales);
     tn_wait_previous();
-    if (n_rows == 0) {
-        tn_async_wait<0>();
-        return;
-    }
     if (tn_thread() < n_rows) {
         scales.codes[tn_thread()] = p.codes.scales[tn_thread()];
         scales.code_sums[tn_thread()] = p.codes.sums[tn_thread()];

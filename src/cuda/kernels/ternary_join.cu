@@ -5,46 +5,48 @@
 namespace
 {
 
-// A row as ternary_few_mma left it: integers of each part of the columns.
+// A row as ternary_few_mma left it, integers of each part of the columns, and what is asked for of it: of up to two rounds together, so
+// that no loads wait for stores.
 struct tn_row_joined {
     const tn_cuda_ternary_params &p;
     uint32_t row;
     float scale; // where all rows of the matrix have the same
     tn_ternary_row to;
+    uint32_t sums[2][TN_CUDA_FEW_PARTS_MAX][8];
+    float residuals[2][8];
 };
 TN_FN void tn_row_ready(tn_row_joined &from)
 {
     tn_wait_previous();
     from.to = tn_ternary_row_of(from.p, from.p.matrices[0], from.row, from.p.codes.scales[from.row], from.p.codes.sums[from.row]);
 }
-TN_FN void tn_row_values(tn_row_joined &from, uint32_t n, uint32_t first, float (&v)[8])
+TN_FN void tn_row_ask(tn_row_joined &from, uint32_t n, uint32_t round, uint32_t first)
 {
     const tn_cuda_ternary_params &p = from.p;
-    const bool is_per_row = p.matrices[0].per_row;
-    uint32_t accs[8];
-    float residuals[8], scales[8];
     const uint32_t *part = tn_ternary_part(p, from.row, 0) + first;
     const uint32_t part_words = (uint32_t)(tn_ternary_part(p, 0, 1) - tn_ternary_part(p, 0, 0));
-    TN_UNROLL for (uint32_t i = 0; i < 8; i++)
-    {
-        const uint32_t at = first + 32 * i;
-        residuals[i] = at < n && from.to.add ? tn_load_fresh(from.to.add + at) : 0.0f;
-        scales[i] = at < n && is_per_row ? p.matrices[0].scales[at] : from.scale;
-        accs[i] = 0;
-    }
     TN_UNROLL for (uint32_t k = 0; k < TN_CUDA_FEW_PARTS_MAX; k++, part += part_words)
     {
-        uint32_t sums[8];
-        TN_UNROLL for (uint32_t i = 0; i < 8; i++) sums[i] = k < p.n_parts && first + 32 * i < n ? tn_load_fresh(part + 32 * i) : 0;
-        TN_UNROLL for (uint32_t i = 0; i < 8; i++) accs[i] += sums[i];
+        TN_UNROLL for (uint32_t i = 0; i < 8; i++) from.sums[round][k][i] =
+            k < p.n_parts && first + 32 * i < n ? tn_load_fresh(part + 32 * i) : 0;
     }
+    TN_UNROLL for (uint32_t i = 0; i < 8; i++) from.residuals[round][i] =
+        from.to.add && first + 32 * i < n ? tn_load_fresh(from.to.add + first + 32 * i) : 0.0f;
+}
+TN_FN void tn_row_values(tn_row_joined &from, uint32_t n, uint32_t round, uint32_t first, float (&v)[8])
+{
+    const tn_cuda_ternary_params &p = from.p;
     TN_UNROLL for (uint32_t i = 0; i < 8; i++)
     {
         const uint32_t at = first + 32 * i;
-        v[i] = at < n ? tn_ternary_store(p, p.matrices[0], from.to, at, scales[i], (int32_t)accs[i], residuals[i]) : 0.0f;
+        uint32_t acc = 0;
+        TN_UNROLL for (uint32_t k = 0; k < TN_CUDA_FEW_PARTS_MAX; k++) acc += from.sums[round][k][i];
+        if (at >= n) continue; // 0, as v is
+        const float scale = p.matrices[0].per_row ? p.matrices[0].scales[at] : from.scale;
+        v[i] = tn_ternary_store(p, p.matrices[0], from.to, at, scale, (int32_t)acc, from.residuals[round][i]);
     }
 }
-TN_FN void tn_row_values_again(tn_row_joined &from, uint32_t n, uint32_t first, float (&v)[8]) { ::tn_row_values(from.to.y, n, first, v); }
+TN_FN void tn_row_values_again(tn_row_joined &from, uint32_t n, uint32_t first, float (&v)[8]) { tn_row_load(from.to.y, n, first, v); }
 
 } // namespace
 
@@ -56,6 +58,6 @@ TN_KERNEL_EARLY(ternary_join, tn_cuda_ternary_params, 256, 2)
         tn_wait_previous();
         return;
     }
-    const tn_row_joined from = {p, row, p.matrices[0].scales[0], {}};
+    const tn_row_joined from = {p, row, p.matrices[0].scales[0], {}, {}, {}};
     tn_row_codes<1>(p.row, from, p.row_codes, row, scratch);
 }
