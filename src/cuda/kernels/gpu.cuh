@@ -333,7 +333,6 @@ TN_FN void tn_bulk_expect(uint64_t *arrival, uint32_t i, uint32_t n_bytes)
 }
 TN_FN void tn_bulk_copy(int8_t *to, uint32_t at, const uint8_t *from, uint32_t n_bytes, uint64_t *arrival, uint32_t i)
 {
-    if (tn_thread() != 0) return;
     asm volatile(
         "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(tn_shared_address(to + at)),
         "l"(from), "r"(n_bytes), "r"(tn_shared_address(arrival + i))

@@ -237,6 +237,7 @@ TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t,
         if (tn_warp() == TN_ONE_WARPS - 1) tn_one_find_scale(p.before, max, scratch);
     } else {
         tn_start_next();
+        tn_sync(); // `arrival` is made
         tn_one_take_codes(p, codes, scratch);
     }
     if (p.behind == TN_CUDA_BEHIND_ADD && output.is_there && is_wanted) output.residual = tn_x_row(p.step, p.add, 0)[output.n];
