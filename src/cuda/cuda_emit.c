@@ -83,7 +83,13 @@ static tn_status emit_row(tn_cuda_compiler *c, uint32_t index)
         p.y = c->values[node->out].rows;
     else
         p.codes = c->values[node->out].codes;
-    const tn_cuda_launch l = launch_of(TN_CUDA_row, rows_max_of(c, node->in[0]), 1, 1, index);
+    const uint32_t n_rows = rows_max_of(c, node->in[0]), n_fit = 2 * c->device->traits.n_sms;
+    tn_cuda_launch l = launch_of(TN_CUDA_row, n_rows, 1, 1, index);
+    p.n_teams = tn_cuda_row_many_teams(p.row.n);
+    if (n_rows > TN_CUDA_MANY_TOKENS && node->op != TN_OP_NORM && p.n_teams != 0) {
+        const uint32_t n_blocks = ceil_div(n_rows, p.n_teams);
+        l = launch_of(TN_CUDA_row_many, n_blocks < n_fit ? n_blocks : n_fit, 1, 1, index);
+    }
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 
@@ -203,23 +209,14 @@ static tn_status emit_few(tn_cuda_compiler *c, const tn_group *group, struct tn_
     return tn_cuda_emit(c, &join, p, sizeof *p);
 }
 
-// Blocks of 64 rows of codes or of 128, whichever have the shorter way through all of them on so many multiprocessors; of equal ones, and
-// where all rows of the matrix are one block's, 128, which read less.
-static void choose_wide(const tn_cuda_compiler *c, const struct tn_cuda_ternary_params *p, uint32_t n_rows, bool is_glu, tn_cuda_launch *l)
+static void choose_wide(const struct tn_cuda_ternary_params *p, uint32_t n_rows, bool is_glu, tn_cuda_launch *l)
 {
+    l->kernel = TN_CUDA_ternary_many_wgmma;
     l->grid[0] = 0;
     for (uint32_t i = 0; i < (is_glu ? 1 : p->n_matrices); i++)
         l->grid[0] += tn_cuda_ternary_wgmma_blocks(p->matrices[i].n_rows, p->behind);
-    uint64_t best = UINT64_MAX;
-    for (uint32_t n = 128; n >= (l->grid[0] == 1 ? 128u : 64u); n /= 2) {
-        const uint32_t n_tiles_y = ceil_div(n_rows, n);
-        const uint64_t n_sms = c->device->traits.n_sms, way = ((uint64_t)l->grid[0] * n_tiles_y + n_sms - 1) / n_sms * n;
-        if (way >= best) continue;
-        best = way;
-        l->kernel = n == 64 ? TN_CUDA_ternary_many_wgmma_64 : TN_CUDA_ternary_many_wgmma_128;
-        l->grid[1] = n_tiles_y;
-        l->shared_bytes = tn_cuda_ternary_wgmma_shared_bytes(n);
-    }
+    l->grid[1] = ceil_div(n_rows, TN_CUDA_WGMMA_TOKENS);
+    l->shared_bytes = TN_CUDA_WGMMA_SHARED_BYTES;
 }
 
 // A block a multiprocessor, each with its share of the row tiles.
@@ -242,7 +239,7 @@ static void choose_ternary(tn_cuda_compiler *c, struct tn_cuda_ternary_params *p
     const bool is_glu = p->behind == TN_CUDA_BEHIND_RELU2 || p->behind == TN_CUDA_BEHIND_SILU;
     uint32_t n_tiles = 0;
     if (c->is_wide) {
-        choose_wide(c, p, n_rows, is_glu, l);
+        choose_wide(p, n_rows, is_glu, l);
         return;
     }
     if (n_rows > TN_CUDA_FEW_TOKENS) {
@@ -429,8 +426,12 @@ static tn_status emit_rope(tn_cuda_compiler *c, const tn_group *group)
     TN_TRY(rope_of(c, group->nodes, &p.rope));
     if (q) p.qy = c->values[q->out].rows;
     if (append) p.kv = kv_of(c, append->layer);
+    const uint32_t n_rows = rows_max_of(c, input);
+    const bool is_of_submit = (q && (!p.rope.q.at || !p.qy.at)) || (append && (!p.rope.k.at || !p.rope.v.at));
+    const bool is_many = n_rows > TN_CUDA_MANY_TOKENS && !is_of_submit && tn_cuda_rope_many_fits(p.rope.head_dim, p.rope.is_adjacent);
     const tn_cuda_launch l =
-        launch_of(TN_CUDA_rope_append, rows_max_of(c, input), ceil_div(p.rope.n_q + 2 * p.rope.n_kv, TN_CUDA_ROPE_HEADS), 1, first);
+        is_many ? launch_of(TN_CUDA_rope_many, n_rows, 1, 1, first)
+                : launch_of(TN_CUDA_rope_append, n_rows, ceil_div(p.rope.n_q + 2 * p.rope.n_kv, TN_CUDA_ROPE_HEADS), 1, first);
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 

@@ -14,7 +14,7 @@ enum {
     WIDTH_256 = 512,
     N_OUTPUTS = 37, // of dense weights
     WIDTH = 200,    // of the layers
-    WIDTH_FF = 150,
+    WIDTH_FF = 256, // whole blocks of what sums and codes are made of, which WIDTH is not
 };
 
 // ---- numbers ----

@@ -45,17 +45,26 @@ class Case
     float *k_head(uint32_t row, uint32_t head) { return &k[row * stride_kv_ + head * s_.head_dim]; }
     float *v_head(uint32_t row, uint32_t head) { return &v[row * stride_kv_ + head * s_.head_dim]; }
 
-    void check(uint32_t n_rows_of_grid = (uint32_t)kTokens.size() + 2)
+    // By rope_append, and by rope_many where heads are its.
+    void check()
     {
-        SCOPED_TRACE(testing::Message() << s_.n_q << "/" << s_.n_kv << " head_dim " << s_.head_dim << " adjacent " << s_.adjacent);
+        check_kernel("rope_append", (s_.n_q + 2 * s_.n_kv + TN_CUDA_ROPE_HEADS - 1) / TN_CUDA_ROPE_HEADS);
+        if (tn_cuda_rope_many_fits(s_.head_dim, s_.adjacent)) check_kernel("rope_many", 1);
+    }
+
+  private:
+    void check_kernel(const char *kernel, uint32_t grid_y)
+    {
+        const uint32_t n_rows_of_grid = (uint32_t)kTokens.size() + 2;
+        SCOPED_TRACE(testing::Message() << kernel << " " << s_.n_q << "/" << s_.n_kv << " head_dim " << s_.head_dim << " adjacent "
+                                        << s_.adjacent);
         const uint32_t n = step_.n_tokens();
         Memory<float> y(n * stride_q_);
         Memory<uint32_t> poison(n, 0xff);
         PageImage want(step_.n_pages(), s_.n_kv, s_.head_dim, 0x77);
         Memory<uint8_t> pages(want.bytes().size(), 0x77);
         tn_cuda_rope_params p = params(&y, &pages, &poison, want.page_bytes());
-        const uint32_t n_slots = s_.n_q + 2 * s_.n_kv;
-        launch("rope_append", p, n_rows_of_grid, (n_slots + TN_CUDA_ROPE_HEADS - 1) / TN_CUDA_ROPE_HEADS);
+        launch(kernel, p, n_rows_of_grid, grid_y);
         for (uint32_t row = 0; row < n; row++) {
             uint32_t want_poison = UINT32_MAX;
             check_queries(row, &y, &want_poison);
@@ -65,7 +74,6 @@ class Case
         EXPECT_TRUE(pages.size() == 0 || std::memcmp(pages.data(), want.bytes().data(), pages.size()) == 0) << "pages";
     }
 
-  private:
     static constexpr uint32_t padded_by = 4;
     uint32_t padded(uint32_t n_heads) const { return (n_heads * s_.head_dim + 3) / 4 * 4 + padded_by; }
     tn_cuda_rope_params params(Memory<float> *y, Memory<uint8_t> *pages, Memory<uint32_t> *poison, size_t page_bytes)
@@ -135,11 +143,19 @@ TEST(RopeAppend, EqualsTheReferenceForEveryShape)
     }
 }
 
+// More heads than a block has at once, and than its lanes ask for at once.
+TEST(RopeAppend, ManyHeads)
+{
+    Case({20, 5, 128, false}).check();
+    Case({31, 2, 256, false}).check();
+}
+
 TEST(RopeAppend, PartsOfIt)
 {
     Case({3, 0, 64, false}).check();       // queries alone
     Case({0, 3, 64, false}).check();       // keys, turned, and values
     Case({0, 2, 96, true, false}).check(); // keys as they are
+    Case({0, 2, 64, false, false}).check();
 }
 
 TEST(RopeAppend, PagesThatTheCacheDoesNotHaveAreLeftOut)

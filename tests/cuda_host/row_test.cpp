@@ -7,10 +7,10 @@ namespace
 {
 
 constexpr float kEps = 1e-5f;
-const uint32_t kLengths[] = {1,   2,   31,   32,   33,   127,  128,  129,  255,  256,  257,   300,
-                             640, 900, 1024, 2048, 2049, 2560, 6912, 8192, 8193, 8448, 28672, 131200};
+const uint32_t kLengths[] = {1,   2,    31,   32,   33,   127,  128,  129,  255,  256,  257,  300,   640,
+                             900, 1024, 2048, 2049, 2560, 3072, 3328, 6912, 8192, 8193, 8448, 28672, 131200};
 
-// Rows of one length through the kernel `row`.
+// Rows of one length through the kernel `row`, or `row_many`.
 class Rows
 {
   public:
@@ -37,7 +37,8 @@ class Rows
         p.codes = {codes_.data(), stride_, scales_.data(), sums_.data(), is_permuted_};
         p.poison = {poison_.data(), is_logits};
         p.node = 7;
-        launch("row", p, grid);
+        p.n_teams = tn_cuda_row_many_teams(n_);
+        launch(kernel, p, grid);
     }
     void expect_row(uint32_t r)
     {
@@ -63,6 +64,7 @@ class Rows
         EXPECT_TRUE(std::all_of(codes, codes + stride_, is_fill) && std::all_of(y, y + x_stride_ * sizeof(float), is_fill)) << r;
     }
     uint32_t n_rows() const { return n_rows_; }
+    const char *kernel = "row";
     Memory<uint32_t> &poison() { return poison_; }
 
   private:
@@ -121,6 +123,46 @@ TEST_P(RowOps, WantedRowsOfLogitsAreCountedAsSuch)
 }
 
 INSTANTIATE_TEST_SUITE_P(All, RowOps, testing::Values(TN_CUDA_ROW_NORM, TN_CUDA_ROW_NORM_QUANT, TN_CUDA_ROW_QUANT));
+
+class RowManyOps : public testing::TestWithParam<uint32_t>
+{
+};
+
+// By blocks that have a row for each team, some a row and some none, and that walk over all of them.
+TEST_P(RowManyOps, EveryLengthHasTheBitsOfTheReference)
+{
+    for (uint32_t n : kLengths) {
+        if (tn_cuda_row_many_teams(n) == 0) continue;
+        for (uint32_t grid : {1u, 2u, 5u}) {
+            Rows rows(GetParam(), n, rows_of_all_kinds(n), grid != 2);
+            rows.kernel = "row_many";
+            rows.run(grid, rows.n_rows(), {}, false, false);
+            for (uint32_t r = 0; r < rows.n_rows(); r++) rows.expect_row(r);
+        }
+    }
+}
+
+TEST_P(RowManyOps, RowsThatTheStepLacksAreLeftAlone)
+{
+    for (uint32_t n_rows : {0u, 2u, 3u}) {
+        Rows rows(GetParam(), 512, rows_of_all_kinds(512));
+        rows.kernel = "row_many";
+        rows.run(2, n_rows, {}, false, false);
+        for (uint32_t r = 0; r < n_rows; r++) rows.expect_row(r);
+        for (uint32_t r = n_rows; r < 5; r++) rows.expect_untouched(r);
+    }
+}
+
+TEST_P(RowManyOps, WantedRowsOfLogitsAreCountedAsSuch)
+{
+    Rows rows(GetParam(), 512, rows_of_all_kinds(512));
+    rows.kernel = "row_many";
+    rows.run(1, 40, {3, 39}, true, false);
+    for (uint32_t r = 0; r < 2; r++) rows.expect_row(r);
+    for (uint32_t r = 2; r < 5; r++) rows.expect_untouched(r);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RowManyOps, testing::Values(TN_CUDA_ROW_NORM_QUANT, TN_CUDA_ROW_QUANT));
 
 TEST(Row, PoisonIsNotedForTheTokenOfTheRow)
 {

@@ -38,7 +38,8 @@ enum {
     TN_CUDA_FEW_PARTS_MAX = 3,                   // of the columns, of the same, where ternary_join is behind it
     TN_CUDA_MANY_ROWS = 128,                     // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
     TN_CUDA_MANY_TOKENS = 64,                    // of the same
-    TN_CUDA_WGMMA_ROWS = 256,                    // of a block of ternary_many_wgmma_*, in the same way, and
+    TN_CUDA_WGMMA_ROWS = 256,                    // of a block of ternary_many_wgmma, in the same way, and
+    TN_CUDA_WGMMA_TOKENS = 64,                   // of the same
     TN_CUDA_WGMMA_STAGES = 6,                    // column blocks in its shared memory
     TN_CUDA_ATTENTION_TOKENS = 16,               // of a block of attention_tile and attention_tile_mma
     TN_CUDA_ATTENTION_MMA_DIM = 128,             // dims of a head of attention_tile_mma at most
@@ -86,7 +87,7 @@ struct tn_cuda_codes {
     uint32_t stride_bytes; // a multiple of 128; zeros from n to there
     TN_AT(float) scales;   // [rows]
     TN_AT(int32_t) sums;   // [rows]
-    // Not in their natural order, but as ternary_many_wgmma_* wants them: of 128 columns, column 32t + 8s + 4h + j is byte 32s + 16h + 4t +
+    // Not in their natural order, but as ternary_many_wgmma wants them: of 128 columns, column 32t + 8s + 4h + j is byte 32s + 16h + 4t +
     // j.
     uint32_t is_permuted;
 };
@@ -136,6 +137,7 @@ struct tn_cuda_embed_params {
 };
 
 // row: one block a row of x. NORM: y. Else: codes.
+// row_many: the same but for NORM. Grid x: any number of blocks, which walk over the rows.
 struct tn_cuda_row_params {
     TN_PART(tn_cuda_step) step;
     TN_PART(tn_cuda_row_op) row;
@@ -143,7 +145,14 @@ struct tn_cuda_row_params {
     TN_PART(tn_cuda_codes) codes;
     TN_PART(tn_cuda_poison) poison;
     uint32_t node;
+    uint32_t n_teams; // row_many: rows that a block has at once (tn_cuda_row_many_teams)
 };
+// row_many's n_teams for rows of n elements; 0: such rows are not for it.
+static inline uint32_t tn_cuda_row_many_teams(uint32_t n)
+{
+    if (n % 256 != 0 || n > 32 * 256) return 0;
+    return n <= 12 * 256 ? 2 : 1;
+}
 
 // quant_group: codes and scales of a row for quantised dense weights. One block a row. Codes, scales and sums are 0 from n to the next
 // multiple of 256 elements.
@@ -183,7 +192,7 @@ enum { TN_CUDA_BEHIND_NOTHING = 0, TN_CUDA_BEHIND_ADD = 1, TN_CUDA_BEHIND_RELU2 
 //   ternary_join     behind ternary_few_mma of one matrix: adds up parts, does what is behind the product, and `row`. Grid x: rows
 //   ternary_many     more: tiles of TN_CUDA_MANY_ROWS x TN_CUDA_MANY_TOKENS. Grid x: blocks of rows, matrix after matrix (GLU: of both at
 //                    once); y: of tokens; z: parts of the columns, whose sums meet in `partials`
-//   ternary_many_wgmma_64, _128  the same, of codes that are permuted: tiles of TN_CUDA_WGMMA_ROWS x 64 or 128; grid z: 1
+//   ternary_many_wgmma  the same, of codes that are permuted: tiles of TN_CUDA_WGMMA_ROWS x TN_CUDA_WGMMA_TOKENS; grid z: 1
 struct tn_cuda_ternary_params {
     TN_PART(tn_cuda_step) step;
     uint32_t n_cols, n_blocks;    // n_blocks: of 128 columns
@@ -305,12 +314,11 @@ static inline uint64_t tn_cuda_ternary_many_partials(uint32_t grid_x, uint32_t g
     return (uint64_t)grid_x * grid_y * (TN_CUDA_MANY_ROWS * TN_CUDA_MANY_TOKENS);
 }
 
-// ternary_many_wgmma_*: dynamic shared memory, for n_tokens rows of codes a block: of each stage codes and packed weights, then scales and
-// sums of the codes.
-static inline TN_CONSTEXPR uint32_t tn_cuda_ternary_wgmma_shared_bytes(uint32_t n_tokens)
-{
-    return TN_CUDA_WGMMA_STAGES * (n_tokens + TN_CUDA_WGMMA_ROWS / 4) * TN_CUDA_TILE_COLS + n_tokens * 8;
-}
+// ternary_many_wgmma: dynamic shared memory: of each stage codes and packed weights, then scales and sums of the codes, scales of the rows.
+enum {
+    TN_CUDA_WGMMA_SHARED_BYTES = TN_CUDA_WGMMA_STAGES * (TN_CUDA_WGMMA_TOKENS + TN_CUDA_WGMMA_ROWS / 4) * TN_CUDA_TILE_COLS +
+                                 TN_CUDA_WGMMA_TOKENS * 8 + TN_CUDA_WGMMA_ROWS * 4
+};
 
 // Turning a head and quantising it for the KV cache.
 struct tn_cuda_rope {
@@ -340,6 +348,11 @@ struct tn_cuda_rope_params {
     TN_PART(tn_cuda_kv) kv;
     TN_PART(tn_cuda_poison) poison;
 };
+// Whether rope_many, a block a token, does the same: grid x: rows. Its rows are none of the submit's.
+static inline uint32_t tn_cuda_rope_many_fits(uint32_t head_dim, uint32_t is_adjacent)
+{
+    return !is_adjacent && (head_dim == 32 || head_dim == 64 || head_dim == 128 || head_dim == 256);
+}
 
 // attention_*: y = attention of q over the pages of the token's sequence.
 //   attention_split  few tokens: grid x: splits, y: KV heads, z: tokens. A split works on chunks split, split + n_splits, ..; the last

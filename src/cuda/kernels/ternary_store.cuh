@@ -47,6 +47,13 @@ TN_FN float tn_ternary_store(const tn_cuda_ternary_params &p, const tn_cuda_matr
     return y;
 }
 
+// GLU of an element of gate and of up; behind: RELU2 or SILU.
+TN_FN float tn_ternary_glu(uint32_t behind, float gate, float up)
+{
+    const float positive = gate > 0.0f ? gate : 0.0f;
+    const float activated = tn_fl(behind == TN_CUDA_BEHIND_RELU2 ? positive * positive : tn_silu(gate));
+    return tn_fl(activated * up);
+}
 // An element of gate and of up, with GLU behind them.
 TN_FN float tn_ternary_finish_glu(const tn_cuda_ternary_params &p, const tn_ternary_row &to, const float (&w_scales)[2],
                                   const int32_t (&accs)[2])
@@ -54,9 +61,7 @@ TN_FN float tn_ternary_finish_glu(const tn_cuda_ternary_params &p, const tn_tern
     const float gate = tn_ternary_value(to, w_scales[0], accs[0]), up = tn_ternary_value(to, w_scales[1], accs[1]);
     tn_mark_poison(p.step, p.poison, to.row, p.matrices[0].node, gate);
     tn_mark_poison(p.step, p.poison, to.row, p.matrices[1].node, up);
-    const float positive = gate > 0.0f ? gate : 0.0f;
-    const float activated = tn_fl(p.behind == TN_CUDA_BEHIND_RELU2 ? positive * positive : tn_silu(gate));
-    const float y = tn_fl(activated * up);
+    const float y = tn_ternary_glu(p.behind, gate, up);
     tn_mark_poison(p.step, p.poison, to.row, p.behind_node, y);
     return y;
 }

@@ -1,10 +1,10 @@
 // Products of a warpgroup, which is four warps from a multiple of 4 on, on the tensor cores of sm_90a: in the background, of registers and
 // of shared memory. The functions are to be called by all threads of a warpgroup.
 //
-// tn_wgmma_us: d += A B, A 64 x 32 unsigned bytes, B 32 x n signed bytes, n 64 or 128, of which d has half. Warp w has rows 16 (w % 4) and
-// the 15 after it of A and d; in these a is as that of tn_mma_us, and d[4 i] to d[4 i + 3] are as its d, of columns 8 i to 8 i + 7. B's
-// column c is 32 bytes of row c of what tn_wgmma_b describes: rows of 128 bytes, whose units of 16 bytes lie where tn_wgmma_unit says. b +
-// 2 s is of bytes 32 s and after.
+// tn_wgmma_us: d += A B, A 64 x 32 unsigned bytes, B 32 x 64 signed bytes, d 64 x 64. Warp w has rows 16 (w % 4) and the 15 after it of A
+// and d; in these a is as that of tn_mma_us, and d[4 i] to d[4 i + 3] are as its d, of columns 8 i to 8 i + 7. B's column c is 32 bytes of
+// row c of what tn_wgmma_b describes: rows of 128 bytes, whose units of 16 bytes lie where tn_wgmma_unit says. b + 2 s is of bytes 32 s and
+// after.
 //
 // Products come into being between tn_wgmma_commit, which closes a group, and a tn_wgmma_wait that leaves at most n_left groups open. Until
 // then nobody may touch a group's d, its a and the rows of its B. What threads brought to shared memory is there for a product after
@@ -51,23 +51,6 @@ TN_FN void tn_wgmma_us(int32_t (&d)[32], const uint32_t (&a)[4], uint64_t b)
                    "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]), "+r"(d[15]), "+r"(d[16]), "+r"(d[17]), "+r"(d[18]),
                    "+r"(d[19]), "+r"(d[20]), "+r"(d[21]), "+r"(d[22]), "+r"(d[23]), "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]),
                    "+r"(d[28]), "+r"(d[29]), "+r"(d[30]), "+r"(d[31])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
-}
-TN_FN void tn_wgmma_us(int32_t (&d)[64], const uint32_t (&a)[4], uint64_t b)
-{
-    asm volatile("{ .reg .pred p; setp.eq.u32 p, 0, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n128k32.s32.u8.s8 {"
-                 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,"
-                 "%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,"
-                 "%57,%58,%59,%60,%61,%62,%63"
-                 "}, {%64,%65,%66,%67}, %68, p; }"
-                 : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]), "+r"(d[4]), "+r"(d[5]), "+r"(d[6]), "+r"(d[7]), "+r"(d[8]), "+r"(d[9]),
-                   "+r"(d[10]), "+r"(d[11]), "+r"(d[12]), "+r"(d[13]), "+r"(d[14]), "+r"(d[15]), "+r"(d[16]), "+r"(d[17]), "+r"(d[18]),
-                   "+r"(d[19]), "+r"(d[20]), "+r"(d[21]), "+r"(d[22]), "+r"(d[23]), "+r"(d[24]), "+r"(d[25]), "+r"(d[26]), "+r"(d[27]),
-                   "+r"(d[28]), "+r"(d[29]), "+r"(d[30]), "+r"(d[31]), "+r"(d[32]), "+r"(d[33]), "+r"(d[34]), "+r"(d[35]), "+r"(d[36]),
-                   "+r"(d[37]), "+r"(d[38]), "+r"(d[39]), "+r"(d[40]), "+r"(d[41]), "+r"(d[42]), "+r"(d[43]), "+r"(d[44]), "+r"(d[45]),
-                   "+r"(d[46]), "+r"(d[47]), "+r"(d[48]), "+r"(d[49]), "+r"(d[50]), "+r"(d[51]), "+r"(d[52]), "+r"(d[53]), "+r"(d[54]),
-                   "+r"(d[55]), "+r"(d[56]), "+r"(d[57]), "+r"(d[58]), "+r"(d[59]), "+r"(d[60]), "+r"(d[61]), "+r"(d[62]), "+r"(d[63])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
