@@ -455,6 +455,9 @@ static uint64_t row_tile_parts_bytes(const tn_cuda_compiler *c, const tn_node *n
     return (uint64_t)row_tiles_of(c, node) * c->desc->limits.n_seq_pages * TN_CUDA_ATTENTION_PART_FLOATS * sizeof(float);
 }
 
+// Blocks of attention_tile_mma that a multiprocessor has at once, and what shared memory each has beside the dynamic one, or a little more.
+enum { ROW_TILE_BLOCKS = 2, ROW_TILE_OWN_BYTES = 40960 };
+
 // How the attention of a list's steps is cut.
 typedef struct attention_plan {
     bool is_split; // every token by itself; else tiles of one sequence are tiles of matrix instructions where there are any
@@ -484,7 +487,8 @@ static attention_plan attention_plan_of(const tn_cuda_compiler *c, const tn_node
     plan.leaves_partials = plan.has_few ? plan.n_splits > 1 || n_tokens == 1 : plan.is_split;
     if (plan.leaves_partials) plan.partials_bytes = (partials_bytes(c, node) + 15) & ~(uint64_t)15;
     const bool has_row_tiles = !plan.is_split && c->device->traits.has_mma && head_dim <= TN_CUDA_ATTENTION_MMA_DIM;
-    if (has_row_tiles && row_tile_parts_bytes(c, node) <= bytes_max) plan.row_tile_parts_bytes = row_tile_parts_bytes(c, node);
+    if (has_row_tiles && row_tiles_of(c, node) <= ROW_TILE_BLOCKS * n_sms && row_tile_parts_bytes(c, node) <= bytes_max)
+        plan.row_tile_parts_bytes = row_tile_parts_bytes(c, node);
     return plan;
 }
 
@@ -498,17 +502,20 @@ static tn_status emit_attention_few(tn_cuda_compiler *c, struct tn_cuda_attentio
     return tn_cuda_emit(c, &l, p, sizeof *p);
 }
 
-// Tiles of one sequence on matrix instructions: two blocks a multiprocessor share their row tiles, as far as there is memory for it.
+// Tiles of one sequence on matrix instructions. Where there are fewer row tiles than the device has blocks at once, blocks without one do
+// a part of those that have more chunks than others, as far as there is memory for it; else each block has a row tile, the longest first.
 static tn_status emit_row_tiles(tn_cuda_compiler *c, const attention_plan *plan, const struct tn_cuda_attention_params *p, uint64_t parts,
                                 uint32_t node)
 {
     struct tn_cuda_attention_params own = *p;
-    const uint32_t n_row_tiles = row_tiles_of(c, node_of(c, node)), n_blocks = 2 * c->device->traits.n_sms;
+    const uint32_t n_row_tiles = row_tiles_of(c, node_of(c, node)), n_blocks = ROW_TILE_BLOCKS * c->device->traits.n_sms;
     own.tiles = TN_CUDA_TILES_OF_ONE;
     own.partials = plan->row_tile_parts_bytes ? parts : 0;
     if (own.partials) need_counters(c, n_row_tiles);
     tn_cuda_launch l = launch_of(TN_CUDA_attention_tile_mma, plan->row_tile_parts_bytes ? n_blocks : n_row_tiles, 1, 1, node);
-    l.shared_bytes = TN_CUDA_ATTENTION_TILE_SHARED_BYTES;
+    const bool has_room = c->device->traits.shared_bytes >= ROW_TILE_BLOCKS * (2 * TN_CUDA_ATTENTION_TILE_KV_BYTES + ROW_TILE_OWN_BYTES);
+    own.values_at = has_room ? TN_CUDA_ATTENTION_TILE_KV_BYTES / 16 : 0;
+    l.shared_bytes = (has_room ? 2 : 1) * TN_CUDA_ATTENTION_TILE_KV_BYTES;
     return tn_cuda_emit(c, &l, &own, sizeof own);
 }
 

@@ -83,14 +83,16 @@ class AttentionCase
     }
     // Tiles of one sequence by n_blocks blocks of attention_tile_mma, or one for each row tile and some more (0); those of several by
     // another kernel.
-    void check_both_tiles(const char *of_several, uint32_t n_blocks, bool has_output_address = false)
+    void check_both_tiles(const char *of_several, uint32_t n_blocks, bool has_output_address = false, bool has_room = true)
     {
-        SCOPED_TRACE(testing::Message() << n_blocks << " blocks, " << of_several << " " << s_);
+        SCOPED_TRACE(testing::Message() << n_blocks << " blocks, " << of_several << " " << s_ << (has_room ? "" : ", keys or values"));
         const bool is_few = std::string(of_several) == "attention_few_mma";
         tn_cuda_attention_params p = params();
         p.q = {q_.data(), q_stride_};
         p.n_shares = is_few ? 4 : 1;
-        TileLaunch of_one = {"attention_tile_mma", 1, TN_CUDA_TILES_OF_ONE, n_tokens_of_several(), TN_CUDA_ATTENTION_TILE_SHARED_BYTES};
+        p.values_at = has_room ? TN_CUDA_ATTENTION_TILE_KV_BYTES / 16 : 0;
+        TileLaunch of_one = {"attention_tile_mma", 1, TN_CUDA_TILES_OF_ONE, n_tokens_of_several()};
+        of_one.shared_bytes = (has_room ? 2 : 1) * TN_CUDA_ATTENTION_TILE_KV_BYTES;
         of_one.grid_x = n_blocks > 0 ? n_blocks : n_row_tiles() + 3;
         of_one.has_shares = n_blocks > 0;
         const TileLaunch others = {of_several, is_few ? 1u : 16u, TN_CUDA_TILES_OF_SEVERAL};

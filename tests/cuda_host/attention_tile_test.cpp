@@ -129,7 +129,10 @@ TEST(AttentionTiles, BlocksShareRowTiles)
     tokens = joined(joined(tokens, prompt(0, 235, 32)), prompt(17, 380, 9));
     for (const HeadShape &shape : {HeadShape{6, 1, 128}, HeadShape{4, 2, 64}, HeadShape{2, 2, 100}}) {
         AttentionCase c(shape, tokens);
-        for (uint32_t n_blocks : {1u, 3u, 8u, 40u}) c.check_both_tiles("attention_tile", n_blocks);
+        for (uint32_t n_blocks : {1u, 3u, 8u, 40u}) {
+            c.check_both_tiles("attention_tile", n_blocks);
+            c.check_both_tiles("attention_tile", n_blocks, false, false);
+        }
     }
 }
 

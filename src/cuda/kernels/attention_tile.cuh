@@ -117,28 +117,31 @@ TN_FN void tn_tile_combine(const tn_tile_shared &s, bool is_alone, const uint32_
     }
 }
 
-// From the logits of the warp's positions in a chunk to codes of weights in shared memory.
-TN_FN void tn_tile_weights(const tn_cuda_attention_params &p, const tn_tile_shared &s, uint32_t chunk, float (&t)[TN_TILE_COLUMNS][4],
-                           tn_tile_factors &factors)
+// From the logits of the warp's positions in a chunk to codes of weights in shared memory. Values, and keys and scales of the next chunk
+// are there behind it.
+template <uint32_t steps>
+TN_FN void tn_tile_weights(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_walk &walk,
+                           float (&t)[TN_TILE_COLUMNS][4], tn_tile_factors &factors)
 {
     uint32_t n[2]; // positions of the chunk that the rows see
     TN_UNROLL
     for (uint32_t row = 0; row < 2; row++) {
         const uint32_t n_seen = s.n_seen[tn_tile_row_at(row)];
-        n[row] = n_seen > chunk * TN_KV_CHUNK ? n_seen - chunk * TN_KV_CHUNK : 0;
+        n[row] = n_seen > walk.chunk * TN_KV_CHUNK ? n_seen - walk.chunk * TN_KV_CHUNK : 0;
     }
     float largest[2], to_codes[2];
     tn_tile_shift shifts[2];
     uint32_t w_max[2];
     int32_t m[2], l[2];
-    tn_tile_largest(s, n, t, largest);
+    tn_tile_largest<steps>(p, s, walk, n, t, largest);
     TN_UNROLL
     for (uint32_t row = 0; row < 2; row++) {
         m[row] = tn_round_int(largest[row]);
         shifts[row] = tn_tile_shift_of(m[row], n[row] > 0);
     }
-    tn_tile_weigh(s, shifts, tn_tile_seen(s, chunk), t, w_max, l);
+    tn_tile_weigh(s, shifts, tn_tile_seen(s, walk.chunk), t, w_max, l);
     tn_tile_join(s, w_max, l);
+    const float scale = tn_tile_load_scale(p, s, walk.chunk + 1, tn_tile_page(p, s, walk.chunk + 1));
     TN_UNROLL
     for (uint32_t row = 0; row < 2; row++) {
         to_codes[row] = tn_weights_to_codes(w_max[row]);
@@ -146,6 +149,9 @@ TN_FN void tn_tile_weights(const tn_cuda_attention_params &p, const tn_tile_shar
     }
     tn_tile_combine(s, tn_tile_job_now(s).chunk > 0, n, m, l, factors);
     tn_tile_store_codes(s, t, to_codes);
+    tn_tile_store_scale(s, scale);
+    tn_async_wait<0>();
+    tn_sync();
 }
 
 // Outputs with one more chunk. is_small: shares of the chunk may lie below 2^-100.
@@ -165,8 +171,8 @@ TN_FN void tn_tile_add(const tn_tile_sums (&sums)[2], const tn_tile_factors &fac
 }
 
 // 32 dims of the rows' outputs with one more chunk, of which they see n positions at most.
-TN_FN void tn_tile_values(const tn_tile_shared &s, uint32_t slot, uint32_t n, const tn_tile_factor (&weights)[TN_TILE_QUARTERS],
-                          const tn_tile_factors &factors, float (&o)[4][4])
+TN_FN void tn_tile_values(const tn_cuda_attention_params &p, const tn_tile_shared &s, uint32_t part, uint32_t n,
+                          const tn_tile_factor (&weights)[TN_TILE_QUARTERS], const tn_tile_factors &factors, float (&o)[4][4])
 {
     bool is_small = false;
     TN_UNROLL
@@ -174,7 +180,7 @@ TN_FN void tn_tile_values(const tn_tile_shared &s, uint32_t slot, uint32_t n, co
         const float share = factors.u_scale[row] * factors.by_chunk[row];
         is_small = is_small || (share < 0x1p-100f && factors.u_scale[row] > 0.0f && factors.by_chunk[row] > 0.0f);
     }
-    const uint32_t at = tn_tile_values_at(slot);
+    const uint32_t at = tn_tile_values_at(p, part);
     TN_UNROLL
     for (uint32_t which = 0; which < 2; which++) {
         tn_tile_sums sums[2] = {};
@@ -190,7 +196,7 @@ TN_FN void tn_tile_values(const tn_tile_shared &s, uint32_t slot, uint32_t n, co
 
 template <uint32_t steps>
 TN_FN void tn_tile_store(const tn_cuda_attention_params &p, const tn_tile_shared &s, const float (&l)[2],
-                         const float (&o)[TN_TILE_KEY_STAGES<steps>][4][4])
+                         const float (&o)[TN_TILE_PARTS<steps>][4][4])
 {
     const tn_tile_job job = tn_tile_job_now(s);
     TN_UNROLL
@@ -199,7 +205,7 @@ TN_FN void tn_tile_store(const tn_cuda_attention_params &p, const tn_tile_shared
         if (s.n_seen[of_block] == 0) continue;
         const uint32_t row = job.first_row + of_block, token = tn_tile_token(p, job, row), head = tn_tile_head(p, job, row);
         TN_UNROLL
-        for (uint32_t j = 0; j < 2 * TN_TILE_KEY_STAGES<steps>; j++) {
+        for (uint32_t j = 0; j < 2 * TN_TILE_PARTS<steps>; j++) {
             const uint32_t stage = j / 2, odd = j % 2;
             const uint32_t d = stage * TN_TILE_VALUE_DIMS + tn_tile_half() * 32 + tn_tile_lane() % 4 * 8 + odd * 4;
             tn_share share;
@@ -214,48 +220,39 @@ TN_FN void tn_tile_store(const tn_cuda_attention_params &p, const tn_tile_shared
 
 // One chunk more.
 template <uint32_t steps>
-TN_FN void tn_tile_more(const tn_cuda_attention_params &p, const tn_tile_shared &s, tn_tile_queue &queue, float &scale,
-                        float (&o)[TN_TILE_KEY_STAGES<steps>][4][4])
+TN_FN void tn_tile_more(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_walk &walk,
+                        float (&o)[TN_TILE_PARTS<steps>][4][4])
 {
-    constexpr uint32_t n_key_stages = TN_TILE_KEY_STAGES<steps>;
-    tn_tile_store_scale(s, scale); // read behind the barriers of this chunk's keys; those of the last one lie behind all that read before
     float t[TN_TILE_COLUMNS][4];
-    TN_UNROLL
-    for (uint32_t stage = 0; stage < n_key_stages; stage++) {
-        const uint32_t slot = tn_tile_take<steps>(p, s, queue, stage);
-        tn_tile_stage_logits<steps>(s, stage, slot, tn_tile_seen(s, queue.chunk), t);
-    }
+    tn_tile_logits<steps>(s, tn_tile_seen(s, walk.chunk), t);
     tn_tile_factors factors;
-    tn_tile_weights(p, s, queue.chunk, t, factors);
-    scale = tn_tile_load_scale(p, s, queue.chunk + 1, queue.next_page);
+    tn_tile_weights<steps>(p, s, walk, t, factors);
     tn_tile_factor weights[TN_TILE_QUARTERS];
+    tn_tile_load_codes(s, weights);
     TN_UNROLL
-    for (uint32_t stage = 0; stage < n_key_stages; stage++) {
-        const uint32_t slot = tn_tile_take<steps>(p, s, queue, n_key_stages + stage);
-        if (stage == 0) tn_tile_load_codes(s, weights);
-        tn_tile_values(s, slot, tn_tile_seen(s, queue.chunk), weights, factors, o[stage]);
-    }
+    for (uint32_t part = 0; part < TN_TILE_PARTS<steps>; part++)
+        tn_tile_values(p, s, part, tn_tile_seen(s, walk.chunk), weights, factors, o[part]);
+    tn_tile_ask_late<steps>(p, s, walk);
 }
 
 // A block's share of a row tile: outputs, or what the last one of the blocks that have shares of it makes of them all.
 template <uint32_t steps> TN_FN void tn_tile_pass(const tn_cuda_attention_params &p, const tn_tile_shared &s)
 {
     const uint32_t first = tn_tile_job_now(s).chunk;
-    tn_tile_queue queue = {first, tn_tile_page(p, s, first), tn_tile_page(p, s, first + 1), 0};
-    tn_tile_load<steps>(p, s, queue.page, 0, 0);
+    tn_tile_walk walk = {first, tn_tile_page(p, s, first)};
+    tn_tile_load_keys<steps>(p, s, walk.page);
     tn_async_commit();
-    tn_tile_load<steps>(p, s, queue.page, 1, 1);
-    tn_async_commit();
-    float scale = tn_tile_load_scale(p, s, first, queue.page);
+    const float scale = tn_tile_load_scale(p, s, first, walk.page);
     tn_tile_queries<steps>(p, s);
-    float o[TN_TILE_KEY_STAGES<steps>][4][4] = {}, l[2];
+    tn_tile_store_scale(s, scale);
+    tn_async_wait<0>();
+    tn_sync();
+    float o[TN_TILE_PARTS<steps>][4][4] = {}, l[2];
     TN_ROLLED
-    while (queue.chunk < tn_tile_job_now(s).end) {
-        tn_tile_more<steps>(p, s, queue, scale, o);
-        if (tn_tile_job_now(s).chunk > 0) tn_tile_leave<steps>(p, s, queue.chunk, o);
-        queue.chunk++;
-        queue.page = queue.next_page;
-        queue.next_page = tn_tile_page(p, s, queue.chunk + 1);
+    while (walk.chunk < tn_tile_job_now(s).end) {
+        tn_tile_more<steps>(p, s, walk, o);
+        if (tn_tile_job_now(s).chunk > 0) tn_tile_leave<steps>(p, s, walk.chunk, o);
+        walk.page = tn_tile_page(p, s, ++walk.chunk);
     }
     const tn_tile_job job = tn_tile_job_now(s);
     bool has_all = job.end - job.chunk == job.n_chunks;

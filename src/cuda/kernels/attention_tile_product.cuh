@@ -41,9 +41,8 @@ TN_FN void tn_tile_words(const tn_u4 &v, uint32_t (&words)[4])
     words[3] = v.w;
 }
 
-// Dots of the warp's rows with its columns of n quarters of a chunk, the first of which is quarter `at` of the stage.
-template <uint32_t steps, uint32_t n>
-TN_FN void tn_tile_dots(const tn_tile_shared &s, uint32_t slot, uint32_t at, tn_tile_sums (&sums)[2 * n])
+// Dots of the warp's rows with its columns of n quarters of a chunk, from `quarter` on.
+template <uint32_t steps, uint32_t n> TN_FN void tn_tile_dots(const tn_tile_shared &s, uint32_t quarter, tn_tile_sums (&sums)[2 * n])
 {
     const uint32_t half = tn_tile_half(), pair = tn_tile_pair(), lane = tn_tile_lane();
     TN_ROLLED
@@ -53,8 +52,8 @@ TN_FN void tn_tile_dots(const tn_tile_shared &s, uint32_t slot, uint32_t at, tn_
         tn_tile_words(tn_shared_load16(s.q, (((pair * steps + step) * 2 + 1) * 32 + lane) * 4), q.low);
         TN_UNROLL
         for (uint32_t j = 0; j < 2 * n; j++) {
-            const uint32_t column = (at + j / 2) * 4 + half * 2 + j % 2;
-            const tn_u4 k = tn_shared_load16(s.stages, (slot * TN_TILE_STAGE_UNITS + (column * steps + step) * 32 + lane) * 2);
+            const uint32_t column = (quarter + j / 2) * 4 + half * 2 + j % 2;
+            const tn_u4 k = tn_shared_load16(s.stages, ((column * steps + step) * 32 + lane) * 2);
             const tn_tile_limbs limbs = tn_tile_limbs_of(k.x, k.y, k.z, k.w);
             tn_mma_ss(sums[j].high, q.high, limbs.high);
             tn_mma_su(sums[j].middle, q.high, limbs.low);
@@ -64,11 +63,11 @@ TN_FN void tn_tile_dots(const tn_tile_shared &s, uint32_t slot, uint32_t at, tn_
     }
 }
 
-// Where the lane's values lie in a stage, in 8 bytes: dims of its column of the first of four pairs of positions.
-TN_FN uint32_t tn_tile_values_at(uint32_t slot)
+// Where the lane's values lie, in 8 bytes: dims of its column, of a part, of the first of four pairs of positions.
+TN_FN uint32_t tn_tile_values_at(const tn_cuda_attention_params &p, uint32_t part)
 {
     const uint32_t lane = tn_tile_lane(), g = lane / 4, t = lane % 4, unit = tn_tile_half() * 8 + g;
-    return (slot * TN_TILE_STAGE_UNITS + t * 16 + (unit ^ tn_tile_change(t))) * 2 + g % 2;
+    return (p.values_at + part * TN_TILE_VALUE_UNITS + t * 16 + (unit ^ tn_tile_change(t))) * 2 + g % 2;
 }
 
 // Sums over values, from `at` on, of a chunk of which the rows see n positions at most: for two of the columns' four dims.

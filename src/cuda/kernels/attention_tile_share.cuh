@@ -1,9 +1,9 @@
 // How the row tiles of a step are shared out to the blocks of attention_tile_mma, and how blocks that have shares of the same one put
 // together what they found.
 //
-// Chunks of row tiles are counted through, tile after tile and in a tile row tile after row tile, and each block has as many of them as any
-// other, side by side. Two blocks that lie in the grid as far from one another as there are multiprocessors have neighbouring shares, of
-// which one is the longer where a multiprocessor's part is odd.
+// A row tile has a block that owns it and begins it. Chunks that owners do not come to within as many as make all blocks end together are
+// counted through, tile after tile and in a tile row tile after row tile, and the blocks that own nothing have as many of them as any
+// other, side by side. Where there are more row tiles than blocks nobody owns one, and all chunks are shared out so.
 //
 // The combination of chunks is not associative. So a share that begins a row tile leaves its chunks combined, in the place of chunk 0, and
 // others leave each of their chunks by itself.
@@ -43,10 +43,18 @@ TN_FN uint32_t tn_tile_chunks(const tn_cuda_attention_params &p, uint32_t tile)
     return others != 0 ? 0 : p.step.words[p.step.positions + end - 1] / TN_KV_CHUNK + 1;
 }
 
-// Units of work, chunks of row tiles: the block's, the tile that `unit` is in, and that tile's first one.
+// Of a row tile's chunks those that its owner, which has n_own at most, does not come to.
+TN_FN uint32_t tn_tile_rest(uint32_t n_chunks, uint32_t n_own) { return n_chunks > n_own ? n_chunks - n_own : 0; }
+
+enum : uint32_t { TN_TILE_OWNS_NONE = 0xffffffffu };
+
+// The block's part of the work. Units are chunks that owners do not come to: the block's, and the first one of the tile that `unit` is in.
+// A block that owns a row tile has one unit, which is that row tile's chunks.
 struct tn_tile_share {
     uint32_t unit, end, tile, base;
-    uint32_t n_units, n_shares; // of all blocks
+    uint32_t own; // row tile of the tile
+    uint32_t n_own;
+    uint32_t n_units, n_shares; // of all blocks that own nothing
 };
 
 TN_FN tn_tile_share tn_tile_share_now(const tn_tile_shared &s)
@@ -56,8 +64,10 @@ TN_FN tn_tile_share tn_tile_share_now(const tn_tile_shared &s)
     share.end = s.share[1];
     share.tile = s.share[2];
     share.base = s.share[3];
-    share.n_units = s.share[4];
-    share.n_shares = s.share[5];
+    share.own = s.share[4];
+    share.n_own = s.share[5];
+    share.n_units = s.share[6];
+    share.n_shares = s.share[7];
     return share;
 }
 TN_FN void tn_tile_share_put(const tn_tile_shared &s, const tn_tile_share &share)
@@ -66,8 +76,10 @@ TN_FN void tn_tile_share_put(const tn_tile_shared &s, const tn_tile_share &share
     s.share[1] = share.end;
     s.share[2] = share.tile;
     s.share[3] = share.base;
-    s.share[4] = share.n_units;
-    s.share[5] = share.n_shares;
+    s.share[4] = share.own;
+    s.share[5] = share.n_own;
+    s.share[6] = share.n_units;
+    s.share[7] = share.n_shares;
 }
 
 TN_FN uint32_t tn_tile_share_begin(const tn_tile_share &share, uint32_t number)
@@ -83,18 +95,17 @@ TN_FN uint32_t tn_tile_share_with(const tn_tile_share &share, uint32_t unit)
 TN_FN void tn_tile_share_whole(const tn_cuda_attention_params &p, const tn_tile_shared &s)
 {
     const uint32_t n_row_tiles = tn_tile_row_tiles(p), behind = tn_block_x() / n_row_tiles, n_tiles = tn_tile_count(p);
-    tn_tile_share share = {0, 0, 0, 0, 1, 1};
+    tn_tile_share share = {0, 0, 0, 0, tn_block_x() % n_row_tiles, 0xffffffffu, 0, 0};
     if (behind < n_tiles) {
         share.tile = n_tiles - 1 - behind;
-        const uint32_t n_chunks = tn_tile_chunks(p, share.tile);
-        share.unit = tn_block_x() % n_row_tiles * n_chunks;
-        share.end = share.unit + n_chunks;
+        share.end = tn_tile_chunks(p, share.tile) > 0;
     }
     if (tn_thread() == 0) tn_tile_share_put(s, share);
     tn_sync();
 }
 
-// Sums of n up to and with each thread's, and of all threads' in *total, by way of sums of warps in shared memory.
+// Sums of n up to and with each thread's, and of all threads' in *total, by way of sums of warps in shared memory, which nobody reads any
+// more behind the end.
 TN_FN uint32_t tn_tile_count_through(TN_SHARED_ARG(uint32_t, sums), uint32_t n, uint32_t *total)
 {
     const uint32_t lane = tn_lane(), warp = tn_warp();
@@ -111,30 +122,76 @@ TN_FN uint32_t tn_tile_count_through(TN_SHARED_ARG(uint32_t, sums), uint32_t n, 
         *total += sums[i];
         n += i < warp ? sums[i] : 0;
     }
+    tn_sync();
     return n;
 }
 
-// Which units the block has. Each thread counts some tiles; the one that comes upon the block's first unit says what it found.
-TN_FN void tn_tile_share_some(const tn_cuda_attention_params &p, const tn_tile_shared &s)
+// Tiles that a thread counts.
+struct tn_tile_range {
+    uint32_t first, end;
+};
+
+// Its units; and row tiles.
+TN_FN uint32_t tn_tile_units_in(const tn_cuda_attention_params &p, const tn_tile_range &tiles, uint32_t n_own)
 {
-    const uint32_t n_each = (tn_tile_count(p) + TN_TILE_THREADS - 1) / TN_TILE_THREADS, n_row_tiles = tn_tile_row_tiles(p);
-    const uint32_t block = tn_block_x(), n_blocks = tn_grid_x();
-    tn_tile_share share = {};
-    share.tile = tn_thread() * n_each;
     uint32_t n = 0;
     TN_ROLLED
-    for (uint32_t i = 0; i < n_each; i++) n += tn_tile_chunks(p, share.tile + i) * n_row_tiles;
-    const uint32_t behind = tn_tile_count_through(s.w_max, n, &share.n_units);
-    share.n_shares = n_blocks < share.n_units ? n_blocks : share.n_units;
-    share.base = behind - n;
-    const bool is_paired = share.n_units > n_blocks && n_blocks % 2 == 0;
-    const uint32_t number = is_paired ? block % (n_blocks / 2) * 2 + block / (n_blocks / 2) : block;
-    if (number >= share.n_shares) {
+    for (uint32_t tile = tiles.first; tile < tiles.end; tile++) n += tn_tile_rest(tn_tile_chunks(p, tile), n_own);
+    return n * tn_tile_row_tiles(p);
+}
+TN_FN uint32_t tn_tile_row_tiles_in(const tn_cuda_attention_params &p, const tn_tile_range &tiles)
+{
+    uint32_t n = 0;
+    TN_ROLLED
+    for (uint32_t tile = tiles.first; tile < tiles.end; tile++) n += tn_tile_chunks(p, tile) > 0;
+    return n * tn_tile_row_tiles(p);
+}
+
+// The least n_own with which no other block has more chunks than it, found from below, and the units that follow, of the thread and those
+// before in *behind: one more of n_own takes n_row_tiles units at most from the others, and lets each of these have one more.
+TN_FN void tn_tile_share_out(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_range &tiles, uint32_t n_row_tiles,
+                             tn_tile_share &share, uint32_t *behind)
+{
+    const uint32_t n_blocks = tn_grid_x(), n_others = n_row_tiles <= n_blocks ? n_blocks - n_row_tiles : n_blocks;
+    share.n_own = 0;
+    TN_ROLLED
+    for (;;) {
+        *behind = tn_tile_count_through(s.w_max, tn_tile_units_in(p, tiles, share.n_own), &share.n_units);
+        const uint64_t n_fit = (uint64_t)n_others * share.n_own;
+        if (n_row_tiles > n_blocks || share.n_units <= n_fit) break;
+        share.n_own += (uint32_t)((share.n_units - n_fit + n_blocks - 1) / n_blocks);
+    }
+    share.n_shares = n_others < share.n_units ? n_others : share.n_units;
+}
+
+// Which row tile the block owns, or which units it has. The thread that comes upon them says what it found.
+TN_FN void tn_tile_share_some(const tn_cuda_attention_params &p, const tn_tile_shared &s)
+{
+    const uint32_t n_each = (tn_tile_count(p) + TN_TILE_THREADS - 1) / TN_TILE_THREADS, block = tn_block_x();
+    tn_tile_range tiles = {tn_thread() * n_each, (tn_thread() + 1) * n_each};
+    tn_tile_share share = {};
+    uint32_t n_row_tiles, behind, n = tn_tile_row_tiles_in(p, tiles);
+    const uint32_t own_behind = tn_tile_count_through(s.w_max, n, &n_row_tiles);
+    tn_tile_share_out(p, s, tiles, n_row_tiles, share, &behind);
+    const uint32_t n_owners = n_row_tiles <= tn_grid_x() ? n_row_tiles : 0;
+    share.own = TN_TILE_OWNS_NONE;
+    share.tile = tiles.first;
+    share.base = behind - tn_tile_units_in(p, tiles, share.n_own);
+    if (block >= n_owners + share.n_shares) {
         if (tn_thread() == 0) tn_tile_share_put(s, share); // nothing
-    } else {
-        share.unit = tn_tile_share_begin(share, number);
-        share.end = tn_tile_share_begin(share, number + 1);
+    } else if (block >= n_owners) {
+        share.unit = tn_tile_share_begin(share, block - n_owners);
+        share.end = tn_tile_share_begin(share, block - n_owners + 1);
         if (share.unit >= share.base && share.unit < behind) tn_tile_share_put(s, share);
+    } else if (block >= own_behind - n && block < own_behind) {
+        share.own = block - (own_behind - n);
+        share.end = 1;
+        while (tn_tile_chunks(p, share.tile) == 0 || share.own >= tn_tile_row_tiles(p)) {
+            const uint32_t n_chunks = tn_tile_chunks(p, share.tile++);
+            share.base += tn_tile_rest(n_chunks, share.n_own) * tn_tile_row_tiles(p);
+            share.own -= n_chunks > 0 ? tn_tile_row_tiles(p) : 0;
+        }
+        tn_tile_share_put(s, share);
     }
     tn_sync();
 }
@@ -156,25 +213,45 @@ TN_FN tn_tile_job tn_tile_job_of(const tn_cuda_attention_params &p, uint32_t til
     return job;
 }
 
+// Which of its blocks has which chunks of a row tile, whose first unit is `begin`.
+TN_FN void tn_tile_job_blocks(const tn_tile_share &share, uint32_t begin, tn_tile_job &job)
+{
+    const uint32_t n = tn_tile_rest(job.n_chunks, share.n_own), n_owned = job.n_chunks - n;
+    job.n_shares = share.n_own > 0;
+    job.first_end = n_owned;
+    if (n == 0) return;
+    const uint32_t first = tn_tile_share_with(share, begin);
+    job.n_shares += tn_tile_share_with(share, begin + n - 1) - first + 1;
+    if (share.n_own == 0) job.first_end = tn_tile_share_begin(share, first + 1) - begin;
+}
+
 // The block's next part of a row tile becomes its job, if there is one; its units count as done.
 TN_FN bool tn_tile_next(const tn_cuda_attention_params &p, const tn_tile_shared &s)
 {
     tn_tile_share share = tn_tile_share_now(s);
     if (share.unit >= share.end) return false;
     const uint32_t n_row_tiles = tn_tile_row_tiles(p);
-    uint32_t n_chunks = tn_tile_chunks(p, share.tile);
-    while (share.unit - share.base >= n_chunks * n_row_tiles) {
-        share.base += n_chunks * n_row_tiles;
-        n_chunks = tn_tile_chunks(p, ++share.tile);
+    uint32_t n_chunks = tn_tile_chunks(p, share.tile), n = tn_tile_rest(n_chunks, share.n_own), number = share.own;
+    if (number == TN_TILE_OWNS_NONE) {
+        while (share.unit - share.base >= n * n_row_tiles) {
+            share.base += n * n_row_tiles;
+            n_chunks = tn_tile_chunks(p, ++share.tile);
+            n = tn_tile_rest(n_chunks, share.n_own);
+        }
+        number = (share.unit - share.base) / n;
     }
-    const uint32_t number = (share.unit - share.base) / n_chunks, begin = share.base + number * n_chunks;
+    const uint32_t begin = share.base + number * n;
     tn_tile_job job = tn_tile_job_of(p, share.tile, n_chunks, number);
-    const uint32_t first = tn_tile_share_with(share, begin);
-    job.n_shares = tn_tile_share_with(share, begin + n_chunks - 1) - first + 1;
-    job.first_end = tn_tile_share_begin(share, first + 1) - begin;
-    job.chunk = share.unit - begin;
-    if (share.end - begin < n_chunks) job.end = share.end - begin;
-    share.unit = begin + job.end;
+    tn_tile_job_blocks(share, begin, job);
+    if (share.own == TN_TILE_OWNS_NONE) {
+        const uint32_t n_left = share.end - begin;
+        job.chunk = share.n_own + (share.unit - begin);
+        job.end = n_left < n ? share.n_own + n_left : n_chunks;
+        share.unit = begin + (job.end - share.n_own);
+    } else {
+        job.end = n_chunks - n;
+        share.unit = share.end;
+    }
     tn_sync();
     if (tn_thread() == 0) {
         tn_tile_job_put(s, job);
@@ -195,12 +272,12 @@ enum { TN_TILE_PART_ROWS = TN_TILE_THREADS * 32 };
 
 template <uint32_t steps>
 TN_FN void tn_tile_leave(const tn_cuda_attention_params &p, const tn_tile_shared &s, uint32_t chunk,
-                         const float (&o)[TN_TILE_KEY_STAGES<steps>][4][4])
+                         const float (&o)[TN_TILE_PARTS<steps>][4][4])
 {
     float *at = tn_tile_part(p, s, chunk);
     const uint32_t thread = tn_tile_thread();
     TN_UNROLL
-    for (uint32_t j = 0; j < 4 * TN_TILE_KEY_STAGES<steps>; j++) {
+    for (uint32_t j = 0; j < 4 * TN_TILE_PARTS<steps>; j++) {
         const float *four = o[j / 4][j % 4];
         tn_store16(at + (j * TN_TILE_THREADS + thread) * 4,
                    (tn_u4{tn_bits(four[0]), tn_bits(four[1]), tn_bits(four[2]), tn_bits(four[3])}));
@@ -212,7 +289,7 @@ TN_FN void tn_tile_leave(const tn_cuda_attention_params &p, const tn_tile_shared
 
 // Of a lane, as it was left.
 template <uint32_t steps> struct tn_tile_left {
-    tn_u4 o[4 * TN_TILE_KEY_STAGES<steps>];
+    tn_u4 o[4 * TN_TILE_PARTS<steps>];
     float l[2];
     int32_t m[2];
 };
@@ -220,7 +297,7 @@ template <uint32_t steps> struct tn_tile_left {
 template <uint32_t steps> TN_FN void tn_tile_take_left(const float *at, tn_tile_left<steps> &left)
 {
     TN_UNROLL
-    for (uint32_t j = 0; j < 4 * TN_TILE_KEY_STAGES<steps>; j++) left.o[j] = tn_load16_fresh(at + (j * TN_TILE_THREADS + tn_thread()) * 4);
+    for (uint32_t j = 0; j < 4 * TN_TILE_PARTS<steps>; j++) left.o[j] = tn_load16_fresh(at + (j * TN_TILE_THREADS + tn_thread()) * 4);
     TN_UNROLL
     for (uint32_t row = 0; row < 2; row++) {
         const float *of_row = at + TN_TILE_PART_ROWS + tn_tile_row_at(row) * 2;
@@ -235,10 +312,9 @@ TN_FN float tn_tile_word(const tn_u4 &v, uint32_t i) { return tn_float(i == 0 ? 
 
 // Sums over all chunks of the row tile.
 template <uint32_t steps>
-TN_FN void tn_tile_gather(const tn_cuda_attention_params &p, const tn_tile_shared &s, float (&l)[2],
-                          float (&o)[TN_TILE_KEY_STAGES<steps>][4][4])
+TN_FN void tn_tile_gather(const tn_cuda_attention_params &p, const tn_tile_shared &s, float (&l)[2], float (&o)[TN_TILE_PARTS<steps>][4][4])
 {
-    constexpr uint32_t n = 16 * TN_TILE_KEY_STAGES<steps>;
+    constexpr uint32_t n = 16 * TN_TILE_PARTS<steps>;
     tn_tile_left<steps> left;
     tn_tile_take_left(tn_tile_part(p, s, 0), left);
     int32_t m[2] = {left.m[0], left.m[1]};

@@ -1,5 +1,5 @@
-// How keys and values of a chunk come to a block of attention_tile_mma: in stages of 16 KiB, of which two are on their way while one is
-// multiplied; and where they lie there.
+// How keys and values of a chunk come to a block of attention_tile_mma, and where they lie there. Values of a chunk and keys of the next
+// one are on their way while weights are made of products over keys. Where there is no room for both, keys come when values are done.
 //
 // Which dim or position an index of mma stands for is of no matter where both factors agree. Of 32 dims lane t of 4 has 8t .. 8t + 7, which
 // are 16 bytes of a key. Of 32 positions it has those of its columns in the products over keys: pairs t, t + 4, t + 8, t + 12. Of 32 dims
@@ -13,9 +13,8 @@ enum {
     TN_TILE_THREADS = 256,
     TN_TILE_ROWS = TN_CUDA_ATTENTION_TILE_ROWS, // 16 of each pair of warps
     TN_TILE_STEPS_MAX = 4,                      // of 32 dims, of a head
-    TN_TILE_STAGES = 3,
-    TN_TILE_STAGE_UNITS = TN_CUDA_ATTENTION_TILE_SHARED_BYTES / (16 * TN_TILE_STAGES),
-    TN_TILE_VALUE_DIMS = 64,             // of a stage of values
+    TN_TILE_VALUE_DIMS = 64,                    // that lie together, of all positions
+    TN_TILE_VALUE_UNITS = TN_TILE_VALUE_DIMS * TN_KV_CHUNK / 8,
     TN_TILE_QUARTERS = TN_KV_CHUNK / 32, // of a chunk: 32 positions, of which the first warp of a pair has 16 and the second the others
 };
 
@@ -28,11 +27,11 @@ struct tn_tile_job {
     uint32_t chunk, end, n_chunks;
     uint32_t n_shares, first_end; // blocks that have chunks of the row tile, the first one of them those before first_end
 };
-enum { TN_TILE_JOB_WORDS = sizeof(tn_tile_job) / 4, TN_TILE_SHARE_WORDS = 6 };
+enum { TN_TILE_JOB_WORDS = sizeof(tn_tile_job) / 4, TN_TILE_SHARE_WORDS = 8 };
 
 // Arrays [halves] are of the two warps of a pair.
 struct tn_tile_shared {
-    TN_SHARED_ARG(uint64_t, stages);  // [TN_TILE_STAGES][units][2]
+    TN_SHARED_ARG(uint64_t, stages);  // [units][2]: keys, and from p.values_at on values
     TN_SHARED_ARG(uint32_t, q);       // [pairs of warps][steps][high, low][lanes][4 words of mma's left factor]
     TN_SHARED_ARG(uint64_t, weights); // [pairs of warps][quarters][high, low][lanes][halves of 4 words of mma's left factor]
     TN_SHARED_ARG(float, scales);     // of keys, then of values: [quarters][halves][lanes][2 columns][2 positions]
@@ -113,49 +112,19 @@ TN_FN tn_kv_head tn_tile_kv(const tn_cuda_attention_params &p, const tn_tile_sha
 // What a unit of values is moved by in its pair's row.
 TN_FN uint32_t tn_tile_change(uint32_t pair) { return pair % 2 * 4 + pair / 2 % 2; }
 
-// A thread's part of a stage: units whose rows are a stride apart. Positions behind the last one that is seen are loaded too, for nothing:
-// pages have all of theirs. Dims that a head does not have are taken from where it has some.
+// A thread's part of keys or values: units whose rows are a stride apart. Positions behind the last one that is seen are loaded too, for
+// nothing: pages have all of theirs. Dims that a head does not have are taken from where it has some.
 struct tn_tile_units {
     const int16_t *from;
     uint32_t stride, words; // in elements; of a unit there are so many
     uint32_t to;            // unit of the stages; the next one is TN_TILE_THREADS units on
 };
 
-// Stages of keys, then as many of values.
-template <uint32_t steps> constexpr uint32_t TN_TILE_KEY_STAGES = steps / 2;
+// Parts of the head's dims, TN_TILE_VALUE_DIMS each.
+template <uint32_t steps> constexpr uint32_t TN_TILE_PARTS = steps / 2;
 
-template <uint32_t steps>
-TN_FN tn_tile_units tn_tile_units_of(const tn_cuda_attention_params &p, const tn_tile_shared &s, uint32_t page, uint32_t stage,
-                                     uint32_t slot)
+template <uint32_t n> TN_FN void tn_tile_load(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_units &units)
 {
-    const tn_kv_head kv = tn_tile_kv(p, s, page);
-    const uint32_t head_dim = p.rope.head_dim, thread = tn_tile_thread(), n_key_stages = TN_TILE_KEY_STAGES<steps>;
-    tn_tile_units units;
-    if (stage < n_key_stages) {
-        // [8 positions][step][position][4 units of 8 dims]: lanes of a product over keys as they lie.
-        const uint32_t dim = thread / 32 % steps * 32 + thread % 4 * 8, d = dim < head_dim ? dim : 0;
-        const uint32_t row = stage * (TN_KV_CHUNK / n_key_stages) + thread / (32 * steps) * 8 + thread % 32 / 4;
-        units.from = kv.keys + (row * head_dim + d);
-        units.stride = TN_TILE_THREADS / (4 * steps) * head_dim;
-        units.words = (head_dim - d) / 2;
-        units.to = slot * TN_TILE_STAGE_UNITS + thread;
-    } else {
-        // [pair][16 units of 4 dims], units changing places so that halves of four pairs' units lie in different banks.
-        const uint32_t dim = (stage - n_key_stages) * TN_TILE_VALUE_DIMS + thread % 16 * 4, d = dim < head_dim ? dim : 0;
-        units.from = kv.values + (thread / 16 * head_dim + d) * 2;
-        units.stride = TN_TILE_THREADS / 16 * 2 * head_dim;
-        units.words = head_dim - d;
-        units.to = slot * TN_TILE_STAGE_UNITS + (thread ^ tn_tile_change(thread / 16));
-    }
-    return units;
-}
-
-// Asks for a stage of the chunk in a page.
-template <uint32_t steps>
-TN_FN void tn_tile_load(const tn_cuda_attention_params &p, const tn_tile_shared &s, uint32_t page, uint32_t stage, uint32_t slot)
-{
-    constexpr uint32_t n = TN_TILE_STAGE_UNITS / TN_TILE_THREADS;
-    const tn_tile_units units = tn_tile_units_of<steps>(p, s, page, stage, slot);
     if (p.rope.head_dim % 8 == 0) {
         TN_UNROLL
         for (uint32_t j = 0; j < n; j++) tn_async16(s.stages, (units.to + j * TN_TILE_THREADS) * 2, units.from + j * units.stride);
@@ -166,26 +135,64 @@ TN_FN void tn_tile_load(const tn_cuda_attention_params &p, const tn_tile_shared 
     }
 }
 
-// The walk over the stages of all chunks: the chunk, its page and the next one's, and where the stage to be taken lies.
-struct tn_tile_queue {
-    uint32_t chunk, page, next_page, slot;
+// Asks for the keys in a page: [8 positions][step][position][4 units of 8 dims], lanes of a product over keys as they lie.
+template <uint32_t steps> TN_FN void tn_tile_load_keys(const tn_cuda_attention_params &p, const tn_tile_shared &s, uint32_t page)
+{
+    const tn_kv_head kv = tn_tile_kv(p, s, page);
+    const uint32_t head_dim = p.rope.head_dim, thread = tn_tile_thread();
+    const uint32_t dim = thread / 32 % steps * 32 + thread % 4 * 8, d = dim < head_dim ? dim : 0;
+    tn_tile_units units;
+    units.from = kv.keys + ((thread / (32 * steps) * 8 + thread % 32 / 4) * head_dim + d);
+    units.stride = TN_TILE_THREADS / (4 * steps) * head_dim;
+    units.words = (head_dim - d) / 2;
+    units.to = thread;
+    tn_tile_load<TN_KV_CHUNK * 4 * steps / TN_TILE_THREADS>(p, s, units);
+}
+
+// Asks for the values: [dims of a part][pair][16 units of 4 dims], units changing places so that halves of four pairs' units lie in
+// different banks.
+template <uint32_t steps> TN_FN void tn_tile_load_values(const tn_cuda_attention_params &p, const tn_tile_shared &s, uint32_t page)
+{
+    const tn_kv_head kv = tn_tile_kv(p, s, page);
+    const uint32_t head_dim = p.rope.head_dim, thread = tn_tile_thread();
+    TN_UNROLL
+    for (uint32_t part = 0; part < TN_TILE_PARTS<steps>; part++) {
+        const uint32_t dim = part * TN_TILE_VALUE_DIMS + thread % 16 * 4, d = dim < head_dim ? dim : 0;
+        tn_tile_units units;
+        units.from = kv.values + (thread / 16 * head_dim + d) * 2;
+        units.stride = TN_TILE_THREADS / 16 * 2 * head_dim;
+        units.words = head_dim - d;
+        units.to = p.values_at + part * TN_TILE_VALUE_UNITS + (thread ^ tn_tile_change(thread / 16));
+        tn_tile_load<TN_TILE_VALUE_UNITS / TN_TILE_THREADS>(p, s, units);
+    }
+}
+
+// The chunk and its page.
+struct tn_tile_walk {
+    uint32_t chunk, page;
 };
 
-// Waits until the stage is there for all warps and asks for the one behind the next. Its slot.
-template <uint32_t steps>
-TN_FN uint32_t tn_tile_take(const tn_cuda_attention_params &p, const tn_tile_shared &s, tn_tile_queue &queue, uint32_t stage)
+TN_FN bool tn_tile_has_next(const tn_tile_shared &s, const tn_tile_walk &walk) { return walk.chunk + 1 < tn_tile_job_now(s).end; }
+
+// When all warps are done with a chunk's keys, and with values of the one before: asks for its values, then for the next one's keys.
+template <uint32_t steps> TN_FN void tn_tile_ask(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_walk &walk)
 {
-    constexpr uint32_t n_stages = 2 * TN_TILE_KEY_STAGES<steps>;
-    const uint32_t slot = queue.slot, later = stage + 2, free_slot = slot == 0 ? TN_TILE_STAGES - 1 : slot - 1;
-    tn_async_wait<1>();
-    tn_sync();
-    if (later < n_stages)
-        tn_tile_load<steps>(p, s, queue.page, later, free_slot);
-    else if (queue.chunk + 1 < tn_tile_job_now(s).end)
-        tn_tile_load<steps>(p, s, queue.next_page, later - n_stages, free_slot);
+    const uint32_t next_page = tn_tile_page(p, s, walk.chunk + 1);
+    tn_tile_load_values<steps>(p, s, walk.page);
     tn_async_commit();
-    queue.slot = slot == TN_TILE_STAGES - 1 ? 0 : slot + 1;
-    return slot;
+    if (p.values_at > 0 && tn_tile_has_next(s, walk)) tn_tile_load_keys<steps>(p, s, next_page);
+    tn_async_commit();
+}
+
+// Where they did not come beside the values.
+template <uint32_t steps> TN_FN void tn_tile_ask_late(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_walk &walk)
+{
+    if (p.values_at > 0 || !tn_tile_has_next(s, walk)) return;
+    tn_sync();
+    tn_tile_load_keys<steps>(p, s, tn_tile_page(p, s, walk.chunk + 1));
+    tn_async_commit();
+    tn_async_wait<0>();
+    tn_sync();
 }
 
 // ---- scales ----

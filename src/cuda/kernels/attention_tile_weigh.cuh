@@ -50,17 +50,14 @@ TN_FN void tn_tile_scale(const tn_tile_shared &s, uint32_t quarter, const tn_til
     }
 }
 
-// The logits of a stage of keys, of which the rows see n positions at most; what none of them sees gets TN_NO_LOGIT.
-template <uint32_t steps>
-TN_FN void tn_tile_stage_logits(const tn_tile_shared &s, uint32_t stage, uint32_t slot, uint32_t n, float (&t)[TN_TILE_COLUMNS][4])
+// The logits of a chunk, of which the rows see n positions at most; what none of them sees gets TN_NO_LOGIT.
+template <uint32_t steps> TN_FN void tn_tile_logits(const tn_tile_shared &s, uint32_t n, float (&t)[TN_TILE_COLUMNS][4])
 {
-    constexpr uint32_t n_quarters = TN_TILE_QUARTERS / TN_TILE_KEY_STAGES<steps>;
     TN_UNROLL
-    for (uint32_t at = 0; at < n_quarters; at += 2) {
-        const uint32_t quarter = stage * n_quarters + at;
+    for (uint32_t quarter = 0; quarter < TN_TILE_QUARTERS; quarter += 2) {
         if (n > (quarter + 1) * 32) {
             tn_tile_sums sums[4] = {};
-            tn_tile_dots<steps, 2>(s, slot, at, sums);
+            tn_tile_dots<steps, 2>(s, quarter, sums);
             tn_tile_scale<2>(s, quarter, sums, t);
             continue;
         }
@@ -68,7 +65,7 @@ TN_FN void tn_tile_stage_logits(const tn_tile_shared &s, uint32_t stage, uint32_
         for (uint32_t j = 0; j < 16; j++) t[quarter * 2 + j / 4][j % 4] = TN_NO_LOGIT;
         if (n <= quarter * 32) continue;
         tn_tile_sums sums[2] = {};
-        tn_tile_dots<steps, 1>(s, slot, at, sums);
+        tn_tile_dots<steps, 1>(s, quarter, sums);
         tn_tile_scale<1>(s, quarter, sums, t);
     }
 }
@@ -87,7 +84,10 @@ template <bool is_bounded> TN_FN void tn_tile_mask(const uint32_t (&n)[2], float
 
 // The largest logit of each row of the lane's, in the chunk. A bound that a logit may have passed is one that the largest has passed, or
 // it is so low that the logit's weight is 0 where the largest is not near it: logits are brought between their bounds where it is.
-TN_FN void tn_tile_largest(const tn_tile_shared &s, const uint32_t (&n)[2], float (&t)[TN_TILE_COLUMNS][4], float (&largest)[2])
+// Behind the barrier is asked for what comes next.
+template <uint32_t steps>
+TN_FN void tn_tile_largest(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_walk &walk, const uint32_t (&n)[2],
+                           float (&t)[TN_TILE_COLUMNS][4], float (&largest)[2])
 {
     const uint32_t at = tn_tile_half() * TN_TILE_ROWS + tn_tile_row_at(0);
     const bool is_first = tn_tile_lane() % 4 == 0;
@@ -102,6 +102,7 @@ TN_FN void tn_tile_largest(const tn_tile_shared &s, const uint32_t (&n)[2], floa
         if (is_first) s.largest[at + 8 * row] = largest[row];
     }
     tn_sync();
+    tn_tile_ask<steps>(p, s, walk);
     bool is_far = false;
     TN_UNROLL
     for (uint32_t row = 0; row < 2; row++) {
@@ -153,7 +154,7 @@ TN_FN void tn_tile_weigh(const tn_tile_shared &s, const tn_tile_shift (&shifts)[
     }
 }
 
-// The same of both halves.
+// The same of both halves. Values are there behind it.
 TN_FN void tn_tile_join(const tn_tile_shared &s, uint32_t (&w_max)[2], int32_t (&l)[2])
 {
     const uint32_t at = tn_tile_half() * TN_TILE_ROWS + tn_tile_row_at(0);
@@ -164,6 +165,7 @@ TN_FN void tn_tile_join(const tn_tile_shared &s, uint32_t (&w_max)[2], int32_t (
             s.l[at + 8 * row] = l[row];
         }
     }
+    tn_async_wait<1>();
     tn_sync();
     TN_UNROLL
     for (uint32_t row = 0; row < 2; row++) {

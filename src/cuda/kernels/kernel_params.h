@@ -43,7 +43,7 @@ enum {
     TN_CUDA_WGMMA_STAGES = 6,                    // column blocks in its shared memory
     TN_CUDA_ATTENTION_TOKENS = 16,               // of a block of attention_tile and attention_tile_mma
     TN_CUDA_ATTENTION_MMA_DIM = 128,             // dims of a head of attention_tile_mma at most
-    TN_CUDA_ATTENTION_TILE_SHARED_BYTES = 49152, // dynamic shared memory of attention_tile_mma
+    TN_CUDA_ATTENTION_TILE_KV_BYTES = 32768, // of attention_tile_mma: keys of a chunk, or values, in dynamic shared memory
     TN_CUDA_ATTENTION_TILE_ROWS = 64,            // query heads of a row tile of attention_tile_mma
     TN_CUDA_ATTENTION_PART_FLOATS = 8320,        // that a block of attention_tile_mma leaves of a row tile and a chunk
     TN_CUDA_ROPE_HEADS = 4,                      // of a block of rope_append
@@ -388,6 +388,8 @@ struct tn_cuda_attention_params {
     float recip_a_v, log2e_by_sqrt; // RN(1/4095), RN(log2 e / sqrt(head_dim))
     uint32_t tiles;                 // attention_tile*, attention_few_mma: TN_CUDA_TILES_*, of so many sequences; the others are left out
     uint32_t n_shares;              // attention_few_mma: blocks that share a tile's tokens
+    uint32_t values_at;             // attention_tile_mma: where values lie in dynamic shared memory, in 16 bytes: behind keys, or 0: in
+                                    // their place
 };
 
 // attention_tile_mma: row tiles of a tile, of all KV heads.
