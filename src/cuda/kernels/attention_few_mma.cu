@@ -9,10 +9,14 @@ TN_FN void tn_few_tile(const tn_cuda_attention_params &p, const tn_few_shared &s
     if (first >= n_tokens) return;
     const uint32_t end = n_tokens - first < TN_CUDA_ATTENTION_TOKENS ? n_tokens : first + TN_CUDA_ATTENTION_TOKENS;
     if (!tn_has_tile(p, first, end)) return;
-    TN_ROLLED
-    for (uint32_t token = first + tn_block_x() % p.n_shares; token < end; token += p.n_shares) {
+    uint32_t token = first + tn_block_x() % p.n_shares;
+    bool is_there = token < end;
+    while (is_there) {
         const tn_few_job job = tn_few_job_of(p, token, tn_block_z());
         if (job.split < job.n_chunks) tn_few_token<false>(p, s, job, has_waited);
+        const uint32_t next = token + p.n_shares; // the tile's end is found anew: there is no register for it
+        is_there = next / TN_CUDA_ATTENTION_TOKENS == token / TN_CUDA_ATTENTION_TOKENS && next < p.step.words[0];
+        token = next;
     }
 }
 

@@ -150,12 +150,12 @@ TN_FN void tn_few_take(const tn_few_shared &s, const tn_few_chunk &chunk, const 
                        tn_u4 (&units)[TN_FEW_BATCH])
 {
     tn_async_wait<form::ring_batches - 1>();
-    const uint32_t from = batch % form::ring_batches * TN_FEW_BATCH;
+    const uint32_t from = batch % form::ring_batches * TN_FEW_BATCH, lane = tn_late(tn_lane());
     if (batch < form::steps) {
         tn_sync_warp();
         TN_UNROLL
         for (uint32_t j = 0; j < TN_FEW_BATCH; j++)
-            units[j] = tn_shared_load16(s.ring, tn_few_key_at(from, tn_lane() / 4 + j % 2 * 8, j / 2 * 4 + tn_lane() % 4));
+            units[j] = tn_shared_load16(s.ring, tn_few_key_at(from, lane / 4 + j % 2 * 8, j / 2 * 4 + lane % 4));
         tn_sync_warp();
     } else if (tn_warp() < form::steps) {
         TN_UNROLL

@@ -37,7 +37,7 @@ template <bool appends> TN_FN tn_few_chunk tn_few_chunk_of(const tn_cuda_attenti
     if (index >= n_own) return tn_few_no_chunk();
     tn_few_chunk chunk;
     chunk.number = job.split + (appends ? n_own - 1 - index : index) * job.n_splits;
-    const uint32_t rest = job.position + 1 - chunk.number * TN_KV_CHUNK;
+    const uint32_t rest = tn_late(job.position) + 1 - chunk.number * TN_KV_CHUNK;
     chunk.keys = tn_kv_head_of(p.kv, tn_kv_page(p.step, job.seq, chunk.number), job.kv_head, p.rope.head_dim).keys;
     chunk.n = rest < TN_KV_CHUNK ? rest : (uint32_t)TN_KV_CHUNK;
     chunk.lacks_last = appends && chunk.number == job.n_chunks - 1;
@@ -47,38 +47,55 @@ template <bool appends> TN_FN tn_few_chunk tn_few_chunk_of(const tn_cuda_attenti
 
 // ---- queries ----
 
-// The cosines and sines of a lane's pairs of dims: of a position's row of the table, where there is one.
-struct tn_few_turns {
+// A lane's pairs of dims of a head: where they lie in a row and where their limbs go, and their cosines and sines, of a position's row of
+// the table where there is one. All of it is known before the kernel in front has ended. Pairs that there are not are taken from where
+// there are some.
+struct tn_few_pairs {
+    uint32_t first[TN_FEW_DIMS / 64], second[TN_FEW_DIMS / 64]; // dims
+    uint32_t first_at[TN_FEW_DIMS / 64], second_at[TN_FEW_DIMS / 64];
     float c[TN_FEW_DIMS / 64], s[TN_FEW_DIMS / 64];
 };
-TN_FN tn_few_turns tn_few_turns_of(const tn_cuda_rope &rope, const float *table)
+TN_FN tn_few_pairs tn_few_pairs_of(const tn_cuda_rope &rope, const float *table)
 {
     const uint32_t n_pairs = rope.head_dim / 2;
-    tn_few_turns turns = {};
+    tn_few_pairs pairs = {};
     TN_UNROLL
     for (uint32_t j = 0; j < TN_FEW_DIMS / 64; j++) {
         const uint32_t pair = tn_lane() + 32 * j < n_pairs ? tn_lane() + 32 * j : 0;
-        if (table) turns.c[j] = table[pair];
-        if (table) turns.s[j] = table[n_pairs + pair];
+        pairs.first[j] = tn_late<0>(tn_pair_first(rope, pair));
+        pairs.second[j] = tn_late<0>(tn_pair_second(rope, pair));
+        pairs.first_at[j] = tn_late<0>(tn_few_limb_at(0, pairs.first[j]));
+        pairs.second_at[j] = tn_late<0>(tn_few_limb_at(0, pairs.second[j]));
+        if (table) pairs.c[j] = table[pair];
+        if (table) pairs.s[j] = table[n_pairs + pair];
     }
-    return turns;
+    return pairs;
 }
 
-// A head as tn_head_take takes it, with all of it on its way at once: pairs that there are not are taken from where there are some.
-TN_FN tn_head tn_few_head(const tn_cuda_rope &rope, const float *x, bool is_turned, const tn_few_turns &turns)
+// What a warp takes first of a token: a query head, or the key or the value of the KV head (warps behind those that work on chunks).
+template <bool appends>
+TN_FN const float *tn_few_row(const tn_cuda_attention_params &p, const tn_few_job &job, uint32_t first_head, uint32_t n_heads)
 {
-    const uint32_t n_pairs = rope.head_dim / 2;
+    const uint32_t head_dim = p.rope.head_dim;
+    if (appends && tn_warp() >= TN_FEW_WARPS)
+        return tn_x_row(p.step, tn_warp() == TN_FEW_WARPS ? p.rope.k : p.rope.v, job.token) + job.kv_head * head_dim;
+    const uint32_t h = tn_warp() < n_heads ? tn_warp() : 0;
+    return tn_x_row(p.step, appends ? p.rope.q : p.q, job.token) + (first_head + h) * head_dim;
+}
+
+// A head as tn_head_take takes it, with all of it on its way at once.
+TN_FN tn_head tn_few_head(const float *x, bool is_turned, const tn_few_pairs &pairs)
+{
     tn_head head = {};
     TN_UNROLL
     for (uint32_t j = 0; j < TN_FEW_DIMS / 64; j++) {
-        const uint32_t pair = tn_lane() + 32 * j < n_pairs ? tn_lane() + 32 * j : 0;
-        head.first[j] = x[tn_pair_first(rope, pair)];
-        head.second[j] = x[tn_pair_second(rope, pair)];
+        head.first[j] = x[pairs.first[j]];
+        head.second[j] = x[pairs.second[j]];
     }
     TN_UNROLL
     for (uint32_t j = 0; j < TN_FEW_DIMS / 64; j++) {
         const float a = head.first[j], b = head.second[j];
-        const float turned_a = tn_fl((a * turns.c[j]) - (b * turns.s[j])), turned_b = tn_fl((a * turns.s[j]) + (b * turns.c[j]));
+        const float turned_a = tn_fl((a * pairs.c[j]) - (b * pairs.s[j])), turned_b = tn_fl((a * pairs.s[j]) + (b * pairs.c[j]));
         head.first[j] = is_turned ? turned_a : a;
         head.second[j] = is_turned ? turned_b : b;
         const uint32_t first = tn_abs_bits(head.first[j]), second = tn_abs_bits(head.second[j]), larger = first > second ? first : second;
@@ -88,60 +105,64 @@ TN_FN tn_head tn_few_head(const tn_cuda_rope &rope, const float *x, bool is_turn
     return head;
 }
 
+TN_FN void tn_few_store_limbs(const tn_few_shared &s, uint32_t at, float value, float to_codes)
+{
+    const int32_t code = tn_round_int(value * to_codes);
+    s.q[at] = tn_limb_high(code);
+    s.q[at + TN_FEW_COLUMN_BYTES] = tn_limb_low(code);
+}
+
 // The codes of a query head to its two columns, by a warp. Dims that the head does not have are 0.
 template <class form>
-TN_FN void tn_few_store_query(const tn_cuda_rope &rope, const tn_few_shared &s, uint32_t h, const tn_head &head, float log2e_by_sqrt)
+TN_FN void tn_few_store_query(const tn_cuda_rope &rope, const tn_few_shared &s, uint32_t h, const tn_head &head, const tn_few_pairs &pairs,
+                              float log2e_by_sqrt)
 {
     const tn_head_codes codes = tn_head_codes_of(head, rope.a_qk, rope.recip_a_qk);
+    const uint32_t at = h * 2 * TN_FEW_COLUMN_BYTES;
     if (rope.head_dim < 32 * form::steps) {
         const uint32_t n_units = 2 * TN_FEW_COLUMN_BYTES / 16;
-        if (tn_lane() < n_units) tn_shared_store16(s.q, h * 2 * TN_FEW_COLUMN_BYTES + tn_lane() * 16, (tn_u4{0, 0, 0, 0}));
+        if (tn_lane() < n_units) tn_shared_store16(s.q, at + tn_lane() * 16, (tn_u4{0, 0, 0, 0}));
         tn_sync_warp();
     }
     TN_UNROLL
-    for (uint32_t j = 0; j < TN_FEW_DIMS / 32; j++) {
-        const uint32_t pair = tn_lane() + 32 * (j / 2);
-        if (pair >= rope.head_dim / 2) continue;
-        const uint32_t d = j % 2 == 0 ? tn_pair_first(rope, pair) : tn_pair_second(rope, pair);
-        const int32_t code = tn_round_int((j % 2 == 0 ? head.first[j / 2] : head.second[j / 2]) * codes.to_codes);
-        s.q[tn_few_limb_at(2 * h, d)] = tn_limb_high(code);
-        s.q[tn_few_limb_at(2 * h + 1, d)] = tn_limb_low(code);
+    for (uint32_t j = 0; j < TN_FEW_DIMS / 64; j++) {
+        if (tn_lane() + 32 * j >= rope.head_dim / 2) continue;
+        tn_few_store_limbs(s, at + pairs.first_at[j], head.first[j], codes.to_codes);
+        tn_few_store_limbs(s, at + pairs.second_at[j], head.second[j], codes.to_codes);
     }
     if (tn_lane() == 0) s.q_scale[h] = codes.scale * log2e_by_sqrt;
 }
 
-// Query heads first_head .. of the token, turned where `appends`.
+// Query heads of the token, of which n_heads are there, turned where `appends`; x: the warp's first.
 template <class form, bool appends>
-TN_FN void tn_few_queries(const tn_cuda_attention_params &p, const tn_few_shared &s, const tn_few_job &job, uint32_t first_head,
-                          uint32_t n_heads, const tn_few_turns &turns)
+TN_FN void tn_few_queries(const tn_cuda_attention_params &p, const tn_few_shared &s, const tn_few_job &job, const float *x,
+                          uint32_t n_heads, const tn_few_pairs &pairs)
 {
     for (uint32_t h = tn_warp(); h < form::heads; h += TN_FEW_WARPS) {
         tn_head head = {};
         if (h < n_heads) {
-            const float *x = tn_x_row(p.step, appends ? p.rope.q : p.q, job.token) + (size_t)(first_head + h) * p.rope.head_dim;
-            head = tn_few_head(p.rope, x, appends && p.rope.table, turns);
+            head = tn_few_head(x + (h - tn_warp()) * p.rope.head_dim, appends && p.rope.table, pairs);
             if (appends && tn_lane() == 0) tn_mark_poison(p.step, p.poison, job.token, p.rope.q_node, tn_float(head.absmax));
         }
-        tn_few_store_query<form>(p.rope, s, h, head, p.log2e_by_sqrt);
+        tn_few_store_query<form>(p.rope, s, h, head, pairs, p.log2e_by_sqrt);
     }
 }
 
 // ---- the token's own key and value ----
 
-// The key (which = 0) or value, by a warp: to where this block takes it from.
-TN_FN void tn_few_own(const tn_cuda_attention_params &p, const tn_few_shared &s, const tn_few_job &job, uint32_t which,
-                      const tn_few_turns &turns)
+// The key (which = 0) or value, at x, by a warp: to where this block takes it from.
+TN_FN void tn_few_own(const tn_cuda_attention_params &p, const tn_few_shared &s, const tn_few_job &job, uint32_t which, const float *x,
+                      const tn_few_pairs &pairs)
 {
     const tn_cuda_rope &rope = p.rope;
-    const float *x = tn_x_row(p.step, which == 0 ? rope.k : rope.v, job.token) + (size_t)job.kv_head * rope.head_dim;
-    const tn_head head = tn_few_head(rope, x, which == 0 && rope.table, turns);
+    const tn_head head = tn_few_head(x, which == 0 && rope.table, pairs);
     const tn_head_codes codes =
         which == 0 ? tn_head_codes_of(head, rope.a_qk, rope.recip_a_qk) : tn_head_codes_of(head, TN_A_V, TN_RECIP_A_V);
     TN_UNROLL
-    for (uint32_t j = 0; j < TN_FEW_DIMS / 32; j++) {
-        const uint32_t pair = tn_lane() + 32 * (j / 2), d = j % 2 == 0 ? tn_pair_first(rope, pair) : tn_pair_second(rope, pair);
-        const float value = j % 2 == 0 ? head.first[j / 2] : head.second[j / 2];
-        if (pair < rope.head_dim / 2) s.own[which * TN_FEW_DIMS + d] = (uint16_t)tn_round_int(value * codes.to_codes);
+    for (uint32_t j = 0; j < TN_FEW_DIMS / 64; j++) {
+        if (tn_lane() + 32 * j >= rope.head_dim / 2) continue;
+        s.own[which * TN_FEW_DIMS + pairs.first[j]] = (uint16_t)tn_round_int(head.first[j] * codes.to_codes);
+        s.own[which * TN_FEW_DIMS + pairs.second[j]] = (uint16_t)tn_round_int(head.second[j] * codes.to_codes);
     }
     for (uint32_t d = rope.head_dim + tn_lane(); d < TN_FEW_DIMS; d += 32) s.own[which * TN_FEW_DIMS + d] = 0;
     if (tn_lane() == 0) s.own_scale[which] = codes.scale;
@@ -233,15 +254,16 @@ TN_FN void tn_few_heads(const tn_cuda_attention_params &p, const tn_few_shared &
     tn_few_chunk chunk = tn_few_chunk_of<appends>(p, job, 0);
     const bool starts_early = !has_waited && tn_few_is_old<appends>(p, job, chunk);
     if (works && starts_early) tn_few_start<form>(s, chunk, head_dim);
-    const tn_few_turns turns = tn_few_turns_of(p.rope, appends ? tn_rope_table_row(p.rope, job.position) : 0);
+    const tn_few_pairs pairs = tn_few_pairs_of(p.rope, appends ? tn_rope_table_row(p.rope, job.position) : 0);
+    const float *x = tn_few_row<appends>(p, job, first_head, n_heads);
     const bool is_first_pass = !has_waited; // and the only token, where it appends
     if (!has_waited) tn_wait_previous();
     has_waited = true;
     if (works && !starts_early) tn_few_start<form>(s, chunk, head_dim);
     if (works)
-        tn_few_queries<form, appends>(p, s, job, first_head, n_heads, turns);
+        tn_few_queries<form, appends>(p, s, job, x, n_heads, pairs);
     else if (is_first_pass && chunk.lacks_last)
-        tn_few_own(p, s, job, tn_warp() - TN_FEW_WARPS, turns);
+        tn_few_own(p, s, job, tn_warp() - TN_FEW_WARPS, x, pairs);
     tn_sync();
     if (!works && is_first_pass && chunk.lacks_last) tn_few_append(p, s, job, tn_warp() - TN_FEW_WARPS);
     tn_share all[form::sets] = {};
