@@ -23,7 +23,7 @@ enum {
     GEMM_INVOCATIONS_LEAST = 64,
     SCALES_AT_KV = 7,     // number of that constant of the ternary products
     ONE_SPLITS_LEAST = 8, // shares of a row's columns in a product of one token, each 16 invocations
-    ONE_SPLITS_MOST = 16, // so that registers have room for two workgroups of a processor
+    ONE_SPLITS_MOST = 28, // so that registers have room for two workgroups of a processor
     ONE_BLOCKS = 264,     // workgroups that large GPUs run at once: more would wait for the first ones
     ONE_SUMS_MOST = 8,    // row groups of a workgroup, of both matrices
 };
@@ -250,7 +250,7 @@ static uint32_t one_invocations(const tn_vk_device *device, uint32_t n_chunks)
 {
     const uint32_t most = at_most(device->limits.n_invocations / 16, ONE_SPLITS_MOST);
     uint32_t best = ONE_SPLITS_LEAST, best_waste = UINT32_MAX;
-    for (uint32_t splits = ONE_SPLITS_LEAST; splits <= most; splits += 2) {
+    for (uint32_t splits = ONE_SPLITS_LEAST; splits <= most; splits++) {
         const uint32_t waste = (n_chunks + splits - 1) / splits * splits - n_chunks;
         if (waste > best_waste) continue;
         best = splits;
@@ -260,10 +260,10 @@ static uint32_t one_invocations(const tn_vk_device *device, uint32_t n_chunks)
 }
 
 // Bytes of shared memory of a product of one token over n_chunks of 64 columns, with n_sums row groups.
-static uint64_t one_shared_bytes(uint32_t n_chunks, uint32_t invocations, uint32_t n_sums)
+static uint64_t one_shared_bytes(uint32_t n_chunks, uint32_t invocations, uint32_t n_sums, bool keeps_row)
 {
-    const uint64_t n_blocks = (n_chunks + 3) / 4, n_round = at_most((uint32_t)n_blocks, invocations / 8);
-    return (uint64_t)64 * n_chunks + 180 * n_round + 8 * n_blocks + 72 + (uint64_t)4 * invocations * n_sums;
+    const uint64_t n_blocks = (n_chunks + 3) / 4;
+    return (uint64_t)64 * n_chunks + (keeps_row ? 1024 * n_blocks : 16) + 296 * n_blocks + 96 + (uint64_t)4 * invocations * n_sums;
 }
 
 // Row groups of one matrix that a workgroup has, of n_groups.
@@ -271,7 +271,7 @@ static uint32_t one_tiles(const tn_vk_device *device, uint32_t n_chunks, uint32_
 {
     const uint32_t invocations = one_invocations(device, n_chunks);
     uint32_t n = at_most((n_groups + ONE_BLOCKS - 1) / ONE_BLOCKS, ONE_SUMS_MOST / n_parts);
-    while (n > 1 && one_shared_bytes(n_chunks, invocations, n * n_parts) > device->limits.shared_bytes) n--;
+    while (n > 1 && one_shared_bytes(n_chunks, invocations, n * n_parts, false) > device->limits.shared_bytes) n--;
     return n;
 }
 
@@ -284,7 +284,8 @@ bool tn_vk_rows_fit_before(const tn_vk_compiler *c)
         if (node->op != TN_OP_MATMUL_TERNARY) continue;
         if (tn_vk_weight_shape_of(&c->graph->weights[node->weight], &shape) != TN_OK) return false;
         if (shape.n_words * 4 > c->device->limits.range_bytes) return false; // slices have their scales where gains would be
-        if (one_shared_bytes(shape.n_units, one_invocations(c->device, shape.n_units), 2) > c->device->limits.shared_bytes) return false;
+        if (one_shared_bytes(shape.n_units, one_invocations(c->device, shape.n_units), 2, false) > c->device->limits.shared_bytes)
+            return false;
     }
     return true;
 }
@@ -407,11 +408,13 @@ static tn_status be_one(const tn_vk_compiler *c, const tn_group *group, const te
         p->codes = row.in_at;
     }
     const uint32_t tiles = one_tiles(c->device, n_chunks, n_groups, is_glu ? 2 : 1);
-    const uint32_t constants[] = {invocations, 1, d->constants[2], part->w[0].shape.n_cols, op, 0, 0, 0, tiles};
+    const bool keeps_row =
+        op && one_shared_bytes(n_chunks, invocations, is_glu ? 2 * tiles : tiles, true) <= c->device->limits.shared_bytes;
+    const uint32_t constants[] = {invocations, 1, d->constants[2], part->w[0].shape.n_cols, op, 0, 0, 0, tiles, keeps_row};
     memcpy(d->constants, constants, sizeof constants);
     memcpy(&d->constants[5], &row.eps, sizeof row.eps);
     memcpy(&d->constants[6], &row.recip_n, sizeof row.recip_n);
-    d->n_constants = 9;
+    d->n_constants = 10;
     d->shader = "matmul_ternary_one_dot";
     d->grid.axes[0] = tn_vk_fixed((n_groups + tiles - 1) / tiles);
     return TN_OK;

@@ -4,7 +4,7 @@
 
 #include "vulkan/vk_device.h"
 
-enum { TN_VK_CONSTANTS_MAX = 9 };
+enum { TN_VK_CONSTANTS_MAX = 10 };
 
 // `shader`: a name of shaders.list. Specialisation constants 0, 1, .. of the values given. The pipeline belongs to the device.
 // Errors: INTERNAL (no such shader), OUT_OF_MEMORY, DEVICE_LOST.

@@ -17,10 +17,12 @@ constexpr float kEps = 1e-5f;
 enum RowOp : uint32_t { kCodes, kNormQuant, kQuant };
 
 struct Shape {
-    uint32_t n_cols, invocations, tiles;
+    uint32_t n_cols, invocations, tiles, keeps_row;
 };
-// Rows of one round of the shader's reduction, of two, and of more, which are loaded twice; tiles that the last workgroup does not fill.
-const Shape kShapes[] = {{2, 128, 1}, {64, 16, 1}, {100, 32, 2}, {515, 160, 3}, {1300, 32, 1}, {3001, 32, 2}};
+// Rows of one round of the shader's reduction, of two, and of more than are asked for at once, which shared memory keeps and does not;
+// whole blocks, and not; tiles that the last workgroup does not fill.
+const Shape kShapes[] = {{2, 128, 1, 1},   {64, 16, 1, 0},    {100, 32, 2, 1},   {515, 160, 3, 1},
+                         {1300, 32, 1, 1}, {1280, 160, 1, 0}, {2560, 320, 1, 1}, {3001, 128, 2, 0}};
 
 struct Codes {
     std::vector<int8_t> q;
@@ -79,7 +81,8 @@ class TernaryOne : public testing::Test
     void run(const Shape &shape, RowOp op, uint32_t epilogue, uint32_t n_groups)
     {
         const std::vector<uint32_t> constants = {
-            shape.invocations, 1, epilogue, shape.n_cols, op, bits_of(kEps), bits_of(float(1.0 / shape.n_cols)), 0, shape.tiles};
+            shape.invocations, 1, epilogue, shape.n_cols, op, bits_of(kEps), bits_of(float(1.0 / shape.n_cols)), 0, shape.tiles,
+            shape.keeps_row};
         rig_.run("matmul_ternary_one_dot", constants, p_, ceil_div(n_groups, shape.tiles), 1, 1, &b_);
     }
     ShaderRig rig_;

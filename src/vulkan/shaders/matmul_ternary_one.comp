@@ -21,14 +21,16 @@ layout(constant_id = 4) const uint ROW_OP = 0; // 0: codes are there, 1 norm_qua
 layout(constant_id = 5) const float ROW_EPS = 0;
 layout(constant_id = 6) const float ROW_RECIP_N = 0;
 layout(constant_id = 8) const uint TILES = 1;
+layout(constant_id = 9) const uint ROW_IS_KEPT = 0;
 #include "vulkan/shaders/row_shared.glsl"
 
 const uint SPLITS = gl_WorkGroupSize.x / 16u;
-const uint PARTS = EPILOGUE >= 2u ? 2u : 1u;                // matrices of a tile
-const uint PER = (ROW_CHUNKS + SPLITS - 1u) / SPLITS;       // chunks of a split
-const uint LOADS = TILES * PARTS * PER;                     // of an invocation
-const uint HELD = LOADS < 16u ? LOADS : 16u;                // at a time
-shared int met[TILES * PARTS * gl_WorkGroupSize.x];
+const uint PARTS = EPILOGUE >= 2u ? 2u : 1u; // matrices of a tile
+const uint SUMS = TILES * PARTS;
+const uint PER = (ROW_CHUNKS + SPLITS - 1u) / SPLITS; // chunks of a split
+const uint HELD_MOST = SUMS < 16u ? 16u / SUMS : 1u;
+const uint HELD = PER < HELD_MOST ? PER : HELD_MOST;  // chunks whose weights are asked for at once
+shared int met[SUMS * gl_WorkGroupSize.x];
 
 uint row_lane() { return gl_LocalInvocationIndex & 15u; }
 uint split() { return gl_LocalInvocationIndex / 16u; }
@@ -51,31 +53,39 @@ tile tile_of(uint i)
 }
 uint n_rows_of(uint matrix) { return pick(matrix, p.n_rows_0, p.n_rows_1, p.n_rows_2); }
 
-uint unit_of[TILES * PARTS]; // of weights: the invocation's first of each
-uvec4 w[HELD];
-int sums[TILES * PARTS];
+uint unit_of[SUMS]; // of weights: the invocation's first of each
+uvec4 w[HELD * SUMS];
+ivec2 sums[SUMS]; // of products with codes, and with codes four times as large
 
-// Loads `first` .. of an invocation: chunk by chunk, matrix by matrix, tile by tile. Those that it does not have are zeros, which count
-// for nothing.
+bool has_chunk(uint i) { return i < PER && (ROW_CHUNKS % SPLITS == 0u || i * SPLITS + split() < ROW_CHUNKS); }
+
+// Chunks `first` .. of an invocation. Those that it does not have are zeros, which count for nothing.
 void load_weights(uint first)
 {
     [[unroll]] for (uint i = 0u; i < HELD; i++) {
-        const uint load = first + i, chunk = load % PER * SPLITS + split();
-        w[i] = uvec4(0u);
-        if (load < LOADS && chunk < ROW_CHUNKS) w[i] = weights4[unit_of[load / PER] + load % PER * SPLITS * 16u];
+        [[unroll]] for (uint s = 0u; s < SUMS; s++) {
+            w[i * SUMS + s] = uvec4(0u);
+            if (has_chunk(first + i)) w[i * SUMS + s] = weights4[unit_of[s] + (first + i) * SPLITS * 16u];
+        }
     }
+}
+
+// Units 2 u and 2 u + 1 of a chunk.
+ivec2 products(uvec4 w, uint u, uvec4 x)
+{
+    const uint low = w[u / 2u] >> (u % 2u * 4u), high = w[2u + u / 2u] >> (u % 2u * 4u);
+    return ivec2(dot4(low & 0x03030303u, x.x) + dot4(high & 0x03030303u, x.y),
+                 dot4(low & 0x0c0c0c0cu, x.z) + dot4(high & 0x0c0c0c0cu, x.w));
 }
 
 void multiply(uint first)
 {
     [[unroll]] for (uint i = 0u; i < HELD; i++) {
-        const uint load = first + i, chunk = min(load % PER * SPLITS + split(), ROW_CHUNKS - 1u);
-        if (load >= LOADS) continue;
-        [[unroll]] for (uint k = 0u; k < 8u; k++) {
-            const uvec2 x = row_codes[8u * chunk + k];
-            const uint by = 2u * (k % 4u);
-            sums[load / PER] += dot4((w[i][k / 4u] >> by) & 0x03030303u, x.x);
-            sums[load / PER] += dot4((w[i][2u + k / 4u] >> by) & 0x03030303u, x.y);
+        const uint chunk = min((first + i) * SPLITS + split(), ROW_CHUNKS - 1u);
+        if (first + i >= PER) continue;
+        [[unroll]] for (uint u = 0u; u < 4u; u++) {
+            const uvec4 x = row_codes[4u * chunk + u];
+            [[unroll]] for (uint s = 0u; s < SUMS; s++) sums[s] += products(w[i * SUMS + s], u, x);
         }
     }
 }
@@ -85,11 +95,11 @@ void main()
     const uint id = gl_LocalInvocationIndex;
     if (p.logit_rows != 0u && !is_wanted(1u, 0u)) return;
     if (ROW_OP != 0u) row_ask();
-    [[unroll]] for (uint i = 0u; i < TILES * PARTS; i++) {
+    [[unroll]] for (uint i = 0u; i < SUMS; i++) {
         const tile t = tile_of(i / PARTS);
         const uint matrix = EPILOGUE >= 2u ? i % PARTS : t.matrix;
         unit_of[i] = pick(matrix, p.w_0, p.w_1, p.w_2) / 4u + (t.group * ROW_CHUNKS + split()) * 16u + row_lane();
-        sums[i] = 0;
+        sums[i] = ivec2(0);
     }
     load_weights(0u);
     // Of the row that the invocation stores in the end.
@@ -105,11 +115,11 @@ void main()
     }
 
     row_make();
-    [[unroll]] for (uint first = 0u; first < LOADS; first += HELD) {
+    [[unroll]] for (uint first = 0u; first < PER; first += HELD) {
         if (first > 0u) load_weights(first);
         multiply(first);
     }
-    [[unroll]] for (uint i = 0u; i < TILES * PARTS; i++) met[i * gl_WorkGroupSize.x + id] = sums[i];
+    [[unroll]] for (uint i = 0u; i < SUMS; i++) met[i * gl_WorkGroupSize.x + id] = sums[i].x + (sums[i].y >> 2);
     barrier();
     if (!stores) return;
     ivec2 sum = ivec2(0);

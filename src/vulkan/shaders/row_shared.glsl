@@ -1,7 +1,10 @@
 // norm_quant or quant of one row into shared memory, by all invocations of a workgroup: for products that need its codes there.
 //
-// The includer defines OpSDot (dot.glsl), the constant N, elements of the row, and ROW_OP, ROW_EPS and ROW_RECIP_N. Called in uniform
-// control flow: first row_ask, which begins to load what row_codes then works on.
+// It stands in front of every product of one token, in each of its workgroups, so what counts is how long the way from x to the codes is: a
+// lane of a block of SUM to an invocation, and codes do not wait for the norm's factor, which one invocation finds meanwhile.
+//
+// The includer defines OpSDot (dot.glsl), the constant N, elements of the row, and ROW_OP, ROW_EPS, ROW_RECIP_N and ROW_IS_KEPT. Called in
+// uniform control flow: first row_ask, which begins to load what row_make then works on.
 #ifndef TN_ROW_SHARED_GLSL
 #define TN_ROW_SHARED_GLSL
 
@@ -9,49 +12,62 @@ const uint CODE_FORM = 0u;
 #include "vulkan/shaders/codes.glsl"
 
 const uint ROW_CHUNKS = (N + 63u) / 64u;
-const uint ROW_BLOCKS = (N + 255u) / 256u; // of SUM
-// 8 invocations have a block: each 4 of its 32 lanes, of which it has 8 units of 4 elements.
-const uint ROUND_BLOCKS = gl_WorkGroupSize.x / 8u;
-const uint ROW_ROUNDS = (ROW_BLOCKS + ROUND_BLOCKS - 1u) / ROUND_BLOCKS;
-const uint ROW_HELD = ROW_ROUNDS <= 2u ? ROW_ROUNDS : 0u; // rounds that registers keep; else a row is loaded twice
-const uint ROUND_BLOCKS_MOST = ROW_BLOCKS < ROUND_BLOCKS ? ROW_BLOCKS : ROUND_BLOCKS;
+const uint ROW_BLOCKS = (N + 255u) / 256u;       // of SUM
+const uint ROW_BLOCK_QUADS = (ROW_BLOCKS + 3u) / 4u;
+const uint ROW_LANES = 32u * ROW_BLOCKS;         // which the invocations share, round after round
+const uint ROW_ROUNDS = (ROW_LANES + gl_WorkGroupSize.x - 1u) / gl_WorkGroupSize.x;
+const uint ROW_HELD = ROW_ROUNDS < 3u ? ROW_ROUNDS : 3u; // rounds that are asked for at once
+const bool ROW_HAS_TAIL = N % 256u != 0u;
 
-// What 64 columns are multiplied with: unit i of a chunk has its words i and i + 8, which the same invocation makes.
-shared uvec2 row_codes[8u * ROW_CHUNKS];
-// Of a round, each block's eights one further than they are long, so that what reads one of each meets no other in its bank.
-shared vec4 row_lanes[9u * ROUND_BLOCKS_MOST];
-shared uint row_maxes[9u * ROUND_BLOCKS_MOST];
-shared float row_block_sums[ROW_BLOCKS];
-shared uint row_block_maxes[ROW_BLOCKS];
-shared float row_to_codes, row_scale;
-shared int row_code_sums[16]; // parts, so that additions seldom meet
+// What 64 columns are multiplied with: units 2 i and 2 i + 1 of a chunk; unit i has words i and i + 8.
+shared uvec4 row_codes[4u * ROW_CHUNKS];
+// x times its gains; where there is no room for it, x is loaded again.
+shared vec4 row_kept[ROW_IS_KEPT != 0u ? 64u * ROW_BLOCKS : 1u];
+// Each block's eights one further than they are long, so that what reads one of each meets no other in its bank.
+shared vec4 row_lanes[9u * ROW_BLOCKS];
+shared uvec4 row_maxes[9u * ROW_BLOCKS];
+shared vec4 row_block_sums[ROW_BLOCK_QUADS]; // zeros behind the last
+shared uvec4 row_block_maxes[ROW_BLOCK_QUADS];
+shared float row_scale, row_small; // row_small: what a row is multiplied with whose codes do not reach 127; else 0
+shared int row_code_sums[16];      // parts, so that additions seldom meet
 
-const uint ROW_UNITS = ROW_HELD > 0u ? 8u * ROW_HELD : 8u;
-vec4 row_x[ROW_UNITS], row_gains[ROW_UNITS]; // x becomes x * gain
+float row_x[8u * ROW_HELD], row_gains[8u * ROW_HELD];
 
-uint row_unit(uint round, uint i)
-{
-    const uint id = gl_LocalInvocationIndex;
-    return (round * ROUND_BLOCKS + id / 8u) * 64u + 8u * i + id % 8u;
-}
+// Element i of 8 of a lane: those of a block are 32 apart.
+uint row_element(uint lane, uint i) { return lane / 32u * 256u + lane % 32u + 32u * i; }
 
 void row_load(uint round, uint to)
 {
+    const uint lane = round * gl_WorkGroupSize.x + gl_LocalInvocationIndex;
     [[unroll]] for (uint i = 0u; i < 8u; i++) {
-        const uint unit = row_unit(round, i);
-        row_x[to + i] = row_gains[to + i] = vec4(0.0);
-        if (4u * unit >= N) continue;
-        row_x[to + i] = uintBitsToFloat(arena4[(p.codes >> 2) + unit]);
-        if (ROW_OP == 1u) row_gains[to + i] = uintBitsToFloat(kv4[unit]);
-        if (N % 4u == 0u) continue;
-        row_x[to + i] = floats_within(row_x[to + i], unit, N);
-        row_gains[to + i] = floats_within(row_gains[to + i], unit, N);
+        const uint e = row_element(lane, i);
+        const bool is_there = ROW_HAS_TAIL ? e < N : lane < ROW_LANES;
+        row_x[to + i] = is_there ? arena_f32(p.codes + e) : 0.0;
+        row_gains[to + i] = ROW_OP == 1u && is_there ? uintBitsToFloat(kv[e]) : 0.0;
     }
 }
 
 void row_ask()
 {
     [[unroll]] for (uint round = 0u; round < ROW_HELD; round++) row_load(round, 8u * round);
+}
+
+// Of a round whose elements are at `at`.
+void row_measure(uint round, uint at)
+{
+    const uint lane = round * gl_WorkGroupSize.x + gl_LocalInvocationIndex, to = 9u * (lane / 32u) + lane % 32u / 4u;
+    if (lane >= ROW_LANES) return;
+    float sum = 0.0;
+    uint largest = 0u;
+    [[unroll]] for (uint i = 0u; i < 8u; i++) {
+        const uint e = row_element(lane, i);
+        const float x = row_x[at + i], y = ROW_OP == 1u ? x * row_gains[at + i] : x;
+        sum = sum + x * x;
+        largest = max(largest, abs_bits(y));
+        if (ROW_IS_KEPT != 0u) row_kept[e / 4u][e % 4u] = y;
+    }
+    row_lanes[to][lane % 4u] = sum;
+    row_maxes[to][lane % 4u] = largest;
 }
 
 // The tree over a block's 32 lanes: l + 16, l + 8, l + 4, l + 2, l + 1.
@@ -62,66 +78,61 @@ float row_lane_tree(uint at)
     const vec4 t = (a + c) + (b + d);
     return (t.x + t.z) + (t.y + t.w);
 }
-
-// Block sums and maxima of a round whose units are in row_x from `at` on.
-void row_measure(uint round, uint at)
+uint row_lane_max(uint at)
 {
-    const uint id = gl_LocalInvocationIndex, first = round * ROUND_BLOCKS;
-    vec4 lanes = vec4(0.0);
-    uint largest = 0u;
-    [[unroll]] for (uint i = 0u; i < 8u; i++) {
-        lanes = lanes + row_x[at + i] * row_x[at + i];
-        if (ROW_OP == 1u) row_x[at + i] = row_x[at + i] * row_gains[at + i];
-        largest = max(largest, abs_bits_max(row_x[at + i]));
+    uvec4 largest = row_maxes[at];
+    [[unroll]] for (uint i = 1u; i < 8u; i++) largest = max(largest, row_maxes[at + i]);
+    return max(max(largest.x, largest.y), max(largest.z, largest.w));
+}
+void row_measure_blocks()
+{
+    for (uint b = gl_LocalInvocationIndex; b < 4u * ROW_BLOCK_QUADS; b += gl_WorkGroupSize.x) {
+        row_block_sums[b / 4u][b % 4u] = ROW_OP == 1u && b < ROW_BLOCKS ? row_lane_tree(9u * b) : 0.0;
+        row_block_maxes[b / 4u][b % 4u] = b < ROW_BLOCKS ? row_lane_max(9u * b) : 0u;
     }
-    if (round > 0u) barrier(); // the round before was read
-    if (first + id / 8u < ROW_BLOCKS) {
-        row_lanes[9u * (id / 8u) + id % 8u] = lanes;
-        row_maxes[9u * (id / 8u) + id % 8u] = largest;
-    }
-    barrier();
-    if (id >= ROUND_BLOCKS || first + id >= ROW_BLOCKS) return;
-    if (ROW_OP == 1u) row_block_sums[first + id] = row_lane_tree(9u * id);
-    largest = 0u;
-    [[unroll]] for (uint i = 0u; i < 8u; i++) largest = max(largest, row_maxes[9u * id + i]);
-    row_block_maxes[first + id] = largest;
 }
 
-// By one invocation, from all blocks.
-void row_weigh()
+// By one invocation: the codes' scale, of a row whose largest value is a.
+void row_weigh(float a)
 {
-    uint largest = 0u;
+    row_small = 0.0;
+    row_scale = a * uintBitsToFloat(RECIP_127);
+    if (ROW_OP == 2u) return;
     float sum = 0.0;
-    for (uint b = 0u; b < ROW_BLOCKS; b++) largest = max(largest, row_block_maxes[b]);
-    if (ROW_OP == 2u) {
-        const float a = uintBitsToFloat(max(largest, QUANT_LEAST));
-        row_to_codes = 127.0 * recip(a);
-        row_scale = a * uintBitsToFloat(RECIP_127);
-        return;
+    for (uint b = 0u; b < ROW_BLOCK_QUADS; b++) {
+        const vec4 of = row_block_sums[b];
+        sum = (((sum + of.x) + of.y) + of.z) + of.w;
     }
-    for (uint b = 0u; b < ROW_BLOCKS; b++) sum = sum + row_block_sums[b];
     const float mean = (sum * ROW_RECIP_N) + ROW_EPS, least = uintBitsToFloat(ABS_BITS_2M100);
-    const float r = rsqrt(mean > least ? mean : least), a = uintBitsToFloat(largest), an = a * r;
-    const bool is_big = an >= uintBitsToFloat(QUANT_LEAST);
-    row_to_codes = is_big ? 127.0 * recip(a) : r * 12700000.0;
-    row_scale = is_big ? an * uintBitsToFloat(RECIP_127) : uintBitsToFloat(0x33a917dcu); // RN(1e-5/127)
+    const float r = rsqrt(mean > least ? mean : least), an = a * r;
+    row_scale = an * uintBitsToFloat(RECIP_127);
+    if (an >= uintBitsToFloat(QUANT_LEAST)) return;
+    row_small = r * 12700000.0;
+    row_scale = uintBitsToFloat(0x33a917dcu); // RN(1e-5/127)
 }
 
-void row_store(uint round, uint at, inout int sum)
+vec4 row_unit(uint unit)
 {
-    const uint id = gl_LocalInvocationIndex;
-    uint words[8];
-    [[unroll]] for (uint i = 0u; i < 8u; i++) {
-        const uint unit = row_unit(round, i);
-        const ivec4 q = codes_within(codes_of(row_x[at + i] * vec4(row_to_codes)), unit, N);
-        const uvec4 b = uvec4(q) & 0xffu;
-        words[i] = b.x | b.y << 8 | b.z << 16 | b.w << 24;
-        sum += dot4(words[i], 0x01010101u);
+    if (ROW_IS_KEPT != 0u) return row_kept[unit];
+    if (4u * unit >= N) return vec4(0.0);
+    vec4 x = uintBitsToFloat(arena4[(p.codes >> 2) + unit]);
+    if (ROW_OP == 1u) x = x * uintBitsToFloat(kv4[unit]);
+    return ROW_HAS_TAIL ? floats_within(x, unit, N) : x;
+}
+
+// Codes are the low bytes of what round_int gives.
+void row_store(float to_codes)
+{
+    int sum = 0;
+    for (uint first = 0u; first < 16u * ROW_CHUNKS; first += gl_WorkGroupSize.x) {
+        const uint unit = first + gl_LocalInvocationIndex;
+        if (unit >= 16u * ROW_CHUNKS) continue;
+        const uvec4 b = floatBitsToUint(row_unit(unit) * vec4(to_codes) + vec4(12582912.0));
+        const uint word = (b.x & 0xffu) | (b.y & 0xffu) << 8 | (b.z & 0xffu) << 16 | b.w << 24;
+        row_codes[unit / 16u * 4u + unit % 8u / 2u][unit % 2u * 2u + unit / 8u % 2u] = word;
+        sum += dot4(word, 0x01010101u);
     }
-    [[unroll]] for (uint i = 0u; i < 4u; i++) {
-        const uint chunk = (round * ROUND_BLOCKS + id / 8u) * 4u + i;
-        if (chunk < ROW_CHUNKS) row_codes[8u * chunk + id % 8u] = uvec2(words[2u * i], words[2u * i + 1u]);
-    }
+    atomicAdd(row_code_sums[gl_LocalInvocationIndex % 16u], sum);
 }
 
 // Codes that are in memory already.
@@ -129,7 +140,8 @@ void row_fetch()
 {
     for (uint i = gl_LocalInvocationIndex; i < 8u * ROW_CHUNKS; i += gl_WorkGroupSize.x) {
         const uint at = p.codes + i / 8u * 16u + i % 8u;
-        row_codes[i] = uvec2(arena[at], arena[at + 8u]);
+        row_codes[i / 2u][i % 2u * 2u] = arena[at];
+        row_codes[i / 2u][i % 2u * 2u + 1u] = arena[at + 8u];
     }
     if (gl_LocalInvocationIndex == 0u) {
         row_scale = arena_f32(p.scales);
@@ -138,40 +150,40 @@ void row_fetch()
     barrier();
 }
 
+void row_clear_sums()
+{
+    if (gl_LocalInvocationIndex < 16u) row_code_sums[gl_LocalInvocationIndex] = 0;
+}
+
 // Codes, scale and sums are there for all invocations on return.
 void row_make()
 {
-    const uint id = gl_LocalInvocationIndex;
-    if (id < 16u) row_code_sums[id] = 0;
+    row_clear_sums();
     if (ROW_OP == 0u) {
         barrier();
         row_fetch();
         return;
     }
-    if (ROW_HELD > 0u) {
-        [[unroll]] for (uint round = 0u; round < ROW_HELD; round++) row_measure(round, 8u * round);
-    } else {
-        for (uint round = 0u; round < ROW_ROUNDS; round++) {
-            row_load(round, 0u);
-            row_measure(round, 0u);
-        }
+    [[unroll]] for (uint round = 0u; round < ROW_HELD; round++) row_measure(round, 8u * round);
+    for (uint round = ROW_HELD; round < ROW_ROUNDS; round++) {
+        row_load(round, 0u);
+        row_measure(round, 0u);
     }
     barrier();
-    if (id == 0u) row_weigh();
+    row_measure_blocks();
     barrier();
-    int sum = 0;
-    if (ROW_HELD > 0u) {
-        [[unroll]] for (uint round = 0u; round < ROW_HELD; round++) row_store(round, 8u * round, sum);
-    } else {
-        for (uint round = 0u; round < ROW_ROUNDS; round++) {
-            row_load(round, 0u);
-            if (ROW_OP == 1u) {
-                [[unroll]] for (uint i = 0u; i < 8u; i++) row_x[i] = row_x[i] * row_gains[i];
-            }
-            row_store(round, 0u, sum);
-        }
-    }
-    atomicAdd(row_code_sums[id % 16u], sum);
+    uvec4 largest = row_block_maxes[0];
+    [[unroll]] for (uint b = 1u; b < ROW_BLOCK_QUADS; b++) largest = max(largest, row_block_maxes[b]);
+    const uint most = max(max(largest.x, largest.y), max(largest.z, largest.w));
+    const float a = uintBitsToFloat(ROW_OP == 2u ? max(most, QUANT_LEAST) : most);
+    if (gl_LocalInvocationIndex == gl_WorkGroupSize.x - 1u) row_weigh(a);
+    row_store(127.0 * recip(a));
+    barrier();
+    const float small = row_small;
+    if (floatBitsToUint(small) == 0u) return;
+    row_clear_sums();
+    barrier();
+    row_store(small);
     barrier();
 }
 
