@@ -18,7 +18,6 @@
 
 // Threads wait for the kernel before at their beginning, or (EARLY) somewhere in the body, which must not be left out.
 TN_FN void tn_wait_previous() { cuda_host::wait_previous(); }
-TN_FN void tn_start_next() {}
 #define TN_KERNEL_ENTRY(name, params, threads, before_body)                                                                                \
     static void tn_body_##name(const params &p);                                                                                           \
     static void tn_entry_##name(const void *p)                                                                                             \
@@ -32,7 +31,6 @@ TN_FN void tn_start_next() {}
 #define TN_KERNEL(name, params, threads)                  TN_KERNEL_ENTRY(name, params, threads, tn_wait_previous())
 #define TN_KERNEL_BLOCKS(name, params, threads, n_blocks) TN_KERNEL(name, params, threads)
 #define TN_KERNEL_EARLY(name, params, threads, n_blocks)  TN_KERNEL_ENTRY(name, params, threads, (void)0)
-#define TN_KERNEL_QUIET(name, params, threads, n_blocks)  TN_KERNEL_ENTRY(name, params, threads, (void)0)
 #define TN_KERNEL_FIRST(name, params, threads)            TN_KERNEL(name, params, threads)
 
 #define TN_SHARED(type, name, n)                                                                                                           \

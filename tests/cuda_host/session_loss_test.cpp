@@ -15,9 +15,9 @@ using Calls = std::map<std::string, uint32_t>;
 const Fault &kFull = kFaults[0], &kLost = kFaults[2];
 
 // Functions that no session calls: those that find the driver and its devices, whose failures are cuda_fault_test's; the name of a result;
-// what kernels with more shared memory need; a measurement's.
-const std::set<std::string> kNotOfSessions = {"cuInit",         "cuDriverGetVersion", "cuDeviceGetCount",
-                                              "cuGetErrorName", "cuFuncSetAttribute", "cuOccupancyMaxActiveBlocksPerMultiprocessor"};
+// a measurement's.
+const std::set<std::string> kNotOfSessions = {"cuInit", "cuDriverGetVersion", "cuDeviceGetCount", "cuGetErrorName",
+                                              "cuOccupancyMaxActiveBlocksPerMultiprocessor"};
 
 class CudaSessionLoss : public DriverTest
 {

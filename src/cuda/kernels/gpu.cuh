@@ -50,8 +50,6 @@ TN_FN void tn_wait_previous() {}
 #define TN_KERNEL_BLOCKS(name, params, threads, n_blocks)                                                                                  \
     TN_KERNEL_ENTRY(name, params, (tn_start_next(), tn_wait_previous()), threads, n_blocks)
 #define TN_KERNEL_EARLY(name, params, threads, n_blocks) TN_KERNEL_ENTRY(name, params, tn_start_next(), threads, n_blocks)
-// Its body lets the next one begin too (tn_start_next, by every thread).
-#define TN_KERNEL_QUIET(name, params, threads, n_blocks) TN_KERNEL_ENTRY(name, params, (void)0, threads, n_blocks)
 // The first of a graph: the next one begins when it has ended.
 #define TN_KERNEL_FIRST(name, params, threads) TN_KERNEL_ENTRY(name, params, (void)0, threads)
 

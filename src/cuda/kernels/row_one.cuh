@@ -138,7 +138,6 @@ TN_FN float tn_one_row_measure(const tn_cuda_row_op &op, const float *x, tn_one_
 {
     uint32_t max = 0;
     TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) tn_one_load(op, x, r * TN_ONE_WARPS + tn_warp(), held[r].v);
-    tn_start_next();
     TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++)
     {
         const uint32_t b = r * TN_ONE_WARPS + tn_warp();

@@ -224,10 +224,7 @@ TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t,
     tn_one_clear<n_parts>(p, of_block);
 
     tn_wait_previous();
-    if (!has_tiles) {
-        tn_start_next();
-        return;
-    }
+    if (!has_tiles) return;
     // A step has a token, but not always a wanted row of logits.
     const bool is_wanted = !p.poison.is_logits || tn_n_rows(p.step, 1) > 0;
     const float *x = makes_codes ? tn_x_row(p.step, p.x, 0) : nullptr;
@@ -236,7 +233,6 @@ TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t,
         tn_one_quantise(p.before, x, p.n_blocks * TN_CUDA_TILE_COLS, held, 127.0f * tn_recip(max), scratch, codes);
         if (tn_warp() == TN_ONE_WARPS - 1) tn_one_find_scale(p.before, max, scratch);
     } else {
-        tn_start_next();
         tn_sync(); // `arrival` is made
         tn_one_take_codes(p, codes, scratch);
     }
@@ -253,7 +249,7 @@ static_assert((TN_ONE_SCRATCH + TN_CUDA_ONE_ROW_TILES * 2 * TN_CUDA_TILE_ROWS) *
               "of a block");
 static_assert(TN_CUDA_ONE_ROW_TILES * TN_CUDA_TILE_ROWS <= TN_ONE_THREADS, "a thread has one output");
 
-TN_KERNEL_QUIET(ternary_one, tn_cuda_ternary_params, TN_ONE_THREADS, 2)
+TN_KERNEL_EARLY(ternary_one, tn_cuda_ternary_params, TN_ONE_THREADS, 2)
 {
     TN_SHARED_DYNAMIC(int8_t, codes);
     TN_SHARED(uint64_t, arrival, 2);
@@ -262,7 +258,7 @@ TN_KERNEL_QUIET(ternary_one, tn_cuda_ternary_params, TN_ONE_THREADS, 2)
     tn_ternary_one<1>(p, codes, arrival, scratch, of_block);
 }
 
-TN_KERNEL_QUIET(ternary_one_glu, tn_cuda_ternary_params, TN_ONE_THREADS, 2)
+TN_KERNEL_EARLY(ternary_one_glu, tn_cuda_ternary_params, TN_ONE_THREADS, 2)
 {
     TN_SHARED_DYNAMIC(int8_t, codes);
     TN_SHARED(uint64_t, arrival, 2);
