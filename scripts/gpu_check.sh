@@ -12,7 +12,7 @@
 #
 # It checks first: devices open (which runs their self-test), the conformance suite (also with the card taken for one without tensor
 # cores), logits equal to the CPU's. Then it measures how fast the card reads memory and multiplies bytes, makes random models of real
-# shapes, and times them: each row of summary.txt has tokens/s, shares of what was measured, and beside it what the data sheet allows
+# shapes (with a q8_0 head), and times them: each row of summary.txt has tokens/s, shares of what was measured, and beside it what the data sheet allows
 # (gpu_rows.awk says how).
 set -uo pipefail
 
@@ -109,7 +109,7 @@ export -f conformance same_logits replies_together
 time_model() {
     local model=$work/$1.gguf n_layers synth=("$1")
     [ "$1" = tiny ] && read -ra synth <<<"$tiny"
-    step "$1-synth" 120 "$bin/ternion" synth "${synth[0]}" "$model" --embd q6_k "${synth[@]:1}" || return
+    step "$1-synth" 120 "$bin/ternion" synth "${synth[0]}" "$model" --embd q8_0 "${synth[@]:1}" || return
     n_layers=$("$bin/ternion" show -m "$model" --json | sed -n 's/.*"n_layers": \([0-9]*\).*/\1/p' | head -n 1)
     step "$1-reply" 60 "$bin/ternion" bench -m "$model" -dev "$device" -p 0 -n "$reply" -r 3 --no-limits -o jsonl
     step "$1-prompts" 90 "$bin/ternion" bench -m "$model" -dev "$device" -p "$prompts" -n 0 -r 3 --no-limits -o jsonl
@@ -126,7 +126,7 @@ time_model() {
 check_vulkan() {
     step vulkan-conformance 100 bash -c 'set -o pipefail; conformance "$0"' "*/vulkan0_dot_*-*_rows_*"
     step vulkan-logits 60 bash -c 'same_logits "$0"' vulkan0
-    step vulkan-synth 60 "$bin/ternion" synth "${models[0]}" "$work/vulkan.gguf" --embd q6_k
+    step vulkan-synth 60 "$bin/ternion" synth "${models[0]}" "$work/vulkan.gguf" --embd q8_0
     step vulkan-limits 60 "$bin/ternion" bench -dev vulkan0 -p 16 -n 0 -r 1 -o jsonl
     step vulkan-speed 90 "$bin/ternion" bench -m "$work/vulkan.gguf" -dev vulkan0 -p 512 -n 64 -r 3 --no-limits -o jsonl
     step vulkan-profile 60 "$bin/ternion" bench -m "$work/vulkan.gguf" -dev vulkan0 -p 512 -n 64 -r 1 --no-limits --profile -o md

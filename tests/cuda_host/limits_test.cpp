@@ -213,7 +213,7 @@ class AttentionBlocks : public Limits
     using Names = std::vector<std::string>;
     Names blocks(Device &device, uint32_t n_tokens, uint32_t n_seq_pages)
     {
-        const Launches launches(device, layer_.net, layer_.out, bounds_of(512, n_seq_pages), n_tokens);
+        const Launches launches(device, layer_.net, layer_.out, bounds_of(1024, n_seq_pages), n_tokens);
         EXPECT_EQ(launches.status, TN_OK) << last_error();
         return launches.named("attention");
     }
@@ -231,11 +231,13 @@ TEST_F(AttentionBlocks, FillADeviceWithMatrixInstructions)
     EXPECT_EQ(blocks(device, 16, 4), Names{"attention_few_mma 16 x 5 x 4"});
     EXPECT_EQ(blocks(device, 32, 256), Names{"attention_few_mma 32 x 5 x 3"});
     EXPECT_EQ(blocks(device, 64, 256), Names{"attention_few_mma 64 x 5 x 1"});
-    EXPECT_EQ(blocks(device, 32, 32), (Names{"attention_tile_mma 2 x 5 x 1", "attention_few_mma 32 x 5 x 3"}));
-    EXPECT_EQ(blocks(device, 64, 32), (Names{"attention_tile_mma 4 x 5 x 1", "attention_few_mma 64 x 5 x 1"}));
-    EXPECT_EQ(blocks(device, 128, 256), (Names{"attention_tile_mma 8 x 5 x 1", "attention_few_mma 104 x 5 x 1"}));
+    EXPECT_EQ(blocks(device, 32, 32), (Names{"attention_tile_mma 264 x 1 x 1", "attention_few_mma 32 x 5 x 3"}));
+    EXPECT_EQ(blocks(device, 64, 32), (Names{"attention_tile_mma 264 x 1 x 1", "attention_few_mma 64 x 5 x 1"}));
+    EXPECT_EQ(blocks(device, 128, 256), (Names{"attention_tile_mma 264 x 1 x 1", "attention_few_mma 104 x 5 x 1"}));
+    // More row tiles than two blocks a multiprocessor: one for each.
+    EXPECT_EQ(blocks(device, 1024, 32), (Names{"attention_tile_mma 320 x 1 x 1", "attention_few_mma 64 x 5 x 1"}));
     // 32 tokens' parts of 80000 chunks would take 2 GB.
-    EXPECT_EQ(blocks(device, 32, 80000), (Names{"attention_tile_mma 2 x 5 x 1", "attention_few_mma 32 x 5 x 1"}));
+    EXPECT_EQ(blocks(device, 32, 80000), (Names{"attention_tile_mma 10 x 1 x 1", "attention_few_mma 32 x 5 x 1"}));
 }
 
 TEST_F(AttentionBlocks, FillADeviceWithout)

@@ -184,7 +184,10 @@ TN_FN void tn_tile_values(const tn_cuda_attention_params &p, const tn_tile_share
     TN_UNROLL
     for (uint32_t which = 0; which < 2; which++) {
         tn_tile_sums sums[2] = {};
-        tn_tile_value_sums(s, at ^ which, n, weights, sums);
+        if (n > TN_KV_CHUNK / 2)
+            tn_tile_value_sums<TN_TILE_QUARTERS>(s, at ^ which, weights, sums);
+        else
+            tn_tile_value_sums<TN_TILE_QUARTERS / 2>(s, at ^ which, weights, sums);
         if (is_small)
             tn_tile_add<true>(sums, factors, o, which * 2);
         else

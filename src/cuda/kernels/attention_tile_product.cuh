@@ -70,13 +70,14 @@ TN_FN uint32_t tn_tile_values_at(const tn_cuda_attention_params &p, uint32_t par
     return (p.values_at + part * TN_TILE_VALUE_UNITS + t * 16 + (unit ^ tn_tile_change(t))) * 2 + g % 2;
 }
 
-// Sums over values, from `at` on, of a chunk of which the rows see n positions at most: for two of the columns' four dims.
-TN_FN void tn_tile_value_sums(const tn_tile_shared &s, uint32_t at, uint32_t n, const tn_tile_factor (&weights)[TN_TILE_QUARTERS],
+// Sums over values, from `at` on, of n quarters of a chunk: for two of the columns' four dims. Without a branch between quarters, where
+// products would have to end and loads to wait.
+template <uint32_t n>
+TN_FN void tn_tile_value_sums(const tn_tile_shared &s, uint32_t at, const tn_tile_factor (&weights)[TN_TILE_QUARTERS],
                               tn_tile_sums (&sums)[2])
 {
     TN_UNROLL
-    for (uint32_t quarter = 0; quarter < TN_TILE_QUARTERS; quarter++) {
-        if (quarter * 32 >= n) break;
+    for (uint32_t quarter = 0; quarter < n; quarter++) {
         uint64_t v[4];
         TN_UNROLL
         for (uint32_t i = 0; i < 4; i++) v[i] = s.stages[at + (quarter * 16 + i * 4) * 32];

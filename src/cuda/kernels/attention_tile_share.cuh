@@ -310,22 +310,24 @@ TN_FN float tn_tile_power(int32_t n) { return n < -60 ? 0.0f : tn_pow2(n); }
 
 TN_FN float tn_tile_word(const tn_u4 &v, uint32_t i) { return tn_float(i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w); }
 
-// Sums over all chunks of the row tile.
+// Sums over all chunks of the row tile, each asked for before the one in front of it is added.
 template <uint32_t steps>
 TN_FN void tn_tile_gather(const tn_cuda_attention_params &p, const tn_tile_shared &s, float (&l)[2], float (&o)[TN_TILE_PARTS<steps>][4][4])
 {
     constexpr uint32_t n = 16 * TN_TILE_PARTS<steps>;
-    tn_tile_left<steps> left;
+    const tn_tile_job job = tn_tile_job_now(s);
+    tn_tile_left<steps> left, next;
     tn_tile_take_left(tn_tile_part(p, s, 0), left);
+    tn_tile_take_left(tn_tile_part(p, s, job.first_end), next);
     int32_t m[2] = {left.m[0], left.m[1]};
     l[0] = left.l[0];
     l[1] = left.l[1];
     TN_UNROLL
     for (uint32_t i = 0; i < n; i++) o[i / 16][i / 4 % 4][i % 4] = tn_tile_word(left.o[i / 4], i % 4);
-    const tn_tile_job job = tn_tile_job_now(s);
     TN_ROLLED
     for (uint32_t chunk = job.first_end; chunk < job.n_chunks; chunk++) {
-        tn_tile_take_left(tn_tile_part(p, s, chunk), left);
+        left = next;
+        if (chunk + 1 < job.n_chunks) tn_tile_take_left(tn_tile_part(p, s, chunk + 1), next);
         float by[2], by_chunk[2];
         TN_UNROLL
         for (uint32_t row = 0; row < 2; row++) {
