@@ -37,12 +37,12 @@ CLASSES = {
 # Kernels that multiply weights, and how many instructions their longest loop may have for 64 weights of a row times one input row. Loops
 # behind it are for fewer rows or columns, over which unpacking and addresses spread less.
 DOT, MMA_K32, MMA_K16 = 4, 128, 64
-PRODUCTS = {"dense_q6_k_mma": MMA_K16, "ternary_many_wgmma_256": 1024, "ternary_many_wgmma_512": 1024}
-ONLY_SM_90 = "_wgmma_"  # kernels with that in their names are for no other architecture
+PRODUCTS = {"dense_q6_k_mma": MMA_K16, "ternary_many_wgmma": 1024}
+ONLY_SM_90 = "_wgmma"  # kernels with that in their names are for no other architecture
 PER_64_WEIGHTS = {
     "ternary_one": 44.5, "ternary_one_glu": 41, "ternary_few_dp4a": 28, "ternary_few8_mma": 12, "ternary_few16_mma": 7,
     "ternary_few32_mma": 4, "ternary_few64_mma": 2.2, "ternary_many_dp4a": 22, "ternary_many_mma": 2.5,
-    "ternary_many_wgmma_256": 2.0, "ternary_many_wgmma_512": 2.0,
+    "ternary_many_wgmma": 2.0,
     "dense_q8_0": 37, "dense_q4_0": 38, "dense_q6_k": 34, "dense_q8_0_mma": 13, "dense_q4_0_mma": 12, "dense_q6_k_mma": 13,
 }
 RESOURCES = re.compile(

@@ -21,7 +21,7 @@ typedef struct tn_cuda_compiler {
     bool sizes_only; // weights have no addresses
     bool is_one;     // steps of one token, whose products make their input's codes for themselves (ternary_one)
     bool is_few_mma; // steps of few tokens on tensor cores (ternary_few*_mma)
-    bool is_wide;    // steps of so many that all ternary products are ternary_many_wgmma_*, and codes permuted for them
+    bool is_wide;    // steps of so many that all ternary products are ternary_many_wgmma, and codes permuted for them
     struct tn_cuda_step step;
     tn_cuda_list *list;
     tn_cuda_value *values; // [graph->n_values]

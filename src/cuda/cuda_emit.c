@@ -209,25 +209,14 @@ static tn_status emit_few(tn_cuda_compiler *c, const tn_group *group, struct tn_
     return tn_cuda_emit(c, &join, p, sizeof *p);
 }
 
-// Blocks of 256 rows, two a multiprocessor, or of 512, one: these read three quarters of what two of those do, which is what two wait for,
-// but a multiprocessor with one of 256 is done sooner. On an H200 a column block takes 0.46 us of one block of 256 and 0.75 of two; of one
-// of 512 it would take 0.56 by its bytes, and is taken for 0.6. Where all rows are one block's there is no choice to make.
-static void choose_wide(const tn_cuda_compiler *c, const struct tn_cuda_ternary_params *p, uint32_t n_rows, bool is_glu, tn_cuda_launch *l)
+static void choose_wide(const struct tn_cuda_ternary_params *p, uint32_t n_rows, bool is_glu, tn_cuda_launch *l)
 {
-    enum { ONE = 46, TWO = 75, LARGE = 60 };
-    uint32_t n_256 = 0, n_512 = 0;
-    for (uint32_t i = 0; i < (is_glu ? 1 : p->n_matrices); i++) {
-        n_256 += tn_cuda_ternary_blocks_of(TN_CUDA_WGMMA_ROWS, p->matrices[i].n_rows, p->behind);
-        n_512 += tn_cuda_ternary_blocks_of(TN_CUDA_WGMMA_MANY_ROWS, p->matrices[i].n_rows, p->behind);
-    }
-    const uint64_t n_sms = c->device->traits.n_sms, n_y = ceil_div(n_rows, TN_CUDA_WGMMA_TOKENS), rest = n_256 * n_y % (2 * n_sms);
-    const uint64_t by_256 = n_256 * n_y / (2 * n_sms) * TWO + (rest == 0 ? 0 : rest <= n_sms ? ONE : TWO);
-    const uint64_t by_512 = (n_512 * n_y + n_sms - 1) / n_sms * LARGE;
-    const bool is_large = n_512 == 1 || by_512 < by_256;
-    l->kernel = is_large ? TN_CUDA_ternary_many_wgmma_512 : TN_CUDA_ternary_many_wgmma_256;
-    l->grid[0] = is_large ? n_512 : n_256;
-    l->grid[1] = (uint32_t)n_y;
-    l->shared_bytes = tn_cuda_ternary_wgmma_shared_bytes(is_large ? TN_CUDA_WGMMA_MANY_ROWS : TN_CUDA_WGMMA_ROWS);
+    l->kernel = TN_CUDA_ternary_many_wgmma;
+    l->grid[0] = 0;
+    for (uint32_t i = 0; i < (is_glu ? 1 : p->n_matrices); i++)
+        l->grid[0] += tn_cuda_ternary_wgmma_blocks(p->matrices[i].n_rows, p->behind);
+    l->grid[1] = ceil_div(n_rows, TN_CUDA_WGMMA_TOKENS);
+    l->shared_bytes = TN_CUDA_WGMMA_SHARED_BYTES;
 }
 
 // A block a multiprocessor, each with its share of the row tiles.
@@ -250,7 +239,7 @@ static void choose_ternary(tn_cuda_compiler *c, struct tn_cuda_ternary_params *p
     const bool is_glu = p->behind == TN_CUDA_BEHIND_RELU2 || p->behind == TN_CUDA_BEHIND_SILU;
     uint32_t n_tiles = 0;
     if (c->is_wide) {
-        choose_wide(c, p, n_rows, is_glu, l);
+        choose_wide(p, n_rows, is_glu, l);
         return;
     }
     if (n_rows > TN_CUDA_FEW_TOKENS) {

@@ -29,6 +29,7 @@
 enum {
     TN_CUDA_TILE_ROWS = 16, // of a ternary tile (cuda_pack.h), and
     TN_CUDA_TILE_COLS = 128,
+<<<<<<< ours
     TN_CUDA_ONE_COLS_MAX = 131072,           // of ternary_one's rows
     TN_CUDA_ONE_ROW_TILES = 16,              // of a block of ternary_one at most; with GLU of gate and as many of up
     TN_CUDA_FEW_TOKENS = 8,                  // of ternary_few_dp4a at most, and
@@ -44,6 +45,22 @@ enum {
     TN_CUDA_WGMMA_STAGES = 6,                // column blocks in its shared memory
     TN_CUDA_ATTENTION_TOKENS = 16,           // of a block of attention_tile and attention_tile_mma
     TN_CUDA_ATTENTION_MMA_DIM = 128,         // dims of a head of attention_tile_mma at most
+=======
+    TN_CUDA_ONE_COLS_MAX = 131072,               // of ternary_one's rows
+    TN_CUDA_ONE_ROW_TILES = 16,                  // of a block of ternary_one at most; with GLU of gate and as many of up
+    TN_CUDA_FEW_TOKENS = 8,                      // of ternary_few_dp4a at most, and
+    TN_CUDA_FEW_TOKENS_MMA = 64,                 // of ternary_few_mma
+    TN_CUDA_FEW_STAGES = 3,                      // of codes in shared memory, of ternary_few_mma
+    TN_CUDA_FEW_SUM_STRIDE = 36,                 // words of a row of codes' sums of a warp, of the same
+    TN_CUDA_FEW_PARTS_MAX = 3,                   // of the columns, of the same, where ternary_join is behind it
+    TN_CUDA_MANY_ROWS = 128,                     // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
+    TN_CUDA_MANY_TOKENS = 64,                    // of the same
+    TN_CUDA_WGMMA_ROWS = 256,                    // of a block of ternary_many_wgmma, in the same way, and
+    TN_CUDA_WGMMA_TOKENS = 64,                   // of the same
+    TN_CUDA_WGMMA_STAGES = 6,                    // column blocks in its shared memory
+    TN_CUDA_ATTENTION_TOKENS = 16,               // of a block of attention_tile and attention_tile_mma
+    TN_CUDA_ATTENTION_MMA_DIM = 128,             // dims of a head of attention_tile_mma at most
+>>>>>>> theirs
     TN_CUDA_ATTENTION_TILE_KV_BYTES = 32768, // of attention_tile_mma: keys of a chunk, or values, in dynamic shared memory
     TN_CUDA_ATTENTION_TILE_ROWS = 64,        // query heads of a row tile of attention_tile_mma
     TN_CUDA_ATTENTION_PART_FLOATS = 8320,    // that a block of attention_tile_mma leaves of a row tile and a chunk
@@ -88,7 +105,7 @@ struct tn_cuda_codes {
     uint32_t stride_bytes; // a multiple of 128; zeros from n to there
     TN_AT(float) scales;   // [rows]
     TN_AT(int32_t) sums;   // [rows]
-    // Not in their natural order, but as ternary_many_wgmma_* wants them: of 128 columns, column 32t + 8s + 4h + j is byte 32s + 16h + 4t +
+    // Not in their natural order, but as ternary_many_wgmma wants them: of 128 columns, column 32t + 8s + 4h + j is byte 32s + 16h + 4t +
     // j.
     uint32_t is_permuted;
 };
@@ -193,7 +210,7 @@ enum { TN_CUDA_BEHIND_NOTHING = 0, TN_CUDA_BEHIND_ADD = 1, TN_CUDA_BEHIND_RELU2 
 //   ternary_join     behind ternary_few_mma of one matrix: adds up parts, does what is behind the product, and `row`. Grid x: rows
 //   ternary_many     more: tiles of TN_CUDA_MANY_ROWS x TN_CUDA_MANY_TOKENS. Grid x: blocks of rows, matrix after matrix (GLU: of both at
 //                    once); y: of tokens; z: parts of the columns, whose sums meet in `partials`
-//   ternary_many_wgmma_256, _512  the same, of codes that are permuted: tiles of so many rows x TN_CUDA_WGMMA_TOKENS; grid z: 1
+//   ternary_many_wgmma  the same, of codes that are permuted: tiles of TN_CUDA_WGMMA_ROWS x TN_CUDA_WGMMA_TOKENS; grid z: 1
 struct tn_cuda_ternary_params {
     TN_PART(tn_cuda_step) step;
     uint32_t n_cols, n_blocks;    // n_blocks: of 128 columns
@@ -294,6 +311,10 @@ static inline uint32_t tn_cuda_ternary_many_blocks(uint32_t n_rows, uint32_t beh
 {
     return tn_cuda_ternary_blocks_of(TN_CUDA_MANY_ROWS, n_rows, behind);
 }
+static inline uint32_t tn_cuda_ternary_wgmma_blocks(uint32_t n_rows, uint32_t behind)
+{
+    return tn_cuda_ternary_blocks_of(TN_CUDA_WGMMA_ROWS, n_rows, behind);
+}
 // Grid z for n_tiles blocks (grid x * y) of n_blocks column blocks on n_sms multiprocessors: parts of at least 4 column blocks, since sums
 // that meet cost about as much, none of them empty, and no more blocks than two a multiprocessor.
 static inline uint32_t tn_cuda_ternary_many_parts(uint64_t n_tiles, uint32_t n_blocks, uint32_t n_sms)
@@ -311,13 +332,11 @@ static inline uint64_t tn_cuda_ternary_many_partials(uint32_t grid_x, uint32_t g
     return (uint64_t)grid_x * grid_y * (TN_CUDA_MANY_ROWS * TN_CUDA_MANY_TOKENS);
 }
 
-// ternary_many_wgmma_*: dynamic shared memory of blocks of n_block_rows: scales and sums of the codes, scales of the rows, then stages of
-// codes and of packed weights.
-enum { TN_CUDA_WGMMA_OWN_BYTES = 3072 };
-static inline uint32_t tn_cuda_ternary_wgmma_shared_bytes(uint32_t n_block_rows)
-{
-    return TN_CUDA_WGMMA_OWN_BYTES + TN_CUDA_WGMMA_STAGES * (TN_CUDA_WGMMA_TOKENS + n_block_rows / 4) * TN_CUDA_TILE_COLS;
-}
+// ternary_many_wgmma: dynamic shared memory: of each stage codes and packed weights, then scales and sums of the codes, scales of the rows.
+enum {
+    TN_CUDA_WGMMA_SHARED_BYTES = TN_CUDA_WGMMA_STAGES * (TN_CUDA_WGMMA_TOKENS + TN_CUDA_WGMMA_ROWS / 4) * TN_CUDA_TILE_COLS +
+                                 TN_CUDA_WGMMA_TOKENS * 8 + TN_CUDA_WGMMA_ROWS * 4
+};
 
 // Turning a head and quantising it for the KV cache.
 struct tn_cuda_rope {

@@ -1,7 +1,6 @@
-// Ternary matrices times many rows of codes on the tensor cores of sm_90a. A block of 8 or 16 warps computes 256 or 512 rows of a matrix
-// (with GLU half of them gate's and the same of up) times 64 rows of codes: warp w has the row tiles 2w and 2w + 1 (with GLU gate's tile w
-// and up's), which are a quarter of the rows of two products of its warpgroup, so that what a block reads is little against what it
-// multiplies.
+// Ternary matrices times many rows of codes on the tensor cores of sm_90a. A block computes 256 rows of a matrix (with GLU 128 of gate and
+// the same 128 of up) times 64 rows of codes: warp w has the row tiles 2w and 2w + 1 (with GLU gate's tile w and up's), which are a
+// quarter of the rows of two products of its warpgroup, so that what a block reads is little against what it multiplies.
 //
 // Codes are in the order in which products of 32 columns take them (tn_cuda_codes.is_permuted), and lie in shared memory as these want it.
 // Weights go through shared memory too, each thread's own, packed, so that they can be on their way for long without any registers; they
@@ -16,24 +15,23 @@ namespace
 enum {
     STAGES = TN_CUDA_WGMMA_STAGES,
     AHEAD = STAGES - 3, // column blocks: of one products are under way still, at the two after it warps are
+    WARPS = 8,
     TOKENS = TN_CUDA_WGMMA_TOKENS,
     PITCH = 2 * TN_CUDA_TILE_ROWS + 4, // words from one row of codes to the next in a warp's sums
     BATCH = 4,                         // rows of codes, side by side, that a lane stores at once
 };
-// Where in shared memory each kind begins, in words: scales and sums of the codes, scales of the block's rows, stages of codes, stages of
-// weights (of each thread 8 words).
+// Words of a stage, and where in shared memory each kind begins: stages of codes, stages of weights, scales and sums of the codes, scales
+// of the block's rows of weights.
 enum {
-    X_SCALES = 0,
+    CODE_WORDS = TOKENS * TN_CUDA_TILE_COLS / 4,
+    WEIGHT_WORDS = TN_CUDA_WGMMA_ROWS * TN_CUDA_TILE_COLS / 16,
+    FIRST_WEIGHTS = STAGES * CODE_WORDS,
+    X_SCALES = FIRST_WEIGHTS + STAGES * WEIGHT_WORDS,
     X_SUMS = X_SCALES + TOKENS,
     W_SCALES = X_SUMS + TOKENS,
-    FIRST_CODES = TN_CUDA_WGMMA_OWN_BYTES / 4,
-    CODE_WORDS = TOKENS * TN_CUDA_TILE_COLS / 4,
-    FIRST_WEIGHTS = FIRST_CODES + STAGES * CODE_WORDS,
-    FIRST_SUMS = FIRST_CODES, // in the end
 };
-static_assert(W_SCALES + TN_CUDA_WGMMA_MANY_ROWS <= FIRST_CODES, "scales are in front of the stages");
-static_assert(TOKENS * PITCH / 32 <= STAGES * (CODE_WORDS / (8 * 32) + 8) && TOKENS * PITCH / 32 <= STAGES * (CODE_WORDS / (16 * 32) + 8),
-              "in the end a warp's sums take the place of stages");
+static_assert(WARPS * TOKENS * PITCH <= X_SCALES, "in the end a warp's sums take the place of stages");
+static_assert((W_SCALES + TN_CUDA_WGMMA_ROWS) * 4 == TN_CUDA_WGMMA_SHARED_BYTES, "what the launch gives");
 
 // The two row tiles of this warp.
 TN_FN tn_many_tile tn_wide_tile_of(const tn_many_block &block, uint32_t i)
@@ -42,36 +40,34 @@ TN_FN tn_many_tile tn_wide_tile_of(const tn_many_block &block, uint32_t i)
     return {block.matrix, block.first_tile + 2 * tn_warp() + i};
 }
 
-// What this thread of n_warps warps brings to shared memory: unit thread % 8 of rows thread / 8, 4 n_warps after it, ..; its own weights of
-// both tiles.
-template <uint32_t n_warps> struct tn_wide_feed {
-    static constexpr uint32_t N_CODES = TOKENS / (4 * n_warps);
-    const int8_t *codes[N_CODES]; // of column block 0
+// What this thread brings to shared memory: unit thread % 8 of rows thread / 8, 32 after it, ..; its own weights of both tiles.
+struct tn_wide_feed {
+    const int8_t *codes[TOKENS / 32]; // of column block 0
     const uint8_t *weights[2];
     uint32_t to_codes, to_weights; // in a stage
 };
-template <uint32_t n_warps> TN_FN tn_wide_feed<n_warps> tn_wide_feed_of(const tn_cuda_ternary_params &p, const tn_many_block &block)
+TN_FN tn_wide_feed tn_wide_feed_of(const tn_cuda_ternary_params &p, const tn_many_block &block)
 {
     const uint32_t unit = tn_thread() % 8, row = tn_thread() / 8;
-    tn_wide_feed<n_warps> feed;
-    TN_UNROLL for (uint32_t i = 0; i < feed.N_CODES; i++) feed.codes[i] = tn_many_codes(p, block, row + 4 * n_warps * i) + unit * 16;
+    tn_wide_feed feed;
+    TN_UNROLL for (uint32_t i = 0; i < TOKENS / 32; i++) feed.codes[i] = tn_many_codes(p, block, row + 32 * i) + unit * 16;
     TN_UNROLL for (uint32_t i = 0; i < 2; i++) feed.weights[i] = tn_many_weights(p, tn_wide_tile_of(block, i)) + tn_lane() * 16;
-    feed.to_codes = FIRST_CODES + row * (TN_CUDA_TILE_COLS / 4) + tn_wgmma_unit(row, unit) * 4;
+    feed.to_codes = row * (TN_CUDA_TILE_COLS / 4) + tn_wgmma_unit(row, unit) * 4;
     feed.to_weights = FIRST_WEIGHTS + tn_thread() * 4;
     return feed;
 }
-template <uint32_t n_warps> TN_FN void tn_wide_feed_weights(const tn_wide_feed<n_warps> &feed, uint32_t k, TN_SHARED_ARG(uint32_t, shared))
+TN_FN void tn_wide_feed_weights(const tn_wide_feed &feed, uint32_t k, TN_SHARED_ARG(uint32_t, shared))
 {
     TN_UNROLL for (uint32_t i = 0; i < 2; i++)
     {
-        tn_async16(shared, feed.to_weights + k % STAGES * (n_warps * 256) + i * (n_warps * 128), feed.weights[i] + (size_t)k * 512);
+        tn_async16(shared, feed.to_weights + k % STAGES * WEIGHT_WORDS + i * (WEIGHT_WORDS / 2), feed.weights[i] + (size_t)k * 512);
     }
 }
-template <uint32_t n_warps> TN_FN void tn_wide_feed_codes(const tn_wide_feed<n_warps> &feed, uint32_t k, TN_SHARED_ARG(uint32_t, shared))
+TN_FN void tn_wide_feed_codes(const tn_wide_feed &feed, uint32_t k, TN_SHARED_ARG(uint32_t, shared))
 {
-    TN_UNROLL for (uint32_t i = 0; i < feed.N_CODES; i++)
+    TN_UNROLL for (uint32_t i = 0; i < TOKENS / 32; i++)
     {
-        tn_async16(shared, feed.to_codes + k % STAGES * CODE_WORDS + i * (4 * n_warps * TN_CUDA_TILE_COLS / 4),
+        tn_async16(shared, feed.to_codes + k % STAGES * CODE_WORDS + i * (32 * TN_CUDA_TILE_COLS / 4),
                    feed.codes[i] + (size_t)k * TN_CUDA_TILE_COLS);
     }
 }
@@ -80,10 +76,10 @@ template <uint32_t n_warps> TN_FN void tn_wide_feed_codes(const tn_wide_feed<n_w
 struct tn_wide_words {
     tn_u4 of[2];
 };
-template <uint32_t n_warps> TN_FN tn_wide_words tn_wide_load(uint32_t k, TN_SHARED_ARG(uint32_t, shared))
+TN_FN tn_wide_words tn_wide_load(uint32_t k, TN_SHARED_ARG(uint32_t, shared))
 {
-    const uint32_t at = FIRST_WEIGHTS + k % STAGES * (n_warps * 256) + tn_thread() * 4;
-    return {{tn_shared_load16(shared, at), tn_shared_load16(shared, at + n_warps * 128)}};
+    const uint32_t at = FIRST_WEIGHTS + k % STAGES * WEIGHT_WORDS + tn_thread() * 4;
+    return {{tn_shared_load16(shared, at), tn_shared_load16(shared, at + WEIGHT_WORDS / 2)}};
 }
 TN_FN void tn_wide_unpack(const tn_wide_words &words, uint32_t half, uint32_t mask, uint32_t (&a)[2][2][4])
 {
@@ -105,8 +101,7 @@ TN_FN void tn_wide_multiply(uint32_t (&a)[2][2][4], uint64_t b, int32_t (&sums)[
 // Column blocks k and k + 1 are between two barriers, since a fence may wait for copies that are still on their way. Behind the last one
 // comes one of zeros where their number is odd. Copies stand in front of the products: branches between products would have these wait for
 // each other.
-template <uint32_t n_warps>
-TN_FN void tn_wide_loop(const tn_cuda_ternary_params &p, const tn_wide_feed<n_warps> &feed, TN_SHARED_ARG(uint32_t, shared),
+TN_FN void tn_wide_loop(const tn_cuda_ternary_params &p, const tn_wide_feed &feed, TN_SHARED_ARG(uint32_t, shared),
                         int32_t (&sums)[2][TOKENS / 2])
 {
     const uint32_t n = p.n_blocks, ALL = 0x03030303u;
@@ -115,13 +110,12 @@ TN_FN void tn_wide_loop(const tn_cuda_ternary_params &p, const tn_wide_feed<n_wa
     {
         tn_async_wait<1>(); // for k + 1
         tn_async_fence();
-        tn_wide_words words = tn_wide_load<n_warps>(k, shared);
+        tn_wide_words words = tn_wide_load(k, shared);
         tn_wgmma_wait<1>();
         tn_wide_unpack(words, 0, ALL, first);
         tn_sync();
         const uint32_t next = k + 1 < n ? k + 1 : k, mask = k + 1 < n ? ALL : 0;
-        const uint64_t b[2] = {tn_wgmma_b(shared, FIRST_CODES + k % STAGES * CODE_WORDS),
-                               tn_wgmma_b(shared, FIRST_CODES + next % STAGES * CODE_WORDS)};
+        const uint64_t b[2] = {tn_wgmma_b(shared, k % STAGES * CODE_WORDS), tn_wgmma_b(shared, next % STAGES * CODE_WORDS)};
         TN_UNROLL for (uint32_t i = AHEAD; i < AHEAD + 2; i++) // over what was multiplied before the barrier
         {
             if (k + i < n) {
@@ -134,7 +128,7 @@ TN_FN void tn_wide_loop(const tn_cuda_ternary_params &p, const tn_wide_feed<n_wa
         tn_wgmma_wait<1>();
         tn_wide_unpack(words, 1, ALL, second);
         tn_wide_multiply(second, b[0] + 4, sums);
-        words = tn_wide_load<n_warps>(next, shared);
+        words = tn_wide_load(next, shared);
         tn_wgmma_wait<1>();
         tn_wide_unpack(words, 0, mask, first);
         tn_wide_multiply(first, b[1], sums);
@@ -149,7 +143,7 @@ TN_FN void tn_wide_loop(const tn_cuda_ternary_params &p, const tn_wide_feed<n_wa
 // A warp's sums in shared memory: [row of codes][PITCH], of the warp's 32 rows, at which words of all lanes lie in banks of their own.
 TN_FN void tn_wide_lay(const int32_t (&sums)[2][TOKENS / 2], TN_SHARED_ARG(uint32_t, shared))
 {
-    const uint32_t at = FIRST_SUMS + (tn_warp() * TOKENS + tn_lane() % 4 * 2) * PITCH + tn_lane() / 4;
+    const uint32_t at = (tn_warp() * TOKENS + tn_lane() % 4 * 2) * PITCH + tn_lane() / 4;
     TN_UNROLL for (uint32_t i = 0; i < TOKENS; i++)
     {
         const uint32_t tile = i / (TOKENS / 2), j = i % (TOKENS / 2);
@@ -167,8 +161,7 @@ TN_FN tn_wide_lane tn_wide_lane_of(const tn_many_block &block)
 {
     const uint32_t n_quads = block.is_glu ? 4 : 8, quad = tn_lane() % n_quads, token = tn_lane() / n_quads * BATCH;
     const uint32_t n = tn_wide_tile_of(block, 0).tile * TN_CUDA_TILE_ROWS + quad * 4;
-    return {n, token, 32 / n_quads * BATCH, FIRST_SUMS + (tn_warp() * TOKENS + token) * PITCH + quad * 4,
-            W_SCALES + tn_warp() * 32 + quad * 4};
+    return {n, token, 32 / n_quads * BATCH, (tn_warp() * TOKENS + token) * PITCH + quad * 4, W_SCALES + tn_warp() * 32 + quad * 4};
 }
 
 // Four words of shared memory, as numbers.
@@ -287,14 +280,14 @@ TN_FN void tn_wide_store_glu(const tn_cuda_ternary_params &p, const tn_many_bloc
     }
 }
 
-template <uint32_t n_warps> TN_FN void tn_wide_product(const tn_cuda_ternary_params &p, TN_SHARED_ARG(uint32_t, shared))
+TN_FN void tn_wide_product(const tn_cuda_ternary_params &p, TN_SHARED_ARG(uint32_t, shared))
 {
-    const tn_many_block block = tn_many_block_of<32 * n_warps, TOKENS>(p);
+    const tn_many_block block = tn_many_block_of<TN_CUDA_WGMMA_ROWS, TOKENS>(p);
     if (block.n_rows == 0) {
         tn_wait_previous();
         return;
     }
-    const tn_wide_feed<n_warps> feed = tn_wide_feed_of<n_warps>(p, block);
+    const tn_wide_feed feed = tn_wide_feed_of(p, block);
     TN_UNROLL for (uint32_t k = 0; k < AHEAD; k++)
     {
         if (k < p.n_blocks) tn_wide_feed_weights(feed, k, shared);
@@ -332,13 +325,8 @@ template <uint32_t n_warps> TN_FN void tn_wide_product(const tn_cuda_ternary_par
 
 } // namespace
 
-TN_KERNEL_EARLY(ternary_many_wgmma_256, tn_cuda_ternary_params, 256, 2)
+TN_KERNEL_EARLY(ternary_many_wgmma, tn_cuda_ternary_params, 256, 2)
 {
     TN_SHARED_DYNAMIC_AT(uint32_t, shared, 1024);
-    tn_wide_product<8>(p, shared);
-}
-TN_KERNEL_EARLY(ternary_many_wgmma_512, tn_cuda_ternary_params, 512, 1)
-{
-    TN_SHARED_DYNAMIC_AT(uint32_t, shared, 1024);
-    tn_wide_product<16>(p, shared);
+    tn_wide_product(p, shared);
 }
