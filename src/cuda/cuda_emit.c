@@ -455,6 +455,7 @@ static uint64_t row_tile_parts_bytes(const tn_cuda_compiler *c, const tn_node *n
     return (uint64_t)row_tiles_of(c, node) * c->desc->limits.n_seq_pages * TN_CUDA_ATTENTION_PART_FLOATS * sizeof(float);
 }
 
+enum { FEW_BLOCKS = 3 }; // of attention_few_mma, that a multiprocessor has at once
 // Blocks of attention_tile_mma that a multiprocessor has at once, and what shared memory each has beside the dynamic one, or a little more.
 enum { ROW_TILE_BLOCKS = 2, ROW_TILE_OWN_BYTES = 40960 };
 
@@ -473,7 +474,7 @@ typedef struct attention_plan {
 // long, as far as there is memory for it. Tokens of many sequences share nothing anyhow, and are split until the device is full.
 static attention_plan attention_plan_of(const tn_cuda_compiler *c, const tn_node *node)
 {
-    enum { SPLIT_TOKENS = 64, LONG_CHUNKS = 32, FEW_BLOCKS = 4 }; // blocks of attention_few_mma that a multiprocessor has at once
+    enum { SPLIT_TOKENS = 64, LONG_CHUNKS = 32 };
     const uint32_t n_tokens = c->list->n_tokens_max, n_chunks = c->desc->limits.n_seq_pages, head_dim = node->p.attention.head_dim;
     const uint32_t n_sms = c->device->traits.n_sms, n_one = node->p.attention.n_kv_heads * n_tokens;
     const bool is_tile = n_tokens <= TN_CUDA_ATTENTION_TOKENS;
@@ -496,9 +497,10 @@ static attention_plan attention_plan_of(const tn_cuda_compiler *c, const tn_node
 static tn_status emit_attention_few(tn_cuda_compiler *c, struct tn_cuda_attention_params *p, uint32_t node)
 {
     const uint32_t n_tokens = c->list->n_tokens_max, n_tiles = ceil_div(n_tokens, TN_CUDA_ATTENTION_TOKENS);
-    const uint32_t n_fit = 4 * c->device->traits.n_sms / (n_tiles * p->n_kv_heads * p->n_splits);
+    const uint32_t n_fit = FEW_BLOCKS * c->device->traits.n_sms / (n_tiles * p->n_kv_heads * p->n_splits);
     p->n_shares = at_most(n_fit > 1 ? n_fit : 1, at_most(n_tokens, TN_CUDA_ATTENTION_TOKENS));
-    const tn_cuda_launch l = launch_of(TN_CUDA_attention_few_mma, n_tiles * p->n_shares, p->n_kv_heads, p->n_splits, node);
+    tn_cuda_launch l = launch_of(TN_CUDA_attention_few_mma, n_tiles * p->n_shares, p->n_kv_heads, p->n_splits, node);
+    l.shared_bytes = TN_CUDA_ATTENTION_CHUNK_BYTES;
     return tn_cuda_emit(c, &l, p, sizeof *p);
 }
 
@@ -570,7 +572,7 @@ static tn_status emit_attention(tn_cuda_compiler *c, const tn_group *group, uint
     const tn_cuda_kernel of_one = plan.has_few ? TN_CUDA_attention_one_mma : TN_CUDA_attention_one;
     tn_cuda_launch l = launch_of(TN_CUDA_attention_split, p.n_splits, n_kv_heads, n_tokens, group->nodes[0]);
     if (group->rope[0] != TN_NONE) l.kernel = of_one;
-    if (l.kernel == TN_CUDA_attention_one_mma) l.shared_bytes = TN_CUDA_ATTENTION_ONE_RING;
+    if (l.kernel == TN_CUDA_attention_one_mma) l.shared_bytes = TN_CUDA_ATTENTION_CHUNK_BYTES;
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 

@@ -58,7 +58,7 @@ class OneCase : public AttentionCase
         p.rope.k_node = kKNode;
         run({{"attention_one", 1, TN_CUDA_TILES_ALL}}, &p, n_splits, n_splits, false);
         if (d % 8 == 0 && d <= TN_CUDA_ATTENTION_MMA_DIM)
-            run({{"attention_one_mma", 1, TN_CUDA_TILES_ALL, 0, TN_CUDA_ATTENTION_ONE_RING}}, &p, n_splits, n_splits, false);
+            run({{"attention_one_mma", 1, TN_CUDA_TILES_ALL, 0, TN_CUDA_ATTENTION_CHUNK_BYTES}}, &p, n_splits, n_splits, false);
     }
 
   protected:

@@ -79,7 +79,8 @@ class AttentionCase
         tn_cuda_attention_params p = params();
         p.q = {q_.data(), q_stride_};
         p.n_shares = n_shares;
-        run({{"attention_few_mma", n_splits, TN_CUDA_TILES_ALL}}, &p, (n_tiles() + 1) * n_shares, n_splits, has_output_address);
+        run({{"attention_few_mma", n_splits, TN_CUDA_TILES_ALL, 0, TN_CUDA_ATTENTION_CHUNK_BYTES}}, &p, (n_tiles() + 1) * n_shares,
+            n_splits, has_output_address);
     }
     // Tiles of one sequence by n_blocks blocks of attention_tile_mma, or one for each row tile and some more (0); those of several by
     // another kernel.
@@ -95,7 +96,8 @@ class AttentionCase
         of_one.shared_bytes = (has_room ? 2 : 1) * TN_CUDA_ATTENTION_TILE_KV_BYTES;
         of_one.grid_x = n_blocks > 0 ? n_blocks : n_row_tiles() + 3;
         of_one.has_shares = n_blocks > 0;
-        const TileLaunch others = {of_several, is_few ? 1u : 16u, TN_CUDA_TILES_OF_SEVERAL};
+        const TileLaunch others = {of_several, is_few ? 1u : 16u, TN_CUDA_TILES_OF_SEVERAL, 0,
+                                   is_few ? (uint32_t)TN_CUDA_ATTENTION_CHUNK_BYTES : 0u};
         run({of_one, others}, &p, (n_tiles() + 1) * p.n_shares, 1, has_output_address);
     }
     uint32_t n_tiles() const { return (n_tokens() + TN_CUDA_ATTENTION_TOKENS - 1) / TN_CUDA_ATTENTION_TOKENS; }

@@ -3,8 +3,8 @@
 // The cache is mma's left factor, as it lies there: two bytes of a code are its limbs, a signed high one and an unsigned low one, which
 // prmt takes apart. Four heads with two limbs of 7 and 6 bits are the eight columns of the right factor, so that two products give a lane
 // all four products of limbs of one head. For dots a warp has 32 positions and all dims, for sums over values 32 dims and all positions:
-// nothing but dots and weights goes from warp to warp, behind two barriers. What a warp multiplies it has loaded itself, 16 bytes a lane at
-// a time, through a ring in shared memory that is as far ahead as there is room.
+// nothing but dots and weights goes from warp to warp, behind two barriers. How the cache comes to shared memory is the kernels' own:
+// attention_few_ring.cuh, attention_few_copied.cuh.
 //
 // Which dim or position an index of mma stands for is of no matter where both factors agree. Of 32 dims of a key lane t of 4 has 8t .. 8t +
 // 7; of 32 positions of values 8t .. 8t + 7, four pairs. Lane group g has positions g and g + 8 of 16, and dims 4g .. 4g + 3 of 32: rows g
@@ -19,12 +19,12 @@
 
 enum {
     TN_FEW_WARPS = 4,
-    TN_FEW_THREADS = TN_FEW_WARPS * 32,                         // that work on chunks
-    TN_FEW_HEADS = 8,                                           // at a time at most
-    TN_FEW_COLUMNS = 2 * TN_FEW_HEADS,                          // limbs of heads, high and low in turn
-    TN_FEW_BATCH = 4,                                           // units of a lane that are waited for together
-    TN_FEW_VALUE_BATCHES = 4,                                   // of 32 positions each
-    TN_FEW_RING_BYTES = 4 * TN_FEW_BATCH * TN_FEW_THREADS * 16, // of half a chunk
+    TN_FEW_THREADS = TN_FEW_WARPS * 32,        // that work on chunks
+    TN_FEW_HEADS = 8,                          // at a time at most
+    TN_FEW_COLUMNS = 2 * TN_FEW_HEADS,         // limbs of heads, high and low in turn
+    TN_FEW_BATCH = 4,                          // units of a lane that are waited for together
+    TN_FEW_VALUE_BATCHES = 4,                  // of 32 positions each
+    TN_FEW_SCALES_BYTES = 2 * TN_KV_CHUNK * 4, // of a chunk
     // Sizes of rows in shared memory that keep lanes' accesses in different banks.
     TN_FEW_COLUMN_BYTES = 144,
     TN_FEW_DOTS = TN_KV_CHUNK + 8,
@@ -32,23 +32,23 @@ enum {
 
 // Shared arrays of a block.
 struct tn_few_shared {
-    TN_SHARED_ARG(uint8_t, ring);    // [units][threads][16]
-    TN_SHARED_ARG(uint8_t, q);       // [columns][4 lanes t][4 steps of 32 dims][8 dims]
-    TN_SHARED_ARG(float, q_scale);   // [heads]
-    TN_SHARED_ARG(int32_t, dots);    // [heads][positions]
-    TN_SHARED_ARG(uint32_t, u);      // as q, of weights: [columns][4 lanes t][4 steps of 32 positions][8 positions]
-    TN_SHARED_ARG(float, share);     // [heads]: what sums over values are worth, the sum of weights, the exponent's bits, nothing
-    TN_SHARED_ARG(float, scales);    // of even and of odd chunks of a walk: of keys, then of values
-    TN_SHARED_ARG(uint16_t, own);    // codes of the token's own key [128] and value [128], which the cache does not have yet
-    TN_SHARED_ARG(float, own_scale); // of both
+    TN_SHARED_ARG(int8_t, chunk);     // a ring [units][threads][16], or as in the cache: keys, behind them values
+    TN_SHARED_ARG(uint8_t, q);        // [columns][4 lanes t][4 steps of 32 dims][8 dims]
+    TN_SHARED_ARG(float, q_scale);    // [heads]
+    TN_SHARED_ARG(int32_t, dots);     // [heads][positions]
+    TN_SHARED_ARG(uint32_t, u);       // as q, of weights: [columns][4 lanes t][4 steps of 32 positions][8 positions]
+    TN_SHARED_ARG(float, share);      // [heads]: what sums over values are worth, the sum of weights, the exponent's bits, nothing
+    TN_SHARED_ARG(int8_t, scales);    // of even and of odd chunks of a walk: floats of keys, then of values
+    TN_SHARED_ARG(uint16_t, own);     // codes of the token's own key [128] and value [128], which the cache does not have yet
+    TN_SHARED_ARG(float, own_scale);  // of both
+    TN_SHARED_ARG(uint64_t, arrival); // of copies of keys and of values
 };
 
-// Heads of up to 32 * dim_steps dims, head_sets * 4 of them at a time. ring_has_all: it holds a chunk, else half of one.
-template <uint32_t dim_steps, uint32_t head_sets, bool ring_has_all> struct tn_few_form {
-    static constexpr bool has_all = ring_has_all;
+// Heads of up to 32 * dim_steps dims, head_sets * 4 of them at a time. of_one: in attention_one_mma.
+template <uint32_t dim_steps, uint32_t head_sets, bool of_one> struct tn_few_form {
+    static constexpr bool is_one = of_one;
     static constexpr uint32_t steps = dim_steps, sets = head_sets, heads = 4 * head_sets;
     static constexpr uint32_t batches = dim_steps + TN_FEW_VALUE_BATCHES; // of keys, then of values
-    static constexpr uint32_t ring_batches = has_all ? batches : batches / 2;
 };
 
 // A chunk of a KV head, of which the token sees n positions.
@@ -67,107 +67,12 @@ TN_FN tn_few_chunk tn_few_no_chunk()
     none.lacks_last = none.is_odd = false;
     return none;
 }
-// Blocks that have all of a chunk on its way are those that append.
 template <class form> TN_FN uint32_t tn_few_n_stored(const tn_few_chunk &chunk)
 {
-    return form::has_all && chunk.lacks_last ? chunk.n - 1 : chunk.n;
+    return form::is_one && chunk.lacks_last ? chunk.n - 1 : chunk.n;
 }
-// Where its scales go: they come when those of the last chunk are still wanted where the ring has room for a chunk.
-template <class form> TN_FN uint32_t tn_few_scales_at(const tn_few_chunk &chunk)
-{
-    return form::has_all && chunk.is_odd ? 2 * TN_KV_CHUNK : 0;
-}
-
-// ---- loads ----
-
-template <class form> TN_FN uint32_t tn_few_last_stored(const tn_few_chunk &chunk)
-{
-    const uint32_t n = tn_few_n_stored<form>(chunk);
-    return n > 0 ? n - 1 : 0;
-}
-
-TN_FN uint32_t tn_few_ring_at(uint32_t unit) { return (unit * TN_FEW_THREADS + tn_thread()) * 16; }
-
-// A batch of keys of a warp is 16 positions times 64 dims, 128 bytes of each, which are asked for side by side: memory gives whole lines. A
-// lane asks for unit lane % 8 of positions lane / 8, 4 + lane / 8, .., and takes units 4 * step + t of positions g and g + 8. In odd
-// positions the halves of 4 units change places, so that 8 lanes meet all banks. Positions that are not there are taken from where there
-// are some, and dims too.
-TN_FN uint32_t tn_few_key_place(uint32_t row, uint32_t unit) { return unit ^ row % 2 * 4; }
-
-template <class form>
-TN_FN const int16_t *tn_few_key_unit(const tn_few_chunk &chunk, uint32_t batch, uint32_t j, uint32_t lane, uint32_t head_dim)
-{
-    const uint32_t row = tn_warp() * 32 + batch / (form::steps / 2) * 16 + j * 4 + lane / 8, last = tn_few_last_stored<form>(chunk);
-    const uint32_t dim = batch % (form::steps / 2) * 64 + tn_few_key_place(lane / 8, lane % 8) * 8;
-    return chunk.keys + (row < last ? row : last) * head_dim + (dim < head_dim ? dim : 0);
-}
-// Where a unit of one of the 16 positions of a batch lies, whose units in the ring begin with `to`.
-TN_FN uint32_t tn_few_key_at(uint32_t to, uint32_t row, uint32_t unit)
-{
-    return ((to + row / 4) * TN_FEW_THREADS + tn_warp() * 32 + row % 4 * 8 + tn_few_key_place(row, unit)) * 16;
-}
-// Values of a lane are [32 positions][4 pairs].
-template <class form> TN_FN const int16_t *tn_few_value_unit(const tn_few_chunk &chunk, uint32_t unit, uint32_t lane, uint32_t head_dim)
-{
-    const uint32_t pair = unit / 4 * 16 + lane % 4 * 4 + unit % 4, last = tn_few_last_stored<form>(chunk) / 2;
-    const uint32_t dim = tn_warp() * 32 + lane / 4 * 4;
-    return chunk.keys + TN_KV_CHUNK * head_dim + ((pair < last ? pair : last) * head_dim + (dim < head_dim ? dim : 0)) * 2;
-}
-
-// Asks for a batch of a chunk; with the first one for the scales too.
-template <class form> TN_FN void tn_few_load(const tn_few_shared &s, const tn_few_chunk &chunk, uint32_t batch, uint32_t head_dim)
-{
-    const uint32_t to = batch % form::ring_batches * TN_FEW_BATCH, lane = tn_late<800>(tn_lane());
-    if (batch < form::steps) {
-        TN_UNROLL
-        for (uint32_t j = 0; j < TN_FEW_BATCH; j++)
-            tn_async16(s.ring, tn_few_ring_at(to + j), tn_few_key_unit<form>(chunk, batch, j, lane, head_dim));
-    } else if (tn_warp() < form::steps) {
-        TN_UNROLL
-        for (uint32_t j = 0; j < TN_FEW_BATCH; j++)
-            tn_async16(s.ring, tn_few_ring_at(to + j),
-                       tn_few_value_unit<form>(chunk, (batch - form::steps) * TN_FEW_BATCH + j, lane, head_dim));
-    }
-    if (batch == 0 && tn_warp() < 2) {
-        const float *scales = reinterpret_cast<const float *>(chunk.keys + 2 * TN_KV_CHUNK * head_dim);
-        tn_async16(s.scales, tn_few_scales_at<form>(chunk) + tn_thread() * 4, scales + tn_thread() * 4);
-    }
-}
-
-// Asks for as much of a walk's first chunk as the ring has room for.
-template <class form> TN_FN void tn_few_start(const tn_few_shared &s, const tn_few_chunk &chunk, uint32_t head_dim)
-{
-    TN_ROLLED
-    for (uint32_t batch = 0; batch < form::ring_batches; batch++) {
-        tn_few_load<form>(s, chunk, batch, head_dim);
-        tn_async_commit();
-    }
-}
-
-// A lane's units of a batch, whose places are asked to be filled again: from this chunk or the next.
-template <class form>
-TN_FN void tn_few_take(const tn_few_shared &s, const tn_few_chunk &chunk, const tn_few_chunk &next, uint32_t batch, uint32_t head_dim,
-                       tn_u4 (&units)[TN_FEW_BATCH])
-{
-    tn_async_wait<form::ring_batches - 1>();
-    const uint32_t from = batch % form::ring_batches * TN_FEW_BATCH, lane = tn_late(tn_lane());
-    if (batch < form::steps) {
-        tn_sync_warp();
-        TN_UNROLL
-        for (uint32_t j = 0; j < TN_FEW_BATCH; j++)
-            units[j] = tn_shared_load16(s.ring, tn_few_key_at(from, lane / 4 + j % 2 * 8, j / 2 * 4 + lane % 4));
-        tn_sync_warp();
-    } else if (tn_warp() < form::steps) {
-        TN_UNROLL
-        for (uint32_t j = 0; j < TN_FEW_BATCH; j++) units[j] = tn_shared_load16(s.ring, tn_few_ring_at(from + j));
-    }
-    const uint32_t later = batch + form::ring_batches;
-    if (later < form::batches)
-        tn_few_load<form>(s, chunk, later, head_dim);
-    else if (next.n > 0)
-        tn_few_load<form>(s, next, later - form::batches, head_dim);
-    tn_async_commit();
-}
+// Where its scales go: they come when those of the last chunk are still wanted.
+TN_FN uint32_t tn_few_scales_at(const tn_few_chunk &chunk) { return chunk.is_odd ? TN_FEW_SCALES_BYTES : 0; }
 
 // ---- products ----
 
@@ -218,7 +123,7 @@ TN_FN uint32_t tn_few_limb_at(uint32_t column, uint32_t index)
 }
 
 // Dots of the heads with the warp's 32 positions.
-template <class form> TN_FN void tn_few_dots(const tn_few_shared &s, const tn_few_chunk &chunk, const tn_few_chunk &next, uint32_t head_dim)
+template <class form> TN_FN void tn_few_dots(const tn_few_shared &s, const tn_u4 (&keys)[form::steps][TN_FEW_BATCH])
 {
     tn_u4 q[form::steps / 2][form::sets];
     TN_UNROLL
@@ -227,12 +132,8 @@ template <class form> TN_FN void tn_few_dots(const tn_few_shared &s, const tn_fe
         q[i / form::sets][i % form::sets] = tn_shared_load16(s.q, at);
     }
     tn_few_sums sums[form::sets][2] = {};
-    tn_u4 keys[form::steps][TN_FEW_BATCH] = {};
-    TN_UNROLL
-    for (uint32_t batch = 0; form::has_all && batch < form::steps; batch++) tn_few_take<form>(s, chunk, next, batch, head_dim, keys[batch]);
     TN_UNROLL
     for (uint32_t batch = 0; batch < form::steps; batch++) {
-        if (!form::has_all) tn_few_take<form>(s, chunk, next, batch, head_dim, keys[batch]);
         const tn_u4(&k)[TN_FEW_BATCH] = keys[batch];
         TN_UNROLL
         for (uint32_t j = 0; j < TN_FEW_BATCH; j += 2) {
@@ -265,21 +166,24 @@ TN_FN void tn_few_store_codes(const tn_few_shared &s, uint32_t head, const float
     s.u[(2 * head + 1) * (TN_FEW_COLUMN_BYTES / 4) + at] = low;
 }
 
+// As tn_weight_of, without a branch: the powers of a lane's positions are made side by side.
+TN_FN float tn_few_weight_of(const tn_exponent &e, int32_t m) { return e.p * tn_float(m - e.n > 24 ? 0 : (uint32_t)(e.n - m + 127) << 23); }
+
 // From the dots of a head to its weights, by a warp: a lane has four positions.
 template <class form> TN_FN void tn_few_weigh(const tn_few_shared &s, const tn_few_chunk &chunk, uint32_t head, float recip_a_v)
 {
     const uint32_t first = tn_lane() * 4, bias = 1u << 23; // of exponents, so that none is negative
     const tn_u4 dots = tn_shared_load16(s.dots, head * TN_FEW_DOTS + first);
     const uint32_t n_stored = tn_few_n_stored<form>(chunk);
-    const tn_u4 k_scales = tn_shared_load16(s.scales, tn_few_scales_at<form>(chunk) + first);
-    const tn_u4 v_scales = tn_shared_load16(s.scales, tn_few_scales_at<form>(chunk) + TN_KV_CHUNK + first);
+    const tn_u4 k_scales = tn_shared_load16(s.scales, tn_few_scales_at(chunk) + first * 4);
+    const tn_u4 v_scales = tn_shared_load16(s.scales, tn_few_scales_at(chunk) + (TN_KV_CHUNK + first) * 4);
     const float q_scale = s.q_scale[head];
     tn_exponent e[4];
     uint32_t m_biased = bias - (uint32_t)-TN_NO_EXPONENT;
     TN_UNROLL
     for (uint32_t i = 0; i < 4; i++) {
         float k_scale = tn_float(tn_few_word(k_scales, i));
-        if (form::has_all && first + i >= n_stored) k_scale = s.own_scale[0];
+        if (form::is_one && first + i >= n_stored) k_scale = s.own_scale[0];
         e[i] = tn_exponent_of(tn_logit_of((int32_t)tn_few_word(dots, i), q_scale, k_scale));
         if (first + i >= chunk.n) e[i].n = TN_NO_EXPONENT;
         const uint32_t biased = (uint32_t)e[i].n + bias;
@@ -292,8 +196,8 @@ template <class form> TN_FN void tn_few_weigh(const tn_few_shared &s, const tn_f
     TN_UNROLL
     for (uint32_t i = 0; i < 4; i++) {
         float v_scale = tn_float(tn_few_word(v_scales, i));
-        if (form::has_all && first + i >= n_stored) v_scale = s.own_scale[1];
-        const float weight = tn_weight_of(e[i], m);
+        if (form::is_one && first + i >= n_stored) v_scale = s.own_scale[1];
+        const float weight = tn_few_weight_of(e[i], m);
         l += tn_weight_units(weight);
         w[i] = first + i < chunk.n ? weight * v_scale : 0.0f;
         w_max = tn_bits(w[i]) > w_max ? tn_bits(w[i]) : w_max;
@@ -309,25 +213,14 @@ template <class form> TN_FN void tn_few_weigh(const tn_few_shared &s, const tn_f
 
 // ---- values ----
 
+// What the chunk gives for dims 4g .. 4g + 3 of the warp's 32, of head t of each set.
 template <class form>
-TN_FN void tn_few_take_values(const tn_few_shared &s, const tn_few_chunk &chunk, const tn_few_chunk &next, uint32_t head_dim,
-                              tn_u4 (&values)[TN_FEW_VALUE_BATCHES][TN_FEW_BATCH])
-{
-    TN_UNROLL
-    for (uint32_t step = 0; step < TN_FEW_VALUE_BATCHES; step++)
-        tn_few_take<form>(s, chunk, next, form::steps + step, head_dim, values[step]);
-}
-
-// What the chunk gives for dims 4g .. 4g + 3 of the warp's 32, of head t of each set. values: taken already where the ring has all.
-template <class form>
-TN_FN void tn_few_values(const tn_few_shared &s, const tn_few_chunk &chunk, const tn_few_chunk &next, uint32_t head_dim,
-                         tn_u4 (&values)[TN_FEW_VALUE_BATCHES][TN_FEW_BATCH], tn_share (&shares)[form::sets])
+TN_FN void tn_few_values(const tn_few_shared &s, const tn_u4 (&values)[TN_FEW_VALUE_BATCHES][TN_FEW_BATCH], tn_share (&shares)[form::sets])
 {
     tn_u4 u[form::sets] = {};
     tn_few_sums sums[form::sets][2] = {};
     TN_UNROLL
     for (uint32_t step = 0; step < TN_FEW_VALUE_BATCHES; step++) {
-        if (!form::has_all) tn_few_take<form>(s, chunk, next, form::steps + step, head_dim, values[step]);
         const tn_u4(&v)[TN_FEW_BATCH] = values[step];
         TN_UNROLL
         for (uint32_t set = 0; set < form::sets; set++) {

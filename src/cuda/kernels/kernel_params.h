@@ -29,7 +29,6 @@
 enum {
     TN_CUDA_TILE_ROWS = 16, // of a ternary tile (cuda_pack.h), and
     TN_CUDA_TILE_COLS = 128,
-<<<<<<< ours
     TN_CUDA_ONE_COLS_MAX = 131072,           // of ternary_one's rows
     TN_CUDA_ONE_ROW_TILES = 16,              // of a block of ternary_one at most; with GLU of gate and as many of up
     TN_CUDA_FEW_TOKENS = 8,                  // of ternary_few_dp4a at most, and
@@ -39,28 +38,11 @@ enum {
     TN_CUDA_FEW_PARTS_MAX = 3,               // of the columns, of the same, where ternary_join is behind it
     TN_CUDA_MANY_ROWS = 128,                 // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
     TN_CUDA_MANY_TOKENS = 64,                // of the same
-    TN_CUDA_WGMMA_ROWS = 256,                // of a block of ternary_many_wgmma_256, in the same way, and
-    TN_CUDA_WGMMA_MANY_ROWS = 512,           // of _512
-    TN_CUDA_WGMMA_TOKENS = 64,               // of both
+    TN_CUDA_WGMMA_ROWS = 256,                // of a block of ternary_many_wgmma, in the same way, and
+    TN_CUDA_WGMMA_TOKENS = 64,               // of the same
     TN_CUDA_WGMMA_STAGES = 6,                // column blocks in its shared memory
     TN_CUDA_ATTENTION_TOKENS = 16,           // of a block of attention_tile and attention_tile_mma
     TN_CUDA_ATTENTION_MMA_DIM = 128,         // dims of a head of attention_tile_mma at most
-=======
-    TN_CUDA_ONE_COLS_MAX = 131072,               // of ternary_one's rows
-    TN_CUDA_ONE_ROW_TILES = 16,                  // of a block of ternary_one at most; with GLU of gate and as many of up
-    TN_CUDA_FEW_TOKENS = 8,                      // of ternary_few_dp4a at most, and
-    TN_CUDA_FEW_TOKENS_MMA = 64,                 // of ternary_few_mma
-    TN_CUDA_FEW_STAGES = 3,                      // of codes in shared memory, of ternary_few_mma
-    TN_CUDA_FEW_SUM_STRIDE = 36,                 // words of a row of codes' sums of a warp, of the same
-    TN_CUDA_FEW_PARTS_MAX = 3,                   // of the columns, of the same, where ternary_join is behind it
-    TN_CUDA_MANY_ROWS = 128,                     // of a block of ternary_many: of one matrix, with GLU half of them gate's and half up's
-    TN_CUDA_MANY_TOKENS = 64,                    // of the same
-    TN_CUDA_WGMMA_ROWS = 256,                    // of a block of ternary_many_wgmma, in the same way, and
-    TN_CUDA_WGMMA_TOKENS = 64,                   // of the same
-    TN_CUDA_WGMMA_STAGES = 6,                    // column blocks in its shared memory
-    TN_CUDA_ATTENTION_TOKENS = 16,               // of a block of attention_tile and attention_tile_mma
-    TN_CUDA_ATTENTION_MMA_DIM = 128,             // dims of a head of attention_tile_mma at most
->>>>>>> theirs
     TN_CUDA_ATTENTION_TILE_KV_BYTES = 32768, // of attention_tile_mma: keys of a chunk, or values, in dynamic shared memory
     TN_CUDA_ATTENTION_TILE_ROWS = 64,        // query heads of a row tile of attention_tile_mma
     TN_CUDA_ATTENTION_PART_FLOATS = 8320,    // that a block of attention_tile_mma leaves of a row tile and a chunk
@@ -377,9 +359,9 @@ static inline uint32_t tn_cuda_rope_many_fits(uint32_t head_dim, uint32_t is_adj
 //                    block of a (token, KV head) to finish combines all chunks in their order
 //   attention_one    the same for one token, with RoPE, quantisation and append (`rope`) in front
 //   attention_one_mma  the same on tensor cores, for heads of multiples of 8 and up to 128 dims; with the whole chunk in dynamic shared
-//                    memory (TN_CUDA_ATTENTION_ONE_RING)
+//                    memory (TN_CUDA_ATTENTION_CHUNK_BYTES)
 //   attention_few_mma  tokens that share nothing, on tensor cores, for such heads: grid x: tiles of TN_CUDA_ATTENTION_TOKENS tokens times
-//                    n_shares, y: KV heads, z: splits
+//                    n_shares, y: KV heads, z: splits; with a chunk in dynamic shared memory too
 //   attention_tile   many tokens: grid x: tiles of TN_CUDA_ATTENTION_TOKENS tokens, y: KV heads, z: blocks that share a tile's tokens
 //   attention_tile_mma  tiles of one sequence on tensor cores, for heads of up to 128 dims: their row tiles, of TN_CUDA_ATTENTION_TILE_ROWS
 //                    query heads of one KV head each. With `partials` each has a block that begins it, those without one do what is left
@@ -388,7 +370,7 @@ static inline uint32_t tn_cuda_rope_many_fits(uint32_t head_dim, uint32_t is_adj
 // Tokens of one sequence share what attention_tile_mma reads; others do not, and are better off with blocks of their own: two launches,
 // attention_tile_mma for the tiles of one sequence and attention_few_mma (or attention_tile) for those of several, are the fastest for any
 // step.
-enum { TN_CUDA_ATTENTION_ONE_RING = 65536 }; // bytes
+enum { TN_CUDA_ATTENTION_CHUNK_BYTES = 65536 }; // keys and values of a chunk, of a head of 128 dims
 enum { TN_CUDA_TILES_ALL = 0, TN_CUDA_TILES_OF_ONE = 1, TN_CUDA_TILES_OF_SEVERAL = 2 };
 struct tn_cuda_attention_params {
     TN_PART(tn_cuda_step) step;
