@@ -23,7 +23,7 @@ Case = collections.namedtuple("Case", "name shader constants rows cols weights")
 
 
 def cases():
-    # As vk_emit.c has them for GPUs (dot, mul) and for software devices (texel): one token, and a tile of more.
+    # As vk_emit*.c have them for GPUs (dot, mul) and for software devices (texel): one token, and a tile of more.
     yield Case("ternary dot, 1 token", "matmul_ternary_dot", [256, 1, 0], 1, 1, 64)
     yield Case("ternary dot, 4 tokens", "matmul_ternary_dot", [256, 4, 0], 1, 4, 64)
     yield Case("ternary gemm, 64 x 64", "matmul_ternary_gemm_dot", [256, 64, 0, 4], 4, 4, 64)

@@ -32,7 +32,7 @@ static bool is_used(const char *shader, const tn_vk_traits *traits)
     const size_t n = strlen(shader);
     if (strncmp(shader, "attention_split", strlen("attention_split")) == 0) return !traits->use_texels && !ends_with(shader, "_texel");
     if (strcmp(shader, "attention_walk") == 0) return true;
-    if (strcmp(shader, "attention_one") == 0) return !traits->use_texels;
+    if (strcmp(shader, "attention_one") == 0 || strncmp(shader, "rank", strlen("rank")) == 0) return !traits->use_texels;
     if (ends_with(shader, "_mul_shuffle")) return traits->use_shuffle;
     if (traits->use_shuffle && ends_with(shader, "_mul_texel") && has_twin(shader, n - strlen("_texel"), "_shuffle")) return false;
     if (ends_with(shader, "_texel")) return traits->use_texels;

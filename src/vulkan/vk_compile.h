@@ -1,4 +1,4 @@
-// The compiler's state, shared by its two files: places and borders (vk_compile.c) and dispatches of each kind of group (vk_emit.c).
+// The compiler's state, shared by its files: places and borders (vk_compile.c) and dispatches of each kind of group (vk_emit*.c).
 #ifndef TN_VULKAN_VK_COMPILE_H
 #define TN_VULKAN_VK_COMPILE_H
 

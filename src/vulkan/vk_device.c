@@ -5,6 +5,7 @@
 #include "vulkan/vk_describe.h"
 #include "vulkan/vk_memory.h"
 #include "vulkan/vk_pipeline.h"
+#include "vulkan/vk_rank.h"
 #include "vulkan/vk_selftest.h"
 
 #include <stdio.h>
@@ -201,6 +202,7 @@ static tn_status set_up(tn_vk_device *device, const tn_backend_host *host, uint3
     apply_hooks(host->vulkan_hooks, device);
     device->base.buffer_bytes_max = device->limits.allocation_bytes;
     device->base.copies_maps = true;
+    device->base.ranking_max = device->traits.use_texels ? 0 : TN_VK_RANKING_MAX; // software devices read rows where they lie
     device->cache_folder = host->cache_folder;
     set_cache_key(device, &facts.core);
     TN_TRY(create_device(device, &facts));

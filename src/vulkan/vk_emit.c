@@ -1,67 +1,30 @@
-// Dispatches of each kind of group.
+// Dispatches of each kind of group but the ternary products.
+#include "vulkan/vk_emit.h"
+
 #include "backend/desc_check.h"
 #include "ref/ref.h"
-#include "vulkan/vk_compile.h"
 
 #include <string.h>
 
-// How shaders are cut to a device.
 enum {
-    TEXEL_GROUPS = 4,      // row groups of a lane: enough rows for the activations that it loads
-    TEXEL_GROUPS_ONE = 8,  // the same for one token, whose activations serve nothing else
-    LANE_INVOCATIONS = 64, // of shaders in which a lane computes a whole row
     ATTENTION_INVOCATIONS = 128,
     CHUNKS_DIRECT_MAX = 64,
     ONE_HEAD_DIM_MAX = 256,
-    COLS_FEW = 4,
-    COLS_MANY = 8,
-    GEMM_COLS = 64,  // tokens, and
-    GEMM_GROUPS = 4, // row groups of a workgroup where there are many tokens
-    GEMM_INVOCATIONS = 256,
-    GEMM_COLS_MUL = 32, // the same without dot products, whose codes take twice the shared memory
-    GEMM_INVOCATIONS_MUL = 128,
-    GEMM_INVOCATIONS_LEAST = 64,
-    SCALES_AT_KV = 7,     // number of that constant of the ternary products
-    ONE_SPLITS_LEAST = 8, // shares of a row's columns in a product of one token, each 16 invocations
-    ONE_SPLITS_MOST = 28, // so that registers have room for two workgroups of a processor
-    ONE_BLOCKS = 264,     // workgroups that large GPUs run at once: more would wait for the first ones
-    ONE_SUMS_MOST = 8,    // row groups of a workgroup, of both matrices
 };
-
-static bool by_texels(const tn_vk_compiler *c) { return c->device->traits.use_texels; }
-
-// A workgroup is then made of whole subgroups.
-static bool by_shuffle(const tn_vk_compiler *c) { return c->device->traits.use_shuffle; }
 
 uint32_t tn_vk_invocations(const tn_vk_compiler *c) { return c->device->traits.n_row_threads; }
 
-static uint32_t at_most(uint32_t a, uint32_t b) { return a < b ? a : b; }
-static uint32_t row_invocations(const tn_vk_compiler *c) { return at_most(tn_vk_invocations(c), LANE_INVOCATIONS); }
-
-static uint32_t cols_of(const tn_vk_compiler *c)
-{
-    const uint32_t n = c->list->n_tokens_max;
-    return n == 1 ? 1 : n <= COLS_MANY || by_texels(c) ? COLS_FEW : COLS_MANY;
-}
-
-static const tn_node *node_of(const tn_vk_compiler *c, uint32_t index) { return index == TN_NONE ? NULL : &c->graph->nodes[index]; }
-static tn_rows rows_of(const tn_vk_compiler *c, uint32_t value) { return c->graph->values[value].rows; }
 static struct tn_vk_row_of row_of(const tn_vk_compiler *c, uint32_t value)
 {
-    return (struct tn_vk_row_of){.is_logits = rows_of(c, value) == TN_ROWS_LOGITS, .logit_rows = c->step.logit_rows};
+    return (struct tn_vk_row_of){.is_logits = tn_vk_rows_of(c, value) == TN_ROWS_LOGITS, .logit_rows = c->step.logit_rows};
 }
 static struct tn_vk_step_at step_at(const tn_vk_compiler *c)
 {
     return (struct tn_vk_step_at){c->step.copies, c->step.logit_rows, c->step.tokens,     c->step.positions,
                                   c->step.seqs,   c->step.page_table, c->step.n_seq_pages};
 }
-// Nodes are numbered from 1 in the poison.
-static uint32_t poison_of(uint32_t node) { return node == TN_NONE ? 0 : node + 1; }
 
-static tn_vk_grid grid_of(tn_vk_axis x, tn_vk_axis y, tn_vk_axis z) { return (tn_vk_grid){{x, y, z}}; }
-
-// Binds what the op stores: the arena, or the caller's output.
-static tn_status bind_out(const tn_vk_compiler *c, uint32_t value, tn_vk_dispatch *d)
+tn_status tn_vk_bind_out(const tn_vk_compiler *c, uint32_t value, tn_vk_dispatch *d)
 {
     if (!tn_vk_is_outside(c, value)) return TN_OK;
     d->to_outer = TN_VK_OUTER_OUT;
@@ -70,13 +33,7 @@ static tn_status bind_out(const tn_vk_compiler *c, uint32_t value, tn_vk_dispatc
 
 // ---- weights ----
 
-typedef struct weight {
-    const tn_weight_source *source;
-    const tn_packed_weight *packed;
-    tn_vk_weight_shape shape;
-} weight;
-
-static tn_status find_weight(const tn_vk_compiler *c, uint32_t index, weight *out)
+tn_status tn_vk_find_weight(const tn_vk_compiler *c, uint32_t index, tn_vk_weight *out)
 {
     out->source = &c->graph->weights[index];
     out->packed = &c->desc->weights[index];
@@ -85,8 +42,7 @@ static tn_status find_weight(const tn_vk_compiler *c, uint32_t index, weight *ou
                            out->source->name);
 }
 
-// Binds `n_bytes` from byte `begin` of the weight on.
-static tn_status bind_weight(const tn_vk_compiler *c, const weight *w, uint64_t begin, uint64_t n_bytes, tn_vk_range *out)
+tn_status tn_vk_bind_weight(const tn_vk_compiler *c, const tn_vk_weight *w, uint64_t begin, uint64_t n_bytes, tn_vk_range *out)
 {
     if (n_bytes > c->device->limits.range_bytes)
         return tn_fail(TN_UNSUPPORTED, "%s: %.200s, %llu MiB, has to be bound whole; the device binds %llu MiB at most%s", c->device->name,
@@ -96,8 +52,7 @@ static tn_status bind_weight(const tn_vk_compiler *c, const weight *w, uint64_t 
     return TN_OK;
 }
 
-// The same as texels, of which there are whole ones only.
-static void bind_texels(tn_vk_dispatch *d)
+void tn_vk_bind_texels(tn_vk_dispatch *d)
 {
     d->weights_texels = d->weights;
     d->weights_texels.n_bytes &= ~(uint64_t)15;
@@ -114,8 +69,7 @@ static struct tn_vk_dense_at dense_at(const tn_vk_weight_shape *shape)
     return (struct tn_vk_dense_at){.n_units = shape->n_units, .interleave = shape->interleave, .n_blocks = shape->n_blocks};
 }
 
-// Rows that one binding holds, in whole row groups.
-static tn_status rows_bound(const tn_vk_compiler *c, const tn_vk_weight_shape *shape, uint32_t *out_rows)
+tn_status tn_vk_rows_bound(const tn_vk_compiler *c, const tn_vk_weight_shape *shape, uint32_t *out_rows)
 {
     const uint64_t groups = c->device->limits.range_bytes / (shape->group_words * 4);
     if (groups == 0)
@@ -127,26 +81,26 @@ static tn_status rows_bound(const tn_vk_compiler *c, const tn_vk_weight_shape *s
 }
 
 // Binds rows [first, first + n) of a dense weight and, where they have some of their own, their scales: from the aligned place before them.
-static tn_status bind_rows(const tn_vk_compiler *c, const weight *w, uint32_t first, uint32_t n, struct tn_vk_dense_at *at,
+static tn_status bind_rows(const tn_vk_compiler *c, const tn_vk_weight *w, uint32_t first, uint32_t n, struct tn_vk_dense_at *at,
                            tn_vk_dispatch *d)
 {
     const uint64_t group = first / w->shape.interleave, n_groups = (n + w->shape.interleave - 1) / w->shape.interleave;
-    TN_TRY(bind_weight(c, w, group * w->shape.group_words * 4, n_groups * w->shape.group_words * 4, &d->weights));
+    TN_TRY(tn_vk_bind_weight(c, w, group * w->shape.group_words * 4, n_groups * w->shape.group_words * 4, &d->weights));
     if (w->shape.scale_words == 0) return TN_OK;
     const uint64_t begin = (w->shape.scales_at + group * w->shape.scale_words) * 4, before = begin % c->device->limits.offset_alignment;
     at->scales_at = (uint32_t)(before / 4);
-    return bind_weight(c, w, begin - before, before + n_groups * w->shape.scale_words * 4, &d->kv);
+    return tn_vk_bind_weight(c, w, begin - before, before + n_groups * w->shape.scale_words * 4, &d->kv);
 }
 
 // A dispatch for each part of the table that one binding holds; each looks up the tokens that are in its part.
 static tn_status emit_embed(tn_vk_compiler *c, const tn_group *group)
 {
-    const tn_node *node = node_of(c, group->nodes[0]);
+    const tn_node *node = tn_vk_node_of(c, group->nodes[0]);
     const tn_vk_value *y = &c->values[node->out];
-    weight w;
+    tn_vk_weight w;
     uint32_t n_bound;
-    TN_TRY(find_weight(c, node->weight, &w));
-    TN_TRY(rows_bound(c, &w.shape, &n_bound));
+    TN_TRY(tn_vk_find_weight(c, node->weight, &w));
+    TN_TRY(tn_vk_rows_bound(c, &w.shape, &n_bound));
     for (uint32_t first = 0; first < w.shape.n_rows; first += n_bound) {
         const uint32_t n = w.shape.n_rows - first < n_bound ? w.shape.n_rows - first : n_bound;
         struct tn_vk_embed_params p = {.w = dense_at(&w.shape),
@@ -154,7 +108,7 @@ static tn_status emit_embed(tn_vk_compiler *c, const tn_group *group)
                                        .n = w.shape.n_cols,
                                        .y_at = y->at,
                                        .y_stride = y->stride,
-                                       .node = poison_of(group->nodes[0]),
+                                       .node = tn_vk_poison_of(group->nodes[0]),
                                        .first_row = first,
                                        .n_rows = n};
         tn_vk_dispatch d = {.shader = embed_shaders[w.shape.layout],
@@ -162,9 +116,9 @@ static tn_status emit_embed(tn_vk_compiler *c, const tn_group *group)
                             .n_constants = 1,
                             .nodes = {group->nodes[0], TN_NONE, TN_NONE},
                             .parts = {1}};
-        d.grid = grid_of(tn_vk_per_row(TN_ROWS_TOKENS, 1), tn_vk_fixed(1), tn_vk_fixed(1));
+        d.grid = tn_vk_grid_of(tn_vk_per_row(TN_ROWS_TOKENS, 1), tn_vk_fixed(1), tn_vk_fixed(1));
         TN_TRY(bind_rows(c, &w, first, n, &p.w, &d));
-        TN_TRY(bind_out(c, node->out, &d));
+        TN_TRY(tn_vk_bind_out(c, node->out, &d));
         TN_TRY(tn_vk_emit(c, &d, &p, sizeof p));
     }
     return TN_OK;
@@ -172,10 +126,9 @@ static tn_status emit_embed(tn_vk_compiler *c, const tn_group *group)
 
 // ---- rows ----
 
-static tn_status fill_row_params(const tn_vk_compiler *c, uint32_t index, struct tn_vk_row_params *out, uint32_t *out_op,
-                                 tn_vk_range *gains)
+tn_status tn_vk_fill_row_params(const tn_vk_compiler *c, uint32_t index, struct tn_vk_row_params *out, uint32_t *out_op, tn_vk_range *gains)
 {
-    const tn_node *node = node_of(c, index);
+    const tn_node *node = tn_vk_node_of(c, index);
     const tn_vk_value *x = &c->values[node->in[0]], *y = &c->values[node->out];
     const uint32_t n = c->graph->values[node->in[0]].width;
     *out_op = node->op == TN_OP_NORM ? 0 : node->op == TN_OP_NORM_QUANT ? 1 : 2;
@@ -188,38 +141,32 @@ static tn_status fill_row_params(const tn_vk_compiler *c, uint32_t index, struct
                                      .y_stride = y->stride,
                                      .scales = y->scales,
                                      .sums = y->sums,
-                                     .node = poison_of(index),
+                                     .node = tn_vk_poison_of(index),
                                      .row = row_of(c, node->in[0])};
     if (node->weight == TN_NONE) return TN_OK;
-    weight w;
-    TN_TRY(find_weight(c, node->weight, &w));
-    return bind_weight(c, &w, 0, w.shape.n_words * 4, gains);
+    tn_vk_weight w;
+    TN_TRY(tn_vk_find_weight(c, node->weight, &w));
+    return tn_vk_bind_weight(c, &w, 0, w.shape.n_words * 4, gains);
 }
 
 static tn_status emit_row(tn_vk_compiler *c, const tn_group *group)
 {
-    const tn_node *node = node_of(c, group->nodes[0]);
+    const tn_node *node = tn_vk_node_of(c, group->nodes[0]);
     struct tn_vk_row_params p;
     tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "row_quant_texel" : "row_quant",
                         .n_constants = 3,
                         .nodes = {group->nodes[0], TN_NONE, TN_NONE},
                         .parts = {1}};
-    TN_TRY(fill_row_params(c, group->nodes[0], &p, &d.constants[1], &d.weights));
-    bind_texels(&d);
+    TN_TRY(tn_vk_fill_row_params(c, group->nodes[0], &p, &d.constants[1], &d.weights));
+    tn_vk_bind_texels(&d);
     d.constants[0] = tn_vk_invocations(c);
     d.constants[2] = !c->device->traits.use_dot;
-    d.grid = grid_of(tn_vk_per_row(rows_of(c, node->in[0]), 1), tn_vk_fixed(1), tn_vk_fixed(1));
-    TN_TRY(bind_out(c, node->out, &d));
+    d.grid = tn_vk_grid_of(tn_vk_per_row(tn_vk_rows_of(c, node->in[0]), 1), tn_vk_fixed(1), tn_vk_fixed(1));
+    TN_TRY(tn_vk_bind_out(c, node->out, &d));
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
-// ---- ternary ----
-
-// Products of `n_rows` outputs over every row of an input.
-static uint64_t work_of(const tn_vk_compiler *c, uint32_t input, uint32_t n_rows)
-{
-    return (uint64_t)n_rows * c->graph->values[input].width * tn_vk_rows_max(c->list, rows_of(c, input));
-}
+// ---- dense ----
 
 // Rows of which a job has room for the products of all: at least one, at most n_rows.
 static uint32_t rows_of_job(const tn_vk_compiler *c, uint64_t work_of_row, uint32_t n_rows)
@@ -227,260 +174,6 @@ static uint32_t rows_of_job(const tn_vk_compiler *c, uint64_t work_of_row, uint3
     const uint64_t n = c->device->job_work / (work_of_row ? work_of_row : 1);
     return n >= n_rows ? n_rows : n ? (uint32_t)n : 1;
 }
-
-typedef struct ternary_form {
-    const char *shader;
-    uint32_t invocations, cols;
-    uint32_t groups;     // row groups of a lane, of the form "mul"; of a workgroup, of "gemm"
-    uint32_t rows_block; // rows of a workgroup: output rows
-} ternary_form;
-
-// Tiles of the form "gemm": a power of two of invocations, each with some 16 results.
-static ternary_form gemm_form_of(const tn_vk_compiler *c, bool is_glu)
-{
-    const bool is_dot = c->device->traits.use_dot;
-    const uint32_t wanted = at_most(tn_vk_invocations(c), is_dot ? GEMM_INVOCATIONS : GEMM_INVOCATIONS_MUL);
-    return (ternary_form){is_dot ? "matmul_ternary_gemm_dot" : "matmul_ternary_gemm_mul",
-                          wanted < GEMM_INVOCATIONS_LEAST ? GEMM_INVOCATIONS_LEAST : wanted, is_dot ? GEMM_COLS : GEMM_COLS_MUL,
-                          GEMM_GROUPS, (is_glu ? 8u : 16u) * GEMM_GROUPS};
-}
-
-// Invocations of a product of one token: so many shares of the columns that as few as possible have less to do than others.
-static uint32_t one_invocations(const tn_vk_device *device, uint32_t n_chunks)
-{
-    const uint32_t most = at_most(device->limits.n_invocations / 16, ONE_SPLITS_MOST);
-    uint32_t best = ONE_SPLITS_LEAST, best_waste = UINT32_MAX;
-    for (uint32_t splits = ONE_SPLITS_LEAST; splits <= most; splits++) {
-        const uint32_t waste = (n_chunks + splits - 1) / splits * splits - n_chunks;
-        if (waste > best_waste) continue;
-        best = splits;
-        best_waste = waste;
-    }
-    return 16 * best;
-}
-
-// Bytes of shared memory of a product of one token over n_chunks of 64 columns, with n_sums row groups.
-static uint64_t one_shared_bytes(uint32_t n_chunks, uint32_t invocations, uint32_t n_sums, bool keeps_row)
-{
-    const uint64_t n_blocks = (n_chunks + 3) / 4;
-    return (uint64_t)64 * n_chunks + (keeps_row ? 1024 * n_blocks : 16) + 296 * n_blocks + 96 + (uint64_t)4 * invocations * n_sums;
-}
-
-// Row groups of one matrix that a workgroup has, of n_groups.
-static uint32_t one_tiles(const tn_vk_device *device, uint32_t n_chunks, uint32_t n_groups, uint32_t n_parts)
-{
-    const uint32_t invocations = one_invocations(device, n_chunks);
-    uint32_t n = at_most((n_groups + ONE_BLOCKS - 1) / ONE_BLOCKS, ONE_SUMS_MOST / n_parts);
-    while (n > 1 && one_shared_bytes(n_chunks, invocations, n * n_parts, false) > device->limits.shared_bytes) n--;
-    return n;
-}
-
-bool tn_vk_rows_fit_before(const tn_vk_compiler *c)
-{
-    if (!c->device->traits.use_dot) return false;
-    for (uint32_t i = 0; i < c->desc->n_nodes; i++) {
-        const tn_node *node = &c->graph->nodes[c->desc->first_node + i];
-        tn_vk_weight_shape shape;
-        if (node->op != TN_OP_MATMUL_TERNARY) continue;
-        if (tn_vk_weight_shape_of(&c->graph->weights[node->weight], &shape) != TN_OK) return false;
-        if (shape.n_words * 4 > c->device->limits.range_bytes) return false; // slices have their scales where gains would be
-        if (one_shared_bytes(shape.n_units, one_invocations(c->device, shape.n_units), 2, false) > c->device->limits.shared_bytes)
-            return false;
-    }
-    return true;
-}
-
-static ternary_form ternary_form_of(const tn_vk_compiler *c, tn_rows rows, bool is_glu)
-{
-    if (!by_texels(c) && tn_vk_rows_max(c->list, rows) > COLS_MANY) return gemm_form_of(c, is_glu);
-    if (c->device->traits.use_dot)
-        return (ternary_form){"matmul_ternary_dot", tn_vk_invocations(c) < 16 ? 16 : tn_vk_invocations(c), cols_of(c), 0, 16};
-    static const char *const shaders[] = {"matmul_ternary_mul", "matmul_ternary_mul_texel", "matmul_ternary_mul_shuffle"};
-    ternary_form form = {shaders[by_texels(c) + by_shuffle(c)], row_invocations(c), cols_of(c), 1, 0};
-    if (by_texels(c)) form.groups = cols_of(c) == 1 ? TEXEL_GROUPS_ONE : TEXEL_GROUPS;
-    form.rows_block = 16 * form.groups * (form.invocations < 16 ? 1 : form.invocations / 16);
-    return form;
-}
-
-// Lets the last workgroup quantise the row.
-static tn_status fuse_row(tn_vk_compiler *c, uint32_t row, struct tn_vk_ternary_params *p, tn_vk_dispatch *d)
-{
-    struct tn_vk_row_params r;
-    TN_TRY(fill_row_params(c, row, &r, &d->constants[4], &d->kv));
-    memcpy(&d->constants[5], &r.eps, sizeof r.eps);
-    memcpy(&d->constants[6], &r.recip_n, sizeof r.recip_n);
-    d->n_constants = 7;
-    p->row_codes = r.y_at;
-    p->row_scale = r.scales;
-    p->row_sum = r.sums;
-    p->counter = c->desc->limits.n_tokens;
-    if (c->list->n_counters == 0) c->list->n_counters = 1;
-    return TN_OK;
-}
-
-// What one dispatch computes: the matrices of a group, or, of one that is more than a binding holds, some of its rows.
-typedef struct ternary_part {
-    weight w[3];
-    uint32_t n;         // matrices
-    uint32_t first_row; // 0, but of a slice
-    uint32_t n_rows[3];
-    bool is_slice;
-} ternary_part;
-
-static tn_status find_matrices(const tn_vk_compiler *c, const tn_group *group, ternary_part *part)
-{
-    *part = (ternary_part){0};
-    for (uint32_t i = 0; i < 3 && group->nodes[i] != TN_NONE; i++) {
-        TN_TRY(find_weight(c, node_of(c, group->nodes[i])->weight, &part->w[i]));
-        part->n_rows[i] = part->w[i].shape.n_rows;
-        part->n++;
-    }
-    return TN_OK;
-}
-
-// One binding over all matrices and what lies between them.
-static tn_status bind_matrices(const tn_vk_compiler *c, const ternary_part *part, struct tn_vk_ternary_params *p, tn_vk_dispatch *d)
-{
-    uint64_t begin = UINT64_MAX, end = 0, codes_end = 0;
-    uint32_t at[3] = {0}, scales[3] = {0};
-    for (uint32_t i = 0; i < part->n; i++) {
-        const uint64_t offset = part->w[i].packed->offset_bytes;
-        if (offset < begin) begin = offset;
-        if (offset + part->w[i].shape.n_words * 4 > end) end = offset + part->w[i].shape.n_words * 4;
-        if (offset + part->w[i].shape.scales_at * 4 > codes_end) codes_end = offset + part->w[i].shape.scales_at * 4;
-    }
-    TN_TRY(bind_weight(c, &part->w[0], begin - part->w[0].packed->offset_bytes, end - begin, &d->weights));
-    bind_texels(d);
-    if (d->weights_texels.n_bytes > codes_end - begin) d->weights_texels.n_bytes = codes_end - begin;
-    for (uint32_t i = 0; i < part->n; i++) {
-        at[i] = (uint32_t)((part->w[i].packed->offset_bytes - begin) / 4);
-        scales[i] = at[i] + (uint32_t)part->w[i].shape.scales_at;
-    }
-    p->w_0 = at[0], p->w_1 = at[1], p->w_2 = at[2];
-    p->s_0 = scales[0], p->s_1 = scales[1], p->s_2 = scales[2];
-    return TN_OK;
-}
-
-// The codes of a slice, and its scales, which lie behind the codes of all rows: bound apart, from the aligned place before them.
-static tn_status bind_slice(const tn_vk_compiler *c, const ternary_part *part, struct tn_vk_ternary_params *p, tn_vk_dispatch *d)
-{
-    const tn_vk_weight_shape *shape = &part->w[0].shape;
-    const uint64_t group = part->first_row / shape->interleave, n_groups = (part->n_rows[0] + shape->interleave - 1) / shape->interleave;
-    const uint64_t begin = (shape->scales_at + group * shape->scale_words) * 4, before = begin % c->device->limits.offset_alignment;
-    const uint64_t scale_words = shape->scale_words ? n_groups * shape->scale_words : 1;
-    TN_TRY(bind_weight(c, &part->w[0], group * shape->group_words * 4, n_groups * shape->group_words * 4, &d->weights));
-    TN_TRY(bind_weight(c, &part->w[0], begin - before, before + scale_words * 4, &d->kv));
-    bind_texels(d);
-    p->s_0 = (uint32_t)(before / 4);
-    d->constants[SCALES_AT_KV] = 1;
-    d->n_constants = SCALES_AT_KV + 1;
-    return TN_OK;
-}
-
-// The ADD or GLU behind the matrices. Returns the shader's number of it.
-static uint32_t set_epilogue(const tn_vk_compiler *c, const tn_group *group, uint32_t first_row, struct tn_vk_ternary_params *p)
-{
-    const tn_node *behind = node_of(c, group->behind);
-    if (!behind) return 0;
-    if (behind->op == TN_OP_GLU) {
-        p->glu_node = poison_of(group->behind);
-        return behind->p.glu.kind == TN_GLU_RELU2 ? 2 : 3;
-    }
-    const uint32_t product = node_of(c, group->nodes[0])->out;
-    const tn_vk_value *other = &c->values[behind->in[0] == product ? behind->in[1] : behind->in[0]];
-    p->add_at = other->at + first_row;
-    p->add_stride = other->stride;
-    p->add_node = poison_of(group->behind);
-    return 1;
-}
-
-// Makes of a product of one token the shader that computes the norm in front of it too, where the group has it.
-static tn_status be_one(const tn_vk_compiler *c, const tn_group *group, const ternary_part *part, struct tn_vk_ternary_params *p,
-                        tn_vk_dispatch *d)
-{
-    const bool is_glu = d->constants[2] >= 2;
-    const uint32_t n_chunks = p->n_chunks, invocations = one_invocations(c->device, n_chunks);
-    uint32_t n_groups = 0, op = 0;
-    struct tn_vk_row_params row = {0};
-    for (uint32_t i = 0; i < (is_glu ? 1 : part->n); i++) n_groups += (part->n_rows[i] + 15) / 16;
-    if (group->before != TN_NONE) {
-        TN_TRY(fill_row_params(c, group->before, &row, &op, &d->kv));
-        p->codes = row.in_at;
-    }
-    const uint32_t tiles = one_tiles(c->device, n_chunks, n_groups, is_glu ? 2 : 1);
-    const bool keeps_row =
-        op && one_shared_bytes(n_chunks, invocations, is_glu ? 2 * tiles : tiles, true) <= c->device->limits.shared_bytes;
-    const uint32_t constants[] = {invocations, 1, d->constants[2], part->w[0].shape.n_cols, op, 0, 0, 0, tiles, keeps_row};
-    memcpy(d->constants, constants, sizeof constants);
-    memcpy(&d->constants[5], &row.eps, sizeof row.eps);
-    memcpy(&d->constants[6], &row.recip_n, sizeof row.recip_n);
-    d->n_constants = 10;
-    d->shader = "matmul_ternary_one_dot";
-    d->grid.axes[0] = tn_vk_fixed((n_groups + tiles - 1) / tiles);
-    return TN_OK;
-}
-
-static tn_status emit_ternary_part(tn_vk_compiler *c, const tn_group *group, const ternary_part *part)
-{
-    const tn_node *behind = node_of(c, group->behind), *first = node_of(c, group->nodes[0]);
-    const tn_vk_value *x = &c->values[first->in[0]];
-    const bool is_glu = behind && behind->op == TN_OP_GLU;
-    const ternary_form form = ternary_form_of(c, rows_of(c, first->in[0]), is_glu);
-    const uint32_t out = behind ? behind->out : first->out;
-    uint32_t y[3] = {0}, n_blocks = 0;
-    struct tn_vk_ternary_params p = {.n_chunks = part->w[0].shape.n_units,
-                                     .codes = x->at,
-                                     .codes_stride = x->stride,
-                                     .scales = x->scales,
-                                     .sums = x->sums,
-                                     .n_rows_0 = part->n_rows[0],
-                                     .n_rows_1 = part->n_rows[1],
-                                     .n_rows_2 = part->n_rows[2],
-                                     .node_0 = poison_of(group->nodes[0]),
-                                     .node_1 = poison_of(group->nodes[1]),
-                                     .node_2 = poison_of(group->nodes[2]),
-                                     .y_stride = c->values[out].stride,
-                                     .logit_rows = rows_of(c, first->in[0]) == TN_ROWS_LOGITS ? c->step.logit_rows : 0};
-    tn_vk_dispatch d = {.shader = form.shader, .nodes = {TN_NONE, TN_NONE, TN_NONE}};
-    for (uint32_t i = 0; i < part->n; i++) {
-        const tn_node *node = node_of(c, group->nodes[i]);
-        d.nodes[i] = group->nodes[i];
-        d.parts[i] = part->n_rows[i];
-        d.work += work_of(c, first->in[0], part->n_rows[i]);
-        if (c->graph->weights[node->weight].scale_kind == TN_SCALE_ROW) p.per_row |= 1u << i;
-        y[i] = c->values[behind ? behind->out : node->out].at + part->first_row;
-        if (!is_glu || i == 0) n_blocks += (part->n_rows[i] + form.rows_block - 1) / form.rows_block;
-    }
-    p.y_0 = y[0], p.y_1 = y[1], p.y_2 = y[2];
-    const uint32_t constants[] = {form.invocations, form.cols, set_epilogue(c, group, part->first_row, &p), form.groups};
-    d.n_constants = 4;
-    memcpy(d.constants, constants, sizeof constants);
-    if (group->row != TN_NONE) TN_TRY(fuse_row(c, group->row, &p, &d));
-    TN_TRY(part->is_slice ? bind_slice(c, part, &p, &d) : bind_matrices(c, part, &p, &d));
-    d.grid = grid_of(tn_vk_fixed(n_blocks), tn_vk_per_row(rows_of(c, first->in[0]), form.cols), tn_vk_fixed(1));
-    if (c->rows_before) TN_TRY(be_one(c, group, part, &p, &d));
-    TN_TRY(bind_out(c, out, &d));
-    return tn_vk_emit(c, &d, &p, sizeof p);
-}
-
-// A matrix that is more than one binding holds stands alone in its group (src/backend/fuse.c) and is computed slice by slice.
-static tn_status emit_ternary(tn_vk_compiler *c, const tn_group *group)
-{
-    ternary_part part;
-    uint32_t n_bound;
-    TN_TRY(find_matrices(c, group, &part));
-    const tn_vk_weight_shape *shape = &part.w[0].shape;
-    if (part.n > 1 || shape->n_words * 4 <= c->device->limits.range_bytes) return emit_ternary_part(c, group, &part);
-    TN_TRY(rows_bound(c, shape, &n_bound));
-    part.is_slice = true;
-    for (; part.first_row < shape->n_rows; part.first_row += n_bound) {
-        part.n_rows[0] = shape->n_rows - part.first_row < n_bound ? shape->n_rows - part.first_row : n_bound;
-        TN_TRY(emit_ternary_part(c, group, &part));
-    }
-    return TN_OK;
-}
-
-// ---- dense ----
 
 static const char *const dense_shaders[][4] = {
     // plain or dot, mul, mul with texels (types of floats: plain, plain, texels), and with shuffles where there is such a one
@@ -505,7 +198,8 @@ static group_codes group_codes_of(const tn_vk_compiler *c, const tn_node *node, 
 {
     group_codes g = {0};
     if (layout != TN_VK_LAYOUT_Q8_0 && layout != TN_VK_LAYOUT_Q4_0 && layout != TN_VK_LAYOUT_Q6_K) return g;
-    const uint32_t n_padded = (c->graph->values[node->in[0]].width + 255u) & ~255u, rows = tn_vk_rows_max(c->list, rows_of(c, node->in[0]));
+    const uint32_t n_padded = (c->graph->values[node->in[0]].width + 255u) & ~255u,
+                   rows = tn_vk_rows_max(c->list, tn_vk_rows_of(c, node->in[0]));
     g.group = layout == TN_VK_LAYOUT_Q6_K ? 256 : 32;
     g.sum_group = layout == TN_VK_LAYOUT_Q6_K ? 16 : 32;
     g.codes_stride = c->device->traits.use_dot ? n_padded / 4 : n_padded / 2;
@@ -532,28 +226,28 @@ static tn_status emit_quant_group(tn_vk_compiler *c, const tn_node *node, const 
                                    .scales_stride = g->scales_stride,
                                    .sums = at + g->sums,
                                    .sums_stride = g->sums_stride,
-                                   .is_logits = rows_of(c, node->in[0]) == TN_ROWS_LOGITS};
+                                   .is_logits = tn_vk_rows_of(c, node->in[0]) == TN_ROWS_LOGITS};
     tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "quant_group_texel" : "quant_group",
                         .constants = {tn_vk_invocations(c), !c->device->traits.use_dot},
                         .n_constants = 2,
                         .nodes = {(uint32_t)(node - c->graph->nodes), TN_NONE, TN_NONE},
                         .parts = {1}};
-    d.grid = grid_of(tn_vk_per_row(rows_of(c, node->in[0]), 1), tn_vk_fixed(1), tn_vk_fixed(1));
+    d.grid = tn_vk_grid_of(tn_vk_per_row(tn_vk_rows_of(c, node->in[0]), 1), tn_vk_fixed(1), tn_vk_fixed(1));
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
 // Rows a lane, and rows of the input a workgroup. Types of floats keep 32 sums for each of both.
 static void dense_tiles(const tn_vk_compiler *c, bool is_float, uint32_t *out_rows, uint32_t *out_cols)
 {
-    const uint32_t cols = cols_of(c);
-    *out_rows = by_texels(c) ? (is_float && cols == 1 ? 8 : is_float ? 2 : 4) : 1;
+    const uint32_t cols = tn_vk_cols_of(c);
+    *out_rows = tn_vk_by_texels(c) ? (is_float && cols == 1 ? 8 : is_float ? 2 : 4) : 1;
     *out_cols = cols > 4 ? 4 : cols;
 }
 
 // Rows of the output that one binding holds.
 static uint32_t out_rows_bound(const tn_vk_compiler *c, uint32_t value)
 {
-    const uint32_t n = tn_vk_rows_max(c->list, rows_of(c, value));
+    const uint32_t n = tn_vk_rows_max(c->list, tn_vk_rows_of(c, value));
     if (!tn_vk_is_outside(c, value)) return n;
     const uint64_t bound = c->device->limits.range_bytes / ((uint64_t)c->graph->values[value].width * 4);
     return bound < n ? (uint32_t)bound : n;
@@ -564,15 +258,15 @@ typedef struct dense_slice {
     uint32_t first_token, n_tokens; // rows of input and output
 } dense_slice;
 
-static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_group *group, const weight *w, const group_codes *g, uint32_t time,
+static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_group *group, const tn_vk_weight *w, const group_codes *g, uint32_t time,
                                   const dense_slice *slice)
 {
-    const tn_node *node = node_of(c, group->nodes[0]);
+    const tn_node *node = tn_vk_node_of(c, group->nodes[0]);
     const tn_vk_value *x = &c->values[node->in[0]], *y = &c->values[node->out];
     const bool is_outside = tn_vk_is_outside(c, node->out);
     const uint32_t codes = g->n_words ? (uint32_t)tn_group_scratch_at(&c->groups, time) : 0;
     const char *const *shaders = dense_shaders[w->shape.layout];
-    const int form = c->device->traits.use_dot ? 0 : !by_texels(c) ? 1 : by_shuffle(c) && shaders[3] ? 3 : 2;
+    const int form = c->device->traits.use_dot ? 0 : !tn_vk_by_texels(c) ? 1 : tn_vk_by_shuffle(c) && shaders[3] ? 3 : 2;
     uint32_t rows, cols;
     dense_tiles(c, g->n_words == 0, &rows, &cols);
     struct tn_vk_dense_params p = {.w = dense_at(&w->shape),
@@ -588,22 +282,22 @@ static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_group *group, cons
                                    .first_token = slice->first_token,
                                    .y_at = is_outside ? 0 : y->at + slice->first_token * y->stride,
                                    .y_stride = y->stride,
-                                   .node = poison_of(group->nodes[0]),
-                                   .is_logits = rows_of(c, node->in[0]) == TN_ROWS_LOGITS,
+                                   .node = tn_vk_poison_of(group->nodes[0]),
+                                   .is_logits = tn_vk_rows_of(c, node->in[0]) == TN_ROWS_LOGITS,
                                    .logit_rows = c->step.logit_rows};
     tn_vk_dispatch d = {.shader = shaders[form],
-                        .constants = {row_invocations(c), rows, cols},
+                        .constants = {tn_vk_row_invocations(c), rows, cols},
                         .n_constants = 3,
                         .nodes = {group->nodes[0], TN_NONE, TN_NONE},
                         .parts = {1}};
-    const uint32_t block = row_invocations(c) * rows;
-    tn_vk_axis tokens = tn_vk_per_row(rows_of(c, node->in[0]), cols);
+    const uint32_t block = tn_vk_row_invocations(c) * rows;
+    tn_vk_axis tokens = tn_vk_per_row(tn_vk_rows_of(c, node->in[0]), cols);
     tokens.first = slice->first_token;
     tokens.n_max = slice->n_tokens;
-    d.grid = grid_of(tn_vk_fixed((slice->n_rows + block - 1) / block), tokens, tn_vk_fixed(1));
+    d.grid = tn_vk_grid_of(tn_vk_fixed((slice->n_rows + block - 1) / block), tokens, tn_vk_fixed(1));
     d.work = (uint64_t)slice->n_rows * w->shape.n_cols * slice->n_tokens;
     TN_TRY(bind_rows(c, w, slice->first_row, slice->n_rows, &p.w, &d));
-    bind_texels(&d);
+    tn_vk_bind_texels(&d);
     if (is_outside) {
         d.to_outer = TN_VK_OUTER_OUT;
         d.to.offset_bytes = (uint64_t)slice->first_token * y->stride * 4;
@@ -614,20 +308,20 @@ static tn_status emit_dense_slice(tn_vk_compiler *c, const tn_group *group, cons
 
 static tn_status emit_dense(tn_vk_compiler *c, const tn_group *group, uint32_t time)
 {
-    const tn_node *node = node_of(c, group->nodes[0]);
-    weight w;
+    const tn_node *node = tn_vk_node_of(c, group->nodes[0]);
+    tn_vk_weight w;
     uint32_t n_bound;
-    TN_TRY(find_weight(c, node->weight, &w));
-    TN_TRY(rows_bound(c, &w.shape, &n_bound));
+    TN_TRY(tn_vk_find_weight(c, node->weight, &w));
+    TN_TRY(tn_vk_rows_bound(c, &w.shape, &n_bound));
     const group_codes g = group_codes_of(c, node, w.shape.layout);
     if (g.n_words) TN_TRY(emit_quant_group(c, node, &g, (uint32_t)tn_group_scratch_at(&c->groups, time)));
-    const uint32_t n_tokens = tn_vk_rows_max(c->list, rows_of(c, node->out)), n_tokens_bound = out_rows_bound(c, node->out);
+    const uint32_t n_tokens = tn_vk_rows_max(c->list, tn_vk_rows_of(c, node->out)), n_tokens_bound = out_rows_bound(c, node->out);
     if (n_tokens_bound == 0 && n_tokens > 0)
         return tn_fail(TN_UNSUPPORTED, "%s: a row of %u outputs is more than the device binds at once", c->device->name,
                        (unsigned)w.shape.n_rows);
     // Offsets of bindings are multiples of the device's alignment: whole 64 rows of tokens are, whatever the width.
     const uint32_t n_job = (rows_of_job(c, (uint64_t)w.shape.n_rows * w.shape.n_cols, n_tokens) + 63) / 64 * 64;
-    const uint32_t n_most = n_tokens_bound < n_tokens ? n_tokens_bound / 64 * 64 : n_tokens, step = at_most(n_most, n_job);
+    const uint32_t n_most = n_tokens_bound < n_tokens ? n_tokens_bound / 64 * 64 : n_tokens, step = tn_vk_at_most(n_most, n_job);
     if (n_most == 0 && n_tokens > 0)
         return tn_fail(TN_UNSUPPORTED, "%s: 64 rows of %u outputs are more than the device binds at once: ask for fewer rows of logits",
                        c->device->name, (unsigned)w.shape.n_rows);
@@ -662,12 +356,13 @@ static tn_status bind_kv(const tn_vk_compiler *c, int32_t layer, tn_vk_range *ou
 
 static tn_status emit_rope(tn_vk_compiler *c, const tn_group *group)
 {
-    const tn_node *q = node_of(c, group->nodes[0]), *k = node_of(c, group->nodes[1]), *append = node_of(c, group->nodes[2]);
+    const tn_node *q = tn_vk_node_of(c, group->nodes[0]), *k = tn_vk_node_of(c, group->nodes[1]),
+                  *append = tn_vk_node_of(c, group->nodes[2]);
     const tn_node *turned = q ? q : k, *any = turned ? turned : append;
     const uint32_t head_dim = turned ? turned->p.rope.head_dim : append->p.attention.head_dim;
     struct tn_vk_rope_params p = {.step = step_at(c), .head_dim = head_dim, .n_pages = c->desc->limits.n_kv_pages};
     tn_vk_dispatch d = {.shader = c->device->traits.use_texels ? "rope_append_texel" : "rope_append",
-                        .constants = {row_invocations(c), head_dim % 8 == 0},
+                        .constants = {tn_vk_row_invocations(c), head_dim % 8 == 0},
                         .n_constants = 2,
                         .nodes = {q   ? group->nodes[0]
                                   : k ? group->nodes[1]
@@ -677,10 +372,10 @@ static tn_status emit_rope(tn_vk_compiler *c, const tn_group *group)
     p.a_qk = (uint32_t)tn_kv_a_qk(head_dim);
     p.recip_a_qk = (float)(1.0 / p.a_qk);
     if (turned) {
-        weight table;
-        TN_TRY(find_weight(c, turned->weight, &table));
-        TN_TRY(bind_weight(c, &table, 0, table.shape.n_words * 4, &d.weights));
-        bind_texels(&d);
+        tn_vk_weight table;
+        TN_TRY(tn_vk_find_weight(c, turned->weight, &table));
+        TN_TRY(tn_vk_bind_weight(c, &table, 0, table.shape.n_words * 4, &d.weights));
+        tn_vk_bind_texels(&d);
         p.adjacent = turned->p.rope.pairs == TN_ROPE_ADJACENT;
     }
     if (q) {
@@ -689,8 +384,8 @@ static tn_status emit_rope(tn_vk_compiler *c, const tn_group *group)
         p.q_stride = c->values[q->in[0]].stride;
         p.qy_at = c->values[q->out].at;
         p.qy_stride = c->values[q->out].stride;
-        p.q_node = poison_of(group->nodes[0]);
-        TN_TRY(bind_out(c, q->out, &d));
+        p.q_node = tn_vk_poison_of(group->nodes[0]);
+        TN_TRY(tn_vk_bind_out(c, q->out, &d));
     }
     if (append) {
         const tn_vk_value *key = &c->values[k ? k->in[0] : append->in[0]], *value = &c->values[append->in[1]];
@@ -698,12 +393,12 @@ static tn_status emit_rope(tn_vk_compiler *c, const tn_group *group)
         p.k_at = key->at;
         p.k_stride = key->stride;
         p.k_turn = k != NULL;
-        p.k_node = poison_of(group->nodes[1]);
+        p.k_node = tn_vk_poison_of(group->nodes[1]);
         p.v_at = value->at;
         p.v_stride = value->stride;
         TN_TRY(bind_kv(c, append->layer, &d.kv));
     }
-    d.grid = grid_of(tn_vk_fixed(p.n_q + p.n_k + p.n_v), tn_vk_per_row(rows_of(c, any->in[0]), 1), tn_vk_fixed(1));
+    d.grid = tn_vk_grid_of(tn_vk_fixed(p.n_q + p.n_k + p.n_v), tn_vk_per_row(tn_vk_rows_of(c, any->in[0]), 1), tn_vk_fixed(1));
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
@@ -717,7 +412,7 @@ static uint64_t partial_words(const tn_vk_compiler *c, const tn_node *node)
 static bool attention_is_split(const tn_vk_compiler *c, const tn_node *node)
 {
     const uint64_t chunks = c->desc->limits.n_seq_pages;
-    return !by_texels(c) && c->list->n_tokens_max <= COLS_MANY && chunks > 1 && chunks * c->list->n_tokens_max <= 16384 &&
+    return !tn_vk_by_texels(c) && c->list->n_tokens_max <= COLS_MANY && chunks > 1 && chunks * c->list->n_tokens_max <= 16384 &&
            partial_words(c, node) <= c->device->limits.range_bytes / 4 / 4;
 }
 
@@ -730,7 +425,7 @@ static uint64_t attention_row_work(const tn_vk_compiler *c, const tn_node *node)
 // A dispatch over rows [first, first + n) of the input.
 static tn_status emit_attention_rows(tn_vk_compiler *c, const tn_group *group, uint32_t time, uint32_t first, uint32_t n)
 {
-    const tn_node *node = node_of(c, group->nodes[0]);
+    const tn_node *node = tn_vk_node_of(c, group->nodes[0]);
     const tn_vk_value *q = &c->values[node->in[0]], *y = &c->values[node->out];
     const uint32_t head_dim = node->p.attention.head_dim, n_kv_heads = node->p.attention.n_kv_heads;
     const bool is_split = attention_is_split(c, node), by_units = head_dim % 8 == 0, texels = c->device->traits.use_texels && by_units;
@@ -750,13 +445,14 @@ static tn_status emit_attention_rows(tn_vk_compiler *c, const tn_group *group, u
                                        .recip_a_qk = (float)(1.0 / a_qk),
                                        .recip_a_v = (float)(1.0 / 4095),
                                        .log2e_by_sqrt = tn_ref_query_scale(1.0f, head_dim),
-                                       .node = poison_of(group->nodes[0])};
+                                       .node = tn_vk_poison_of(group->nodes[0])};
     static const char *const names[2][2] = {{"attention_walk", "attention_walk_texel"}, {"attention_split", "attention_split_texel"}};
-    tn_vk_dispatch d = {.shader = names[is_split][texels],
-                        .constants = {at_most(tn_vk_invocations(c), ATTENTION_INVOCATIONS), head_dim, p.n_heads / n_kv_heads, by_units},
-                        .n_constants = 4,
-                        .nodes = {group->nodes[0], TN_NONE, TN_NONE},
-                        .parts = {1}};
+    tn_vk_dispatch d = {
+        .shader = names[is_split][texels],
+        .constants = {tn_vk_at_most(tn_vk_invocations(c), ATTENTION_INVOCATIONS), head_dim, p.n_heads / n_kv_heads, by_units},
+        .n_constants = 4,
+        .nodes = {group->nodes[0], TN_NONE, TN_NONE},
+        .parts = {1}};
     // Of a short context workgroups for all chunks are cheaper than arguments in memory: those behind the last return at once.
     const bool is_short = c->list->n_tokens_max == 1 && p.n_chunks_max <= CHUNKS_DIRECT_MAX;
     const tn_vk_axis per_chunks = {.by = TN_VK_PER_CHUNKS, .divisor = 1, .n_max = UINT32_MAX};
@@ -764,19 +460,20 @@ static tn_status emit_attention_rows(tn_vk_compiler *c, const tn_group *group, u
     tn_vk_axis rows = tn_vk_per_row(TN_ROWS_TOKENS, 1);
     rows.first = first;
     rows.n_max = n;
-    d.grid = grid_of(is_split ? chunks : tn_vk_fixed(1), tn_vk_fixed(n_kv_heads), rows);
+    d.grid = tn_vk_grid_of(is_split ? chunks : tn_vk_fixed(1), tn_vk_fixed(n_kv_heads), rows);
     if (is_split && c->list->n_counters < c->list->n_tokens_max * n_kv_heads) c->list->n_counters = c->list->n_tokens_max * n_kv_heads;
     d.work = attention_row_work(c, node) * n;
     TN_TRY(bind_kv(c, node->layer, &d.kv));
     d.weights_texels = d.kv;
-    TN_TRY(bind_out(c, node->out, &d));
+    TN_TRY(tn_vk_bind_out(c, node->out, &d));
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
 bool tn_vk_rope_fits_before(const tn_vk_compiler *c)
 {
     const uint32_t head_dim = c->graph->head_dim;
-    if (by_texels(c) || head_dim % 8 != 0 || head_dim > ONE_HEAD_DIM_MAX || c->desc->limits.n_seq_pages > CHUNKS_DIRECT_MAX) return false;
+    if (tn_vk_by_texels(c) || head_dim % 8 != 0 || head_dim > ONE_HEAD_DIM_MAX || c->desc->limits.n_seq_pages > CHUNKS_DIRECT_MAX)
+        return false;
     for (uint32_t i = 0; i < c->desc->n_nodes; i++) {
         const tn_node *node = &c->graph->nodes[c->desc->first_node + i];
         if (node->op == TN_OP_ATTENTION && partial_words(c, node) > c->device->limits.range_bytes / 4 / 4) return false;
@@ -787,8 +484,8 @@ bool tn_vk_rope_fits_before(const tn_vk_compiler *c)
 // Attention of one token with RoPE and append in front of it: a workgroup for each chunk and query head.
 static tn_status emit_attention_one(tn_vk_compiler *c, const tn_group *group, uint32_t time)
 {
-    const tn_node *node = node_of(c, group->nodes[0]), *q = node_of(c, group->rope[0]), *k = node_of(c, group->rope[1]);
-    const tn_node *append = node_of(c, group->rope[2]);
+    const tn_node *node = tn_vk_node_of(c, group->nodes[0]), *q = tn_vk_node_of(c, group->rope[0]), *k = tn_vk_node_of(c, group->rope[1]);
+    const tn_node *append = tn_vk_node_of(c, group->rope[2]);
     const uint32_t head_dim = node->p.attention.head_dim, n_chunks = c->desc->limits.n_seq_pages, a_qk = (uint32_t)tn_kv_a_qk(head_dim);
     const uint32_t n_heads = node->p.attention.n_heads;
     struct tn_vk_attention_one_params p = {.step = step_at(c),
@@ -806,22 +503,22 @@ static tn_status emit_attention_one(tn_vk_compiler *c, const tn_group *group, ui
                                            .recip_a_qk = (float)(1.0 / a_qk),
                                            .recip_a_v = (float)(1.0 / 4095),
                                            .log2e_by_sqrt = tn_ref_query_scale(1.0f, head_dim),
-                                           .q_node = poison_of(group->rope[0]),
-                                           .k_node = poison_of(group->rope[1]),
-                                           .node = poison_of(group->nodes[0])};
+                                           .q_node = tn_vk_poison_of(group->rope[0]),
+                                           .k_node = tn_vk_poison_of(group->rope[1]),
+                                           .node = tn_vk_poison_of(group->nodes[0])};
     tn_vk_dispatch d = {.shader = "attention_one",
                         .constants = {ATTENTION_INVOCATIONS, head_dim, n_heads / p.n_kv_heads},
                         .n_constants = 3,
                         .nodes = {group->nodes[0], TN_NONE, TN_NONE},
                         .parts = {1},
                         .work = attention_row_work(c, node)};
-    weight table;
-    d.grid = grid_of(tn_vk_fixed(n_chunks), tn_vk_fixed(n_heads), tn_vk_fixed(1));
+    tn_vk_weight table;
+    d.grid = tn_vk_grid_of(tn_vk_fixed(n_chunks), tn_vk_fixed(n_heads), tn_vk_fixed(1));
     if (c->list->n_counters < n_heads) c->list->n_counters = n_heads;
-    TN_TRY(find_weight(c, q->weight, &table));
-    TN_TRY(bind_weight(c, &table, 0, table.shape.n_words * 4, &d.weights));
+    TN_TRY(tn_vk_find_weight(c, q->weight, &table));
+    TN_TRY(tn_vk_bind_weight(c, &table, 0, table.shape.n_words * 4, &d.weights));
     TN_TRY(bind_kv(c, node->layer, &d.kv));
-    TN_TRY(bind_out(c, node->out, &d));
+    TN_TRY(tn_vk_bind_out(c, node->out, &d));
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
@@ -829,9 +526,10 @@ static tn_status emit_attention_one(tn_vk_compiler *c, const tn_group *group, ui
 static tn_status emit_attention(tn_vk_compiler *c, const tn_group *group, uint32_t time)
 {
     if (group->rope[0] != TN_NONE) return emit_attention_one(c, group, time);
-    const uint32_t n_rows = c->list->n_tokens_max, n_most = rows_of_job(c, attention_row_work(c, node_of(c, group->nodes[0])), n_rows);
+    const uint32_t n_rows = c->list->n_tokens_max,
+                   n_most = rows_of_job(c, attention_row_work(c, tn_vk_node_of(c, group->nodes[0])), n_rows);
     for (uint32_t first = 0; first < n_rows; first += n_most)
-        TN_TRY(emit_attention_rows(c, group, time, first, at_most(n_most, n_rows - first)));
+        TN_TRY(emit_attention_rows(c, group, time, first, tn_vk_at_most(n_most, n_rows - first)));
     return TN_OK;
 }
 
@@ -839,7 +537,7 @@ static tn_status emit_attention(tn_vk_compiler *c, const tn_group *group, uint32
 
 static tn_status emit_element(tn_vk_compiler *c, const tn_group *group)
 {
-    const tn_node *node = node_of(c, group->nodes[0]);
+    const tn_node *node = tn_vk_node_of(c, group->nodes[0]);
     const tn_vk_value *a = &c->values[node->in[0]], *b = &c->values[node->in[1]], *y = &c->values[node->out];
     const uint32_t n = c->graph->values[node->out].width, invocations = tn_vk_invocations(c);
     struct tn_vk_element_params p = {.n = n,
@@ -849,7 +547,7 @@ static tn_status emit_element(tn_vk_compiler *c, const tn_group *group)
                                      .b_stride = b->stride,
                                      .y_at = y->at,
                                      .y_stride = y->stride,
-                                     .node = poison_of(group->nodes[0]),
+                                     .node = tn_vk_poison_of(group->nodes[0]),
                                      .row = row_of(c, node->in[0])};
     const uint32_t op = node->op == TN_OP_ADD ? 0 : node->p.glu.kind == TN_GLU_RELU2 ? 1 : 2;
     tn_vk_dispatch d = {.shader = "elementwise",
@@ -857,43 +555,44 @@ static tn_status emit_element(tn_vk_compiler *c, const tn_group *group)
                         .n_constants = 2,
                         .nodes = {group->nodes[0], TN_NONE, TN_NONE},
                         .parts = {1}};
-    d.grid = grid_of(tn_vk_fixed((n + invocations - 1) / invocations), tn_vk_per_row(rows_of(c, node->out), 1), tn_vk_fixed(1));
-    TN_TRY(bind_out(c, node->out, &d));
+    d.grid = tn_vk_grid_of(tn_vk_fixed((n + invocations - 1) / invocations), tn_vk_per_row(tn_vk_rows_of(c, node->out), 1), tn_vk_fixed(1));
+    TN_TRY(tn_vk_bind_out(c, node->out, &d));
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
 static tn_status emit_copy(tn_vk_compiler *c, const tn_group *group)
 {
-    const tn_node *node = node_of(c, group->nodes[0]);
+    const tn_node *node = tn_vk_node_of(c, group->nodes[0]);
     const tn_vk_value *x = &c->values[node->in[0]], *y = &c->values[node->out];
     struct tn_vk_copy_params p = {.n = c->graph->values[node->out].width,
                                   .in_at = x->at,
                                   .in_stride = x->stride,
                                   .y_at = y->at,
                                   .y_stride = y->stride,
-                                  .by_logits = rows_of(c, node->in[0]) == TN_ROWS_TOKENS && rows_of(c, node->out) == TN_ROWS_LOGITS,
+                                  .by_logits =
+                                      tn_vk_rows_of(c, node->in[0]) == TN_ROWS_TOKENS && tn_vk_rows_of(c, node->out) == TN_ROWS_LOGITS,
                                   .logit_rows = c->step.logit_rows,
-                                  .is_logits = rows_of(c, node->out) == TN_ROWS_LOGITS};
+                                  .is_logits = tn_vk_rows_of(c, node->out) == TN_ROWS_LOGITS};
     tn_vk_dispatch d = {.shader = "copy_rows",
                         .constants = {tn_vk_invocations(c)},
                         .n_constants = 1,
                         .nodes = {group->nodes[0], TN_NONE, TN_NONE},
                         .parts = {1}};
-    d.grid = grid_of(tn_vk_fixed((p.n + tn_vk_invocations(c) - 1) / tn_vk_invocations(c)), tn_vk_per_row(rows_of(c, node->out), 1),
-                     tn_vk_fixed(1));
-    TN_TRY(bind_out(c, node->out, &d));
+    d.grid = tn_vk_grid_of(tn_vk_fixed((p.n + tn_vk_invocations(c) - 1) / tn_vk_invocations(c)),
+                           tn_vk_per_row(tn_vk_rows_of(c, node->out), 1), tn_vk_fixed(1));
+    TN_TRY(tn_vk_bind_out(c, node->out, &d));
     return tn_vk_emit(c, &d, &p, sizeof p);
 }
 
 tn_status tn_vk_group_scratch(const tn_vk_compiler *c, const tn_group *group, uint64_t *out_words)
 {
     *out_words = 0;
-    const tn_node *node = node_of(c, group->nodes[0]);
+    const tn_node *node = tn_vk_node_of(c, group->nodes[0]);
     const bool is_one = group->rope[0] != TN_NONE && c->desc->limits.n_seq_pages > 1;
     if (group->kind == TN_GROUP_ATTENTION && (is_one || attention_is_split(c, node))) *out_words = partial_words(c, node);
     if (group->kind != TN_GROUP_DENSE) return TN_OK;
-    weight w;
-    TN_TRY(find_weight(c, node->weight, &w));
+    tn_vk_weight w;
+    TN_TRY(tn_vk_find_weight(c, node->weight, &w));
     *out_words = group_codes_of(c, node, w.shape.layout).n_words;
     return TN_OK;
 }
@@ -903,7 +602,7 @@ tn_status tn_vk_emit_group(tn_vk_compiler *c, const tn_group *group, uint32_t ti
     switch (group->kind) {
     case TN_GROUP_EMBED: return emit_embed(c, group);
     case TN_GROUP_ROW: return emit_row(c, group);
-    case TN_GROUP_TERNARY: return emit_ternary(c, group);
+    case TN_GROUP_TERNARY: return tn_vk_emit_ternary(c, group);
     case TN_GROUP_DENSE: return emit_dense(c, group, time);
     case TN_GROUP_ROPE: return emit_rope(c, group);
     case TN_GROUP_ATTENTION: return emit_attention(c, group, time);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "vulkan/vk_compile.h"
 #include "vulkan/vk_mirror.h"
+#include "vulkan/vk_rank.h"
 #include "vulkan/vk_record.h"
 
 #include <inttypes.h>
@@ -29,10 +30,12 @@ typedef struct tn_vk_program {
     tn_vk_list lists[N_LISTS]; // without dispatches: no step needs it
     tn_vk_list copies_list;
     tn_vk_grids grids;
+    uint32_t n_counters; // words of the state behind the poison, which rankings are behind
+    tn_vk_ranks ranks;
     uint64_t args_offset; // bytes of the step's buffers where the arguments begin
     // The step on the host's side, and where shaders read it: the same buffer where the device's memory is mapped.
     tn_vk_buffer *step_host, *step;
-    tn_vk_buffer *arena, *state, *poison_host;
+    tn_vk_buffer *arena, *state, *results_host; // poison, then rankings
     VkCommandPool pool;
     VkCommandBuffer begin, end; // take the step to the device and clear the poison; take the poison to the host
     tn_vk_carry carry_in, carry_out;
@@ -44,8 +47,9 @@ typedef struct tn_vk_program {
     // The submit in flight.
     bool is_in_flight;
     uint64_t fence;
-    uint32_t n_tokens;
-    uint32_t *poison; // the caller's
+    uint32_t n_tokens, n_logits;
+    uint32_t *poison;   // the caller's
+    tn_ranking ranking; // the caller's; max 0: none
     const tn_vk_list *list;
     struct tn_vk_program *next;
 } tn_vk_program;
@@ -117,8 +121,15 @@ static tn_status compile_lists(tn_vk_program *program, const tn_program_desc *de
         if (i > 0 && sizes[i] == sizes[i - 1]) continue;
         const tn_vk_compile_params params = {program->device, desc, program->step_layout, sizes[i]};
         TN_TRY(tn_vk_compile(&params, &program->lists[i]));
-        TN_TRY(tn_vk_collect_grids(&program->lists[i], &program->grids));
         program->lists[i].is_direct = i == LIST_ONE;
+        if (program->lists[i].n_counters > program->n_counters) program->n_counters = program->lists[i].n_counters;
+    }
+    program->borders = tn_borders_of(desc);
+    program->ranks = tn_vk_ranks_of(program->device, desc, &program->borders.out, n + program->n_counters);
+    for (uint32_t i = 0; i < N_LISTS; i++) {
+        tn_vk_list *list = &program->lists[i];
+        if (list->n_dispatches) TN_TRY(tn_vk_ranks_emit(&program->ranks, program->device, &program->step_layout, list));
+        if (list->n_dispatches) TN_TRY(tn_vk_collect_grids(list, &program->grids));
     }
     TN_TRY(compile_copies(program, desc));
     return tn_vk_collect_grids(&program->copies_list, &program->grids);
@@ -126,21 +137,19 @@ static tn_status compile_lists(tn_vk_program *program, const tn_program_desc *de
 
 // Bytes of the buffers that all steps use.
 typedef struct buffer_sizes {
-    uint64_t step, arena, state, poison;
+    uint64_t step, arena, state, results;
 } buffer_sizes;
 
 static buffer_sizes sizes_of(const tn_vk_program *program, const tn_step_limits *limits)
 {
     uint64_t arena_words = 64;
-    uint32_t n_counters = 0;
     for (uint32_t i = 0; i < N_LISTS; i++) {
         if (program->lists[i].arena_words > arena_words) arena_words = program->lists[i].arena_words;
-        if (program->lists[i].n_counters > n_counters) n_counters = program->lists[i].n_counters;
     }
     return (buffer_sizes){.step = program->args_offset + (uint64_t)program->grids.n_grids * sizeof(indirect_args) + 4,
                           .arena = arena_words * 4,
-                          .state = ((uint64_t)limits->n_tokens + n_counters) * 4,
-                          .poison = (uint64_t)limits->n_tokens * 4};
+                          .state = ((uint64_t)limits->n_tokens + program->n_counters + tn_vk_ranks_words(&program->ranks)) * 4,
+                          .results = ((uint64_t)limits->n_tokens + tn_vk_ranks_host_words(&program->ranks)) * 4};
 }
 
 static tn_status create_buffers(tn_vk_program *program, const tn_program_desc *desc)
@@ -151,7 +160,7 @@ static tn_status create_buffers(tn_vk_program *program, const tn_program_desc *d
     if (!program->step->mapped) TN_TRY(tn_vk_memory_create(program->device, n_bytes.step, TN_VK_PLACE_UPLOAD, &program->step_host));
     TN_TRY(tn_vk_memory_create(program->device, n_bytes.arena, TN_VK_PLACE_DEVICE, &program->arena));
     TN_TRY(tn_vk_memory_create(program->device, n_bytes.state, TN_VK_PLACE_DEVICE, &program->state));
-    return tn_vk_memory_create(program->device, n_bytes.poison, TN_VK_PLACE_READBACK, &program->poison_host);
+    return tn_vk_memory_create(program->device, n_bytes.results, TN_VK_PLACE_READBACK, &program->results_host);
 }
 
 // What every step begins and ends with.
@@ -168,8 +177,10 @@ static tn_status record_frame(tn_vk_program *program)
     device->vk.vkCmdFillBuffer(program->begin, program->state->handle, 0, poison_bytes, UINT32_MAX);
     TN_TRY(tn_vk_end(device, program->begin));
     TN_TRY(tn_vk_begin(device, program->pool, &program->end));
-    const VkBufferCopy poison = {.size = poison_bytes};
-    device->vk.vkCmdCopyBuffer(program->end, program->state->handle, program->poison_host->handle, 1, &poison);
+    const VkBufferCopy results[] = {
+        {.size = poison_bytes},
+        {.srcOffset = (uint64_t)program->ranks.at * 4, .dstOffset = poison_bytes, .size = tn_vk_ranks_host_words(&program->ranks) * 4}};
+    device->vk.vkCmdCopyBuffer(program->end, program->state->handle, program->results_host->handle, program->ranks.n_rows ? 2 : 1, results);
     tn_vk_barrier(device, program->end);
     return tn_vk_end(device, program->end);
 }
@@ -281,7 +292,6 @@ tn_status tn_vk_program_create(tn_device *device, const tn_program_desc *desc, t
     program->stats = desc->stats;
     TN_TRY_GOTO(tn_step_layout_of(&desc->limits, &program->step_layout));
     TN_TRY_GOTO(tn_desc_step_checker(desc, &program->checker));
-    program->borders = tn_borders_of(desc);
     TN_TRY_GOTO(compile_lists(program, desc));
     TN_TRY_GOTO(fill_used(program, desc));
     TN_TRY_GOTO(create_buffers(program, desc));
@@ -311,7 +321,7 @@ static tn_status check_size(tn_vk_device *device, const tn_program_desc *desc, u
     TN_TRY_GOTO(tn_step_layout_of(&sized.limits, &program->step_layout));
     TN_TRY_GOTO(compile_lists(program, &sized));
     const buffer_sizes n_bytes = sizes_of(program, &sized.limits);
-    *out_bytes = n_bytes.step + n_bytes.arena + n_bytes.state + n_bytes.poison;
+    *out_bytes = n_bytes.step + n_bytes.arena + n_bytes.state + n_bytes.results;
 fail:
     for (uint32_t i = 0; i < N_LISTS; i++) tn_vk_list_deinit(device, &program->lists[i]);
     tn_vk_list_deinit(device, &program->copies_list);
@@ -380,7 +390,7 @@ void tn_vk_program_destroy(tn_program *base)
     tn_vk_memory_destroy(program->step);
     tn_vk_memory_destroy(program->arena);
     tn_vk_memory_destroy(program->state);
-    tn_vk_memory_destroy(program->poison_host);
+    tn_vk_memory_destroy(program->results_host);
     tn_free(program->grids.grids);
     tn_free(program->used);
     tn_step_checker_deinit(&program->checker);
@@ -391,7 +401,7 @@ uint64_t tn_vk_program_scratch_bytes(const tn_program *base)
 {
     const tn_vk_program *program = (const tn_vk_program *)base;
     return program->arena->base.size_bytes + program->step->base.size_bytes + program->state->base.size_bytes +
-           program->poison_host->base.size_bytes;
+           program->results_host->base.size_bytes;
 }
 
 // ---- submits ----
@@ -417,10 +427,11 @@ static uint32_t workgroups(const tn_vk_program *program, const tn_vk_axis *axis,
     return n / axis->divisor + (n % axis->divisor != 0);
 }
 
-static tn_status write_step(tn_vk_program *program, const tn_step *step)
+static tn_status write_step(tn_vk_program *program, const tn_step *step, bool is_ranked)
 {
     uint8_t *host = program->step_host->mapped;
     memcpy(host, step, (size_t)tn_step_n_words(step, &program->step_layout) * 4);
+    if (!is_ranked) memset(host + offsetof(tn_step, has_top), 0, sizeof step->has_top);
     for (uint32_t i = 0; i < program->grids.n_grids; i++) {
         const tn_vk_axis *axes = program->grids.grids[i].axes;
         const indirect_args args = {workgroups(program, &axes[0], step), workgroups(program, &axes[1], step),
@@ -434,6 +445,10 @@ static tn_status check_submit(tn_vk_program *program, const tn_submit *submit)
 {
     if (program->is_in_flight)
         return tn_fail(TN_INVALID_ARGUMENT, "the program's last submit is still in flight: wait for its fence first");
+    const uint32_t ranking_max = program->device->base.ranking_max;
+    if (submit->ranking && submit->ranking->max > ranking_max)
+        return tn_fail(TN_INVALID_ARGUMENT, "submit: %u candidates a row are wanted; %s ranks up to %u", (unsigned)submit->ranking->max,
+                       program->device->name, (unsigned)ranking_max);
     return tn_borders_check(&program->borders, &program->device->base, submit);
 }
 
@@ -465,9 +480,10 @@ static tn_status ready_copies(tn_vk_program *program)
 }
 
 // What the step's submit takes in and gives out beside its lists; no bytes of other buffers are left on the host.
-static tn_status ready_carries(tn_vk_program *program, const tn_submit *submit, step_carries *c)
+static tn_status ready_carries(tn_vk_program *program, const tn_submit *submit, const tn_step_view *step, step_carries *c)
 {
-    *c = (step_carries){.out_bytes = tn_border_bytes(&program->borders.out, submit->step)};
+    const bool is_unread = submit->ranking && tn_vk_ranks_all(&program->ranks, submit->ranking->max, step);
+    *c = (step_carries){.out_bytes = is_unread ? 0 : tn_border_bytes(&program->borders.out, submit->step)};
     for (uint32_t i = 0; i < program->n_used; i++) TN_TRY(tn_vk_mirror_settle(program->used[i]));
     TN_TRY(tn_vk_mirror_ready_out(tn_vk_buffer_of(submit->out), c->out_bytes, program->pool, &program->carry_out, &c->out));
     if (program->borders.in.value == TN_NONE) return TN_OK;
@@ -518,13 +534,15 @@ tn_status tn_vk_program_submit(tn_program *base, const tn_submit *submit, tn_fen
     const bool has_copies = step.n_copies && program->copies_list.n_dispatches;
     TN_TRY(ready_list(program, submit, list));
     if (has_copies) TN_TRY(ready_copies(program));
-    TN_TRY(ready_carries(program, submit, &carries));
-    TN_TRY(write_step(program, submit->step));
+    TN_TRY(ready_carries(program, submit, &step, &carries));
+    TN_TRY(write_step(program, submit->step, submit->ranking));
     TN_TRY(submit_step(program, list, step.n_tokens, has_copies, &carries));
     if (carries.in) tn_vk_mirror_took_in(tn_vk_buffer_of(submit->in), program->fence);
     if (carries.out) tn_vk_mirror_gave_out(tn_vk_buffer_of(submit->out), carries.out_bytes, program->fence);
     program->n_tokens = step.n_tokens;
+    program->n_logits = step.n_logits;
     program->poison = submit->poison;
+    program->ranking = submit->ranking ? *submit->ranking : (tn_ranking){0};
     program->list = list;
     program->is_in_flight = true;
     program->next = program->device->in_flight;
@@ -540,9 +558,10 @@ tn_status tn_vk_program_submit(tn_program *base, const tn_submit *submit, tn_fen
 static tn_status give_results(tn_vk_program *program)
 {
     if (program->stats && program->stats->node_ns) TN_TRY(tn_vk_add_times(program->device, program->list, program->stats->node_ns));
-    TN_TRY(tn_vk_memory_invalidate(program->poison_host));
-    const uint32_t *marks = (const uint32_t *)(const void *)program->poison_host->mapped;
+    TN_TRY(tn_vk_memory_invalidate(program->results_host));
+    const uint32_t *marks = (const uint32_t *)(const void *)program->results_host->mapped;
     for (uint32_t i = 0; i < program->n_tokens; i++) program->poison[i] = marks[i] == UINT32_MAX ? 0 : marks[i];
+    tn_vk_ranks_give(&program->ranks, marks + program->checker.limits.n_tokens, program->n_logits, &program->ranking);
     return TN_OK;
 }
 

@@ -228,7 +228,7 @@ TEST_P(GpuForms, NoticesEachKernelThatDoesNothing)
     std::vector<std::string> shaders = {"embed_f32",        "embed_f16",        "embed_bf16",        "embed_q8_0",  "embed_q4_0",
                                         "embed_q6_k",       "row_quant",        "quant_group",       "rope_append", "attention_walk",
                                         "matmul_dense_f32", "matmul_dense_f16", "matmul_dense_bf16", "elementwise", "attention_split",
-                                        "copy_rows",        "copy_pages"};
+                                        "copy_rows",        "copy_pages",       "rank_groups",       "rank"};
     for (const char *shader : {"matmul_dense_q8_0_", "matmul_dense_q4_0_", "matmul_dense_q6_k_", "matmul_ternary_", "matmul_ternary_gemm_"})
         shaders.push_back(shader + form_);
     for (const std::string &shader : shaders) {

@@ -111,7 +111,7 @@ TEST(VulkanShape, NormsAreInFrontOfProductsWhereTheirCodesHaveRoom)
     Net net(5);
     net.layer = 0;
     net.graph->n_layers = 1;
-    const uint32_t x = net.embed(net.dense_weight(TN_DTYPE_F32, 3, 25000)), y = net.ternary(net.norm_quant(x), 40);
+    const uint32_t x = net.embed(net.dense_weight(TN_DTYPE_F32, 3, 17000)), y = net.ternary(net.norm_quant(x), 40);
     const uint32_t out = net.ternary(net.norm_quant(y), 5);
     const Compiled roomy(net, out, 0, 1, true), few(net, out, 0, 2, true);
     EXPECT_EQ(n_of_shader(roomy.list, "matmul_ternary_one_dot"), 2);

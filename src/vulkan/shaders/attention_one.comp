@@ -47,10 +47,11 @@ struct item {
     bool is_there, is_adjacent;
     uint which, i; // 0 query, 1 key, 2 value
     vec2 a, b;     // of two pairs
+    vec2 c, s;     // their cosines and sines
 };
 item items[ITEM_ROUNDS];
 
-void load_items(uint head, bool has_own)
+void load_items(uint head, uint position, bool has_own)
 {
     [[unroll]] for (uint r = 0u; r < ITEM_ROUNDS; r++) {
         const uint at = gl_LocalInvocationIndex + r * LANES, which = at / ITEMS, i = at % ITEMS;
@@ -65,18 +66,20 @@ void load_items(uint head, bool has_own)
         const uint second = first + (items[r].is_adjacent ? 1u : HEAD_DIM / 2u);
         items[r].a = vec2(arena_f32(first), arena_f32(first + next));
         items[r].b = vec2(arena_f32(second), arena_f32(second + next));
+        if (which == 2u) continue;
+        const uint table = position * HEAD_DIM + 2u * i;
+        items[r].c = vec2(weights_f32(table), weights_f32(table + 1u));
+        items[r].s = vec2(weights_f32(table + HEAD_DIM / 2u), weights_f32(table + HEAD_DIM / 2u + 1u));
     }
 }
 
-void turn_items(uint position)
+void turn_items()
 {
     [[unroll]] for (uint r = 0u; r < ITEM_ROUNDS; r++) {
         if (!items[r].is_there) continue;
         vec2 a = items[r].a, b = items[r].b;
         if (items[r].which < 2u) {
-            const uint table = position * HEAD_DIM + 2u * items[r].i;
-            const vec2 c = vec2(weights_f32(table), weights_f32(table + 1u));
-            const vec2 s = vec2(weights_f32(table + HEAD_DIM / 2u), weights_f32(table + HEAD_DIM / 2u + 1u));
+            const vec2 c = items[r].c, s = items[r].s;
             const vec2 first = (a * c) - (b * s), second = (a * s) + (b * c);
             a = vec2(fl(first.x), fl(first.y));
             b = vec2(fl(second.x), fl(second.y));
@@ -316,8 +319,8 @@ void main()
     const uint n_chunks = position / LANES + 1u;
     const bool has_own = c + 1u == n_chunks;
     if (c >= n_chunks) return;
-    load_items(head, has_own);
     const uint page = step_words[p.step.page_table + seq * p.step.n_seq_pages + c];
+    load_items(head, position, has_own);
     const uint cache_at = page * kv_page_words(p.n_kv_heads, HEAD_DIM) + head / GROUP * kv_head_words(HEAD_DIM);
     const uint pos = position % LANES, n = has_own ? pos + 1u : LANES, n_stored = has_own ? pos : LANES;
     load_keys(cache_at, 0u, n_stored);
@@ -335,7 +338,7 @@ void main()
         chunk_w[id] = 0u;
     }
     barrier();
-    turn_items(position);
+    turn_items();
     barrier();
     const bool is_first = head % GROUP == 0u;
     quantise_items(has_own && is_first && page < p.n_pages, cache_at, pos);

@@ -25,11 +25,11 @@ shared uvec4 row_codes[4u * ROW_CHUNKS];
 shared vec4 row_kept[ROW_IS_KEPT != 0u ? 64u * ROW_BLOCKS : 1u];
 // Each block's eights one further than they are long, so that what reads one of each meets no other in its bank.
 shared vec4 row_lanes[9u * ROW_BLOCKS];
-shared uvec4 row_maxes[9u * ROW_BLOCKS];
 shared vec4 row_block_sums[ROW_BLOCK_QUADS]; // zeros behind the last
-shared uvec4 row_block_maxes[ROW_BLOCK_QUADS];
 shared float row_scale, row_small; // row_small: what a row is multiplied with whose codes do not reach 127; else 0
-shared int row_code_sums[16];      // parts, so that additions seldom meet
+// Parts, so that those who add to them seldom meet: the largest, and the sum of the codes.
+shared uvec4 row_maxes[4];
+shared int row_code_sums[16];
 
 float row_x[8u * ROW_HELD], row_gains[8u * ROW_HELD];
 
@@ -52,13 +52,12 @@ void row_ask()
     [[unroll]] for (uint round = 0u; round < ROW_HELD; round++) row_load(round, 8u * round);
 }
 
-// Of a round whose elements are at `at`.
-void row_measure(uint round, uint at)
+// Of a round whose elements are at `at`, the largest of which, and of `largest`, it returns.
+uint row_measure(uint round, uint at, uint largest)
 {
     const uint lane = round * gl_WorkGroupSize.x + gl_LocalInvocationIndex, to = 9u * (lane / 32u) + lane % 32u / 4u;
-    if (lane >= ROW_LANES) return;
+    if (lane >= ROW_LANES) return largest;
     float sum = 0.0;
-    uint largest = 0u;
     [[unroll]] for (uint i = 0u; i < 8u; i++) {
         const uint e = row_element(lane, i);
         const float x = row_x[at + i], y = ROW_OP == 1u ? x * row_gains[at + i] : x;
@@ -67,7 +66,7 @@ void row_measure(uint round, uint at)
         if (ROW_IS_KEPT != 0u) row_kept[e / 4u][e % 4u] = y;
     }
     row_lanes[to][lane % 4u] = sum;
-    row_maxes[to][lane % 4u] = largest;
+    return largest;
 }
 
 // The tree over a block's 32 lanes: l + 16, l + 8, l + 4, l + 2, l + 1.
@@ -78,18 +77,10 @@ float row_lane_tree(uint at)
     const vec4 t = (a + c) + (b + d);
     return (t.x + t.z) + (t.y + t.w);
 }
-uint row_lane_max(uint at)
-{
-    uvec4 largest = row_maxes[at];
-    [[unroll]] for (uint i = 1u; i < 8u; i++) largest = max(largest, row_maxes[at + i]);
-    return max(max(largest.x, largest.y), max(largest.z, largest.w));
-}
 void row_measure_blocks()
 {
-    for (uint b = gl_LocalInvocationIndex; b < 4u * ROW_BLOCK_QUADS; b += gl_WorkGroupSize.x) {
-        row_block_sums[b / 4u][b % 4u] = ROW_OP == 1u && b < ROW_BLOCKS ? row_lane_tree(9u * b) : 0.0;
-        row_block_maxes[b / 4u][b % 4u] = b < ROW_BLOCKS ? row_lane_max(9u * b) : 0u;
-    }
+    for (uint b = gl_LocalInvocationIndex; b < 4u * ROW_BLOCK_QUADS; b += gl_WorkGroupSize.x)
+        row_block_sums[b / 4u][b % 4u] = b < ROW_BLOCKS ? row_lane_tree(9u * b) : 0.0;
 }
 
 // By one invocation: the codes' scale, of a row whose largest value is a.
@@ -159,22 +150,26 @@ void row_clear_sums()
 void row_make()
 {
     row_clear_sums();
+    if (gl_LocalInvocationIndex < 4u) row_maxes[gl_LocalInvocationIndex] = uvec4(0u);
+    barrier();
     if (ROW_OP == 0u) {
-        barrier();
         row_fetch();
         return;
     }
-    [[unroll]] for (uint round = 0u; round < ROW_HELD; round++) row_measure(round, 8u * round);
+    uint most = 0u;
+    [[unroll]] for (uint round = 0u; round < ROW_HELD; round++) most = row_measure(round, 8u * round, most);
     for (uint round = ROW_HELD; round < ROW_ROUNDS; round++) {
         row_load(round, 0u);
-        row_measure(round, 0u);
+        most = row_measure(round, 0u, most);
     }
+    atomicMax(row_maxes[gl_LocalInvocationIndex % 4u][gl_LocalInvocationIndex / 4u % 4u], most);
     barrier();
-    row_measure_blocks();
-    barrier();
-    uvec4 largest = row_block_maxes[0];
-    [[unroll]] for (uint b = 1u; b < ROW_BLOCK_QUADS; b++) largest = max(largest, row_block_maxes[b]);
-    const uint most = max(max(largest.x, largest.y), max(largest.z, largest.w));
+    if (ROW_OP == 1u) {
+        row_measure_blocks();
+        barrier();
+    }
+    const uvec4 maxes = max(max(row_maxes[0], row_maxes[1]), max(row_maxes[2], row_maxes[3]));
+    most = max(max(maxes.x, maxes.y), max(maxes.z, maxes.w));
     const float a = uintBitsToFloat(ROW_OP == 2u ? max(most, QUANT_LEAST) : most);
     if (gl_LocalInvocationIndex == gl_WorkGroupSize.x - 1u) row_weigh(a);
     row_store(127.0 * recip(a));

@@ -174,6 +174,14 @@ struct tn_vk_pages_params {
     TN_UINT page_words;
 };
 
+// rank_groups, rank: the best logits of rows of n, which are bound as the arena.
+struct tn_vk_rank_params {
+    TN_UINT n;
+    TN_UINT n_top;                       // word of the step
+    TN_UINT top_max;                     // candidates of a row
+    TN_UINT counts, ids, logits, groups; // words of the state: [rows], [rows][top_max] twice, [rows][1024]
+};
+
 // probe_read: reads weights.
 struct tn_vk_probe_params {
     TN_UINT n; // elements of 16 bytes
