@@ -488,7 +488,7 @@ static attention_plan attention_plan_of(const tn_cuda_compiler *c, const tn_node
     plan.leaves_partials = plan.has_few ? plan.n_splits > 1 || n_tokens == 1 : plan.is_split;
     if (plan.leaves_partials) plan.partials_bytes = (partials_bytes(c, node) + 15) & ~(uint64_t)15;
     const bool has_row_tiles = !plan.is_split && c->device->traits.has_mma && head_dim <= TN_CUDA_ATTENTION_MMA_DIM;
-    if (has_row_tiles && row_tiles_of(c, node) <= ROW_TILE_BLOCKS * n_sms && row_tile_parts_bytes(c, node) <= bytes_max)
+    if (has_row_tiles && row_tiles_of(c, node) < n_sms && row_tile_parts_bytes(c, node) <= bytes_max)
         plan.row_tile_parts_bytes = row_tile_parts_bytes(c, node);
     return plan;
 }
@@ -504,7 +504,7 @@ static tn_status emit_attention_few(tn_cuda_compiler *c, struct tn_cuda_attentio
     return tn_cuda_emit(c, &l, p, sizeof *p);
 }
 
-// Tiles of one sequence on matrix instructions. Where there are fewer row tiles than the device has blocks at once, blocks without one do
+// Tiles of one sequence on matrix instructions. Where there are fewer row tiles than the device has multiprocessors, blocks without one do
 // a part of those that have more chunks than others, as far as there is memory for it; else each block has a row tile, the longest first.
 static tn_status emit_row_tiles(tn_cuda_compiler *c, const attention_plan *plan, const struct tn_cuda_attention_params *p, uint64_t parts,
                                 uint32_t node)
