@@ -126,7 +126,7 @@ bool tn_cuda_has_shared(const tn_cuda_device *device, uint32_t n_bytes)
 
 tn_status tn_cuda_allow_shared(tn_cuda_device *device, tn_cuda_kernel kernel, uint32_t n_bytes)
 {
-    if (n_bytes == 0 || with_own(n_bytes) <= SHARED_BYTES_USUAL || n_bytes <= device->shared_allowed[kernel]) return TN_OK;
+    if (n_bytes <= device->shared_allowed[kernel]) return TN_OK;
     if (!tn_cuda_has_shared(device, n_bytes))
         return tn_fail(TN_UNSUPPORTED, "%s: %s needs %u bytes of shared memory for a block; the device has %u", device->name,
                        tn_cuda_kernels[kernel].name, (unsigned)n_bytes, (unsigned)device->traits.shared_bytes);

@@ -89,7 +89,8 @@ void tn_cuda_error_name(const tn_cuda_device *device);
 tn_status tn_cuda_name_failure(const char *name, tn_status status);
 // Whether a block can have so much dynamic shared memory beside the kernel's own arrays, which the device counts too.
 bool tn_cuda_has_shared(const tn_cuda_device *device, uint32_t n_bytes);
-// Lets a kernel be launched with so much; more than 48 KiB in all has to be asked for.  Errors: UNSUPPORTED (the device has less).
+// Lets a kernel be launched with so much: with its own arrays it may be more than the 48 KiB that nobody has to ask for.  Errors:
+// UNSUPPORTED (the device has less).
 tn_status tn_cuda_allow_shared(tn_cuda_device *device, tn_cuda_kernel kernel, uint32_t n_bytes);
 
 // The backend table's functions.

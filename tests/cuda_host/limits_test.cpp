@@ -226,14 +226,14 @@ TEST_F(AttentionBlocks, FillADeviceWithMatrixInstructions)
 {
     Device device(device_of(90, 132));
     EXPECT_EQ(blocks(device, 1, 256), Names{"attention_few_mma 1 x 5 x 53"});
-    EXPECT_EQ(blocks(device, 8, 256), Names{"attention_few_mma 8 x 5 x 13"});
-    EXPECT_EQ(blocks(device, 16, 256), Names{"attention_few_mma 16 x 5 x 6"});
+    EXPECT_EQ(blocks(device, 8, 256), Names{"attention_few_mma 8 x 5 x 9"});
+    EXPECT_EQ(blocks(device, 16, 256), Names{"attention_few_mma 16 x 5 x 4"});
     EXPECT_EQ(blocks(device, 16, 4), Names{"attention_few_mma 16 x 5 x 4"});
-    EXPECT_EQ(blocks(device, 32, 256), Names{"attention_few_mma 32 x 5 x 3"});
+    EXPECT_EQ(blocks(device, 32, 256), Names{"attention_few_mma 32 x 5 x 2"});
     EXPECT_EQ(blocks(device, 64, 256), Names{"attention_few_mma 64 x 5 x 1"});
-    EXPECT_EQ(blocks(device, 32, 32), (Names{"attention_tile_mma 264 x 1 x 1", "attention_few_mma 32 x 5 x 3"}));
+    EXPECT_EQ(blocks(device, 32, 32), (Names{"attention_tile_mma 264 x 1 x 1", "attention_few_mma 32 x 5 x 2"}));
     EXPECT_EQ(blocks(device, 64, 32), (Names{"attention_tile_mma 264 x 1 x 1", "attention_few_mma 64 x 5 x 1"}));
-    EXPECT_EQ(blocks(device, 128, 256), (Names{"attention_tile_mma 264 x 1 x 1", "attention_few_mma 104 x 5 x 1"}));
+    EXPECT_EQ(blocks(device, 128, 256), (Names{"attention_tile_mma 264 x 1 x 1", "attention_few_mma 72 x 5 x 1"}));
     // More row tiles than two blocks a multiprocessor: one for each.
     EXPECT_EQ(blocks(device, 1024, 32), (Names{"attention_tile_mma 320 x 1 x 1", "attention_few_mma 64 x 5 x 1"}));
     // 32 tokens' parts of 80000 chunks would take 2 GB.
