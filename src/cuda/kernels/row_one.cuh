@@ -76,13 +76,14 @@ TN_FN uint32_t tn_one_measure(const tn_cuda_row_op &op, uint32_t b, tn_one_part 
     return max;
 }
 
-// A block's codes; their sum.
-TN_FN int32_t tn_one_put(uint32_t b, uint32_t n_codes, const float (&v)[8], float factor, TN_SHARED_ARG(int8_t, codes))
+// A block's codes; their sum, modulo 2^32 since codes of a row that is done again may be any numbers.
+TN_FN uint32_t tn_one_put(uint32_t b, uint32_t n_codes, const float (&v)[8], float factor, TN_SHARED_ARG(int8_t, codes))
 {
     const uint32_t first = b * 256 + tn_lane();
-    int32_t code[8], sum = 0;
+    int32_t code[8];
+    uint32_t sum = 0;
     TN_UNROLL for (uint32_t i = 0; i < 8; i++) code[i] = tn_round_int(v[i] * factor);
-    TN_UNROLL for (uint32_t i = 0; i < 8; i++) sum += code[i];
+    TN_UNROLL for (uint32_t i = 0; i < 8; i++) sum += (uint32_t)code[i];
     if (b * 256 + 256 <= n_codes) {
         TN_UNROLL for (uint32_t i = 0; i < 8; i++) codes[first + 32 * i] = (int8_t)code[i];
     } else {
@@ -96,7 +97,7 @@ TN_FN int32_t tn_one_put(uint32_t b, uint32_t n_codes, const float (&v)[8], floa
 }
 
 // The codes of the warp's blocks from its `first`-th on, which are read again, on top of the sum of the others.
-TN_FN void tn_one_quantise_read(const tn_cuda_row_op &op, const float *x, uint32_t n_codes, uint32_t first, float factor, int32_t sum,
+TN_FN void tn_one_quantise_read(const tn_cuda_row_op &op, const float *x, uint32_t n_codes, uint32_t first, float factor, uint32_t sum,
                                 TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(int8_t, codes))
 {
     TN_ROLLED for (uint32_t b = first * TN_ONE_WARPS + tn_warp(); b * 256 < n_codes; b += TN_ONE_WARPS)
@@ -108,13 +109,13 @@ TN_FN void tn_one_quantise_read(const tn_cuda_row_op &op, const float *x, uint32
         sum += tn_one_put(b, n_codes, part.v, factor, codes);
     }
     sum = tn_lanes_sum(sum);
-    if (tn_lane() == 0) tn_shared_add(scratch, TN_ONE_CODES, (uint32_t)sum);
+    if (tn_lane() == 0) tn_shared_add(scratch, TN_ONE_CODES, sum);
 }
 // All codes of the warp's blocks, those beyond op.n 0, and their sum.
 TN_FN void tn_one_quantise(const tn_cuda_row_op &op, const float *x, uint32_t n_codes, const tn_one_part (&held)[TN_ONE_HELD], float factor,
                            TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(int8_t, codes))
 {
-    int32_t sum = 0;
+    uint32_t sum = 0;
     TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++)
     {
         const uint32_t b = r * TN_ONE_WARPS + tn_warp();
