@@ -106,15 +106,16 @@ static uint32_t codes_of(const int8_t *values)
     return ((load_u32(values) & 3 * ones) + ones) & 3 * ones;
 }
 
-// One tile: rows g and g + 8 share the words of lanes 4g to 4g + 3. `rows`: 16 rows of 128 values each.
+// One tile: rows g and g + 8 share lanes 4g to 4g + 3. `rows`: 16 rows of 128 values each.
 static void pack_tile(const int8_t *rows, size_t row_step, uint8_t *dst)
 {
     for (size_t lane = 0; lane < LANES; lane++) {
         const int8_t *upper = rows + lane / 4 * row_step + 32 * (lane % 4), *lower = upper + 8 * row_step;
         uint32_t words[4];
-        for (size_t s = 0; s < 4; s++)
-            words[s] = codes_of(upper + 8 * s) | codes_of(lower + 8 * s) << 2 | codes_of(upper + 8 * s + 4) << 4 |
-                       codes_of(lower + 8 * s + 4) << 6;
+        for (size_t r = 0; r < 4; r++) {
+            const int8_t *row = (r % 2 == 0 ? upper : lower) + r / 2 * 4;
+            words[r] = codes_of(row) | codes_of(row + 8) << 2 | codes_of(row + 16) << 4 | codes_of(row + 24) << 6;
+        }
         memcpy(dst + lane * UNIT_BYTES, words, sizeof words);
     }
 }

@@ -1,12 +1,13 @@
 // Layouts of packed weights on CUDA devices, and making them.
 //
 // TERNARY  codes w + 1 in 2 bits, in tiles of 16 rows x 128 columns, 512 bytes each: tile (R, b) of row tile R and column block b is number
-//          R * n_blocks + b. Lane l of a warp (g = l / 4, t = l % 4) owns 16 bytes at 16 l of it; in word s of these, byte j, bit pair
+//          R * n_blocks + b. Lane l of a warp (g = l / 4, t = l % 4) owns 16 bytes at 16 l of it; byte j, bit pair s of word
 //            0: row g,     column 32t + 8s + j          1: row g + 8, the same column
 //            2: row g,     column 32t + 8s + 4 + j      3: row g + 8, the same column
-//          so that (word >> 2i) & 0x03030303 is register i of the A fragment of mma.m16n8k32 for k step s, with its k index mapped to the
-//          natural columns above, and a lane's activations for the whole block are the 32 natural bytes at 32t. Rows and columns beyond
-//          the matrix have code 1. Then, from a multiple of 256 bytes, the scales: f32, one, or one a row padded to whole tiles with 0.
+//          so that (word r >> 2s) & 0x03030303 is register r of the A fragment of mma.m16n8k32 for k step s, with its k index mapped to
+//          the natural columns above, the words as they are are A of mma.m16n8k256 of single bits, and a lane's activations for the whole
+//          block are the 32 natural bytes at 32t. Rows and columns beyond the matrix have code 1. Then, from a multiple of 256 bytes, the
+//          scales: f32, one, or one a row padded to whole tiles with 0.
 // FLOATS   (F32, F16, BF16, with FL): units of 16 bytes, E = 4 or 8 elements. Element e of a row is element (e / 32) % E of unit
 //          (e / (32 E)) * 32 + e % 32: lane l of a warp finds elements l, l + 32, l + 64, .. side by side. Rows are padded with zeros to
 //          whole 32 E. A weight of one row (gains) and types without kernels of their own are dequantised to F32 first.

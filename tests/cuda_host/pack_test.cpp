@@ -78,8 +78,8 @@ class CudaPack : public DriverTest
 std::pair<uint32_t, uint32_t> place_in_tile(uint32_t row, uint32_t col)
 {
     const uint32_t g = row % 8, t = col / 32, s = col % 32 / 8, j = col % 4;
-    const uint32_t pair = 2 * (col % 8 / 4) + (row < 8 ? 0 : 1), lane = 4 * g + t;
-    return {16 * lane + 4 * s + j, 2 * pair};
+    const uint32_t word = 2 * (col % 8 / 4) + (row < 8 ? 0 : 1), lane = 4 * g + t;
+    return {16 * lane + 4 * word + j, 2 * s};
 }
 
 TEST(CudaTile, HoldsEachCodeOnce)

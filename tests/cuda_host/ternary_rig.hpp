@@ -55,11 +55,11 @@ class Ternary
                 uint8_t *tile = &packed_[((size_t)R * n_col_blocks() + b) * 512];
                 for (uint32_t l = 0; l < 32; l++) {
                     const uint32_t g = l / 4, t = l % 4;
-                    for (uint32_t s = 0; s < 4; s++) {
+                    for (uint32_t r = 0; r < 4; r++) {
                         for (uint32_t j = 0; j < 4; j++) {
-                            const uint32_t row = 16 * R + g, col = 128 * b + 32 * t + 8 * s + j;
-                            tile[16 * l + 4 * s + j] =
-                                (uint8_t)(code(row, col) | code(row + 8, col) << 2 | code(row, col + 4) << 4 | code(row + 8, col + 4) << 6);
+                            const uint32_t row = 16 * R + g + r % 2 * 8, col = 128 * b + 32 * t + r / 2 * 4 + j;
+                            tile[16 * l + 4 * r + j] =
+                                (uint8_t)(code(row, col) | code(row, col + 8) << 2 | code(row, col + 16) << 4 | code(row, col + 24) << 6);
                         }
                     }
                 }

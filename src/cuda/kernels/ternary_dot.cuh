@@ -5,6 +5,7 @@
 #define TN_CUDA_TERNARY_DOT_CUH
 
 #include "cuda/kernels/row.cuh"
+#include "cuda/kernels/ternary_tile.cuh"
 
 // ---- where the codes come from ----
 
@@ -46,16 +47,15 @@ struct tn_dot_few {
 };
 TN_FN void tn_dot_zero(tn_dot_few &dot) { TN_UNROLL for (uint32_t i = 0; i < 8; i++) dot.sums[i][0] = dot.sums[i][1] = 0; }
 TN_FN void tn_dot_load(const tn_codes_memory &, uint32_t k, uint32_t &input) { input = k; }
-// Half of a tile's words at a time, so that few unpacked ones wait for the next row of codes.
+// Half of a tile's columns at a time, so that few unpacked ones wait for the next row of codes.
 template <uint32_t n> TN_FN void tn_dot_add(tn_dot_few (&dots)[n], const tn_u4 (&tiles)[n], const tn_codes_memory &from, uint32_t k)
 {
     TN_UNROLL for (uint32_t half = 0; half < 2; half++)
     {
-        uint32_t codes[n][8];
+        uint32_t codes[n][2][4];
         TN_UNROLL for (uint32_t m = 0; m < n; m++)
         {
-            const uint32_t words[2] = {half == 0 ? tiles[m].x : tiles[m].z, half == 0 ? tiles[m].y : tiles[m].w};
-            TN_UNROLL for (uint32_t i = 0; i < 8; i++) codes[m][i] = (words[i / 4] >> (2 * (i % 4))) & 0x03030303u;
+            TN_UNROLL for (uint32_t s = 0; s < 2; s++) tn_tile_step(tiles[m], 2 * half + s, TN_TILE_MASK, codes[m][s]);
         }
         TN_UNROLL for (uint32_t token = 0; token < 8; token++)
         {
@@ -65,7 +65,8 @@ template <uint32_t n> TN_FN void tn_dot_add(tn_dot_few (&dots)[n], const tn_u4 (
             TN_UNROLL for (uint32_t m = 0; m < n; m++)
             {
                 int32_t(&sums)[2] = dots[m].sums[token];
-                TN_UNROLL for (uint32_t i = 0; i < 8; i++) sums[i % 2] = tn_dp4a_us(codes[m][i], x[i / 4 * 2 + i % 4 / 2], sums[i % 2]);
+                TN_UNROLL for (uint32_t i = 0; i < 8; i++) sums[i % 2] =
+                    tn_dp4a_us(codes[m][i / 4][i % 4], x[i / 4 * 2 + i % 4 / 2], sums[i % 2]);
             }
         }
     }

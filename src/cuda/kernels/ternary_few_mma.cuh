@@ -10,6 +10,7 @@
 #define TN_CUDA_TERNARY_FEW_MMA_CUH
 
 #include "cuda/kernels/ternary_store.cuh"
+#include "cuda/kernels/ternary_tile.cuh"
 
 enum {
     TN_FEW_WARPS = 8,
@@ -150,8 +151,7 @@ TN_FN void tn_few_multiply(const tn_u4 (&w)[2], uint32_t row_at, TN_SHARED_ARG(u
         uint32_t a[2][2][4];
         TN_UNROLL for (uint32_t j = 0; j < 2; j++)
         {
-            const uint32_t of_half[2] = {half == 0 ? w[j].x : w[j].z, half == 0 ? w[j].y : w[j].w};
-            TN_UNROLL for (uint32_t i = 0; i < 8; i++) a[j][i / 4][i % 4] = (of_half[i / 4] >> (2 * (i % 4))) & 0x03030303u;
+            TN_UNROLL for (uint32_t s = 0; s < 2; s++) tn_tile_step(w[j], 2 * half + s, TN_TILE_MASK, a[j][s]);
         }
         TN_UNROLL for (uint32_t octet = 0; octet < n_octets; octet++)
         {

@@ -12,6 +12,7 @@
 
 #include "cuda/kernels/last_block.cuh"
 #include "cuda/kernels/ternary_store.cuh"
+#include "cuda/kernels/ternary_tile.cuh"
 
 enum { TN_MANY_TILES = TN_CUDA_MANY_ROWS / TN_CUDA_TILE_ROWS, TN_MANY_SUMS = 32 };
 

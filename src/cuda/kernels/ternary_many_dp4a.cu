@@ -47,11 +47,10 @@ TN_FN void tn_many_hand_over(const tn_many_feed &feed, uint32_t side, TN_SHARED_
 template <uint32_t n_mine>
 TN_FN void tn_many_dot_half(const tn_u4 (&tiles)[2], uint32_t half, uint32_t x_at, TN_SHARED_ARG(int8_t, x), tn_many_sums &sums)
 {
-    uint32_t codes[2][8];
+    uint32_t codes[2][2][4];
     TN_UNROLL for (uint32_t j = 0; j < 2; j++)
     {
-        const uint32_t words[2] = {half == 0 ? tiles[j].x : tiles[j].z, half == 0 ? tiles[j].y : tiles[j].w};
-        TN_UNROLL for (uint32_t i = 0; i < 8; i++) codes[j][i] = (words[i / 4] >> (2 * (i % 4))) & 0x03030303u;
+        TN_UNROLL for (uint32_t s = 0; s < 2; s++) tn_tile_step(tiles[j], 2 * half + s, TN_TILE_MASK, codes[j][s]);
     }
     TN_UNROLL for (uint32_t m = 0; m < 8; m++)
     {
@@ -61,7 +60,7 @@ TN_FN void tn_many_dot_half(const tn_u4 (&tiles)[2], uint32_t half, uint32_t x_a
         TN_UNROLL for (uint32_t j = 0; j < 2; j++)
         {
             TN_UNROLL for (uint32_t i = 0; i < 8; i++) sums.of[j][i % 2][m] =
-                tn_dp4a_us(codes[j][i], words[i / 4 * 2 + i % 4 / 2], sums.of[j][i % 2][m]);
+                tn_dp4a_us(codes[j][i / 4][i % 4], words[i / 4 * 2 + i % 4 / 2], sums.of[j][i % 2][m]);
         }
     }
 }

@@ -33,15 +33,14 @@ template <uint32_t n_rows> TN_FN void tn_many_feed_stage(const tn_many_feed &fee
 struct tn_many_mma {
     int32_t d[2][4][4]; // [tile][8 rows of codes][of mma]
 };
-// Half of a column block: words 2 half and 2 half + 1 of a lane's tiles.
+// Half of a column block: k steps 2 half and 2 half + 1 of a lane's tiles.
 template <uint32_t n_octets>
 TN_FN void tn_many_mma_half(const tn_u4 (&w)[2], uint32_t half, uint32_t x_at, TN_SHARED_ARG(int8_t, x), tn_many_mma &sums)
 {
     uint32_t a[2][2][4];
     TN_UNROLL for (uint32_t j = 0; j < 2; j++)
     {
-        const uint32_t words[2] = {half == 0 ? w[j].x : w[j].z, half == 0 ? w[j].y : w[j].w};
-        TN_UNROLL for (uint32_t i = 0; i < 8; i++) a[j][i / 4][i % 4] = (words[i / 4] >> (2 * (i % 4))) & 0x03030303u;
+        TN_UNROLL for (uint32_t s = 0; s < 2; s++) tn_tile_step(w[j], 2 * half + s, TN_TILE_MASK, a[j][s]);
     }
     TN_UNROLL for (uint32_t octet = 0; octet < n_octets; octet++)
     {

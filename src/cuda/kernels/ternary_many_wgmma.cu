@@ -83,12 +83,7 @@ TN_FN tn_wide_words tn_wide_load(uint32_t k, TN_SHARED_ARG(uint32_t, shared))
 }
 TN_FN void tn_wide_unpack(const tn_wide_words &words, uint32_t half, uint32_t mask, uint32_t (&a)[2][2][4])
 {
-    TN_UNROLL for (uint32_t i = 0; i < 16; i++)
-    {
-        const tn_u4 &of = words.of[i / 8];
-        const uint32_t word = half == 0 ? (i / 4 % 2 == 0 ? of.x : of.y) : (i / 4 % 2 == 0 ? of.z : of.w);
-        a[i / 8][i / 4 % 2][i % 4] = (word >> (2 * (i % 4))) & mask;
-    }
+    TN_UNROLL for (uint32_t i = 0; i < 4; i++) tn_tile_step(words.of[i / 2], 2 * half + i % 2, mask, a[i / 2][i % 2]);
 }
 TN_FN void tn_wide_multiply(uint32_t (&a)[2][2][4], uint64_t b, int32_t (&sums)[2][TOKENS / 2])
 {
@@ -104,7 +99,7 @@ TN_FN void tn_wide_multiply(uint32_t (&a)[2][2][4], uint64_t b, int32_t (&sums)[
 TN_FN void tn_wide_loop(const tn_cuda_ternary_params &p, const tn_wide_feed &feed, TN_SHARED_ARG(uint32_t, shared),
                         int32_t (&sums)[2][TOKENS / 2])
 {
-    const uint32_t n = p.n_blocks, ALL = 0x03030303u;
+    const uint32_t n = p.n_blocks, ALL = TN_TILE_MASK;
     uint32_t first[2][2][4], second[2][2][4];
     TN_ROLLED for (uint32_t k = 0; k < n; k += 2)
     {

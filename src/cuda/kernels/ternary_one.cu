@@ -7,8 +7,7 @@
 // it is added to sums in shared memory. Where there are several rounds, one is on its way while another is multiplied.
 #include "cuda/kernels/row_one.cuh"
 #include "cuda/kernels/ternary_store.cuh"
-
-enum { TN_TILE_BYTES = 512 };
+#include "cuda/kernels/ternary_tile.cuh"
 
 // ---- which tiles ----
 
@@ -57,25 +56,28 @@ TN_FN void tn_one_ask(const tn_cuda_ternary_params &p, uint32_t round, TN_SHARED
 
 // ---- products ----
 
-// Weights are masked in place: bit pair i of a byte is the code times 4^i, and each pair has a sum of its own.
+// Weights are masked in place: bit pair s of a byte is the code times 4^s, and each pair of rows g and g + 8 has a sum of its own.
 struct tn_one_sums {
-    int32_t of[4];
+    int32_t of[2][4];
 };
 TN_FN void tn_one_add(const tn_u4 &w, const tn_u4 (&x)[2], tn_one_sums &sums)
 {
     const uint32_t words[4] = {w.x, w.y, w.z, w.w}, codes[8] = {x[0].x, x[0].y, x[0].z, x[0].w, x[1].x, x[1].y, x[1].z, x[1].w};
-    TN_UNROLL for (uint32_t s = 0; s < 4; s++)
+    TN_UNROLL for (uint32_t i = 0; i < 16; i++)
     {
-        sums.of[0] = tn_dp4a_us(words[s] & 0x03030303u, codes[2 * s], sums.of[0]);
-        sums.of[1] = tn_dp4a_us(words[s] & 0x0c0c0c0cu, codes[2 * s], sums.of[1]);
-        sums.of[2] = tn_dp4a_us(words[s] & 0x30303030u, codes[2 * s + 1], sums.of[2]);
-        sums.of[3] = tn_dp4a_us(words[s] & 0xc0c0c0c0u, codes[2 * s + 1], sums.of[3]);
+        const uint32_t r = i % 4, s = i / 4;
+        sums.of[r % 2][s] = tn_dp4a_us(words[r] & (TN_TILE_MASK << (2 * s)), codes[2 * s + r / 2], sums.of[r % 2][s]);
     }
 }
 // What the warp has of a row tile to that of all.
 TN_FN void tn_one_give(const tn_one_sums &sums, uint32_t part, TN_SHARED_ARG(uint32_t, of_block))
 {
-    int32_t low = sums.of[0] + (sums.of[2] >> 4), high = (sums.of[1] >> 2) + (sums.of[3] >> 6);
+    int32_t low = 0, high = 0;
+    TN_UNROLL for (uint32_t s = 0; s < 4; s++)
+    {
+        low += sums.of[0][s] >> (2 * s);
+        high += sums.of[1][s] >> (2 * s);
+    }
     TN_UNROLL for (uint32_t width = 1; width < 4; width *= 2)
     {
         low += tn_shfl_xor(low, width);
@@ -97,7 +99,7 @@ TN_FN void tn_one_multiply(const tn_cuda_ternary_params &p, const tn_one_round &
     {
         const uint32_t n = of.n - k < left ? of.n - k : left;
         uint32_t x_at = (of.first + k) * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
-        tn_one_sums sums = {{0, 0, 0, 0}};
+        tn_one_sums sums = {};
         TN_ROLLED for (uint32_t i = 0; i < n; i++, at += TN_TILE_BYTES, x_at += TN_CUDA_TILE_COLS)
         {
             const tn_u4 x[2] = {tn_shared_load16(codes, x_at), tn_shared_load16(codes, x_at + 16)};
@@ -200,7 +202,7 @@ TN_FN void tn_one_again(const tn_cuda_ternary_params &p, const float *x, TN_SHAR
         const uint32_t part = tile / p.n_blocks, k = tile % p.n_blocks, x_at = k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
         const tn_one_place place = tn_one_place_of<n_parts>(p, part);
         const tn_u4 x_codes[2] = {tn_shared_load16(codes, x_at), tn_shared_load16(codes, x_at + 16)};
-        tn_one_sums sums = {{0, 0, 0, 0}};
+        tn_one_sums sums = {};
         tn_one_add(tn_load16(p.matrices[place.matrix].w + ((size_t)place.tile * p.n_blocks + k) * TN_TILE_BYTES + tn_lane() * 16), x_codes,
                    sums);
         tn_one_give(sums, part, of_block);

@@ -11,8 +11,6 @@
 #include "cuda/kernels/ternary_dot.cuh"
 #include "cuda/kernels/ternary_store.cuh"
 
-enum { TN_TILE_BYTES = 512 };
-
 // This warp's place.
 struct tn_walk {
     uint32_t split, n_splits;      // which columns of a row tile, of how many parts
