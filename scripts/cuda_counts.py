@@ -24,7 +24,7 @@ INSTRUCTION = 16
 CLASSES = {
     "fused": {0x023, 0x029},  # FFMA, DFMA
     "dot": {0x026, 0x02a},    # IDP
-    "mma": {0x037, 0x1f1},    # IMMA; IGMMA, of a warpgroup
+    "mma": {0x037, 0x1f1, 0x03d},  # IMMA; IGMMA, of a warpgroup; BMMA, of single bits
     "float_mma": {0x03c},     # HMMA
     "barrier": {0x11d},       # BAR
     "load": {0x181},          # LDG
@@ -33,14 +33,14 @@ CLASSES = {
     "branch": {0x147},        # BRA
 }
 # Products of a thread by one instruction: four of dp4a; of mma.m16n8k32 4096 by a warp, of m16n8k16, which blocks of 16 columns need, half;
-# of wgmma.m64n64k32 131072 by four warps.
+# of wgmma.m64n64k32 131072 by four warps; of mma.m16n8k256 of bits, of which two make a tile of ternary_one, half of its 2048 by a warp.
 # Kernels that multiply weights, and how many instructions their longest loop may have for 64 weights of a row times one input row. Loops
 # behind it are for fewer rows or columns, over which unpacking and addresses spread less.
 DOT, MMA_K32, MMA_K16 = 4, 128, 64
-PRODUCTS = {"dense_q6_k_mma": MMA_K16, "ternary_many_wgmma": 1024}
+PRODUCTS = {"dense_q6_k_mma": MMA_K16, "ternary_many_wgmma": 1024, "ternary_one_bmma": 32, "ternary_one_glu_bmma": 32}
 ONLY_SM_90 = "_wgmma"  # kernels with that in their names are for no other architecture
 PER_64_WEIGHTS = {
-    "ternary_one": 43, "ternary_one_glu": 43, "ternary_few_dp4a": 28, "ternary_few8_mma": 12, "ternary_few16_mma": 7.1,
+    "ternary_one_dp4a": 43, "ternary_one_glu_dp4a": 43, "ternary_one_bmma": 16, "ternary_one_glu_bmma": 16, "ternary_few_dp4a": 28, "ternary_few8_mma": 12, "ternary_few16_mma": 7.1,
     "ternary_few32_mma": 4, "ternary_few64_mma": 2.35, "ternary_many_dp4a": 22, "ternary_many_mma": 2.55,
     "ternary_many_wgmma": 2.0,
     "dense_q8_0": 37, "dense_q4_0": 38, "dense_q6_k": 34, "dense_q8_0_mma": 13, "dense_q4_0_mma": 12, "dense_q6_k_mma": 13,
@@ -133,8 +133,9 @@ def is_fast(kernel):
 
 
 def is_empty(where, kernel):
-    """Whether the kernel has no code there: sm_75 lacks the instructions of all that end in _mma."""
-    return kernel.endswith("_mma") and where.endswith("(sm_75)")
+    """Whether the kernel has no products there: sm_75 lacks the instructions of all that end in mma, later ones than sm_90 those of bits."""
+    lacks_bits = where.endswith(("(sm_75)", "(sm_100)", "(sm_120)"))
+    return kernel.endswith("_mma") and where.endswith("(sm_75)") or kernel.endswith("_bmma") and lacks_bits
 
 
 def rounding_complaint(where, kernel, now):

@@ -108,6 +108,8 @@ static tn_status find_functions(tn_cuda_device *device)
     const bool has_form[] = {[TN_CUDA_FORM_ANY] = true,
                              [TN_CUDA_FORM_DP4A] = !device->traits.has_mma,
                              [TN_CUDA_FORM_MMA] = device->traits.has_mma,
+                             [TN_CUDA_FORM_BMMA] = device->traits.has_bmma,
+                             [TN_CUDA_FORM_NO_BMMA] = !device->traits.has_bmma,
                              [TN_CUDA_FORM_WGMMA] = device->traits.has_wgmma};
     for (uint32_t i = 0; i < TN_CUDA_N_KERNELS; i++) {
         if (!has_form[tn_cuda_kernels[i].form]) continue;

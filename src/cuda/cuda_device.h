@@ -15,7 +15,14 @@ typedef enum tn_cuda_kernel {
     TN_CUDA_N_KERNELS
 } tn_cuda_kernel;
 
-typedef enum tn_cuda_form { TN_CUDA_FORM_ANY, TN_CUDA_FORM_DP4A, TN_CUDA_FORM_MMA, TN_CUDA_FORM_WGMMA } tn_cuda_form;
+typedef enum tn_cuda_form {
+    TN_CUDA_FORM_ANY,
+    TN_CUDA_FORM_DP4A,
+    TN_CUDA_FORM_MMA,
+    TN_CUDA_FORM_BMMA,
+    TN_CUDA_FORM_NO_BMMA,
+    TN_CUDA_FORM_WGMMA
+} tn_cuda_form;
 typedef struct tn_cuda_kernel_info {
     const char *name;
     uint32_t params_bytes, threads;
@@ -29,6 +36,7 @@ typedef struct tn_cuda_traits {
     uint32_t n_sms;
     uint32_t shared_bytes; // of a block, where it asks for more than usual
     bool has_mma;          // m16n8k32 of bytes
+    bool has_bmma;         // m16n8k256 of bits
     bool has_wgmma;        // products of warpgroups, and the build's kernels for them
     bool is_integrated;
 } tn_cuda_traits;

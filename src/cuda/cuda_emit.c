@@ -222,7 +222,10 @@ static void choose_wide(const struct tn_cuda_ternary_params *p, uint32_t n_rows,
 // A block a multiprocessor, each with its share of the row tiles.
 static void choose_one(const tn_cuda_compiler *c, struct tn_cuda_ternary_params *p, uint32_t n_tiles, bool is_glu, tn_cuda_launch *l)
 {
-    l->kernel = is_glu ? TN_CUDA_ternary_one_glu : TN_CUDA_ternary_one;
+    if (c->device->traits.has_bmma)
+        l->kernel = is_glu ? TN_CUDA_ternary_one_glu_bmma : TN_CUDA_ternary_one_bmma;
+    else
+        l->kernel = is_glu ? TN_CUDA_ternary_one_glu_dp4a : TN_CUDA_ternary_one_dp4a;
     l->grid[0] = tn_cuda_ternary_one_grid(n_tiles, c->device->traits.n_sms);
     p->n_each = n_tiles / l->grid[0];
     p->n_rest = n_tiles % l->grid[0];
@@ -265,7 +268,7 @@ static tn_status emit_ternary(tn_cuda_compiler *c, const tn_group *group, uint32
                                        .behind_node = number_of(group->behind),
                                        .poison = poison_of(c, input),
                                        .counter = c->places->counters};
-    tn_cuda_launch l = launch_of(TN_CUDA_ternary_one, 0, 1, 1, group->nodes[0]);
+    tn_cuda_launch l = launch_of(TN_CUDA_N_KERNELS, 0, 1, 1, group->nodes[0]); // which is chosen below
     TN_TRY(fill_matrices(c, group, &p, &l));
     if (behind && behind->op == TN_OP_ADD) p.add = c->values[behind->in[0] == first->out ? behind->in[1] : behind->in[0]].rows;
     if (group->before != TN_NONE) {

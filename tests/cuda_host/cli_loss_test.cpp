@@ -50,7 +50,7 @@ TEST(CudaProgram, WritesWhatTheCpuWrites)
 
 TEST(CudaProgram, ADeviceThatComputesWronglyIsLeftOut)
 {
-    for (const char *kernel : {"ternary_one", "row"}) {
+    for (const char *kernel : {"ternary_one_bmma", "row"}) {
         const cli::Result result = run(kRun, std::string("bent=") + kernel);
         EXPECT_EQ(result.status, 1) << kernel;
         EXPECT_EQ(result.err.find("ternion: error: cuda:host: self-test: "), 0u) << result.err;

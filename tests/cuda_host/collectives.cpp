@@ -224,6 +224,20 @@ void mma(int32_t d[4], const uint32_t a[4], const uint32_t b[2], bool a_is_signe
     }
 }
 
+void mma_bits(int32_t d[4], const uint32_t a[4], const uint32_t b[2], const Place &place)
+{
+    const uint32_t words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+    const uint32_t(*slots)[6] = running->meet_warp("tn_bmma", place, words, 6);
+    const uint32_t lane = self().thread % 32;
+    for (uint32_t i = 0; i < 4; i++) {
+        const uint32_t row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+        for (uint32_t k = 0; k < 256; k += 32) {
+            const uint32_t t = k % 128 / 32, half = k / 128;
+            d[i] += __builtin_popcount(slots[row % 8 * 4 + t][row / 8 + 2 * half] & slots[column * 4 + t][4 + half]);
+        }
+    }
+}
+
 // A tensor core ignores the 13 bits that TF32 lacks; how it rounds sums is its own, and here they are rounded once.
 void mma_tf32(float d[4], const uint32_t a[4], const uint32_t b[2], const Place &place)
 {

@@ -2,6 +2,7 @@
 #include "cuda_host/device_rig.hpp"
 
 #include <cmath>
+#include <map>
 #include <thread>
 
 extern "C" {
@@ -187,12 +188,15 @@ TEST_F(Device, HasTheKernelsOfItsForm)
         const Host host;
         const OpenDevice device(host);
         EXPECT_EQ(device.cuda()->traits.has_mma, capability >= 80);
+        EXPECT_EQ(device.cuda()->traits.has_bmma, capability >= 80 && capability < 100);
         EXPECT_EQ(device.cuda()->traits.has_wgmma, capability == 90);
         for (uint32_t i = 0; i < TN_CUDA_N_KERNELS; i++) {
             const tn_cuda_form form = tn_cuda_kernels[i].form;
-            const bool wanted = form == TN_CUDA_FORM_WGMMA ? capability == 90
-                                                           : form == TN_CUDA_FORM_ANY || (form == TN_CUDA_FORM_MMA) == (capability >= 80);
-            EXPECT_EQ(device.cuda()->functions[i] != nullptr, wanted) << tn_cuda_kernels[i].name;
+            const bool has_mma = capability >= 80, has_bits = has_mma && capability < 100;
+            const std::map<tn_cuda_form, bool> wanted = {{TN_CUDA_FORM_ANY, true},          {TN_CUDA_FORM_DP4A, !has_mma},
+                                                         {TN_CUDA_FORM_MMA, has_mma},       {TN_CUDA_FORM_BMMA, has_bits},
+                                                         {TN_CUDA_FORM_NO_BMMA, !has_bits}, {TN_CUDA_FORM_WGMMA, capability == 90}};
+            EXPECT_EQ(device.cuda()->functions[i] != nullptr, wanted.at(form)) << tn_cuda_kernels[i].name;
         }
     }
 }

@@ -85,6 +85,7 @@ void fence();
 uint32_t exchange(uint32_t v, uint32_t from_lane, const Place &place); // of the warp, by all its lanes
 uint32_t ballot(bool v, const Place &place);
 void mma(int32_t d[4], const uint32_t a[4], const uint32_t b[2], bool a_is_signed, bool b_is_signed, const Place &place);
+void mma_bits(int32_t d[4], const uint32_t a[4], const uint32_t b[2], const Place &place);
 void mma_tf32(float d[4], const uint32_t a[4], const uint32_t b[2], const Place &place);
 // The running thread waits for the kernel before, once; what is only right behind that names itself (`what`: "returns").
 void wait_previous();

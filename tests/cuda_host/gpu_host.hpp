@@ -119,6 +119,8 @@ static inline void tn_store16(void *at, tn_u4 v)
 }
 #define tn_shared_load16(name, i)     (name).template load_wide<tn_u4>(i)
 #define tn_shared_store16(name, i, v) (name).template store_wide<tn_u4>((i), (v))
+#define tn_shared_store4(name, i, v)  (name).template store_wide<uint32_t>((i), (v))
+#define tn_shared_load8(name, i)      (name).template load_wide<uint64_t>(i)
 #define tn_async16(name, i, from)     (name).template store_async<tn_u4>((i), tn_load16(from))
 TN_FN void tn_async_commit() { cuda_host::async_commit(); }
 template <int n_left> static inline void tn_async_wait(TN_CALLED_AT) { cuda_host::async_wait(n_left, place); }
@@ -171,6 +173,10 @@ static inline void tn_mma_su(int32_t d[4], const uint32_t a[4], const uint32_t b
 static inline void tn_mma_uu(int32_t d[4], const uint32_t a[4], const uint32_t b[2], TN_CALLED_AT)
 {
     cuda_host::mma(d, a, b, false, false, place);
+}
+static inline void tn_bmma(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], TN_CALLED_AT)
+{
+    cuda_host::mma_bits(d, a, b, place);
 }
 static inline void tn_mma_ss_from(int32_t d[4], int32_t origin, const uint32_t a[4], const uint32_t b[2], TN_CALLED_AT)
 {

@@ -2,6 +2,8 @@
 // a call of the driver that fails on the way is told, and nothing stays behind.
 #include "cuda_host/fault_walk.hpp"
 
+#include <map>
+
 extern "C" {
 #include "backend/builtin.h"
 }
@@ -44,7 +46,7 @@ bool is_replaced(const std::string &kernel, int capability)
 // Kernels of exact steps that a device of this capability has.
 Names kernels_of(int capability)
 {
-    enum class Form { ANY, DP4A, MMA, WGMMA };
+    enum class Form { ANY, DP4A, MMA, BMMA, NO_BMMA, WGMMA };
     struct Listed {
         std::string name;
         Form form;
@@ -58,9 +60,10 @@ Names kernels_of(int capability)
     for (const Listed &kernel : all) {
         const bool is_probe = kernel.name.rfind("probe_", 0) == 0;           // measures the card
         const bool is_fast = kernel.name.find("_fast") != std::string::npos; // has no bits to be compared with
-        const bool fits =
-            kernel.form == Form::WGMMA ? capability == 90 : kernel.form == Form::ANY || (kernel.form == Form::MMA) == (capability >= 80);
-        if (fits && !is_probe && !is_fast && !is_replaced(kernel.name, capability)) names.insert(kernel.name);
+        const bool has_mma = capability >= 80, has_bits = has_mma && capability < 100;
+        const std::map<Form, bool> fits = {{Form::ANY, true},      {Form::DP4A, !has_mma},     {Form::MMA, has_mma},
+                                           {Form::BMMA, has_bits}, {Form::NO_BMMA, !has_bits}, {Form::WGMMA, capability == 90}};
+        if (fits.at(kernel.form) && !is_probe && !is_fast && !is_replaced(kernel.name, capability)) names.insert(kernel.name);
     }
     return names;
 }
@@ -71,7 +74,7 @@ class SelfTest : public DriverTest
 
 TEST_F(SelfTest, PassesInEveryForm)
 {
-    for (const auto &[capability, n_sms] : {std::pair(75, 40), std::pair(80, 1), std::pair(90, 132)}) {
+    for (const auto &[capability, n_sms] : {std::pair(75, 40), std::pair(80, 1), std::pair(90, 132), std::pair(120, 20)}) {
         cuda_driver::reset(device_of(capability, n_sms));
         EXPECT_EQ(open_once(), TN_OK) << capability << ": " << last_error();
         EXPECT_EQ(cuda_driver::complaints(), Lines());

@@ -1,4 +1,4 @@
-// ternary_one and ternary_one_glu against src/ref, bit for bit.
+// ternary_one and ternary_one_glu, by dp4a and by products of bits, against src/ref, bit for bit.
 #include "cuda_host/ternary_rig.hpp"
 
 using namespace cuda_host;
@@ -14,23 +14,34 @@ void run(const Product &product)
     ProductRig(product).run();
 }
 
-Product one(uint32_t n_cols, const std::vector<uint32_t> &n_rows)
+struct Form {
+    const char *one, *glu;
+};
+class TernaryOne : public testing::TestWithParam<Form>
 {
-    Product product = {};
-    product.kernel = "ternary_one";
-    product.n_cols = n_cols;
-    product.n_rows = n_rows;
-    return product;
-}
-Product glu(uint32_t n_cols, uint32_t n_rows, uint32_t behind)
-{
-    Product product = one(n_cols, {n_rows});
-    product.kernel = "ternary_one_glu";
-    product.behind = behind;
-    return product;
-}
+  protected:
+    static Product one(uint32_t n_cols, const std::vector<uint32_t> &n_rows)
+    {
+        Product product = {};
+        product.kernel = GetParam().one;
+        product.n_cols = n_cols;
+        product.n_rows = n_rows;
+        return product;
+    }
+    static Product glu(uint32_t n_cols, uint32_t n_rows, uint32_t behind)
+    {
+        Product product = one(n_cols, {n_rows});
+        product.kernel = GetParam().glu;
+        product.behind = behind;
+        return product;
+    }
+};
+INSTANTIATE_TEST_SUITE_P(Forms, TernaryOne,
+                         testing::Values(Form{"ternary_one_dp4a", "ternary_one_glu_dp4a"},
+                                         Form{"ternary_one_bmma", "ternary_one_glu_bmma"}),
+                         [](const auto &form) { return std::string(form.param.one); });
 
-TEST(TernaryOne, ColumnsAndRowsOfAllLengths)
+TEST_P(TernaryOne, ColumnsAndRowsOfAllLengths)
 {
     for (uint32_t n_cols : {1u, 100u, 128u, 129u, 512u, 640u, 900u, 2560u}) {
         for (uint32_t n_rows : {1u, 15u, 16u, 17u, 40u}) {
@@ -43,7 +54,7 @@ TEST(TernaryOne, ColumnsAndRowsOfAllLengths)
 }
 
 // A block takes 16 row tiles at most, so that 22 of them need two blocks.
-TEST(TernaryOne, EveryGridAndRoundGivesTheSame)
+TEST_P(TernaryOne, EveryGridAndRoundGivesTheSame)
 {
     for (uint32_t round_blocks : {1u, 2u, 3u, 8u, 100u}) {
         for (uint32_t grid : {2u, 3u, 7u, 40u}) {
@@ -60,7 +71,7 @@ TEST(TernaryOne, EveryGridAndRoundGivesTheSame)
     }
 }
 
-TEST(TernaryOne, MatricesOverOneInput)
+TEST_P(TernaryOne, MatricesOverOneInput)
 {
     for (const std::vector<uint32_t> &n_rows : {std::vector<uint32_t>{48, 16}, {16, 5, 100}, {1, 1, 1}, {130}}) {
         Product product = one(384, n_rows);
@@ -71,7 +82,7 @@ TEST(TernaryOne, MatricesOverOneInput)
     }
 }
 
-TEST(TernaryOne, EveryOpBehindAndBefore)
+TEST_P(TernaryOne, EveryOpBehindAndBefore)
 {
     for (uint32_t before : {TN_CUDA_ROW_NONE, TN_CUDA_ROW_NORM_QUANT, TN_CUDA_ROW_QUANT}) {
         for (uint32_t n_cols : {300u, 2700u}) {
@@ -88,7 +99,7 @@ TEST(TernaryOne, EveryOpBehindAndBefore)
     }
 }
 
-TEST(TernaryOne, LongRowsAreQuantisedInFront)
+TEST_P(TernaryOne, LongRowsAreQuantisedInFront)
 {
     Product product = one(28672, {33});
     product.before = TN_CUDA_ROW_NORM_QUANT;
@@ -98,7 +109,7 @@ TEST(TernaryOne, LongRowsAreQuantisedInFront)
     run(product);
 }
 
-TEST(TernaryOne, OutputAndWantedRowsOfLogits)
+TEST_P(TernaryOne, OutputAndWantedRowsOfLogits)
 {
     for (uint32_t behind : {TN_CUDA_BEHIND_NOTHING, TN_CUDA_BEHIND_ADD, TN_CUDA_BEHIND_SILU}) {
         Product product = behind == TN_CUDA_BEHIND_SILU ? glu(256, 50, behind) : one(256, {50});
@@ -111,7 +122,7 @@ TEST(TernaryOne, OutputAndWantedRowsOfLogits)
 }
 
 // Rows whose values are tiny have no code of 127: of these the codes are made a second time.
-TEST(TernaryOne, RowsThatAreSmall)
+TEST_P(TernaryOne, RowsThatAreSmall)
 {
     for (uint32_t before : {TN_CUDA_ROW_NORM_QUANT, TN_CUDA_ROW_QUANT}) {
         for (uint32_t n_cols : {300u, 9000u}) { // the second: with blocks that no register keeps
@@ -127,7 +138,7 @@ TEST(TernaryOne, RowsThatAreSmall)
     }
 }
 
-TEST(TernaryOne, TheGridHasABlockAMultiprocessorWhereTilesAreNotTooMany)
+TEST(TernaryOneCut, TheGridHasABlockAMultiprocessorWhereTilesAreNotTooMany)
 {
     EXPECT_EQ(tn_cuda_ternary_one_grid(1, 132), 1u);
     EXPECT_EQ(tn_cuda_ternary_one_grid(160, 132), 132u);
@@ -136,7 +147,7 @@ TEST(TernaryOne, TheGridHasABlockAMultiprocessorWhereTilesAreNotTooMany)
     EXPECT_EQ(tn_cuda_ternary_one_grid(65, 4), 5u);
 }
 
-TEST(TernaryOne, RoundsTakeHalfTheSharedMemoryAtMost)
+TEST(TernaryOneCut, RoundsTakeHalfTheSharedMemoryAtMost)
 {
     EXPECT_EQ(tn_cuda_ternary_one_round(8, 20, 232448), 20u); // all at once
     EXPECT_EQ(tn_cuda_ternary_one_round(2, 54, 232448), 54u);
@@ -152,7 +163,7 @@ TEST(TernaryOne, RoundsTakeHalfTheSharedMemoryAtMost)
     }
 }
 
-TEST(TernaryOne, DividesByMultiplying)
+TEST(TernaryOneCut, DividesByMultiplying)
 {
     for (uint32_t n = 2; n <= 1024; n++) {
         const uint64_t by = tn_cuda_ternary_one_by_blocks(n);
@@ -161,7 +172,7 @@ TEST(TernaryOne, DividesByMultiplying)
 }
 
 // Scales so large that the value is poison, or only what follows it.
-TEST(TernaryOne, PoisonNamesTheSmallestNode)
+TEST_P(TernaryOne, PoisonNamesTheSmallestNode)
 {
     for (uint32_t behind : {TN_CUDA_BEHIND_NOTHING, TN_CUDA_BEHIND_ADD, TN_CUDA_BEHIND_RELU2, TN_CUDA_BEHIND_SILU}) {
         for (float scale : {0x1p60f, 0x1p26f}) {

@@ -151,6 +151,9 @@ TN_FN tn_u4 tn_shared_load16_at(const void *at)
     const uint4 v = *reinterpret_cast<const uint4 *>(at);
     return {v.x, v.y, v.z, v.w};
 }
+// The same of 4 bytes, and of 8 read.
+#define tn_shared_store4(name, i, v) (*reinterpret_cast<uint32_t *>(&(name)[i]) = (v))
+#define tn_shared_load8(name, i)     (*reinterpret_cast<const uint64_t *>(&(name)[i]))
 // Global to shared memory, 16 bytes, in the background: seen by the thread that asked after tn_async_wait, by others after a tn_sync behind
 // it. A commit closes a group; the wait leaves at most n_left groups open. Before sm_80 the copy is made at once.
 #if __CUDA_ARCH__ >= 800
@@ -224,6 +227,18 @@ TN_FN void tn_mma_uu(int32_t d[4], const uint32_t a[4], const uint32_t b[2])
 {
 #if __CUDA_ARCH__ >= 800
     asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.u8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+// d += ones of A B: A 16 x 256 bits, B 256 x 8, d 16 x 8: a[0] row g, k 32t..32t + 31; a[1] row g + 8; a[2] row g, k 128 + 32t..; a[3] row
+// g + 8, k 128 + 32t..; b[0] column g, k 32t..; b[1] column g, k 128 + 32t..; d as above. Devices from sm_80 to sm_90: later ones have a
+// function in its place.
+TN_FN void tn_bmma(int32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
+{
+#if __CUDA_ARCH__ >= 800 && __CUDA_ARCH__ < 1000
+    asm("mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif

@@ -76,10 +76,11 @@ TN_FN uint32_t tn_one_measure(const tn_cuda_row_op &op, uint32_t b, tn_one_part 
     return max;
 }
 
-// A block's codes; their sum, modulo 2^32 since codes of a row that is done again may be any numbers.
+// A block's codes, as the form wants them; their sum, modulo 2^32 since codes of a row that is done again may be any numbers.
+template <class Form>
 TN_FN uint32_t tn_one_put(uint32_t b, uint32_t n_codes, const float (&v)[8], float factor, TN_SHARED_ARG(int8_t, codes))
 {
-    const uint32_t first = b * 256 + tn_lane();
+    const uint32_t first = b * 256 + Form::place(tn_lane());
     int32_t code[8];
     uint32_t sum = 0;
     TN_UNROLL for (uint32_t i = 0; i < 8; i++) code[i] = tn_round_int(v[i] * factor);
@@ -93,10 +94,12 @@ TN_FN uint32_t tn_one_put(uint32_t b, uint32_t n_codes, const float (&v)[8], flo
             if (i < n) codes[first + 32 * i] = (int8_t)code[i];
         }
     }
+    Form::settle(b, n_codes, codes);
     return sum;
 }
 
 // The codes of the warp's blocks from its `first`-th on, which are read again, on top of the sum of the others.
+template <class Form>
 TN_FN void tn_one_quantise_read(const tn_cuda_row_op &op, const float *x, uint32_t n_codes, uint32_t first, float factor, uint32_t sum,
                                 TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(int8_t, codes))
 {
@@ -106,12 +109,13 @@ TN_FN void tn_one_quantise_read(const tn_cuda_row_op &op, const float *x, uint32
         tn_one_load(op, x, b, part.v);
         tn_one_load_gains(op, b, part.gains);
         tn_one_gain(op, part);
-        sum += tn_one_put(b, n_codes, part.v, factor, codes);
+        sum += tn_one_put<Form>(b, n_codes, part.v, factor, codes);
     }
     sum = tn_lanes_sum(sum);
     if (tn_lane() == 0) tn_shared_add(scratch, TN_ONE_CODES, sum);
 }
 // All codes of the warp's blocks, those beyond op.n 0, and their sum.
+template <class Form>
 TN_FN void tn_one_quantise(const tn_cuda_row_op &op, const float *x, uint32_t n_codes, const tn_one_part (&held)[TN_ONE_HELD], float factor,
                            TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(int8_t, codes))
 {
@@ -119,9 +123,9 @@ TN_FN void tn_one_quantise(const tn_cuda_row_op &op, const float *x, uint32_t n_
     TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++)
     {
         const uint32_t b = r * TN_ONE_WARPS + tn_warp();
-        if (b * 256 < n_codes) sum += tn_one_put(b, n_codes, held[r].v, factor, codes);
+        if (b * 256 < n_codes) sum += tn_one_put<Form>(b, n_codes, held[r].v, factor, codes);
     }
-    tn_one_quantise_read(op, x, n_codes, TN_ONE_HELD, factor, sum, scratch, codes);
+    tn_one_quantise_read<Form>(op, x, n_codes, TN_ONE_HELD, factor, sum, scratch, codes);
 }
 
 // In front of tn_wait_previous: the gains, and zeros where sums begin.

@@ -1,10 +1,23 @@
-// Ternary matrices times one row of codes. Its weights are what a token costs, and no kernel before has to do with them: each block takes
+// Ternary matrices times one row of codes: all but what a form does with a tile and with codes. A form has
+//
+//     input          what of the codes a lane's 16 bytes of a tile meet
+//     place(l)       where the code of lane l's columns (l, l + 32, ..) lies among the codes of 32 columns when it is stored
+//     settle(..)     a warp, for a block of 256 codes that it has stored: how multiplying wants them, in the same place
+//     lay(..)        32 codes in natural order, from column i on, a multiple of 32: the same
+//     load(k, codes) the input of column block k
+//     add(w, x)      a tile's product, added to the lane's sums
+//     sum(r)         of row g + 8r of the tile, a part: those of four lanes that share rows are the sum
+//
+// Its weights are what a token costs, and no kernel before has to do with them: each block takes
 // row tiles (of 16 rows; with GLU gate's and up's of the same rows) from the sequence of all matrices' tiles, asks for its first tiles
 // before it waits for the kernel before, then makes the codes from x, by itself and for itself, or takes them from memory.
 //
 // A block's row tiles go by in rounds of p.round_blocks column blocks of all of them, usually a single one. Their tiles lie in shared
 // memory, and each of the 16 warps has a part of its own of them, so that all have the same work; where a row tile ends, what a warp has of
 // it is added to sums in shared memory. Where there are several rounds, one is on its way while another is multiplied.
+#ifndef TN_CUDA_TERNARY_ONE_CUH
+#define TN_CUDA_TERNARY_ONE_CUH
+
 #include "cuda/kernels/row_one.cuh"
 #include "cuda/kernels/ternary_store.cuh"
 #include "cuda/kernels/ternary_tile.cuh"
@@ -56,28 +69,10 @@ TN_FN void tn_one_ask(const tn_cuda_ternary_params &p, uint32_t round, TN_SHARED
 
 // ---- products ----
 
-// Weights are masked in place: bit pair s of a byte is the code times 4^s, and each pair of rows g and g + 8 has a sum of its own.
-struct tn_one_sums {
-    int32_t of[2][4];
-};
-TN_FN void tn_one_add(const tn_u4 &w, const tn_u4 (&x)[2], tn_one_sums &sums)
-{
-    const uint32_t words[4] = {w.x, w.y, w.z, w.w}, codes[8] = {x[0].x, x[0].y, x[0].z, x[0].w, x[1].x, x[1].y, x[1].z, x[1].w};
-    TN_UNROLL for (uint32_t i = 0; i < 16; i++)
-    {
-        const uint32_t r = i % 4, s = i / 4;
-        sums.of[r % 2][s] = tn_dp4a_us(words[r] & (TN_TILE_MASK << (2 * s)), codes[2 * s + r / 2], sums.of[r % 2][s]);
-    }
-}
 // What the warp has of a row tile to that of all.
-TN_FN void tn_one_give(const tn_one_sums &sums, uint32_t part, TN_SHARED_ARG(uint32_t, of_block))
+template <class Form> TN_FN void tn_one_give(const Form &sums, uint32_t part, TN_SHARED_ARG(uint32_t, of_block))
 {
-    int32_t low = 0, high = 0;
-    TN_UNROLL for (uint32_t s = 0; s < 4; s++)
-    {
-        low += sums.of[0][s] >> (2 * s);
-        high += sums.of[1][s] >> (2 * s);
-    }
+    int32_t low = sums.sum(0), high = sums.sum(1);
     TN_UNROLL for (uint32_t width = 1; width < 4; width *= 2)
     {
         low += tn_shfl_xor(low, width);
@@ -88,6 +83,7 @@ TN_FN void tn_one_give(const tn_one_sums &sums, uint32_t part, TN_SHARED_ARG(uin
 }
 
 // This warp's tiles of a round.
+template <class Form>
 TN_FN void tn_one_multiply(const tn_cuda_ternary_params &p, const tn_one_round &of, uint32_t n_all_parts, TN_SHARED_ARG(int8_t, codes),
                            TN_SHARED_ARG(uint32_t, of_block))
 {
@@ -98,33 +94,39 @@ TN_FN void tn_one_multiply(const tn_cuda_ternary_params &p, const tn_one_round &
     TN_ROLLED while (left > 0)
     {
         const uint32_t n = of.n - k < left ? of.n - k : left;
-        uint32_t x_at = (of.first + k) * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
-        tn_one_sums sums = {};
-        TN_ROLLED for (uint32_t i = 0; i < n; i++, at += TN_TILE_BYTES, x_at += TN_CUDA_TILE_COLS)
+        Form sums = {};
+        typename Form::input x = Form::load(of.first + k, codes);
+        tn_u4 w = tn_shared_load16(codes, at);
+        TN_ROLLED for (uint32_t i = 1; i < n; i++) // one tile ahead
         {
-            const tn_u4 x[2] = {tn_shared_load16(codes, x_at), tn_shared_load16(codes, x_at + 16)};
-            tn_one_add(tn_shared_load16(codes, at), x, sums);
+            const typename Form::input x_now = x;
+            const tn_u4 w_now = w;
+            x = Form::load(of.first + k + i, codes);
+            w = tn_shared_load16(codes, at + i * TN_TILE_BYTES);
+            sums.add(w_now, x_now);
         }
+        sums.add(w, x);
         tn_one_give(sums, part, of_block);
+        at += n * TN_TILE_BYTES;
         left -= n;
         part++;
         k = 0;
     }
 }
 // All rounds, of which two are under way. Called behind tn_sync, which follows too.
-template <uint32_t n_parts>
+template <class Form, uint32_t n_parts>
 TN_FN void tn_one_multiply_all(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint64_t, arrival),
                                TN_SHARED_ARG(uint32_t, of_block))
 {
     const uint32_t n_all_parts = tn_one_row_tiles(p) * n_parts;
-    tn_one_multiply(p, tn_one_round_of(p, 0, n_all_parts), n_all_parts, codes, of_block);
+    tn_one_multiply<Form>(p, tn_one_round_of(p, 0, n_all_parts), n_all_parts, codes, of_block);
     TN_ROLLED for (uint32_t round = 1; round < p.n_rounds; round++)
     {
         tn_sync(); // the place of the round before is free
         if (tn_bulk_is_mine() && round + 1 < p.n_rounds) tn_one_ask<n_parts>(p, round + 1, codes, arrival);
         tn_bulk_wait(arrival, round % 2, round / 2 % 2);
         tn_sync();
-        tn_one_multiply(p, tn_one_round_of(p, round, n_all_parts), n_all_parts, codes, of_block);
+        tn_one_multiply<Form>(p, tn_one_round_of(p, round, n_all_parts), n_all_parts, codes, of_block);
     }
 }
 
@@ -169,11 +171,15 @@ TN_FN void tn_one_store(const tn_cuda_ternary_params &p, const tn_one_output<n_p
 // ---- the kernels ----
 
 // Codes that a kernel before has made.
+template <class Form>
 TN_FN void tn_one_take_codes(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint32_t, scratch))
 {
     const uint32_t n_codes = p.n_blocks * TN_CUDA_TILE_COLS;
-    TN_ROLLED for (uint32_t i = tn_thread() * 16; i < n_codes; i += TN_ONE_THREADS * 16)
-        tn_shared_store16(codes, i, tn_load16_fresh(p.codes.at + i));
+    TN_ROLLED for (uint32_t i = tn_thread() * 32; i < n_codes; i += TN_ONE_THREADS * 32)
+    {
+        const tn_u4 natural[2] = {tn_load16_fresh(p.codes.at + i), tn_load16_fresh(p.codes.at + i + 16)};
+        Form::lay(i, natural, codes);
+    }
     if (tn_thread() != 0) return;
     scratch[TN_ONE_SCALE] = tn_bits(p.codes.scales[0]);
     scratch[TN_ONE_CODES] = (uint32_t)p.codes.sums[0];
@@ -187,7 +193,7 @@ template <uint32_t n_parts> TN_FN void tn_one_clear(const tn_cuda_ternary_params
 }
 
 // Rows so small that their largest code is not 127, which is rare: everything anew with other codes.
-template <uint32_t n_parts>
+template <class Form, uint32_t n_parts>
 TN_FN void tn_one_again(const tn_cuda_ternary_params &p, const float *x, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint32_t, scratch),
                         TN_SHARED_ARG(uint32_t, of_block))
 {
@@ -195,23 +201,22 @@ TN_FN void tn_one_again(const tn_cuda_ternary_params &p, const float *x, TN_SHAR
     if (tn_thread() == 0) scratch[TN_ONE_CODES] = 0;
     tn_one_clear<n_parts>(p, of_block);
     tn_sync();
-    tn_one_quantise_read(p.before, x, p.n_blocks * TN_CUDA_TILE_COLS, 0, tn_float(scratch[TN_ONE_SMALL]), 0, scratch, codes);
+    tn_one_quantise_read<Form>(p.before, x, p.n_blocks * TN_CUDA_TILE_COLS, 0, tn_float(scratch[TN_ONE_SMALL]), 0, scratch, codes);
     tn_sync();
     TN_ROLLED for (uint32_t tile = tn_warp(); tile < n_all_parts * p.n_blocks; tile += TN_ONE_WARPS)
     {
-        const uint32_t part = tile / p.n_blocks, k = tile % p.n_blocks, x_at = k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
+        const uint32_t part = tile / p.n_blocks, k = tile % p.n_blocks;
         const tn_one_place place = tn_one_place_of<n_parts>(p, part);
-        const tn_u4 x_codes[2] = {tn_shared_load16(codes, x_at), tn_shared_load16(codes, x_at + 16)};
-        tn_one_sums sums = {};
-        tn_one_add(tn_load16(p.matrices[place.matrix].w + ((size_t)place.tile * p.n_blocks + k) * TN_TILE_BYTES + tn_lane() * 16), x_codes,
-                   sums);
+        const uint8_t *w = p.matrices[place.matrix].w + ((size_t)place.tile * p.n_blocks + k) * TN_TILE_BYTES + tn_lane() * 16;
+        Form sums = {};
+        sums.add(tn_load16(w), Form::load(k, codes));
         tn_one_give(sums, part, of_block);
     }
     tn_sync();
 }
 
 // Shared memory: the codes, then the tiles.
-template <uint32_t n_parts>
+template <class Form, uint32_t n_parts>
 TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint64_t, arrival),
                           TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(uint32_t, of_block))
 {
@@ -232,18 +237,18 @@ TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t,
     const float *x = makes_codes ? tn_x_row(p.step, p.x, 0) : nullptr;
     if (makes_codes) {
         const float max = tn_one_row_measure(p.before, x, held, scratch);
-        tn_one_quantise(p.before, x, p.n_blocks * TN_CUDA_TILE_COLS, held, 127.0f * tn_recip(max), scratch, codes);
+        tn_one_quantise<Form>(p.before, x, p.n_blocks * TN_CUDA_TILE_COLS, held, 127.0f * tn_recip(max), scratch, codes);
         if (tn_warp() == TN_ONE_WARPS - 1) tn_one_find_scale(p.before, max, scratch);
     } else {
         tn_sync(); // `arrival` is made
-        tn_one_take_codes(p, codes, scratch);
+        tn_one_take_codes<Form>(p, codes, scratch);
     }
     if (p.behind == TN_CUDA_BEHIND_ADD && output.is_there && is_wanted) output.residual = tn_x_row(p.step, p.add, 0)[output.n];
     tn_bulk_wait(arrival, 0, 0);
     tn_sync();
-    tn_one_multiply_all<n_parts>(p, codes, arrival, of_block);
+    tn_one_multiply_all<Form, n_parts>(p, codes, arrival, of_block);
     tn_sync();
-    if (scratch[TN_ONE_SMALL] != 0) tn_one_again<n_parts>(p, x, codes, scratch, of_block);
+    if (scratch[TN_ONE_SMALL] != 0) tn_one_again<Form, n_parts>(p, x, codes, scratch, of_block);
     if (is_wanted) tn_one_store(p, output, tn_float(scratch[TN_ONE_SCALE]), (int32_t)scratch[TN_ONE_CODES], of_block);
 }
 
@@ -251,20 +256,15 @@ static_assert((TN_ONE_SCRATCH + TN_CUDA_ONE_ROW_TILES * 2 * TN_CUDA_TILE_ROWS) *
               "of a block");
 static_assert(TN_CUDA_ONE_ROW_TILES * TN_CUDA_TILE_ROWS <= TN_ONE_THREADS, "a thread has one output");
 
-TN_KERNEL_EARLY(ternary_one, tn_cuda_ternary_params, TN_ONE_THREADS, 2)
-{
-    TN_SHARED_DYNAMIC(int8_t, codes);
-    TN_SHARED(uint64_t, arrival, 2);
-    TN_SHARED(uint32_t, scratch, TN_ONE_SCRATCH);
-    TN_SHARED(uint32_t, of_block, TN_CUDA_ONE_ROW_TILES * TN_CUDA_TILE_ROWS);
-    tn_ternary_one<1>(p, codes, arrival, scratch, of_block);
-}
+// A form's kernel, of matrices (n_parts 1) or of gate and up (2).
+#define TN_TERNARY_ONE(name, Form, n_parts)                                                                                                \
+    TN_KERNEL_EARLY(name, tn_cuda_ternary_params, TN_ONE_THREADS, 2)                                                                       \
+    {                                                                                                                                      \
+        TN_SHARED_DYNAMIC(int8_t, codes);                                                                                                  \
+        TN_SHARED(uint64_t, arrival, 2);                                                                                                   \
+        TN_SHARED(uint32_t, scratch, TN_ONE_SCRATCH);                                                                                      \
+        TN_SHARED(uint32_t, of_block, TN_CUDA_ONE_ROW_TILES *n_parts *TN_CUDA_TILE_ROWS);                                                  \
+        tn_ternary_one<Form, n_parts>(p, codes, arrival, scratch, of_block);                                                               \
+    }
 
-TN_KERNEL_EARLY(ternary_one_glu, tn_cuda_ternary_params, TN_ONE_THREADS, 2)
-{
-    TN_SHARED_DYNAMIC(int8_t, codes);
-    TN_SHARED(uint64_t, arrival, 2);
-    TN_SHARED(uint32_t, scratch, TN_ONE_SCRATCH);
-    TN_SHARED(uint32_t, of_block, TN_CUDA_ONE_ROW_TILES * 2 * TN_CUDA_TILE_ROWS);
-    tn_ternary_one<2>(p, codes, arrival, scratch, of_block);
-}
+#endif
