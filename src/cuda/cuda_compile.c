@@ -54,6 +54,8 @@ static tn_status placed(void *ctx, uint64_t n_words)
 {
     tn_cuda_compiler *c = ctx;
     if (!tn_ckd_mul(n_words, 4, &c->list->arena_bytes)) return tn_bad_desc("its values do not fit into memory");
+    c->list->arena_bytes = (c->list->arena_bytes + 127) & ~(uint64_t)127;
+    c->largest = c->places->arena + c->list->arena_bytes;
     for (uint32_t i = 0; i < c->graph->n_values; i++) {
         tn_cuda_value *v = &c->values[i];
         if (c->groups.places[i].kind != TN_PLACE_IN_ARENA) continue;
@@ -143,6 +145,18 @@ static tn_status emit_begin(tn_cuda_compiler *c)
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 
+// What is known when everything else is emitted: the words that begin as 0.
+static void finish_begin(tn_cuda_compiler *c)
+{
+    struct tn_cuda_begin_params p;
+    uint64_t *words = c->list->launches[0].params;
+    memcpy(&p, words, sizeof p);
+    p.largest = c->largest;
+    p.n_largest = c->n_largest * TN_CUDA_LARGEST_WORDS;
+    memcpy(words, &p, sizeof p);
+    c->list->arena_bytes += (uint64_t)p.n_largest * 4;
+}
+
 static tn_status emit_end(tn_cuda_compiler *c)
 {
     const struct tn_cuda_end_params p = {.step = c->step, .poison = c->places->poison, .host = c->places->poison_host};
@@ -211,6 +225,7 @@ static tn_status compile(tn_cuda_compiler *c, const tn_fuse_params *fuse)
     TN_TRY(tn_alloc_zero(c->graph->n_values, sizeof *c->values, &c->values));
     TN_TRY(emit_begin(c));
     TN_TRY(tn_group_compile(&c->groups, fuse));
+    finish_begin(c);
     TN_TRY(emit_rank(c));
     return emit_end(c);
 }

@@ -11,6 +11,7 @@
 typedef struct tn_cuda_value {
     struct tn_cuda_rows rows;
     struct tn_cuda_codes codes;
+    uint64_t largest; // where its largest |x * gain| is left (tn_cuda_largest); 0: nowhere
 } tn_cuda_value;
 
 typedef struct tn_cuda_compiler {
@@ -25,6 +26,8 @@ typedef struct tn_cuda_compiler {
     struct tn_cuda_step step;
     tn_cuda_list *list;
     tn_cuda_value *values; // [graph->n_values]
+    uint64_t largest;      // where words of largest values begin, behind all else in the arena, and of how many rows there are some
+    uint32_t n_largest;
     tn_group_compiler groups;
 } tn_cuda_compiler;
 

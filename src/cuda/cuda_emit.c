@@ -73,6 +73,22 @@ static tn_status row_op_of(const tn_cuda_compiler *c, uint32_t index, struct tn_
     return TN_OK;
 }
 
+// For whoever stores a value of one row: where its largest |x * gain| is left, if a kernel behind makes codes of it.
+static tn_status largest_of(tn_cuda_compiler *c, uint32_t value, struct tn_cuda_largest *out)
+{
+    *out = (struct tn_cuda_largest){0};
+    for (uint32_t i = 0; i < c->groups.n_groups; i++) {
+        const tn_group *group = &c->groups.groups[i];
+        if (group->kind != TN_GROUP_TERNARY || group->before == TN_NONE || node_of(c, group->before)->in[0] != value) continue;
+        struct tn_cuda_row_op row;
+        TN_TRY(row_op_of(c, group->before, &row));
+        out->words = c->values[value].largest = c->largest + (uint64_t)c->n_largest++ * TN_CUDA_LARGEST_WORDS * 4;
+        out->gains = row.gains;
+        return TN_OK;
+    }
+    return TN_OK;
+}
+
 static tn_status emit_row(tn_cuda_compiler *c, uint32_t index)
 {
     const tn_node *node = node_of(c, index);
@@ -274,6 +290,7 @@ static tn_status emit_ternary(tn_cuda_compiler *c, const tn_group *group, uint32
     if (group->before != TN_NONE) {
         TN_TRY(row_op_of(c, group->before, &p.before));
         p.x = c->values[node_of(c, group->before)->in[0]].rows;
+        p.x_largest = c->values[node_of(c, group->before)->in[0]].largest;
     } else {
         p.codes = c->values[input].codes;
     }
@@ -282,6 +299,7 @@ static tn_status emit_ternary(tn_cuda_compiler *c, const tn_group *group, uint32
         p.row_codes = c->values[node_of(c, group->row)->out].codes;
         need_counters(c, 1);
     }
+    if (c->is_one && (behind || group->nodes[1] == TN_NONE)) TN_TRY(largest_of(c, behind ? behind->out : first->out, &p.next));
     if (c->is_few_mma) return emit_few(c, group, &p, &l, time);
     choose_ternary(c, &p, n_rows, &l);
     return tn_cuda_emit(c, &l, &p, sizeof p);
@@ -575,7 +593,10 @@ static tn_status emit_attention(tn_cuda_compiler *c, const tn_group *group, uint
     const tn_cuda_kernel of_one = plan.has_few ? TN_CUDA_attention_one_mma : TN_CUDA_attention_one;
     tn_cuda_launch l = launch_of(TN_CUDA_attention_split, p.n_splits, n_kv_heads, n_tokens, group->nodes[0]);
     if (group->rope[0] != TN_NONE) l.kernel = of_one;
-    if (l.kernel == TN_CUDA_attention_one_mma) l.shared_bytes = TN_CUDA_ATTENTION_CHUNK_BYTES;
+    if (l.kernel == TN_CUDA_attention_one_mma) {
+        TN_TRY(largest_of(c, node->out, &p.next));
+        l.shared_bytes = TN_CUDA_ATTENTION_CHUNK_BYTES;
+    }
     return tn_cuda_emit(c, &l, &p, sizeof p);
 }
 

@@ -1,5 +1,6 @@
 // attention_one and attention_one_mma against src/ref: RoPE, quantisation and append in front of the attention of one token.
 #include "cuda_host/attention_rig.hpp"
+#include "cuda_host/rows_rig.hpp"
 
 using namespace cuda_host;
 
@@ -57,11 +58,25 @@ class OneCase : public AttentionCase
         p.rope.q_node = kQNode;
         p.rope.k_node = kKNode;
         run({{"attention_one", 1, TN_CUDA_TILES_ALL}}, &p, n_splits, n_splits, false);
-        if (d % 8 == 0 && d <= TN_CUDA_ATTENTION_MMA_DIM)
-            run({{"attention_one_mma", 1, TN_CUDA_TILES_ALL, 0, TN_CUDA_ATTENTION_CHUNK_BYTES}}, &p, n_splits, n_splits, false);
+        if (d % 8 != 0 || d > TN_CUDA_ATTENTION_MMA_DIM) return;
+        const std::vector<TileLaunch> by_mma = {{"attention_one_mma", 1, TN_CUDA_TILES_ALL, 0, TN_CUDA_ATTENTION_CHUNK_BYTES}};
+        run(by_mma, &p, n_splits, n_splits, false);
+        for (size_t i = 0; i < gains_.size(); i++) gains_[i] = normal();
+        const auto packed = pack_gains(gains_);
+        Memory<uint32_t> largest(TN_CUDA_LARGEST_WORDS, 0);
+        for (const bool has_gains : {false, true}) {
+            p.next = {largest.data(), has_gains ? packed->data() : nullptr};
+            std::fill_n(largest.data(), largest.size(), 0u);
+            run(by_mma, &p, n_splits, n_splits, false);
+            uint32_t want = 0;
+            for (size_t i = 0; i < gains_.size(); i++)
+                want = std::max(want, tn_abs_bits(has_gains ? tn_fl(stored_[i] * gains_[i]) : stored_[i]));
+            EXPECT_EQ(*std::max_element(largest.data(), largest.data() + largest.size()), want) << has_gains;
+        }
     }
 
   protected:
+    void stored(const float *y) override { stored_.assign(y, y + n_out()); }
     const uint8_t *want_pages() override { return want_.bytes().data(); }
     const float *query(uint32_t) override { return turned_.data(); }
     uint32_t front_poison(uint32_t) override { return poison_; }
@@ -70,7 +85,7 @@ class OneCase : public AttentionCase
     uint32_t position_;
     bool adjacent_;
     Memory<float> q_, k_, v_, table_;
-    std::vector<float> turned_;
+    std::vector<float> turned_, stored_, gains_ = std::vector<float>(n_out());
     PageImage want_ = image();
     uint32_t poison_ = UINT32_MAX;
 };

@@ -166,6 +166,7 @@ class AttentionCase
             EXPECT_EQ(n_rows_left, one.n_rows_left) << one.kernel;
         }
         compare(&y, y_stride, &poison);
+        stored(y.data());
         for (size_t i = 0; i < counters.size(); i++) EXPECT_EQ(counters[i], 0u) << "counter " << i;
         EXPECT_EQ(std::memcmp(pages.data(), want_pages(), pages.size()), 0) << "pages";
     }
@@ -184,6 +185,7 @@ class AttentionCase
         p.log2e_by_sqrt = tn_ref_query_scale(1.0f, s_.head_dim);
         return p;
     }
+    virtual void stored(const float *) {}
     virtual const uint8_t *want_pages() { return image_.bytes().data(); }
     virtual const float *query(uint32_t token) { return q_row(token); }
     virtual uint32_t front_poison(uint32_t) { return UINT32_MAX; }

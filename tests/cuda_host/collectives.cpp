@@ -340,5 +340,13 @@ uint32_t min_global(uint32_t *at, uint32_t v)
     *at = std::min(old, v);
     return old;
 }
+uint32_t max_global(uint32_t *at, uint32_t v)
+{
+    must_have_waited("changes global memory");
+    check_aligned(at, sizeof *at);
+    const uint32_t old = *at;
+    *at = std::max(old, v);
+    return old;
+}
 
 } // namespace cuda_host

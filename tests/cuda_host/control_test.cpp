@@ -6,7 +6,7 @@ using namespace cuda_host;
 TEST(Control, BeginTakesWhatTheStepUses)
 {
     const uint32_t page_table = 48, n_seq_pages = 5, n_seqs = 3, addresses = 128;
-    Memory<uint32_t> host(addresses + 4), step(addresses + 4), poison(300);
+    Memory<uint32_t> host(addresses + 4), step(addresses + 4), poison(300), largest(700);
     for (uint32_t i = 0; i < host.size(); i++) host[i] = 1000 + i;
     host[2] = n_seqs;
     tn_cuda_begin_params p = {};
@@ -17,7 +17,10 @@ TEST(Control, BeginTakesWhatTheStepUses)
     p.host = host.data();
     p.poison = poison.data();
     p.n_poison = 300;
+    p.largest = largest.data();
+    p.n_largest = 640;
     launch("begin", p);
+    for (uint32_t i = 0; i < 700; i++) ASSERT_EQ(largest[i], i < 640 ? 0 : 0xcdcdcdcdu) << i;
     const uint32_t end = page_table + n_seqs * n_seq_pages;
     for (uint32_t i = 0; i < end; i++) ASSERT_EQ(step[i], host[i]) << i;
     for (uint32_t i = end; i < addresses; i++) ASSERT_EQ(step[i], 0xcdcdcdcdu) << i;

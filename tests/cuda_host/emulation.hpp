@@ -99,6 +99,7 @@ void wgmma_wait(uint32_t n_left, const Place &place);
 // Global memory.
 uint32_t add_global(uint32_t *at, uint32_t v);
 uint32_t min_global(uint32_t *at, uint32_t v);
+uint32_t max_global(uint32_t *at, uint32_t v);
 void check_aligned(const void *at, size_t bytes);
 void async_commit();
 void async_wait(int n_left, const Place &place);

@@ -81,6 +81,7 @@ TN_FN uint32_t tn_ballot(bool v, TN_CALLED_AT) { return cuda_host::ballot(v, pla
 
 TN_FN uint32_t tn_atomic_add(uint32_t *at, uint32_t v) { return cuda_host::add_global(at, v); }
 TN_FN uint32_t tn_atomic_min(uint32_t *at, uint32_t v) { return cuda_host::min_global(at, v); }
+TN_FN uint32_t tn_atomic_max(uint32_t *at, uint32_t v) { return cuda_host::max_global(at, v); }
 #define tn_shared_add(name, i, v) (name).atomic_add((i), (v))
 #define tn_shared_max(name, i, v) (name).atomic_max((i), (v))
 

@@ -99,6 +99,26 @@ TEST_P(TernaryOne, EveryOpBehindAndBefore)
     }
 }
 
+// The largest values of rows go from kernel to kernel: that of x need not be found, that of the output is left.
+TEST_P(TernaryOne, LargestValuesAreTakenAndLeft)
+{
+    for (uint32_t before : {TN_CUDA_ROW_NORM_QUANT, TN_CUDA_ROW_QUANT}) {
+        for (uint32_t n_cols : {1u, 100u, 300u, 2560u, 9000u}) {
+            for (uint32_t behind : {TN_CUDA_BEHIND_NOTHING, TN_CUDA_BEHIND_ADD, TN_CUDA_BEHIND_RELU2}) {
+                Product product = behind == TN_CUDA_BEHIND_RELU2 ? glu(n_cols, 301, behind) : one(n_cols, {301});
+                product.behind = behind;
+                product.before = before;
+                product.takes_largest = true;
+                product.leaves_largest = behind != TN_CUDA_BEHIND_NOTHING || n_cols != 300;
+                product.grid_x = 3;
+                product.round_blocks = n_cols == 300 ? 2 : n_cols == 9000 ? 8 : 1000;
+                product.seed = n_cols;
+                run(product);
+            }
+        }
+    }
+}
+
 TEST_P(TernaryOne, LongRowsAreQuantisedInFront)
 {
     Product product = one(28672, {33});
@@ -130,9 +150,12 @@ TEST_P(TernaryOne, RowsThatAreSmall)
                 Product product = one(n_cols, {40});
                 product.before = before;
                 product.grid_x = 2;
-                ProductRig rig(product);
-                for (float &v : rig.x[0]) v *= scale * scale;
-                rig.run();
+                for (const bool takes_largest : {false, true}) {
+                    product.takes_largest = takes_largest;
+                    ProductRig rig(product);
+                    for (float &v : rig.x[0]) v *= scale * scale;
+                    rig.run();
+                }
             }
         }
     }

@@ -58,6 +58,16 @@ void ProductRig::fill(tn_cuda_ternary_params &p)
         p.before = row_op(product.before, product.n_cols, packed_gains_->data(), kEps);
         p.x = {x_->data(), (product.n_cols + 3) / 4 * 4};
     }
+    if (product.takes_largest) {
+        // In parts, in no order: a word has the largest of all.
+        const bool has_gains = product.before == TN_CUDA_ROW_NORM_QUANT;
+        for (uint32_t i = 0; i < product.n_cols; i++) {
+            uint32_t &word = x_largest_[(i * 7 + product.seed) % TN_CUDA_LARGEST_WORDS];
+            word = std::max(word, tn_abs_bits(has_gains ? tn_fl(x[0][i] * gains_[i]) : x[0][i]));
+        }
+        p.x_largest = x_largest_.data();
+    }
+    if (product.leaves_largest) p.next = {next_largest_.data(), packed_row_gains_->data()};
     for (uint32_t i = 0; i < matrices.size(); i++) {
         float *to = product.to_output && i == 0 ? nullptr : y[i]->data();
         p.matrices[i] = matrices[i]->params(to, stride(i), 4 + i);
@@ -143,6 +153,16 @@ void ProductRig::compare_rows(const std::vector<std::vector<float>> &first)
     }
 }
 
+void ProductRig::compare_largest(const std::vector<std::vector<float>> &first)
+{
+    uint32_t want = 0, got = 0;
+    if (product.leaves_largest && !first.empty()) {
+        for (uint32_t i = 0; i < first[0].size(); i++) want = std::max(want, tn_abs_bits(tn_fl(first[0][i] * row_gains_[i])));
+    }
+    for (uint32_t i = 0; i < TN_CUDA_LARGEST_WORDS; i++) got = std::max(got, next_largest_[i]);
+    EXPECT_EQ(got, want);
+}
+
 void ProductRig::run()
 {
     store_input();
@@ -179,6 +199,7 @@ void ProductRig::run()
         }
     }
     compare_rows(first);
+    compare_largest(first);
     for (uint32_t t = 0; t < kTokens; t++) EXPECT_EQ(poison[t], want_poison[t]) << "token " << t;
 }
 

@@ -92,7 +92,9 @@ struct Product {
     uint32_t grid_x = 1, grid_y = 1, grid_z = 1;
     uint32_t log2_split = 0;
     uint32_t n_ahead = 1;         // of ternary_few*_mma, which with `row` has ternary_join behind it
-    uint32_t round_blocks = 1000; // of ternary_one
+    uint32_t round_blocks = 1000; // of ternary_one,
+    bool takes_largest = false;   // of which the kernel before has left the row's largest value,
+    bool leaves_largest = false;  // and which leaves that of its output, by the gains of `row`
     uint32_t seed = 1;
 };
 
@@ -131,6 +133,7 @@ class ProductRig
     std::vector<float> wanted(uint32_t row, uint32_t i);
     void note(uint32_t row, uint32_t node, const std::vector<float> &stored);
     void compare_rows(const std::vector<std::vector<float>> &first);
+    void compare_largest(const std::vector<std::vector<float>> &first);
 
     std::vector<Codes> codes_;
     std::vector<float> gains_, row_gains_;
@@ -143,6 +146,7 @@ class ProductRig
     Memory<float> row_scales_;
     Memory<int32_t> row_sums_;
     Memory<uint32_t> counters_, partials_; // zeros before and after, but for parts that are joined
+    Memory<uint32_t> x_largest_{TN_CUDA_LARGEST_WORDS, 0}, next_largest_{TN_CUDA_LARGEST_WORDS, 0};
 };
 
 } // namespace cuda_host

@@ -25,26 +25,30 @@ TN_FN void tn_absorb(tn_share &all, const tn_share &chunk)
     all.m = m;
 }
 
-// Dims d .. d + 3 of a head to its row of y.
-TN_FN void tn_store_share(const tn_cuda_attention_params &p, uint32_t token, uint32_t head, uint32_t d, const tn_share &share)
+// Dims d .. d + 3 of a head to its row of y; what was stored.
+struct tn_four {
+    float of[4];
+};
+TN_FN tn_four tn_store_share(const tn_cuda_attention_params &p, uint32_t token, uint32_t head, uint32_t d, const tn_share &share)
 {
     const uint32_t head_dim = p.rope.head_dim;
     float *y = tn_y_row(p.step, p.y, token) + (size_t)head * head_dim + d;
     const float by = tn_recip(share.l);
-    float out[4];
+    tn_four out;
     TN_UNROLL
     for (uint32_t i = 0; i < 4; i++) {
-        out[i] = tn_fl(share.o[i] * by);
-        if (d + i < head_dim) tn_mark_poison(p.step, p.poison, token, p.node, out[i]);
+        out.of[i] = tn_fl(share.o[i] * by);
+        if (d + i < head_dim) tn_mark_poison(p.step, p.poison, token, p.node, out.of[i]);
     }
     if (head_dim % 4 == 0 && ((uintptr_t)y & 15) == 0) {
-        tn_store16(y, {tn_bits(out[0]), tn_bits(out[1]), tn_bits(out[2]), tn_bits(out[3])});
-        return;
+        tn_store16(y, {tn_bits(out.of[0]), tn_bits(out.of[1]), tn_bits(out.of[2]), tn_bits(out.of[3])});
+        return out;
     }
     TN_UNROLL
     for (uint32_t i = 0; i < 4; i++) {
-        if (d + i < head_dim) y[i] = out[i];
+        if (d + i < head_dim) y[i] = out.of[i];
     }
+    return out;
 }
 
 // Whether the launch is for the tile of tokens first .. end - 1, of which there are 32 at most. For whole warps.

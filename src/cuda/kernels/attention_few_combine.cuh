@@ -5,6 +5,7 @@
 #define TN_CUDA_ATTENTION_FEW_COMBINE_CUH
 
 #include "cuda/kernels/attention_combine.cuh"
+#include "cuda/kernels/largest.cuh"
 
 enum {
     TN_COMBINE_AHEAD = 8,        // chunks that are loaded together; twice as many are under way
@@ -58,6 +59,27 @@ TN_FN void tn_absorb_ahead(tn_share &all, const tn_u4 (&o)[TN_COMBINE_AHEAD], co
     }
 }
 
+// Gains of dims d .. d + 3 of a head, and what the four stored values of these dims have as the largest with them, to where it is wanted.
+TN_FN tn_four tn_head_gains(const tn_cuda_attention_params &p, uint32_t head, uint32_t d)
+{
+    tn_four gains = {};
+    if (!p.next.words) return gains;
+    TN_UNROLL
+    for (uint32_t i = 0; i < 4; i++) gains.of[i] = tn_largest_gain(p.next, head * p.rope.head_dim + d + i);
+    return gains;
+}
+TN_FN void tn_leave_largest_of(const tn_cuda_attention_params &p, const tn_four &stored, const tn_four &gains)
+{
+    if (!p.next.words) return;
+    uint32_t largest = 0;
+    TN_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+        const uint32_t bits = tn_abs_bits(stored.of[i] * gains.of[i]);
+        largest = bits > largest ? bits : largest;
+    }
+    tn_leave_largest(p.next, tn_lane(), largest);
+}
+
 // All chunks of the query heads of a KV head, of up to 128 dims, by a block.
 TN_FN void tn_few_combine(const tn_cuda_attention_params &p, uint32_t token, uint32_t kv_head, uint32_t n_chunks)
 {
@@ -65,6 +87,7 @@ TN_FN void tn_few_combine(const tn_cuda_attention_params &p, uint32_t token, uin
     TN_ROLLED
     for (uint32_t head = kv_head * group + tn_warp(); head < (kv_head + 1) * group; head += tn_n_threads() / 32) {
         const float *partials = tn_partial_of(p, token, head, 0);
+        const tn_four gains = tn_head_gains(p, head, d);
         tn_u4 even[TN_COMBINE_AHEAD] = {}, odd[TN_COMBINE_AHEAD] = {};
         tn_load_ahead(partials, 0, d, head_dim, n_chunks, even);
         tn_load_ahead(partials, TN_COMBINE_AHEAD, d, head_dim, n_chunks, odd);
@@ -79,7 +102,7 @@ TN_FN void tn_few_combine(const tn_cuda_attention_params &p, uint32_t token, uin
             if (first + TN_COMBINE_AHEAD < n_chunks) tn_absorb_ahead(all, odd, worth, first % 32 + TN_COMBINE_AHEAD);
             tn_load_ahead(partials, first + 3 * TN_COMBINE_AHEAD, d, head_dim, n_chunks, odd);
         }
-        if (tn_lane() * 4 < head_dim) tn_store_share(p, token, head, d, all);
+        if (tn_lane() * 4 < head_dim) tn_leave_largest_of(p, tn_store_share(p, token, head, d, all), gains);
     }
 }
 

@@ -98,7 +98,7 @@ struct tn_few_copied_walk {
             tn_few_copied_values<form>(s, chunk, head_dim, values);
             tn_share shares[form::sets];
             tn_few_values<form>(s, values, shares);
-            tn_few_store<form, false>(p, job, chunk, first_head, n_heads, shares, all);
+            tn_few_store<form, false>(p, s, job, chunk, first_head, n_heads, shares, all);
             parity ^= 1;
             chunk = next;
         }

@@ -31,10 +31,11 @@ TN_KERNEL_EARLY(attention_few_mma, tn_cuda_attention_params, 128, 3)
     TN_SHARED(int8_t, scales, 2 * TN_FEW_SCALES_BYTES);
     TN_SHARED(uint16_t, own, 1); // of tokens that are appended here
     TN_SHARED(float, own_scale, 1);
+    TN_SHARED(float, gains, 1);
     TN_SHARED(uint64_t, arrival, 2);
     if (tn_bulk_is_mine()) tn_bulk_init(arrival, 2);
     tn_sync();
-    tn_few_copied_walk walk = {{chunk, q, q_scale, dots, u, share, scales, own, own_scale, arrival}, false, 0};
+    tn_few_copied_walk walk = {{chunk, q, q_scale, dots, u, share, scales, own, own_scale, gains, arrival}, false, 0};
     tn_few_tile(p, walk);
     if (!walk.has_waited) tn_wait_previous();
 }

@@ -41,6 +41,7 @@ struct tn_few_shared {
     TN_SHARED_ARG(int8_t, scales);    // of even and of odd chunks of a walk: floats of keys, then of values
     TN_SHARED_ARG(uint16_t, own);     // codes of the token's own key [128] and value [128], which the cache does not have yet
     TN_SHARED_ARG(float, own_scale);  // of both
+    TN_SHARED_ARG(float, gains);      // [sets][threads][4], where largest values are left
     TN_SHARED_ARG(uint64_t, arrival); // of copies of keys and of values
 };
 

@@ -182,6 +182,7 @@ struct tn_few_ring_walk {
         tn_few_chunk chunk = tn_few_chunk_of<true>(p, job, 0);
         if (works) tn_few_start<form>(s, chunk, head_dim);
         const tn_few_pairs pairs = tn_few_pairs_of(p.rope, tn_rope_table_row(p.rope, job.position));
+        if (works && p.next.words) tn_few_keep_gains<form>(p, s, first_head, n_heads);
         const float *x = tn_few_row<true>(p, job, first_head, n_heads);
         const bool makes_own = !works && !has_waited && chunk.lacks_last;
         if (!has_waited) tn_wait_previous();
@@ -211,7 +212,7 @@ struct tn_few_ring_walk {
             if (works) {
                 tn_share shares[form::sets];
                 tn_few_values<form>(s, values, shares);
-                tn_few_store<form, true>(p, job, chunk, first_head, n_heads, shares, all);
+                tn_few_store<form, true>(p, s, job, chunk, first_head, n_heads, shares, all);
             }
             chunk = next;
         }

@@ -151,12 +151,31 @@ TN_FN void tn_few_queries(const tn_cuda_attention_params &p, const tn_few_shared
 
 // ---- chunks ----
 
+// Where a lane's dims of a head begin.
+TN_FN uint32_t tn_few_first_dim() { return tn_warp() * 32 + tn_lane() / 4 * 4; }
+
+// Gains of the lane's dims, where largest values are left: read early, and kept where they cost no registers.
+TN_FN uint32_t tn_few_gains_at(uint32_t set) { return (set * TN_FEW_THREADS + tn_thread()) * 4; }
+template <class form>
+TN_FN void tn_few_keep_gains(const tn_cuda_attention_params &p, const tn_few_shared &s, uint32_t first_head, uint32_t n_heads)
+{
+    const uint32_t d = tn_few_first_dim();
+    TN_UNROLL
+    for (uint32_t set = 0; set < form::sets; set++) {
+        const uint32_t h = set * 4 + tn_lane() % 4;
+        if (h >= n_heads || d >= p.rope.head_dim) continue;
+        const tn_four gains = tn_head_gains(p, first_head + h, d);
+        tn_shared_store16(s.gains, tn_few_gains_at(set),
+                          (tn_u4{tn_bits(gains.of[0]), tn_bits(gains.of[1]), tn_bits(gains.of[2]), tn_bits(gains.of[3])}));
+    }
+}
+
 // all: of the walk's chunks so far, where they are absorbed.
 template <class form, bool appends>
-TN_FN void tn_few_store(const tn_cuda_attention_params &p, const tn_few_job &job, const tn_few_chunk &chunk, uint32_t first_head,
-                        uint32_t n_heads, const tn_share (&shares)[form::sets], tn_share (&all)[form::sets])
+TN_FN void tn_few_store(const tn_cuda_attention_params &p, const tn_few_shared &s, const tn_few_job &job, const tn_few_chunk &chunk,
+                        uint32_t first_head, uint32_t n_heads, const tn_share (&shares)[form::sets], tn_share (&all)[form::sets])
 {
-    const uint32_t d = tn_warp() * 32 + tn_lane() / 4 * 4;
+    const uint32_t d = tn_few_first_dim();
     if (d >= p.rope.head_dim) return;
     TN_UNROLL
     for (uint32_t set = 0; set < form::sets; set++) {
@@ -170,7 +189,11 @@ TN_FN void tn_few_store(const tn_cuda_attention_params &p, const tn_few_job &job
             all[set] = shares[set];
         else
             tn_absorb(all[set], shares[set]);
-        if (chunk.number == job.n_chunks - 1) tn_store_share(p, job.token, first_head + h, d, all[set]);
+        if (chunk.number != job.n_chunks - 1) continue;
+        const tn_four stored = tn_store_share(p, job.token, first_head + h, d, all[set]);
+        if (!appends || !p.next.words) continue;
+        const tn_u4 v = tn_shared_load16(s.gains, tn_few_gains_at(set));
+        tn_leave_largest_of(p, stored, {tn_float(v.x), tn_float(v.y), tn_float(v.z), tn_float(v.w)});
     }
 }
 

@@ -14,9 +14,10 @@ TN_KERNEL_EARLY(attention_one_mma, tn_cuda_attention_params, 192, 2)
     TN_SHARED(int8_t, scales, 2 * TN_FEW_SCALES_BYTES);
     TN_SHARED(uint16_t, own, 2 * TN_FEW_DIMS);
     TN_SHARED(float, own_scale, 2);
+    TN_SHARED(float, gains, 2 * TN_FEW_THREADS * 4);
     TN_SHARED(uint64_t, arrival, 1); // of long copies, of which there are none
     const tn_few_job job = tn_few_job_of(p, 0, tn_block_x());
-    tn_few_ring_walk walk = {{chunk, q, q_scale, dots, u, share, scales, own, own_scale, arrival}, false};
+    tn_few_ring_walk walk = {{chunk, q, q_scale, dots, u, share, scales, own, own_scale, gains, arrival}, false};
     if (job.split < job.n_chunks) tn_few_token<true>(p, job, walk);
     if (!walk.has_waited) tn_wait_previous();
 }

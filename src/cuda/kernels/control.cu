@@ -11,6 +11,7 @@ TN_KERNEL_FIRST(begin, tn_cuda_begin_params, 256)
     for (uint32_t i = tn_thread(); i < n_words; i += tn_n_threads()) step[i] = p.host[i];
     if (tn_thread() < 4) step[p.step.addresses + tn_thread()] = p.host[p.step.addresses + tn_thread()];
     for (uint32_t i = tn_thread(); i < p.n_poison; i += tn_n_threads()) p.poison[i] = UINT32_MAX;
+    for (uint32_t i = tn_thread(); i < p.n_largest; i += tn_n_threads()) p.largest[i] = 0;
 }
 
 TN_KERNEL(end, tn_cuda_end_params, 256)

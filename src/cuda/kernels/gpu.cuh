@@ -92,6 +92,7 @@ TN_FN uint32_t tn_ballot(bool v) { return __ballot_sync(0xffffffffu, v); }
 // Atomics, relaxed; the old value. In shared memory too (name, index).
 TN_FN uint32_t tn_atomic_add(uint32_t *at, uint32_t v) { return atomicAdd(at, v); }
 TN_FN uint32_t tn_atomic_min(uint32_t *at, uint32_t v) { return atomicMin(at, v); }
+TN_FN uint32_t tn_atomic_max(uint32_t *at, uint32_t v) { return atomicMax(at, v); }
 #define tn_shared_add(name, i, v) atomicAdd(&(name)[i], v)
 #define tn_shared_max(name, i, v) atomicMax(&(name)[i], v)
 

@@ -57,6 +57,7 @@ enum {
     TN_CUDA_DENSE_FAST_TOKENS = 32,
     TN_CUDA_ELEMENTS = 1024,    // of a row, of a block of element and copy_rows
     TN_CUDA_PAGE_PART = 16384,  // bytes of a page, of a block of copy_pages
+    TN_CUDA_LARGEST_WORDS = 32, // of a row's largest |x * gain|, which may be in any of them
     TN_CUDA_RANK_MAX = 128,     // candidates of a row of logits that rank ranks at most: tn_device.ranking_max
     TN_CUDA_RANK_GROUPS = 1024, // of a row of logits at most: of 128 logits, or a multiple
 };
@@ -101,12 +102,15 @@ struct tn_cuda_dense {
     uint32_t n_blocks;         // Q6_K: of 256 columns, of a row
 };
 
-// begin: takes the step from the host (`host`: pinned memory as the device sees it) and sets the poison. One block.
+// begin: takes the step from the host (`host`: pinned memory as the device sees it), sets the poison, and the words of rows' largest
+// values. One block.
 struct tn_cuda_begin_params {
     TN_PART(tn_cuda_step) step;
     TN_AT(const uint32_t) host; // the same words, the addresses included
     TN_AT(uint32_t) poison;
-    uint32_t n_poison; // limits.n_tokens
+    uint32_t n_poison;       // limits.n_tokens
+    TN_AT(uint32_t) largest; // words that begin as 0 (tn_cuda_largest), of which there are
+    uint32_t n_largest;
 };
 
 // end: gives the poison of the step's tokens to the host. One block.
@@ -123,6 +127,12 @@ struct tn_cuda_row_op {
     uint32_t n;
     TN_AT(const float) gains; // f32 in the order of packed floats (cuda_pack.h); 0 for QUANT
     float eps, recip_n;       // RN(1/n)
+};
+
+// Where a kernel leaves the largest |x * gain| of the row that it stores, for the one that makes the row's codes. Steps of one token.
+struct tn_cuda_largest {
+    TN_AT(uint32_t) words;    // [TN_CUDA_LARGEST_WORDS], 0 when the step begins; 0: it is not wanted
+    TN_AT(const float) gains; // as of tn_cuda_row_op; 0: all are 1
 };
 
 // embed_*: tokens -> f32 rows, and of those, where `behind` is NORM_QUANT or QUANT, codes. Grid x: rows.
@@ -199,6 +209,8 @@ struct tn_cuda_ternary_params {
     TN_PART(tn_cuda_codes) codes; // the input; with `before` not used
     TN_PART(tn_cuda_row_op) before;
     TN_PART(tn_cuda_rows) x;             // of `before`
+    TN_AT(const uint32_t) x_largest;     // one: of x, as the kernel that stored it left it; 0: nobody has
+    TN_PART(tn_cuda_largest) next;       // one: of the output
     TN_PART(tn_cuda_matrix) matrices[3]; // n_rows 0: there is none. GLU: [0] gate, [1] up
     uint32_t n_matrices;
     uint32_t behind; // TN_CUDA_BEHIND_*
@@ -378,6 +390,7 @@ struct tn_cuda_attention_params {
     uint32_t n_heads, n_kv_heads;
     TN_PART(tn_cuda_rows) q; // turned already; not of attention_one
     TN_PART(tn_cuda_rows) y;
+    TN_PART(tn_cuda_largest) next; // attention_one_mma: of y
     TN_PART(tn_cuda_kv) kv;
     TN_PART(tn_cuda_poison) poison;
     uint32_t node;

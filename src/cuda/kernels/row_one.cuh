@@ -1,29 +1,34 @@
-// NORM_QUANT and QUANT of one row into shared memory, by all 16 warps of a block. It stands in front of every product of a step of one
-// token, in each of its blocks, so what counts is how long the way from x to the codes is, in instructions of a warp: all of x is asked for
-// at once, gains are there before, and the codes do not wait for the norm's factor, which one warp finds while all multiply.
+// NORM_QUANT and QUANT of one row into shared memory, by the warps of a block that work. It stands in front of every product of a step of
+// one token, in each of its blocks, so what counts is how long the way from x to the codes is, in instructions of a warp: all of x is asked
+// for at once, gains are there before, and so is what codes are made with where the kernel that stored x has left its largest value; the
+// norm's factor they do not wait for: the warp that does not work finds it while the others multiply.
 //
-// SUM wants lane l of a warp to add elements l, l + 32, .. of a block of 256, so a warp takes whole blocks: warp w blocks w, w + 16, ..
+// SUM wants lane l of a warp to add elements l, l + 32, .. of a block of 256, so a warp takes whole blocks: warp w blocks w, w + 15, ..
 #ifndef TN_CUDA_ROW_ONE_CUH
 #define TN_CUDA_ROW_ONE_CUH
 
+#include "cuda/kernels/largest.cuh"
 #include "cuda/kernels/rows_io.cuh"
-#include "cuda/kernels/warp.cuh"
 
 enum {
-    TN_ONE_WARPS = 16,
-    TN_ONE_THREADS = 32 * TN_ONE_WARPS,
-    TN_ONE_HELD = 2,                          // blocks of a warp that registers keep: rows of up to 8192 elements are read once
-    TN_ONE_SUMS = 0,                          // words of shared memory: SUM's parts, with zeros to a multiple of 8,
-    TN_ONE_MAX = TN_CUDA_ONE_COLS_MAX / 256,  // of each warp the largest |x * gain|,
-    TN_ONE_CODES = TN_ONE_MAX + TN_ONE_WARPS, // the sum of the codes,
-    TN_ONE_SCALE,                             // their scale,
-    TN_ONE_SMALL,                             // what a row is multiplied with that is so small that its largest code is not 127; else 0
+    TN_ONE_WORKERS = 15,                            // warps, and behind them one with errands
+    TN_ONE_THREADS = 32 * (TN_ONE_WORKERS + 1),     //
+    TN_ONE_HELD = 2,                                // blocks of a warp that registers keep: rows of up to 7680 elements are read once
+    TN_ONE_SUMS = 0,                                // words of shared memory: SUM's parts, with zeros to a multiple of 8,
+    TN_ONE_MAX = TN_CUDA_ONE_COLS_MAX / 256,        // of each warp the largest |x * gain|,
+    TN_ONE_CODES = TN_ONE_MAX + TN_ONE_WORKERS + 1, // the sum of the codes,
+    TN_ONE_SCALE,                                   // their scale,
+    TN_ONE_SMALL, // what a row is multiplied with that is so small that its largest code is not 127; else 0
     TN_ONE_SCRATCH,
 };
 
-// A lane's 8 elements of a block.
+TN_FN bool tn_one_works() { return tn_warp() < TN_ONE_WORKERS; }
+// The warp's blocks begin with number tn_one_block(0); of a warp that does not work none is in any row.
+TN_FN uint32_t tn_one_block(uint32_t r) { return tn_one_works() ? r * TN_ONE_WORKERS + tn_warp() : TN_CUDA_ONE_COLS_MAX / 256; }
+
+// A lane's 8 elements of a block, and what their squares add up to.
 struct tn_one_part {
-    float v[8];
+    float v[8], squares;
     tn_u4 gains[2];
 };
 // Where its elements that are wanted end, counted in 32s from the lane's first one; 8 in whole blocks.
@@ -63,17 +68,22 @@ TN_FN void tn_one_gain(const tn_cuda_row_op &op, tn_one_part &part)
     }
 }
 
-// Stores the block's part of SUM, then `part` holds x * gain; the largest of its absolute values, and of `max`.
-TN_FN uint32_t tn_one_measure(const tn_cuda_row_op &op, uint32_t b, tn_one_part &part, uint32_t max, TN_SHARED_ARG(uint32_t, scratch))
+// Then `part` holds x * gain; the largest of its absolute values, and of `max`.
+TN_FN uint32_t tn_one_measure(const tn_cuda_row_op &op, tn_one_part &part, uint32_t max)
 {
     float sum = 0.0f;
     TN_UNROLL for (uint32_t i = 0; i < 8; i++) sum = sum + (part.v[i] * part.v[i]);
+    part.squares = sum;
     tn_one_gain(op, part);
     TN_UNROLL for (uint32_t i = 0; i < 8; i++) max = tn_abs_bits(part.v[i]) > max ? tn_abs_bits(part.v[i]) : max;
-    if (op.op == TN_CUDA_ROW_QUANT) return max;
+    return max;
+}
+// Stores the block's part of SUM.
+TN_FN void tn_one_give_squares(const tn_cuda_row_op &op, uint32_t b, float sum, TN_SHARED_ARG(uint32_t, scratch))
+{
+    if (op.op == TN_CUDA_ROW_QUANT || b * 256 >= op.n) return;
     TN_UNROLL for (uint32_t width = 16; width > 0; width /= 2) sum = sum + tn_shfl_xor(sum, width);
     if (tn_lane() == 0) scratch[TN_ONE_SUMS + b] = tn_bits(sum);
-    return max;
 }
 
 // A block's codes, as the form wants them; their sum, modulo 2^32 since codes of a row that is done again may be any numbers.
@@ -98,17 +108,19 @@ TN_FN uint32_t tn_one_put(uint32_t b, uint32_t n_codes, const float (&v)[8], flo
     return sum;
 }
 
-// The codes of the warp's blocks from its `first`-th on, which are read again, on top of the sum of the others.
+// The codes of the warp's blocks from its `first`-th on, which are read again, on top of the sum of the others; with has_squares their
+// parts of SUM are there already.
 template <class Form>
-TN_FN void tn_one_quantise_read(const tn_cuda_row_op &op, const float *x, uint32_t n_codes, uint32_t first, float factor, uint32_t sum,
-                                TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(int8_t, codes))
+TN_FN void tn_one_quantise_read(const tn_cuda_row_op &op, const float *x, uint32_t n_codes, uint32_t first, bool has_squares, float factor,
+                                uint32_t sum, TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(int8_t, codes))
 {
-    TN_ROLLED for (uint32_t b = first * TN_ONE_WARPS + tn_warp(); b * 256 < n_codes; b += TN_ONE_WARPS)
+    TN_ROLLED for (uint32_t b = tn_one_block(first); b * 256 < n_codes; b += TN_ONE_WORKERS)
     {
         tn_one_part part;
         tn_one_load(op, x, b, part.v);
         tn_one_load_gains(op, b, part.gains);
-        tn_one_gain(op, part);
+        tn_one_measure(op, part, 0);
+        if (!has_squares) tn_one_give_squares(op, b, part.squares, scratch);
         sum += tn_one_put<Form>(b, n_codes, part.v, factor, codes);
     }
     sum = tn_lanes_sum(sum);
@@ -116,54 +128,63 @@ TN_FN void tn_one_quantise_read(const tn_cuda_row_op &op, const float *x, uint32
 }
 // All codes of the warp's blocks, those beyond op.n 0, and their sum.
 template <class Form>
-TN_FN void tn_one_quantise(const tn_cuda_row_op &op, const float *x, uint32_t n_codes, const tn_one_part (&held)[TN_ONE_HELD], float factor,
-                           TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(int8_t, codes))
+TN_FN void tn_one_quantise(const tn_cuda_row_op &op, const float *x, uint32_t n_codes, const tn_one_part (&held)[TN_ONE_HELD],
+                           bool has_squares, float factor, TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(int8_t, codes))
 {
     uint32_t sum = 0;
     TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++)
     {
-        const uint32_t b = r * TN_ONE_WARPS + tn_warp();
-        if (b * 256 < n_codes) sum += tn_one_put<Form>(b, n_codes, held[r].v, factor, codes);
+        const uint32_t b = tn_one_block(r);
+        if (b * 256 >= n_codes) continue;
+        tn_one_give_squares(op, b, held[r].squares, scratch);
+        sum += tn_one_put<Form>(b, n_codes, held[r].v, factor, codes);
     }
-    tn_one_quantise_read<Form>(op, x, n_codes, TN_ONE_HELD, factor, sum, scratch, codes);
+    tn_one_quantise_read<Form>(op, x, n_codes, TN_ONE_HELD, has_squares, factor, sum, scratch, codes);
 }
 
-// In front of tn_wait_previous: the gains, and zeros where sums begin.
+// In front of tn_wait_previous: the gains, and zeros where sums begin, which are there for others behind a tn_sync.
 TN_FN void tn_one_row_begin(const tn_cuda_row_op &op, tn_one_part (&held)[TN_ONE_HELD], TN_SHARED_ARG(uint32_t, scratch))
 {
-    TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) tn_one_load_gains(op, r * TN_ONE_WARPS + tn_warp(), held[r].gains);
+    TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) tn_one_load_gains(op, tn_one_block(r), held[r].gains);
     const uint32_t b = ((op.n - 1) / 256 & ~7u) + tn_thread(); // of the last 8 sums
     if (tn_thread() < 8 && b * 256 >= op.n) scratch[TN_ONE_SUMS + b] = 0;
     if (tn_thread() == 8) scratch[TN_ONE_CODES] = 0;
     if (tn_thread() == 9) scratch[TN_ONE_SMALL] = 0;
 }
 
-// Behind it: all that the codes wait for. What they are made with.
-TN_FN float tn_one_row_measure(const tn_cuda_row_op &op, const float *x, tn_one_part (&held)[TN_ONE_HELD], TN_SHARED_ARG(uint32_t, scratch))
+TN_FN float tn_one_largest(const tn_cuda_row_op &op, uint32_t bits)
+{
+    return op.op == TN_CUDA_ROW_QUANT && bits < tn_bits(1e-5f) ? 1e-5f : tn_float(bits);
+}
+// Behind it: the blocks that are held, and the largest |x * gain|, which codes are made with: left by the kernel that stored x, or found by
+// going over all of the row, of which the parts of SUM that are not held are there then.
+TN_FN float tn_one_take(const tn_cuda_row_op &op, const float *x, const uint32_t *left, tn_one_part (&held)[TN_ONE_HELD])
+{
+    const uint32_t max = tn_take_largest(left);
+    TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) tn_one_load(op, x, tn_one_block(r), held[r].v);
+    TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) tn_one_measure(op, held[r], 0);
+    return tn_one_largest(op, max);
+}
+TN_FN float tn_one_find(const tn_cuda_row_op &op, const float *x, tn_one_part (&held)[TN_ONE_HELD], TN_SHARED_ARG(uint32_t, scratch))
 {
     uint32_t max = 0;
-    TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) tn_one_load(op, x, r * TN_ONE_WARPS + tn_warp(), held[r].v);
-    TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++)
-    {
-        const uint32_t b = r * TN_ONE_WARPS + tn_warp();
-        if (b * 256 < op.n) max = tn_one_measure(op, b, held[r], max, scratch);
-    }
-    TN_ROLLED for (uint32_t b = TN_ONE_HELD * TN_ONE_WARPS + tn_warp(); b * 256 < op.n; b += TN_ONE_WARPS)
+    TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) tn_one_load(op, x, tn_one_block(r), held[r].v);
+    TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) max = tn_one_measure(op, held[r], max);
+    TN_ROLLED for (uint32_t b = tn_one_block(TN_ONE_HELD); b * 256 < op.n; b += TN_ONE_WORKERS)
     {
         tn_one_part part;
         tn_one_load(op, x, b, part.v);
         tn_one_load_gains(op, b, part.gains);
-        max = tn_one_measure(op, b, part, max, scratch);
+        max = tn_one_measure(op, part, max);
+        tn_one_give_squares(op, b, part.squares, scratch);
     }
     max = tn_lanes_max(max);
     if (tn_lane() == 0) scratch[TN_ONE_MAX + tn_warp()] = max;
     tn_sync();
-    max = tn_lanes_max(scratch[TN_ONE_MAX + tn_lane() % TN_ONE_WARPS]);
-    return op.op == TN_CUDA_ROW_QUANT && max < tn_bits(1e-5f) ? 1e-5f : tn_float(max);
+    return tn_one_largest(op, tn_lanes_max(scratch[TN_ONE_MAX + tn_lane() % (TN_ONE_WORKERS + 1)]));
 }
 
-// By one warp, while the others go on: the codes' scale, from what tn_one_row_measure gave, and what small rows are multiplied with
-// instead.
+// By one warp, while the others go on: the codes' scale, from the largest |x * gain|, and what small rows are multiplied with instead.
 TN_FN void tn_one_find_scale(const tn_cuda_row_op &op, float max, TN_SHARED_ARG(uint32_t, scratch))
 {
     if (op.op == TN_CUDA_ROW_QUANT) {

@@ -87,8 +87,8 @@ template <class Form>
 TN_FN void tn_one_multiply(const tn_cuda_ternary_params &p, const tn_one_round &of, uint32_t n_all_parts, TN_SHARED_ARG(int8_t, codes),
                            TN_SHARED_ARG(uint32_t, of_block))
 {
-    const uint32_t n_tiles = n_all_parts * of.n, begin = tn_warp() * n_tiles / TN_ONE_WARPS;
-    uint32_t left = (tn_warp() + 1) * n_tiles / TN_ONE_WARPS - begin;
+    const uint32_t n_tiles = n_all_parts * of.n, begin = tn_warp() * n_tiles / TN_ONE_WORKERS;
+    uint32_t left = tn_one_works() ? (tn_warp() + 1) * n_tiles / TN_ONE_WORKERS - begin : 0;
     uint32_t part = of.n == p.round_blocks && of.n > 1 ? (uint32_t)(((uint64_t)begin * p.by_blocks) >> 32) : begin / of.n;
     uint32_t k = begin - part * of.n, at = of.at + begin * TN_TILE_BYTES + tn_lane() * 16;
     TN_ROLLED while (left > 0)
@@ -135,7 +135,7 @@ TN_FN void tn_one_multiply_all(const tn_cuda_ternary_params &p, TN_SHARED_ARG(in
 // This thread's: a row of one of the block's row tiles.
 template <uint32_t n_parts> struct tn_one_output {
     uint32_t matrix, n;
-    float scales[n_parts], residual;
+    float scales[n_parts], gain, residual; // gain: where the largest value is left
     bool is_there;
 };
 template <uint32_t n_parts> TN_FN tn_one_output<n_parts> tn_one_output_of(const tn_cuda_ternary_params &p)
@@ -148,24 +148,35 @@ template <uint32_t n_parts> TN_FN tn_one_output<n_parts> tn_one_output_of(const 
     output.n = place.tile * TN_CUDA_TILE_ROWS + tn_thread() % TN_CUDA_TILE_ROWS;
     output.is_there = output.n < p.matrices[place.matrix].n_rows;
     if (!output.is_there) return output;
+    if (p.next.words) output.gain = tn_largest_gain(p.next, output.n);
     TN_UNROLL for (uint32_t part = 0; part < n_parts; part++) output.scales[part] =
         tn_ternary_weight_scale(p.matrices[place.matrix + part], output.n);
     return output;
 }
 template <uint32_t n_parts>
-TN_FN void tn_one_store(const tn_cuda_ternary_params &p, const tn_one_output<n_parts> &output, float x_scale, int32_t x_sum,
-                        TN_SHARED_ARG(uint32_t, of_block))
+TN_FN float tn_one_store(const tn_cuda_ternary_params &p, const tn_one_output<n_parts> &output, float x_scale, int32_t x_sum,
+                         TN_SHARED_ARG(uint32_t, of_block))
 {
-    if (!output.is_there) return;
     const uint32_t at = tn_thread() / TN_CUDA_TILE_ROWS * n_parts * TN_CUDA_TILE_ROWS + tn_thread() % TN_CUDA_TILE_ROWS;
     int32_t accs[n_parts];
     TN_UNROLL for (uint32_t part = 0; part < n_parts; part++) accs[part] = (int32_t)of_block[at + part * TN_CUDA_TILE_ROWS];
     const tn_cuda_matrix &matrix = p.matrices[output.matrix];
     const tn_ternary_row to = tn_ternary_row_of(p, matrix, 0, x_scale, x_sum);
     if constexpr (n_parts == 2)
-        tn_ternary_store_glu(p, to, output.n, output.scales, accs);
+        return tn_ternary_store_glu(p, to, output.n, output.scales, accs);
     else
-        tn_ternary_store(p, matrix, to, output.n, output.scales[0], accs[0], output.residual);
+        return tn_ternary_store(p, matrix, to, output.n, output.scales[0], accs[0], output.residual);
+}
+// Stores all of the block's, and leaves the largest.
+template <uint32_t n_parts>
+TN_FN void tn_one_store_all(const tn_cuda_ternary_params &p, const tn_one_output<n_parts> &output, float x_scale, int32_t x_sum,
+                            TN_SHARED_ARG(uint32_t, of_block))
+{
+    if (tn_warp() * 32 >= tn_one_row_tiles(p) * TN_CUDA_TILE_ROWS) return;
+    const float stored = output.is_there ? tn_one_store(p, output, x_scale, x_sum, of_block) : 0.0f;
+    if (!p.next.words) return;
+    const uint32_t largest = tn_lanes_max(tn_abs_bits(stored * output.gain));
+    if (tn_lane() == 0) tn_leave_largest(p.next, tn_block_x(), largest);
 }
 
 // ---- the kernels ----
@@ -201,9 +212,9 @@ TN_FN void tn_one_again(const tn_cuda_ternary_params &p, const float *x, TN_SHAR
     if (tn_thread() == 0) scratch[TN_ONE_CODES] = 0;
     tn_one_clear<n_parts>(p, of_block);
     tn_sync();
-    tn_one_quantise_read<Form>(p.before, x, p.n_blocks * TN_CUDA_TILE_COLS, 0, tn_float(scratch[TN_ONE_SMALL]), 0, scratch, codes);
+    tn_one_quantise_read<Form>(p.before, x, p.n_blocks * TN_CUDA_TILE_COLS, 0, true, tn_float(scratch[TN_ONE_SMALL]), 0, scratch, codes);
     tn_sync();
-    TN_ROLLED for (uint32_t tile = tn_warp(); tile < n_all_parts * p.n_blocks; tile += TN_ONE_WARPS)
+    TN_ROLLED for (uint32_t tile = tn_warp(); tile < n_all_parts * p.n_blocks; tile += TN_ONE_WORKERS + 1)
     {
         const uint32_t part = tile / p.n_blocks, k = tile % p.n_blocks;
         const tn_one_place place = tn_one_place_of<n_parts>(p, part);
@@ -229,27 +240,29 @@ TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t,
     tn_one_part held[TN_ONE_HELD];
     if (makes_codes) tn_one_row_begin(p.before, held, scratch);
     tn_one_clear<n_parts>(p, of_block);
+    tn_sync(); // zeros, and `arrival`
 
     tn_wait_previous();
     if (!has_tiles) return;
     // A step has a token, but not always a wanted row of logits.
     const bool is_wanted = !p.poison.is_logits || tn_n_rows(p.step, 1) > 0;
     const float *x = makes_codes ? tn_x_row(p.step, p.x, 0) : nullptr;
+    float largest = 0.0f;
     if (makes_codes) {
-        const float max = tn_one_row_measure(p.before, x, held, scratch);
-        tn_one_quantise<Form>(p.before, x, p.n_blocks * TN_CUDA_TILE_COLS, held, 127.0f * tn_recip(max), scratch, codes);
-        if (tn_warp() == TN_ONE_WARPS - 1) tn_one_find_scale(p.before, max, scratch);
+        const bool is_left = p.x_largest;
+        largest = is_left ? tn_one_take(p.before, x, p.x_largest, held) : tn_one_find(p.before, x, held, scratch);
+        tn_one_quantise<Form>(p.before, x, p.n_blocks * TN_CUDA_TILE_COLS, held, !is_left, 127.0f * tn_recip(largest), scratch, codes);
     } else {
-        tn_sync(); // `arrival` is made
         tn_one_take_codes<Form>(p, codes, scratch);
     }
     if (p.behind == TN_CUDA_BEHIND_ADD && output.is_there && is_wanted) output.residual = tn_x_row(p.step, p.add, 0)[output.n];
     tn_bulk_wait(arrival, 0, 0);
     tn_sync();
+    if (makes_codes && !tn_one_works()) tn_one_find_scale(p.before, largest, scratch);
     tn_one_multiply_all<Form, n_parts>(p, codes, arrival, of_block);
     tn_sync();
     if (scratch[TN_ONE_SMALL] != 0) tn_one_again<Form, n_parts>(p, x, codes, scratch, of_block);
-    if (is_wanted) tn_one_store(p, output, tn_float(scratch[TN_ONE_SCALE]), (int32_t)scratch[TN_ONE_CODES], of_block);
+    if (is_wanted) tn_one_store_all(p, output, tn_float(scratch[TN_ONE_SCALE]), (int32_t)scratch[TN_ONE_CODES], of_block);
 }
 
 static_assert((TN_ONE_SCRATCH + TN_CUDA_ONE_ROW_TILES * 2 * TN_CUDA_TILE_ROWS) * sizeof(uint32_t) + 32 <= TN_CUDA_ONE_OWN_SHARED_BYTES,

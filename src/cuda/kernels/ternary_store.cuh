@@ -65,10 +65,13 @@ TN_FN float tn_ternary_finish_glu(const tn_cuda_ternary_params &p, const tn_tern
     tn_mark_poison(p.step, p.poison, to.row, p.behind_node, y);
     return y;
 }
-TN_FN void tn_ternary_store_glu(const tn_cuda_ternary_params &p, const tn_ternary_row &to, uint32_t n, const float (&w_scales)[2],
-                                const int32_t (&accs)[2])
+// The same stored.
+TN_FN float tn_ternary_store_glu(const tn_cuda_ternary_params &p, const tn_ternary_row &to, uint32_t n, const float (&w_scales)[2],
+                                 const int32_t (&accs)[2])
 {
-    to.y[n] = tn_ternary_finish_glu(p, to, w_scales, accs);
+    const float y = tn_ternary_finish_glu(p, to, w_scales, accs);
+    to.y[n] = y;
+    return y;
 }
 
 // A part's sums of a row of codes, of those that ternary_few_mma leaves and ternary_join adds up.
