@@ -83,7 +83,7 @@ CUresult make_call(const Entered &entered, CUfunction function, const unsigned g
     const uint8_t *begin = static_cast<const uint8_t *>(params[0]);
     *out_call = Call{state->name,
                      state->kernel,
-                     cuda_host::Launch{{grid[0], grid[1], grid[2]}, shared_bytes, state->shared_most},
+                     cuda_host::Launch{{grid[0], grid[1], grid[2]}, shared_bytes, state->shared_most, driver().options.capability},
                      {begin, begin + state->params_bytes}};
     return CUDA_SUCCESS;
 }

@@ -100,7 +100,10 @@ void must_have_waited(const char *what)
 void Machine::run_next(Leave leave)
 {
     Fiber &from = *current;
+    if (++engine.now >= engine.due) copy_due();
+    while (n_ready == 0 && copy_next()) {}
     if (n_ready == 0) {
+        if (n_returned < grid.n_threads) complain_of_waiting();
         switch_to(from.context, scheduler, leave);
     } else {
         Fiber &to = *ready[first_ready];
@@ -144,6 +147,9 @@ bool Machine::run_block()
     n_fenced_before = 0;
     counted = nullptr;
     std::memset(shared.get(), 0xab, shared_used);
+    engine.arrivals.clear();
+    engine.copies.clear();
+    engine.due = UINT64_MAX;
     for (Warp &warp : warps) warp.n_arrived = warp.n_blocked = warp.n_returned = warp.n_in_group = 0;
     for (uint32_t i = 0; i < grid.n_threads; i++) {
         Fiber &fiber = fibers[i];
@@ -151,6 +157,7 @@ bool Machine::run_block()
         fiber.has_returned = fiber.has_fenced = fiber.has_waited = false;
         fiber.copies.clear();
         fiber.n_committed = 0;
+        fiber.waits_for_copies = false;
         fiber.wgmmas.clear();
         fiber.n_wgmma_groups = 0;
         fiber.has_wgmma_fence = fiber.has_unfenced_copies = false;
@@ -168,7 +175,7 @@ bool Machine::run_block()
         return false;
     }
     assert(n_returned == grid.n_threads); // whoever would wait for one that does not come has been told so
-    return end_publishing();
+    return end_copies() && end_publishing();
 }
 
 bool Machine::begin(const Kernel &of, const void *of_params, const Launch &launch)
@@ -181,6 +188,7 @@ bool Machine::begin(const Kernel &of, const void *of_params, const Launch &launc
     std::copy(launch.grid, launch.grid + 3, grid.grid);
     std::fill(grid.at, grid.at + 3, 0u);
     grid.n_threads = of.threads;
+    grid.has_copy_engine = launch.capability >= 90;
     arrays.clear();
     dynamic = {nullptr, "", 1, launch.shared_bytes, 0};
     shared_used = launch.shared_bytes;
@@ -253,6 +261,7 @@ std::vector<std::string> run(const Kernel &kernel, const void *params, const Lau
         std::mt19937 random(m.seed);
         std::shuffle(order.begin(), order.end(), random);
     }
+    m.engine.random.seed(m.seed);
     running = &m;
     for (size_t i : order) {
         m.grid.at[0] = (uint32_t)(i % launch.grid[0]);

@@ -35,6 +35,7 @@ struct Launch {
     uint32_t grid[3] = {1, 1, 1};
     uint32_t shared_bytes = 0;         // dynamic
     uint32_t shared_most = 227 * 1024; // that a block may have, its arrays included
+    int capability = 90;               // of the device: from 90 on it has a copy engine
 };
 // Runs all blocks, in random order, until something is wrong: one line about it; empty: nothing was.
 std::vector<std::string> run(const Kernel &kernel, const void *params, const Launch &launch);
@@ -43,7 +44,8 @@ uint32_t last_seed();
 
 // ---- barriers, for tests that leave one out ----
 
-// A place in a kernel's text where threads wait for one another (tn_sync, tn_sync_or, tn_sync_warp), or for copies (tn_async_wait).
+// A place in a kernel's text where threads wait for one another (tn_sync, tn_sync_or, tn_sync_warp), or for copies (tn_async_wait,
+// tn_bulk_wait).
 struct Barrier {
     std::string kernel, what, file; // from the source tree's root
     int line;
@@ -64,6 +66,7 @@ struct Thread {
 };
 struct Block {
     uint32_t n_threads, at[3], grid[3];
+    bool has_copy_engine;
 };
 struct Here {
     const Thread *thread;
@@ -112,6 +115,17 @@ void access(size_t at, size_t n, size_t begin, size_t end, Access kind);
 // Has the bytes arrive there when the running thread waits for them; until then nobody may touch the place.
 void copy_async(size_t at, const void *bytes, size_t n, size_t begin, size_t end);
 uint8_t *shared_bytes();
+// Something at byte `at` of shared memory, of an array in [begin, end).
+struct InShared {
+    size_t at, begin, end;
+};
+// Long copies by the copy engine, which makes them at some time while threads wait for whatever it is. A word that they arrive at is made
+// by one thread. A phase of it ends when one thread has said how many bytes come, and they have come; waiting for a phase of a parity is
+// over when the one under way has the other.
+void make_arrival(const InShared &word, const Place &place);
+void expect_bytes(const InShared &word, uint32_t n_bytes, const Place &place);
+void copy_long(const InShared &to, const uint8_t *from, uint32_t n_bytes, const InShared &word, const Place &place);
+void wait_arrival(const InShared &word, uint32_t parity, const Place &place);
 // Where the array lies that `key` stands for, the same for all threads of the block.
 struct Array {
     const void *key;
@@ -133,6 +147,7 @@ template <class T> class Shared
     template <class U> Shared<U> as() const { return Shared<U>(place_, begin_, end_); }
 
     size_t address(size_t i) const { return place_ + i * sizeof(T); } // in the block's shared memory
+    InShared in_shared(size_t i) const { return {address(i), begin_, end_}; }
     T load(size_t i) const { return load_wide<T>(i); }
     void store(size_t i, T v) const { store_wide<T>(i, v); }
     template <class W> W load_wide(size_t i) const

@@ -23,6 +23,19 @@ class TestTeller : public testing::EmptyTestEventListener
 };
 inline const bool tells = (testing::UnitTest::GetInstance()->listeners().Append(new TestTeller), true);
 
+// Launches of tests are for a device of this capability: with a copy engine, but for tests that say something else.
+inline int device_capability = 90;
+class OnDevice
+{
+  public:
+    explicit OnDevice(int capability) : was_(device_capability) { device_capability = capability; }
+    OnDevice(const OnDevice &) = delete;
+    ~OnDevice() { device_capability = was_; }
+
+  private:
+    int was_;
+};
+
 // Runs a kernel; what it does wrong fails the test.
 template <class Params>
 void launch(const char *name, const Params &params, uint32_t x = 1, uint32_t y = 1, uint32_t z = 1, uint32_t shared = 0)
@@ -33,6 +46,7 @@ void launch(const char *name, const Params &params, uint32_t x = 1, uint32_t y =
     Launch shape;
     shape.grid[0] = x, shape.grid[1] = y, shape.grid[2] = z;
     shape.shared_bytes = shared;
+    shape.capability = device_capability;
     for (const std::string &complaint : run(*kernel, &params, shape)) ADD_FAILURE() << complaint;
 }
 

@@ -6,6 +6,7 @@
 #include "cuda_host/fiber.hpp"
 
 #include <cstring>
+#include <random>
 
 namespace cuda_host
 {
@@ -30,6 +31,33 @@ struct Wgmma {
     Place place;
 };
 
+// A word that long copies arrive at. Of a phase that is under way the hardware knows whether a thread has come, and how many more bytes it
+// has said than have come, which are less than none where it says so after they came. What is asked for is checked by phases that a thread
+// has begun, by saying how many bytes come: `n_begun`.
+struct Arrival {
+    size_t at;
+    uint32_t phase = 0;
+    bool has_come = false;
+    int64_t n_due = 0;
+    uint32_t n_begun = 0;
+    uint32_t n_expected = 0, n_asked = 0; // bytes, in the phase that was begun last
+    uint32_t n_early = 0;                 // asked for in the next one, before that is begun
+    Place begun = {}, asked = {};         // last
+};
+struct LongCopy {
+    size_t to;
+    const uint8_t *from;
+    uint32_t n_bytes;
+    uint16_t word;
+    uint64_t due; // when so many threads have left off
+};
+struct CopyEngine {
+    std::vector<Arrival> arrivals; // by the shadow's numbers
+    std::vector<LongCopy> copies;  // under way
+    uint64_t now = 0, due = UINT64_MAX;
+    std::minstd_rand random;
+};
+
 // Of the one that is made.
 struct Operands {
     static constexpr uint32_t kDepth = 32;
@@ -43,8 +71,11 @@ struct Fiber {
     bool has_returned = false;
     const char *waits_in = nullptr; // what, where it waits
     Place place = {};
-    std::vector<Copy> copies;         // that nobody waited for yet, oldest first
-    uint32_t n_committed = 0;         // groups of copies
+    std::vector<Copy> copies;      // that nobody waited for yet, oldest first
+    uint32_t n_committed = 0;      // groups of copies
+    bool waits_for_copies = false; // for a phase of that arrival word to end, of that parity
+    uint16_t word = 0;
+    uint32_t parity = 0;
     bool has_fenced = false;          // since it met a barrier of the block
     bool has_waited = false;          // for the kernel before
     std::vector<Wgmma> wgmmas;        // that are not made yet, oldest first
@@ -99,11 +130,20 @@ class Machine
     // Notes what is wrong; give_up then leaves the block for good.
     __attribute__((format(printf, 2, 3))) void note(const char *format, ...);
     [[noreturn]] void give_up();
+    std::string name_of(size_t at) const; // the element of an array that byte `at` of shared memory is of
+    void note_conflict(const Conflict &conflict, size_t at, Access kind);
 
     void meet_block(const char *what, const Place &place);
     bool meet_warpgroup(const char *what, const Place &place); // true: of the last thread to come, before it wakes the others
     void wake_warpgroup();
     uint32_t (*meet_warp(const char *what, const Place &place, const uint32_t *words, uint32_t n))[6];
+    // The arrival word that the running thread names, which may be touched so.
+    uint16_t word_of(const char *what, const Place &place, const InShared &word, Access kind);
+    void make_word(const Place &place, const InShared &word);
+    uint32_t known_phases(uint16_t word);
+    void end_phase(uint16_t word); // if it has ended
+    void wait_for_copies(uint16_t word, uint32_t parity, const Place &place);
+    bool end_copies(); // of the block; false: noted what is wrong
     void publish(const Fiber &added);
     void add(const Fiber &adder);
     bool end_publishing(); // false: noted what is wrong
@@ -142,6 +182,7 @@ class Machine
     Array dynamic = {};
     std::vector<Array> arrays;
     Shadow shadow;
+    CopyEngine engine;
 
     struct Met {
         const Kernel *kernel;
@@ -156,6 +197,10 @@ class Machine
 
   private:
     void run_next(Leave leave);
+    void copy_due();
+    bool copy_next(); // false: no copy is under way
+    void end_copy(const LongCopy &copy);
+    [[noreturn]] void complain_of_waiting();
     [[noreturn]] void complain_of_return(const Fiber &me);
     [[noreturn]] void complain_of_meeting(const char *what, const Place &place, const Fiber &other);
     [[noreturn]] void complain_of_absence(const char *what, const Place &place, const Fiber &absent);

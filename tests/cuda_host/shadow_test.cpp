@@ -1,6 +1,7 @@
 // The watch over shared memory against all pairs of accesses, compared one by one.
 #include "cuda_host/shadow.hpp"
 
+#include <algorithm>
 #include <gtest/gtest.h>
 #include <random>
 #include <vector>
@@ -15,16 +16,26 @@ struct Did {
     Access kind;
     uint16_t thread;
     uint32_t epoch, warp_epoch;
+    uint16_t word; // of a long copy that it asks for, and the phase
+    uint32_t phase;
+};
+// A thread's wait for the first n phases of a word.
+struct Wait {
+    Did by;
+    uint16_t word;
+    uint32_t n;
 };
 
-constexpr size_t kBytes = 32;
+constexpr size_t kBytes = 32, kUnit = 16; // of copies
+constexpr uint16_t kWords = 2;
+constexpr uint32_t kPhases = 3;
 constexpr uint32_t kWarps = 3, kLanes = 3; // of each warp
 
 // What every thread did in a block so far.
 class History
 {
   public:
-    void begin_block() { all_.clear(), copying_.clear(); }
+    void begin_block() { all_.clear(), copying_.clear(), waits_.clear(); }
     // Whether the access is wrong behind those before; `kind`: what the shadow says of it, `thread` whom it names.
     bool is_wrong(const Did &now, const Conflict &said) const
     {
@@ -35,12 +46,19 @@ class History
         for (const Did &before : all_) {
             if (!overlap(before, now) || !is_race(before, now)) continue;
             is_any = true;
-            is_named |= said.thread == before.thread && said.kind == kind_of(before.kind);
+            is_named |= said.thread == named(before) && said.kind == kind_of(before.kind);
         }
         if (!is_any && needs_value(now.kind) && !is_written(now)) return said.kind == Conflict::Unwritten;
         return is_any && (is_named || (said.kind == Conflict::Unwritten && !is_written(now)));
     }
-    void note(const Did &now) { (now.kind == Access::AsyncWrite ? copying_ : all_).push_back(now); }
+    void note(const Did &now)
+    {
+        // Whoever knows of the copy is behind all that it was behind: accesses are not larger than copies.
+        const auto is_there = [&](const Did &before) { return overlap(before, now); };
+        if (now.kind == Access::LongWrite) all_.erase(std::remove_if(all_.begin(), all_.end(), is_there), all_.end());
+        (now.kind == Access::AsyncWrite ? copying_ : all_).push_back(now);
+    }
+    void note(const Wait &wait) { waits_.push_back(wait); }
     // The oldest copy of the thread; it counts as a write from now on.
     bool take_copy(uint16_t thread, Did *out)
     {
@@ -56,15 +74,32 @@ class History
   private:
     static bool overlap(const Did &a, const Did &b) { return a.at < b.at + b.n && b.at < a.at + a.n; }
     static bool needs_value(Access kind) { return kind == Access::Read || kind == Access::Atomic; }
-    static bool is_race(const Did &a, const Did &b)
+    static uint16_t named(const Did &before) { return before.kind == Access::LongWrite ? before.word : before.thread; }
+    // Whether a thread has waited for the copy, and barriers order that before `now`.
+    bool is_known(const Did &copy, const Did &now) const
     {
-        if (a.thread == b.thread || a.epoch != b.epoch) return false;
+        return std::any_of(waits_.begin(), waits_.end(), [&](const Wait &wait) {
+            const Did &by = wait.by;
+            const bool is_before =
+                by.thread == now.thread || by.epoch < now.epoch || (by.thread / 32 == now.thread / 32 && by.warp_epoch < now.warp_epoch);
+            return wait.word == copy.word && wait.n > copy.phase && is_before;
+        });
+    }
+    bool is_race(const Did &a, const Did &b) const
+    {
+        if (a.kind == Access::LongWrite) return !is_known(a, b);
+        if ((a.thread == b.thread && b.kind != Access::LongWrite) || a.epoch != b.epoch) return false;
         if (a.kind == b.kind && needs_value(a.kind)) return false;
         return a.thread / 32 != b.thread / 32 || a.warp_epoch == b.warp_epoch;
     }
     static Conflict::Kind kind_of(Access kind)
     {
-        return kind == Access::Read ? Conflict::AfterRead : kind == Access::Atomic ? Conflict::AfterAtomic : Conflict::AfterWrite;
+        switch (kind) {
+        case Access::Read: return Conflict::AfterRead;
+        case Access::Atomic: return Conflict::AfterAtomic;
+        case Access::LongWrite: return Conflict::LongCopying;
+        default: return Conflict::AfterWrite;
+        }
     }
     bool is_written(const Did &now) const
     {
@@ -76,6 +111,7 @@ class History
         return true;
     }
     std::vector<Did> all_, copying_;
+    std::vector<Wait> waits_;
 };
 
 class Walk
@@ -90,9 +126,11 @@ class Walk
         if (what <= kWarps && what > 0) warp_epochs_[what - 1]++;
         if (what == 4) begin_block();
         if (what == 5) arrive();
-        if (what <= 5) return true;
+        if (what == 6) wait();
+        if (what <= 6) return true;
         Did now = any_access();
-        const Conflict said = shadow_.touch(now.at, now.n, now.kind, now.thread, now.warp_epoch);
+        const Conflict looked = shadow_.look(now.at, now.n, now.kind, now.thread, now.warp_epoch), said = touch(now);
+        if (now.kind != Access::LongWrite && (looked.kind != said.kind || looked.thread != said.thread)) return false;
         if (said.kind == Conflict::None) {
             if (history_.is_wrong(now, said) || would_be_wrong(now)) return false;
             history_.note(now);
@@ -104,15 +142,20 @@ class Walk
         begin_block();
         return true;
     }
-    uint32_t n_right = 0, n_wrong[6] = {};
+    uint32_t n_right = 0, n_wrong[7] = {};
 
   private:
+    Conflict touch(const Did &now)
+    {
+        if (now.kind != Access::LongWrite) return shadow_.touch(now.at, now.n, now.kind, now.thread, now.warp_epoch);
+        return shadow_.touch_by_copy(now.at, now.n, now.word, now.phase, now.thread, now.warp_epoch);
+    }
     // Whether any answer but None would have been right.
     bool would_be_wrong(const Did &now) const
     {
         for (uint16_t thread = 0; thread < 32 * kWarps; thread++) {
             if (thread % 32 >= kLanes) continue;
-            for (uint8_t kind = Conflict::AfterRead; kind <= Conflict::Copying; kind++) {
+            for (uint8_t kind = Conflict::AfterRead; kind <= Conflict::LongCopying; kind++) {
                 if (history_.is_wrong(now, {(Conflict::Kind)kind, thread})) return true;
             }
         }
@@ -122,11 +165,12 @@ class Walk
     {
         shadow_.begin_block();
         history_.begin_block();
+        for (uint16_t word = 0; word < kWords; word++) shadow_.add_word();
         epoch_++;
         // Most accesses would be of what nobody wrote: one thread writes much of it first.
         if (random_() % 4 == 0) return;
         for (size_t at = 0; at < kBytes; at += 8) {
-            const Did write = {at, 8, Access::Write, 0, epoch_, warp_epochs_[0]};
+            const Did write = {at, 8, Access::Write, 0, epoch_, warp_epochs_[0], 0, 0};
             shadow_.touch(at, 8, Access::Write, 0, warp_epochs_[0]);
             history_.note(write);
         }
@@ -144,6 +188,14 @@ class Walk
         copy.warp_epoch = warp_epochs_[thread / 32];
         history_.note(copy);
     }
+    void wait()
+    {
+        const Did by = any_access();
+        const Wait wait = {by, any_word(), (uint32_t)(random_() % (kPhases + 1))};
+        shadow_.learn_phases(wait.word, wait.n, by.thread, by.warp_epoch);
+        history_.note(wait);
+    }
+    uint16_t any_word() { return (uint16_t)(random_() % kWords); }
     uint16_t any_thread() { return (uint16_t)(random_() % kWarps * 32 + random_() % kLanes); }
     Did any_access()
     {
@@ -152,7 +204,10 @@ class Walk
         now.kind = kinds[random_() % 6];
         now.n = (size_t)1 << random_() % 5;
         if (now.kind == Access::Atomic) now.n = 4;
-        if (random_() % 50 == 0) now.kind = Access::AsyncWrite, now.n = 16;
+        if (random_() % 50 == 0) now.kind = Access::AsyncWrite, now.n = kUnit;
+        if (random_() % 20 == 0) now.kind = Access::LongWrite, now.n = kUnit;
+        now.word = any_word();
+        now.phase = (uint32_t)(random_() % kPhases);
         now.at = random_() % (kBytes / now.n) * now.n;
         now.thread = any_thread();
         now.epoch = epoch_;
@@ -170,13 +225,13 @@ class Walk
 
 TEST(Shadow, SaysWhatAllPairsSay)
 {
-    uint32_t n_right = 0, n_wrong[6] = {};
+    uint32_t n_right = 0, n_wrong[7] = {};
     for (uint32_t seed = 1; seed <= 200; seed++) {
         Walk walk(seed);
         for (uint32_t i = 0; i < 500; i++) ASSERT_TRUE(walk.step()) << "seed " << seed << ", step " << i;
         n_right += walk.n_right;
-        for (uint32_t kind = 0; kind < 6; kind++) n_wrong[kind] += walk.n_wrong[kind];
+        for (uint32_t kind = 0; kind < 7; kind++) n_wrong[kind] += walk.n_wrong[kind];
     }
     EXPECT_GT(n_right, 20000u);
-    for (uint8_t kind = Conflict::AfterRead; kind <= Conflict::Copying; kind++) EXPECT_GT(n_wrong[kind], 300u) << (int)kind;
+    for (uint8_t kind = Conflict::AfterRead; kind <= Conflict::LongCopying; kind++) EXPECT_GT(n_wrong[kind], 300u) << (int)kind;
 }

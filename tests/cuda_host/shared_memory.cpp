@@ -6,58 +6,64 @@
 namespace cuda_host
 {
 
-namespace
+std::string Machine::name_of(size_t at) const
 {
-
-// Element of an array that byte `at` of shared memory is of.
-std::string name_of(const Machine &m, size_t at)
-{
-    const Array *found = &m.dynamic;
-    for (const Array &array : m.arrays) {
+    const Array *found = &dynamic;
+    for (const Array &array : arrays) {
         if (at >= array.place && at < array.place + array.n_bytes) found = &array;
     }
     return std::string(found->name) + "[" + std::to_string((at - found->place) / found->element_bytes) + "]";
 }
 
-const char *name_of(Access kind)
+namespace
+{
+
+const char *verb_of(Access kind)
 {
     switch (kind) {
     case Access::Read: return "reads";
     case Access::Write: return "writes";
     case Access::Atomic: return "changes";
-    case Access::AsyncWrite: return "copies to";
+    case Access::AsyncWrite:
+    case Access::LongWrite: return "copies to";
     }
     return "";
-}
-
-void note_conflict(Machine &m, const Conflict &conflict, size_t at, Access kind)
-{
-    const uint32_t thread = m.current->thread.thread;
-    const std::string what = std::string(name_of(kind)) + " " + name_of(m, at);
-    switch (conflict.kind) {
-    case Conflict::None: break;
-    case Conflict::Unwritten: m.note("thread %u %s, which nobody wrote", thread, what.c_str()); break;
-    case Conflict::Copying:
-        m.note("thread %u %s, to which a copy of thread %u is under way (no tn_async_wait)", thread, what.c_str(), conflict.thread);
-        break;
-    case Conflict::AfterRead:
-    case Conflict::AfterWrite:
-    case Conflict::AfterAtomic: {
-        const char *did = conflict.kind == Conflict::AfterRead ? "read" : conflict.kind == Conflict::AfterWrite ? "wrote" : "changed";
-        m.note("thread %u %s, which thread %u %s with no barrier between", thread, what.c_str(), conflict.thread, did);
-        break;
-    }
-    }
 }
 
 void note_outside(Machine &m, size_t at, size_t n, size_t begin, Access kind)
 {
     const ptrdiff_t distance = (ptrdiff_t)at - (ptrdiff_t)begin;
-    m.note("thread %u %s %zu bytes outside its array, %td bytes from the begin of %s", m.current->thread.thread, name_of(kind), n, distance,
-           name_of(m, begin).c_str());
+    m.note("thread %u %s %zu bytes outside its array, %td bytes from the begin of %s", m.current->thread.thread, verb_of(kind), n, distance,
+           m.name_of(begin).c_str());
 }
 
 } // namespace
+
+void Machine::note_conflict(const Conflict &conflict, size_t at, Access kind)
+{
+    const uint32_t thread = current->thread.thread;
+    const std::string what = std::string(verb_of(kind)) + " " + name_of(at);
+    switch (conflict.kind) {
+    case Conflict::None: break;
+    case Conflict::Unwritten: note("thread %u %s, which nobody wrote", thread, what.c_str()); break;
+    case Conflict::Copying:
+        note("thread %u %s, to which a copy of thread %u is under way (no tn_async_wait)", thread, what.c_str(), conflict.thread);
+        break;
+    case Conflict::LongCopying: {
+        const Arrival &arrival = engine.arrivals[conflict.thread];
+        note("thread %u %s, to which a long copy is under way, as far as it knows (no tn_bulk_wait for %s, asked for at %s)", thread,
+             what.c_str(), name_of(arrival.at).c_str(), text_of(arrival.asked).c_str());
+        break;
+    }
+    case Conflict::AfterRead:
+    case Conflict::AfterWrite:
+    case Conflict::AfterAtomic: {
+        const char *did = conflict.kind == Conflict::AfterRead ? "read" : conflict.kind == Conflict::AfterWrite ? "wrote" : "changed";
+        note("thread %u %s, which thread %u %s with no barrier between", thread, what.c_str(), conflict.thread, did);
+        break;
+    }
+    }
+}
 
 void access(size_t at, size_t n, size_t begin, size_t end, Access kind)
 {
@@ -67,13 +73,13 @@ void access(size_t at, size_t n, size_t begin, size_t end, Access kind)
         if (!is_inside)
             note_outside(m, at, n, begin, kind);
         else
-            m.note("thread %u %s %s, %zu bytes that are not aligned", m.current->thread.thread, name_of(kind), name_of(m, at).c_str(), n);
+            m.note("thread %u %s %s, %zu bytes that are not aligned", m.current->thread.thread, verb_of(kind), m.name_of(at).c_str(), n);
         m.give_up();
     }
     const uint32_t thread = m.current->thread.thread;
     const Conflict conflict = m.shadow.touch(at, n, kind, (uint16_t)thread, m.warps[thread / 32].epoch);
     if (conflict.kind == Conflict::None) return;
-    note_conflict(m, conflict, at, kind);
+    m.note_conflict(conflict, at, kind);
     m.give_up();
 }
 

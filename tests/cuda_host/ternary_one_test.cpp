@@ -6,12 +6,16 @@ using namespace cuda_host;
 namespace
 {
 
+// With a copy engine, and without.
 void run(const Product &product)
 {
     SCOPED_TRACE(testing::Message() << product.kernel << ", " << product.n_cols << " columns, " << product.n_rows[0] << " rows, behind "
                                     << product.behind << ", before " << product.before << ", grid " << product.grid_x << ", round "
                                     << product.round_blocks);
-    ProductRig(product).run();
+    for (int capability : {90, 75}) {
+        const OnDevice device(capability);
+        ProductRig(product).run();
+    }
 }
 
 struct Form {

@@ -326,14 +326,16 @@ template <uint32_t from_arch = 1000> TN_FN uint32_t tn_late(uint32_t v)
 #include "cuda_host/gpu_host.hpp" // tests/cuda_host
 #endif
 
-// Long copies from global to shared memory in the background, by all threads of the block together: into `to` from byte `at` on, n_bytes, a
-// multiple of 16. The threads for which tn_bulk_is_mine holds make `arrival` and begin them, behind tn_bulk_expect, which says how many
-// bytes come in all; what came is there for all threads behind tn_bulk_wait, which all call, and a tn_sync. `arrival`: a word for each set
-// of copies that may be under way, made by tn_bulk_init, which is followed by a tn_sync before anybody waits; `parity` of a set is 0, then
-// 1, then 0 again. From sm_90 on one thread gives them to the copy engine, elsewhere each thread copies its part.
+// Long copies from global to shared memory in the background, by all threads of the block together: into `to` from byte `at` on, n_bytes;
+// sizes and addresses are multiples of 16. The threads for which tn_bulk_is_mine holds make `arrival` and begin them, with one
+// tn_bulk_expect, which says how many bytes come in all; what came is there for all threads behind tn_bulk_wait, which all call, and a
+// tn_sync. `arrival`: a word for each set of copies that may be under way, made by tn_bulk_init, which is followed by a tn_sync before
+// anybody waits; `parity` of a set is 0, then 1, then 0 again. Between two sets of a word, and between what threads do with the bytes and
+// copies to them, lies a tn_sync. From sm_90 on one thread, `thread`, gives them to the copy engine, elsewhere each thread copies its part.
+// tn_bulk_wait_mine is for the asking thread where nobody else has to wait: elsewhere that is nothing, for tn_bulk_wait waits for all sets.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 TN_FN uint32_t tn_shared_address(const void *at) { return (uint32_t)__cvta_generic_to_shared(at); }
-TN_FN bool tn_bulk_is_mine() { return tn_thread() == 0; }
+TN_FN bool tn_bulk_is_mine(uint32_t thread = 0) { return tn_thread() == thread; }
 TN_FN void tn_bulk_init(uint64_t *arrival, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
@@ -363,22 +365,30 @@ TN_FN void tn_bulk_wait(uint64_t *arrival, uint32_t i, uint32_t parity)
                  "r"(parity)
                  : "memory");
 }
+TN_FN void tn_bulk_wait_mine(uint64_t *arrival, uint32_t i, uint32_t parity) { tn_bulk_wait(arrival, i, parity); }
 #else
-TN_FN bool tn_bulk_is_mine() { return true; }
-TN_FN void tn_bulk_init(TN_SHARED_ARG(uint64_t, arrival), uint32_t) { (void)arrival; }
-TN_FN void tn_bulk_expect(TN_SHARED_ARG(uint64_t, arrival), uint32_t, uint32_t) { (void)arrival; }
-TN_FN void tn_bulk_copy(TN_SHARED_ARG(int8_t, to), uint32_t at, const uint8_t *from, uint32_t n_bytes, TN_SHARED_ARG(uint64_t, arrival),
-                        uint32_t)
+// Of a long copy this thread's part.
+TN_FN void tn_bulk_copy_part(TN_SHARED_ARG(int8_t, to), uint32_t at, const uint8_t *from, uint32_t n_bytes)
 {
-    (void)arrival;
     for (uint32_t i = tn_thread() * 16; i < n_bytes; i += tn_n_threads() * 16) tn_async16(to, at + i, from + i);
 }
-TN_FN void tn_bulk_wait(TN_SHARED_ARG(uint64_t, arrival), uint32_t, uint32_t)
+#ifdef __CUDACC__
+TN_FN bool tn_bulk_is_mine(uint32_t = 0) { return true; }
+TN_FN void tn_bulk_init(uint64_t *, uint32_t) {}
+TN_FN void tn_bulk_expect(uint64_t *, uint32_t, uint32_t) {}
+TN_FN void tn_bulk_copy(int8_t *to, uint32_t at, const uint8_t *from, uint32_t n_bytes, uint64_t *, uint32_t)
 {
-    (void)arrival;
+    tn_bulk_copy_part(to, at, from, n_bytes);
+}
+TN_FN void tn_bulk_wait(uint64_t *, uint32_t, uint32_t)
+{
     tn_async_commit();
     tn_async_wait<0>();
 }
+TN_FN void tn_bulk_wait_mine(uint64_t *, uint32_t, uint32_t) {}
+#else
+#include "cuda_host/bulk_host.hpp" // tests/cuda_host
+#endif
 #endif
 
 // exact_math.h's functions, in device code.
