@@ -240,7 +240,7 @@ static inline uint64_t tn_cuda_ternary_one_shared_bytes(uint32_t n_blocks, uint3
 {
     return (uint64_t)n_blocks * TN_CUDA_TILE_COLS + (uint64_t)n_places * n_parts * round_blocks * 512;
 }
-enum { TN_CUDA_ONE_OWN_SHARED_BYTES = 4224 };
+enum { TN_CUDA_ONE_OWN_SHARED_BYTES = 4352 };
 // Its grid for n_row_tiles row tiles (of all matrices; with GLU of gate alone): a block a multiprocessor, or as many as it takes.
 static inline uint32_t tn_cuda_ternary_one_grid(uint32_t n_row_tiles, uint32_t n_sms)
 {

@@ -22,6 +22,12 @@
 #include "cuda/kernels/ternary_store.cuh"
 #include "cuda/kernels/ternary_tile.cuh"
 
+enum {
+    TN_ONE_PIECE_BLOCKS = 8, // column blocks of a piece: 4 KiB
+    TN_ONE_AHEAD = 4,        // pieces under way: 2 MiB of all 132 blocks of an H200, whose memory answers in 0.6 us
+    TN_ONE_ARRIVALS = 1 + TN_ONE_AHEAD,
+};
+
 // ---- which tiles ----
 
 // This block's row tiles are number block, block + grid, .. of all matrices' in turn. With GLU each is two parts, gate's and up's.
@@ -51,7 +57,13 @@ TN_FN tn_one_round tn_one_round_of(const tn_cuda_ternary_params &p, uint32_t rou
     return {first, rest < p.round_blocks ? rest : p.round_blocks,
             p.n_blocks * TN_CUDA_TILE_COLS + round % 2 * n_all_parts * p.round_blocks * TN_TILE_BYTES};
 }
-// Asks for its tiles; by the threads that copy.
+// Of the warp with errands one thread gives orders to the copy engine.
+TN_FN bool tn_one_asks() { return tn_bulk_is_mine(32 * TN_ONE_WORKERS); }
+TN_FN const uint8_t *tn_one_tiles(const tn_cuda_ternary_params &p, const tn_one_place &place)
+{
+    return p.matrices[place.matrix].w + (size_t)place.tile * p.n_blocks * TN_TILE_BYTES;
+}
+// Asks for the tiles of one of several rounds; by the threads that copy.
 template <uint32_t n_parts>
 TN_FN void tn_one_ask(const tn_cuda_ternary_params &p, uint32_t round, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint64_t, arrival))
 {
@@ -61,10 +73,46 @@ TN_FN void tn_one_ask(const tn_cuda_ternary_params &p, uint32_t round, TN_SHARED
     tn_bulk_expect(arrival, round % 2, n_all_parts * n_bytes);
     TN_ROLLED for (uint32_t part = 0; part < n_all_parts; part++)
     {
-        const tn_one_place place = tn_one_place_of<n_parts>(p, part);
-        const uint8_t *from = p.matrices[place.matrix].w + ((size_t)place.tile * p.n_blocks + of.first) * TN_TILE_BYTES;
+        const uint8_t *from = tn_one_tiles(p, tn_one_place_of<n_parts>(p, part)) + of.first * TN_TILE_BYTES;
         tn_bulk_copy(codes, of.at + part * n_bytes, from, n_bytes, arrival, round % 2);
     }
+}
+// Asks for all tiles where there is a single round, in pieces of a row tile, of which TN_ONE_AHEAD are under way: what other kernels load
+// meanwhile, x above all, would else wait behind all of them. This thread waits for each piece itself, all threads for the last ones, which
+// belong to `arrival` 0.
+template <uint32_t n_parts>
+TN_FN void tn_one_ask_in_pieces(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint64_t, arrival))
+{
+    const uint32_t n_all_parts = tn_one_row_tiles(p) * n_parts, n_each = (p.n_blocks + TN_ONE_PIECE_BLOCKS - 1) / TN_ONE_PIECE_BLOCKS;
+    const uint32_t n_pieces = n_all_parts * n_each, n_first = n_pieces > TN_ONE_AHEAD ? n_pieces - TN_ONE_AHEAD : 0;
+    const uint32_t first_tiles = n_first / n_each * p.n_blocks + n_first % n_each * TN_ONE_PIECE_BLOCKS;
+    uint32_t at = p.n_blocks * TN_CUDA_TILE_COLS, i = 0;
+    TN_ROLLED for (uint32_t part = 0; part < n_all_parts; part++)
+    {
+        const uint8_t *from = tn_one_tiles(p, tn_one_place_of<n_parts>(p, part));
+        TN_ROLLED for (uint32_t k = 0; k < p.n_blocks; k += TN_ONE_PIECE_BLOCKS, i++)
+        {
+            const uint32_t n = p.n_blocks - k < TN_ONE_PIECE_BLOCKS ? p.n_blocks - k : (uint32_t)TN_ONE_PIECE_BLOCKS;
+            const uint32_t turn = 1 + i % TN_ONE_AHEAD, n_bytes = n * TN_TILE_BYTES;
+            if (i >= TN_ONE_AHEAD) tn_bulk_wait_mine(arrival, turn, (i / TN_ONE_AHEAD - 1) % 2);
+            if (i < n_first)
+                tn_bulk_expect(arrival, turn, n_bytes);
+            else if (i == n_first)
+                tn_bulk_expect(arrival, 0, (n_all_parts * p.n_blocks - first_tiles) * TN_TILE_BYTES);
+            tn_bulk_copy(codes, at, from + k * TN_TILE_BYTES, n_bytes, arrival, i < n_first ? turn : 0);
+            at += n_bytes;
+        }
+    }
+}
+// Before the kernel in front has ended: all tiles, or of several rounds the first two.
+template <uint32_t n_parts>
+TN_FN void tn_one_ask_first(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint64_t, arrival))
+{
+    if (p.n_rounds == 1) {
+        tn_one_ask_in_pieces<n_parts>(p, codes, arrival);
+        return;
+    }
+    TN_ROLLED for (uint32_t round = 0; round < 2; round++) tn_one_ask<n_parts>(p, round, codes, arrival);
 }
 
 // ---- products ----
@@ -123,7 +171,7 @@ TN_FN void tn_one_multiply_all(const tn_cuda_ternary_params &p, TN_SHARED_ARG(in
     TN_ROLLED for (uint32_t round = 1; round < p.n_rounds; round++)
     {
         tn_sync(); // the place of the round before is free
-        if (tn_bulk_is_mine() && round + 1 < p.n_rounds) tn_one_ask<n_parts>(p, round + 1, codes, arrival);
+        if (tn_one_asks() && round + 1 < p.n_rounds) tn_one_ask<n_parts>(p, round + 1, codes, arrival);
         tn_bulk_wait(arrival, round % 2, round / 2 % 2);
         tn_sync();
         tn_one_multiply<Form>(p, tn_one_round_of(p, round, n_all_parts), n_all_parts, codes, of_block);
@@ -232,15 +280,13 @@ TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t,
                           TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(uint32_t, of_block))
 {
     const bool makes_codes = p.before.op != TN_CUDA_ROW_NONE, has_tiles = tn_one_row_tiles(p) > 0;
-    if (tn_bulk_is_mine() && has_tiles) {
-        tn_bulk_init(arrival, 2);
-        TN_ROLLED for (uint32_t round = 0; round < 2 && round < p.n_rounds; round++) tn_one_ask<n_parts>(p, round, codes, arrival);
-    }
-    tn_one_output<n_parts> output = tn_one_output_of<n_parts>(p);
     tn_one_part held[TN_ONE_HELD];
+    if (tn_one_asks()) tn_bulk_init(arrival, TN_ONE_ARRIVALS);
     if (makes_codes) tn_one_row_begin(p.before, held, scratch);
     tn_one_clear<n_parts>(p, of_block);
     tn_sync(); // zeros, and `arrival`
+    if (tn_one_asks() && has_tiles) tn_one_ask_first<n_parts>(p, codes, arrival);
+    tn_one_output<n_parts> output = tn_one_output_of<n_parts>(p);
 
     tn_wait_previous();
     if (!has_tiles) return;
@@ -265,7 +311,8 @@ TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t,
     if (is_wanted) tn_one_store_all(p, output, tn_float(scratch[TN_ONE_SCALE]), (int32_t)scratch[TN_ONE_CODES], of_block);
 }
 
-static_assert((TN_ONE_SCRATCH + TN_CUDA_ONE_ROW_TILES * 2 * TN_CUDA_TILE_ROWS) * sizeof(uint32_t) + 32 <= TN_CUDA_ONE_OWN_SHARED_BYTES,
+static_assert((TN_ONE_SCRATCH + TN_CUDA_ONE_ROW_TILES * 2 * TN_CUDA_TILE_ROWS) * sizeof(uint32_t) + TN_ONE_ARRIVALS * 8 + 16 <=
+                  TN_CUDA_ONE_OWN_SHARED_BYTES,
               "of a block");
 static_assert(TN_CUDA_ONE_ROW_TILES * TN_CUDA_TILE_ROWS <= TN_ONE_THREADS, "a thread has one output");
 
@@ -274,7 +321,7 @@ static_assert(TN_CUDA_ONE_ROW_TILES * TN_CUDA_TILE_ROWS <= TN_ONE_THREADS, "a th
     TN_KERNEL_EARLY(name, tn_cuda_ternary_params, TN_ONE_THREADS, 2)                                                                       \
     {                                                                                                                                      \
         TN_SHARED_DYNAMIC(int8_t, codes);                                                                                                  \
-        TN_SHARED(uint64_t, arrival, 2);                                                                                                   \
+        TN_SHARED(uint64_t, arrival, TN_ONE_ARRIVALS);                                                                                     \
         TN_SHARED(uint32_t, scratch, TN_ONE_SCRATCH);                                                                                      \
         TN_SHARED(uint32_t, of_block, TN_CUDA_ONE_ROW_TILES *n_parts *TN_CUDA_TILE_ROWS);                                                  \
         tn_ternary_one<Form, n_parts>(p, codes, arrival, scratch, of_block);                                                               \
