@@ -249,6 +249,8 @@ static void choose_one(const tn_cuda_compiler *c, struct tn_cuda_ternary_params 
     p->round_blocks = tn_cuda_ternary_one_round(n_parts, p->n_blocks, c->device->traits.shared_bytes);
     p->n_rounds = ceil_div(p->n_blocks, p->round_blocks);
     p->by_blocks = tn_cuda_ternary_one_by_blocks(p->round_blocks);
+    p->piece_blocks = tn_cuda_ternary_one_piece(p->n_blocks);
+    p->n_pieces = ceil_div(p->n_blocks, p->piece_blocks);
     l->shared_bytes = (uint32_t)tn_cuda_ternary_one_shared_bytes(p->n_blocks, at_most(p->n_rounds, 2), n_parts, p->round_blocks);
 }
 

@@ -75,6 +75,26 @@ TEST_P(TernaryOne, EveryGridAndRoundGivesTheSame)
     }
 }
 
+TEST_P(TernaryOne, PiecesOfAllSizes)
+{
+    for (uint32_t piece_blocks : {1u, 2u, 3u, 8u, 9u, 20u}) {
+        for (uint32_t n_rows : {16u, 40u, 100u}) {
+            Product product = one(1100, {n_rows});
+            product.piece_blocks = piece_blocks;
+            run(product);
+            product = glu(1100, n_rows, TN_CUDA_BEHIND_RELU2);
+            product.piece_blocks = piece_blocks;
+            run(product);
+        }
+    }
+    for (uint32_t n_blocks = 1; n_blocks < 300; n_blocks++) {
+        const uint32_t piece = tn_cuda_ternary_one_piece(n_blocks);
+        EXPECT_GE(piece, 1u);
+        EXPECT_LE(piece, 20u);
+        EXPECT_LT((n_blocks + piece - 1) / piece * piece - n_blocks, piece);
+    }
+}
+
 TEST_P(TernaryOne, MatricesOverOneInput)
 {
     for (const std::vector<uint32_t> &n_rows : {std::vector<uint32_t>{48, 16}, {16, 5, 100}, {1, 1, 1}, {130}}) {

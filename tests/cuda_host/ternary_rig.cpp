@@ -91,6 +91,8 @@ void ProductRig::fill(tn_cuda_ternary_params &p)
     p.round_blocks = std::min(product.round_blocks, p.n_blocks);
     p.n_rounds = (p.n_blocks + p.round_blocks - 1) / p.round_blocks;
     p.by_blocks = tn_cuda_ternary_one_by_blocks(p.round_blocks);
+    p.piece_blocks = product.piece_blocks > 0 ? product.piece_blocks : tn_cuda_ternary_one_piece(p.n_blocks);
+    p.n_pieces = (p.n_blocks + p.piece_blocks - 1) / p.piece_blocks;
     p.n_ahead = product.n_ahead;
     p.n_parts = product.grid_z;
     p.part_blocks = (p.n_blocks + p.n_parts - 1) / p.n_parts;

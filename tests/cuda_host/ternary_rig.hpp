@@ -93,6 +93,7 @@ struct Product {
     uint32_t log2_split = 0;
     uint32_t n_ahead = 1;         // of ternary_few*_mma, which with `row` has ternary_join behind it
     uint32_t round_blocks = 1000; // of ternary_one,
+    uint32_t piece_blocks = 0;    // (0: as many as there are usually)
     bool takes_largest = false;   // of which the kernel before has left the row's largest value,
     bool leaves_largest = false;  // and which leaves that of its output, by the gains of `row`
     uint32_t seed = 1;

@@ -224,6 +224,7 @@ struct tn_cuda_ternary_params {
     // one: row tiles of each block, and how many blocks have one more; rounds, the column blocks of each, of the last one what is left, and
     // 2^32 / round_blocks, rounded up
     uint32_t n_each, n_rest, n_rounds, round_blocks, by_blocks;
+    uint32_t n_pieces, piece_blocks; // one: of a row tile, with one round; of the last one what is left (tn_cuda_ternary_one_piece)
     uint32_t n_ahead; // few_mma: column blocks of weights that a warp has in shared memory or under way, at least 3 or all it has
     // Sums of parts of the columns. many, where grid z splits them: 0 between launches (tn_cuda_ternary_many_partials). few_mma, where
     // ternary_join is behind it, else 0: [token][part][tn_cuda_ternary_part_words].
@@ -234,11 +235,11 @@ struct tn_cuda_ternary_params {
 
 // Row tiles of a ternary matrix.
 static inline uint32_t tn_cuda_row_tiles(uint32_t n_rows) { return n_rows / TN_CUDA_TILE_ROWS + (n_rows % TN_CUDA_TILE_ROWS != 0); }
-// ternary_one: dynamic shared memory: the codes of a row, and the tiles of n_places rounds of n_parts parts (row tiles; with GLU of gate
-// and of up); and what its own arrays take beside it at most.
+// ternary_one: dynamic shared memory: the codes of a row, in whole blocks of 256 columns, and the tiles of n_places rounds of n_parts parts
+// (row tiles; with GLU of gate and of up); and what its own arrays take beside it at most.
 static inline uint64_t tn_cuda_ternary_one_shared_bytes(uint32_t n_blocks, uint32_t n_places, uint32_t n_parts, uint32_t round_blocks)
 {
-    return (uint64_t)n_blocks * TN_CUDA_TILE_COLS + (uint64_t)n_places * n_parts * round_blocks * 512;
+    return ((uint64_t)n_blocks + n_blocks % 2) * TN_CUDA_TILE_COLS + (uint64_t)n_places * n_parts * round_blocks * 512;
 }
 enum { TN_CUDA_ONE_OWN_SHARED_BYTES = 4352 };
 // Its grid for n_row_tiles row tiles (of all matrices; with GLU of gate alone): a block a multiprocessor, or as many as it takes.
@@ -257,6 +258,13 @@ static inline uint32_t tn_cuda_ternary_one_round(uint32_t n_parts, uint32_t n_bl
     if (tn_cuda_ternary_one_shared_bytes(n_blocks, 1, n_parts, n_blocks) + TN_CUDA_ONE_OWN_SHARED_BYTES <= half) return n_blocks;
     const uint64_t n_fit = half > own ? (half - own) / tn_cuda_ternary_one_shared_bytes(0, 2, n_parts, 1) : 0;
     return n_fit > 1 ? (uint32_t)n_fit : 1;
+}
+// Its piece_blocks: pieces of 10 KiB at most, as even as they go. Two of them in each of an H200's 132 blocks are what its memory brings in
+// the 0.6 us that it takes to answer.
+static inline uint32_t tn_cuda_ternary_one_piece(uint32_t n_blocks)
+{
+    const uint32_t n_pieces = (n_blocks + 19) / 20;
+    return (n_blocks + n_pieces - 1) / n_pieces;
 }
 // Its by_blocks, by which the device divides what is below 2^32 / round_blocks; of 1 not.
 static inline uint32_t tn_cuda_ternary_one_by_blocks(uint32_t round_blocks) { return round_blocks > 1 ? UINT32_MAX / round_blocks + 1 : 0; }

@@ -15,7 +15,7 @@ TN_FN void tn_leave_largest(const tn_cuda_largest &to, uint32_t word, uint32_t b
 {
     tn_atomic_max(to.words + word % TN_CUDA_LARGEST_WORDS, bits);
 }
-// The row's, by a warp.
-TN_FN uint32_t tn_take_largest(const uint32_t *words) { return tn_lanes_max(tn_load_fresh(words + tn_lane())); }
+// A lane's word; the largest of a warp's is the row's.
+TN_FN uint32_t tn_load_largest(const uint32_t *words) { return tn_load_fresh(words + tn_lane()); }
 
 #endif

@@ -78,68 +78,59 @@ TN_FN uint32_t tn_one_measure(const tn_cuda_row_op &op, tn_one_part &part, uint3
     TN_UNROLL for (uint32_t i = 0; i < 8; i++) max = tn_abs_bits(part.v[i]) > max ? tn_abs_bits(part.v[i]) : max;
     return max;
 }
-// Stores the block's part of SUM.
-TN_FN void tn_one_give_squares(const tn_cuda_row_op &op, uint32_t b, float sum, TN_SHARED_ARG(uint32_t, scratch))
+// Stores the block's part of SUM, which QUANT has no use for.
+TN_FN void tn_one_give_squares(uint32_t b, float sum, TN_SHARED_ARG(uint32_t, scratch))
 {
-    if (op.op == TN_CUDA_ROW_QUANT || b * 256 >= op.n) return;
     TN_UNROLL for (uint32_t width = 16; width > 0; width /= 2) sum = sum + tn_shfl_xor(sum, width);
     if (tn_lane() == 0) scratch[TN_ONE_SUMS + b] = tn_bits(sum);
 }
 
-// A block's codes, as the form wants them; their sum, modulo 2^32 since codes of a row that is done again may be any numbers.
-template <class Form>
-TN_FN uint32_t tn_one_put(uint32_t b, uint32_t n_codes, const float (&v)[8], float factor, TN_SHARED_ARG(int8_t, codes))
+// A block's codes, as the form wants them; their sum, modulo 2^32 since codes of a row that is done again may be any numbers. There is room
+// for the whole block, whose elements that are not there are 0.
+template <class Form> TN_FN uint32_t tn_one_put(uint32_t b, const float (&v)[8], float factor, TN_SHARED_ARG(int8_t, codes))
 {
     const uint32_t first = b * 256 + Form::place(tn_lane());
     int32_t code[8];
     uint32_t sum = 0;
     TN_UNROLL for (uint32_t i = 0; i < 8; i++) code[i] = tn_round_int(v[i] * factor);
+    TN_UNROLL for (uint32_t i = 0; i < 8; i++) codes[first + 32 * i] = (int8_t)code[i];
     TN_UNROLL for (uint32_t i = 0; i < 8; i++) sum += (uint32_t)code[i];
-    if (b * 256 + 256 <= n_codes) {
-        TN_UNROLL for (uint32_t i = 0; i < 8; i++) codes[first + 32 * i] = (int8_t)code[i];
-    } else {
-        const uint32_t n = tn_one_n_there(b, n_codes);
-        TN_UNROLL for (uint32_t i = 0; i < 8; i++)
-        {
-            if (i < n) codes[first + 32 * i] = (int8_t)code[i];
-        }
-    }
-    Form::settle(b, n_codes, codes);
+    Form::settle(b, codes);
     return sum;
 }
 
 // The codes of the warp's blocks from its `first`-th on, which are read again, on top of the sum of the others; with has_squares their
 // parts of SUM are there already.
 template <class Form>
-TN_FN void tn_one_quantise_read(const tn_cuda_row_op &op, const float *x, uint32_t n_codes, uint32_t first, bool has_squares, float factor,
-                                uint32_t sum, TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(int8_t, codes))
+TN_FN void tn_one_quantise_read(const tn_cuda_row_op &op, const float *x, uint32_t first, bool has_squares, float factor, uint32_t sum,
+                                TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(int8_t, codes))
 {
-    TN_ROLLED for (uint32_t b = tn_one_block(first); b * 256 < n_codes; b += TN_ONE_WORKERS)
+    TN_ROLLED for (uint32_t b = tn_one_block(first); b * 256 < op.n; b += TN_ONE_WORKERS)
     {
         tn_one_part part;
         tn_one_load(op, x, b, part.v);
         tn_one_load_gains(op, b, part.gains);
         tn_one_measure(op, part, 0);
-        if (!has_squares) tn_one_give_squares(op, b, part.squares, scratch);
-        sum += tn_one_put<Form>(b, n_codes, part.v, factor, codes);
+        if (!has_squares) tn_one_give_squares(b, part.squares, scratch);
+        sum += tn_one_put<Form>(b, part.v, factor, codes);
     }
     sum = tn_lanes_sum(sum);
     if (tn_lane() == 0) tn_shared_add(scratch, TN_ONE_CODES, sum);
 }
 // All codes of the warp's blocks, those beyond op.n 0, and their sum.
 template <class Form>
-TN_FN void tn_one_quantise(const tn_cuda_row_op &op, const float *x, uint32_t n_codes, const tn_one_part (&held)[TN_ONE_HELD],
-                           bool has_squares, float factor, TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(int8_t, codes))
+TN_FN void tn_one_quantise(const tn_cuda_row_op &op, const float *x, const tn_one_part (&held)[TN_ONE_HELD], bool has_squares, float factor,
+                           TN_SHARED_ARG(uint32_t, scratch), TN_SHARED_ARG(int8_t, codes))
 {
     uint32_t sum = 0;
     TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++)
     {
         const uint32_t b = tn_one_block(r);
-        if (b * 256 >= n_codes) continue;
-        tn_one_give_squares(op, b, held[r].squares, scratch);
-        sum += tn_one_put<Form>(b, n_codes, held[r].v, factor, codes);
+        if (b * 256 >= op.n) continue;
+        tn_one_give_squares(b, held[r].squares, scratch);
+        sum += tn_one_put<Form>(b, held[r].v, factor, codes);
     }
-    tn_one_quantise_read<Form>(op, x, n_codes, TN_ONE_HELD, has_squares, factor, sum, scratch, codes);
+    tn_one_quantise_read<Form>(op, x, TN_ONE_HELD, has_squares, factor, sum, scratch, codes);
 }
 
 // In front of tn_wait_previous: the gains, and zeros where sums begin, which are there for others behind a tn_sync.
@@ -160,8 +151,9 @@ TN_FN float tn_one_largest(const tn_cuda_row_op &op, uint32_t bits)
 // going over all of the row, of which the parts of SUM that are not held are there then.
 TN_FN float tn_one_take(const tn_cuda_row_op &op, const float *x, const uint32_t *left, tn_one_part (&held)[TN_ONE_HELD])
 {
-    const uint32_t max = tn_take_largest(left);
+    const uint32_t of_lane = tn_load_largest(left);
     TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) tn_one_load(op, x, tn_one_block(r), held[r].v);
+    const uint32_t max = tn_lanes_max(of_lane);
     TN_UNROLL for (uint32_t r = 0; r < TN_ONE_HELD; r++) tn_one_measure(op, held[r], 0);
     return tn_one_largest(op, max);
 }
@@ -176,7 +168,7 @@ TN_FN float tn_one_find(const tn_cuda_row_op &op, const float *x, tn_one_part (&
         tn_one_load(op, x, b, part.v);
         tn_one_load_gains(op, b, part.gains);
         max = tn_one_measure(op, part, max);
-        tn_one_give_squares(op, b, part.squares, scratch);
+        tn_one_give_squares(b, part.squares, scratch);
     }
     max = tn_lanes_max(max);
     if (tn_lane() == 0) scratch[TN_ONE_MAX + tn_warp()] = max;

@@ -23,8 +23,7 @@
 #include "cuda/kernels/ternary_tile.cuh"
 
 enum {
-    TN_ONE_PIECE_BLOCKS = 8, // column blocks of a piece: 4 KiB
-    TN_ONE_AHEAD = 4,        // pieces under way: 2 MiB of all 132 blocks of an H200, whose memory answers in 0.6 us
+    TN_ONE_AHEAD = 2, // pieces under way
     TN_ONE_ARRIVALS = 1 + TN_ONE_AHEAD,
 };
 
@@ -47,6 +46,8 @@ template <uint32_t n_parts> TN_FN tn_one_place tn_one_place_of(const tn_cuda_ter
     return {2, tile - n_1};
 }
 
+// Codes are made in blocks of 256 columns, and have room for whole ones.
+TN_FN uint32_t tn_one_code_bytes(const tn_cuda_ternary_params &p) { return (p.n_blocks + p.n_blocks % 2) * TN_CUDA_TILE_COLS; }
 // A round's column blocks. Where they lie in shared memory: behind the codes, part after part, in one of two places in turn.
 struct tn_one_round {
     uint32_t first, n, at;
@@ -55,7 +56,7 @@ TN_FN tn_one_round tn_one_round_of(const tn_cuda_ternary_params &p, uint32_t rou
 {
     const uint32_t first = round * p.round_blocks, rest = p.n_blocks - first;
     return {first, rest < p.round_blocks ? rest : p.round_blocks,
-            p.n_blocks * TN_CUDA_TILE_COLS + round % 2 * n_all_parts * p.round_blocks * TN_TILE_BYTES};
+            tn_one_code_bytes(p) + round % 2 * n_all_parts * p.round_blocks * TN_TILE_BYTES};
 }
 // Of the warp with errands one thread gives orders to the copy engine.
 TN_FN bool tn_one_asks() { return tn_bulk_is_mine(32 * TN_ONE_WORKERS); }
@@ -77,30 +78,27 @@ TN_FN void tn_one_ask(const tn_cuda_ternary_params &p, uint32_t round, TN_SHARED
         tn_bulk_copy(codes, of.at + part * n_bytes, from, n_bytes, arrival, round % 2);
     }
 }
-// Asks for all tiles where there is a single round, in pieces of a row tile, of which TN_ONE_AHEAD are under way: what other kernels load
+// Asks for all tiles where there is a single round, in pieces of row tiles, of which TN_ONE_AHEAD are under way: what other kernels load
 // meanwhile, x above all, would else wait behind all of them. This thread waits for each piece itself, all threads for the last ones, which
 // belong to `arrival` 0.
 template <uint32_t n_parts>
 TN_FN void tn_one_ask_in_pieces(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint64_t, arrival))
 {
-    const uint32_t n_all_parts = tn_one_row_tiles(p) * n_parts, n_each = (p.n_blocks + TN_ONE_PIECE_BLOCKS - 1) / TN_ONE_PIECE_BLOCKS;
-    const uint32_t n_pieces = n_all_parts * n_each, n_first = n_pieces > TN_ONE_AHEAD ? n_pieces - TN_ONE_AHEAD : 0;
-    const uint32_t first_tiles = n_first / n_each * p.n_blocks + n_first % n_each * TN_ONE_PIECE_BLOCKS;
-    uint32_t at = p.n_blocks * TN_CUDA_TILE_COLS, i = 0;
+    const uint32_t n_all_parts = tn_one_row_tiles(p) * n_parts, n_pieces = n_all_parts * p.n_pieces;
+    const uint32_t n_first = n_pieces > TN_ONE_AHEAD ? n_pieces - TN_ONE_AHEAD : 0;
+    uint32_t at = tn_one_code_bytes(p), left = n_all_parts * p.n_blocks * TN_TILE_BYTES, i = 0;
     TN_ROLLED for (uint32_t part = 0; part < n_all_parts; part++)
     {
         const uint8_t *from = tn_one_tiles(p, tn_one_place_of<n_parts>(p, part));
-        TN_ROLLED for (uint32_t k = 0; k < p.n_blocks; k += TN_ONE_PIECE_BLOCKS, i++)
+        TN_ROLLED for (uint32_t k = 0; k < p.n_blocks; k += p.piece_blocks, i++)
         {
-            const uint32_t n = p.n_blocks - k < TN_ONE_PIECE_BLOCKS ? p.n_blocks - k : (uint32_t)TN_ONE_PIECE_BLOCKS;
-            const uint32_t turn = 1 + i % TN_ONE_AHEAD, n_bytes = n * TN_TILE_BYTES;
+            const uint32_t n_bytes = (p.n_blocks - k < p.piece_blocks ? p.n_blocks - k : p.piece_blocks) * TN_TILE_BYTES;
+            const uint32_t turn = 1 + i % TN_ONE_AHEAD, set = i < n_first ? turn : 0;
             if (i >= TN_ONE_AHEAD) tn_bulk_wait_mine(arrival, turn, (i / TN_ONE_AHEAD - 1) % 2);
-            if (i < n_first)
-                tn_bulk_expect(arrival, turn, n_bytes);
-            else if (i == n_first)
-                tn_bulk_expect(arrival, 0, (n_all_parts * p.n_blocks - first_tiles) * TN_TILE_BYTES);
-            tn_bulk_copy(codes, at, from + k * TN_TILE_BYTES, n_bytes, arrival, i < n_first ? turn : 0);
+            if (i <= n_first) tn_bulk_expect(arrival, set, i < n_first ? n_bytes : left);
+            tn_bulk_copy(codes, at, from + k * TN_TILE_BYTES, n_bytes, arrival, set);
             at += n_bytes;
+            left -= n_bytes;
         }
     }
 }
@@ -130,51 +128,57 @@ template <class Form> TN_FN void tn_one_give(const Form &sums, uint32_t part, TN
     if (t < 2) tn_shared_add(of_block, part * TN_CUDA_TILE_ROWS + t * 8 + g, (uint32_t)(t == 0 ? low : high));
 }
 
-// This warp's tiles of a round.
-template <class Form>
-TN_FN void tn_one_multiply(const tn_cuda_ternary_params &p, const tn_one_round &of, uint32_t n_all_parts, TN_SHARED_ARG(int8_t, codes),
-                           TN_SHARED_ARG(uint32_t, of_block))
+// This warp's tiles of a round: from column block k of its parts' number `part` on, which lies at `at`.
+struct tn_one_share {
+    uint32_t part, k, at, n_tiles;
+};
+TN_FN tn_one_share tn_one_share_of(const tn_cuda_ternary_params &p, const tn_one_round &of, uint32_t n_all_parts)
 {
     const uint32_t n_tiles = n_all_parts * of.n, begin = tn_warp() * n_tiles / TN_ONE_WORKERS;
-    uint32_t left = tn_one_works() ? (tn_warp() + 1) * n_tiles / TN_ONE_WORKERS - begin : 0;
-    uint32_t part = of.n == p.round_blocks && of.n > 1 ? (uint32_t)(((uint64_t)begin * p.by_blocks) >> 32) : begin / of.n;
-    uint32_t k = begin - part * of.n, at = of.at + begin * TN_TILE_BYTES + tn_lane() * 16;
-    TN_ROLLED while (left > 0)
+    const uint32_t end = tn_one_works() ? (tn_warp() + 1) * n_tiles / TN_ONE_WORKERS : begin;
+    const uint32_t part = of.n == p.round_blocks && of.n > 1 ? (uint32_t)(((uint64_t)begin * p.by_blocks) >> 32) : begin / of.n;
+    return {part, begin - part * of.n, of.at + begin * TN_TILE_BYTES + tn_lane() * 16, end - begin};
+}
+template <class Form>
+TN_FN void tn_one_multiply(const tn_one_round &of, tn_one_share share, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint32_t, of_block))
+{
+    TN_ROLLED while (share.n_tiles > 0)
     {
-        const uint32_t n = of.n - k < left ? of.n - k : left;
+        const uint32_t n = of.n - share.k < share.n_tiles ? of.n - share.k : share.n_tiles;
         Form sums = {};
-        typename Form::input x = Form::load(of.first + k, codes);
-        tn_u4 w = tn_shared_load16(codes, at);
+        typename Form::input x = Form::load(of.first + share.k, codes);
+        tn_u4 w = tn_shared_load16(codes, share.at);
         TN_ROLLED for (uint32_t i = 1; i < n; i++) // one tile ahead
         {
             const typename Form::input x_now = x;
             const tn_u4 w_now = w;
-            x = Form::load(of.first + k + i, codes);
-            w = tn_shared_load16(codes, at + i * TN_TILE_BYTES);
+            x = Form::load(of.first + share.k + i, codes);
+            w = tn_shared_load16(codes, share.at + i * TN_TILE_BYTES);
             sums.add(w_now, x_now);
         }
         sums.add(w, x);
-        tn_one_give(sums, part, of_block);
-        at += n * TN_TILE_BYTES;
-        left -= n;
-        part++;
-        k = 0;
+        tn_one_give(sums, share.part, of_block);
+        share.n_tiles -= n;
+        share.at += n * TN_TILE_BYTES;
+        share.part++;
+        share.k = 0;
     }
 }
-// All rounds, of which two are under way. Called behind tn_sync, which follows too.
+// All rounds, of which two are under way; `share`: of the first. Called behind tn_sync, which follows too.
 template <class Form, uint32_t n_parts>
-TN_FN void tn_one_multiply_all(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t, codes), TN_SHARED_ARG(uint64_t, arrival),
-                               TN_SHARED_ARG(uint32_t, of_block))
+TN_FN void tn_one_multiply_all(const tn_cuda_ternary_params &p, const tn_one_share &share, TN_SHARED_ARG(int8_t, codes),
+                               TN_SHARED_ARG(uint64_t, arrival), TN_SHARED_ARG(uint32_t, of_block))
 {
     const uint32_t n_all_parts = tn_one_row_tiles(p) * n_parts;
-    tn_one_multiply<Form>(p, tn_one_round_of(p, 0, n_all_parts), n_all_parts, codes, of_block);
+    tn_one_multiply<Form>(tn_one_round_of(p, 0, n_all_parts), share, codes, of_block);
     TN_ROLLED for (uint32_t round = 1; round < p.n_rounds; round++)
     {
         tn_sync(); // the place of the round before is free
         if (tn_one_asks() && round + 1 < p.n_rounds) tn_one_ask<n_parts>(p, round + 1, codes, arrival);
         tn_bulk_wait(arrival, round % 2, round / 2 % 2);
         tn_sync();
-        tn_one_multiply<Form>(p, tn_one_round_of(p, round, n_all_parts), n_all_parts, codes, of_block);
+        const tn_one_round of = tn_one_round_of(p, round, n_all_parts);
+        tn_one_multiply<Form>(of, tn_one_share_of(p, of, n_all_parts), codes, of_block);
     }
 }
 
@@ -260,7 +264,7 @@ TN_FN void tn_one_again(const tn_cuda_ternary_params &p, const float *x, TN_SHAR
     if (tn_thread() == 0) scratch[TN_ONE_CODES] = 0;
     tn_one_clear<n_parts>(p, of_block);
     tn_sync();
-    tn_one_quantise_read<Form>(p.before, x, p.n_blocks * TN_CUDA_TILE_COLS, 0, true, tn_float(scratch[TN_ONE_SMALL]), 0, scratch, codes);
+    tn_one_quantise_read<Form>(p.before, x, 0, true, tn_float(scratch[TN_ONE_SMALL]), 0, scratch, codes);
     tn_sync();
     TN_ROLLED for (uint32_t tile = tn_warp(); tile < n_all_parts * p.n_blocks; tile += TN_ONE_WORKERS + 1)
     {
@@ -287,6 +291,8 @@ TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t,
     tn_sync(); // zeros, and `arrival`
     if (tn_one_asks() && has_tiles) tn_one_ask_first<n_parts>(p, codes, arrival);
     tn_one_output<n_parts> output = tn_one_output_of<n_parts>(p);
+    const uint32_t n_all_parts = tn_one_row_tiles(p) * n_parts;
+    const tn_one_share share = tn_one_share_of(p, tn_one_round_of(p, 0, n_all_parts), n_all_parts);
 
     tn_wait_previous();
     if (!has_tiles) return;
@@ -297,7 +303,7 @@ TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t,
     if (makes_codes) {
         const bool is_left = p.x_largest;
         largest = is_left ? tn_one_take(p.before, x, p.x_largest, held) : tn_one_find(p.before, x, held, scratch);
-        tn_one_quantise<Form>(p.before, x, p.n_blocks * TN_CUDA_TILE_COLS, held, !is_left, 127.0f * tn_recip(largest), scratch, codes);
+        tn_one_quantise<Form>(p.before, x, held, !is_left, 127.0f * tn_recip(largest), scratch, codes);
     } else {
         tn_one_take_codes<Form>(p, codes, scratch);
     }
@@ -305,7 +311,7 @@ TN_FN void tn_ternary_one(const tn_cuda_ternary_params &p, TN_SHARED_ARG(int8_t,
     tn_bulk_wait(arrival, 0, 0);
     tn_sync();
     if (makes_codes && !tn_one_works()) tn_one_find_scale(p.before, largest, scratch);
-    tn_one_multiply_all<Form, n_parts>(p, codes, arrival, of_block);
+    tn_one_multiply_all<Form, n_parts>(p, share, codes, arrival, of_block);
     tn_sync();
     if (scratch[TN_ONE_SMALL] != 0) tn_one_again<Form, n_parts>(p, x, codes, scratch, of_block);
     if (is_wanted) tn_one_store_all(p, output, tn_float(scratch[TN_ONE_SCALE]), (int32_t)scratch[TN_ONE_CODES], of_block);

@@ -43,10 +43,10 @@ struct tn_one_bmma {
 
     // Codes (s, j) of half h as the transposition takes them: 16 bytes of a half side by side.
     static TN_METHOD uint32_t place(uint32_t lane) { return lane / 4 % 2 * 16 + lane / 8 * 4 + lane % 4; }
-    static TN_METHOD void settle(uint32_t b, uint32_t n_codes, TN_SHARED_ARG(int8_t, codes))
+    static TN_METHOD void settle(uint32_t b, TN_SHARED_ARG(int8_t, codes))
     {
         const uint32_t at = b * 256 + tn_lane() * 16, i = at / 32 * 32, h = tn_lane() % 2;
-        const bool is_mine = tn_lane() < 16 && at < n_codes;
+        const bool is_mine = tn_lane() < 16;
         uint32_t words[4] = {0, 0, 0, 0};
         tn_sync_warp();
         if (is_mine) {

@@ -12,7 +12,7 @@ struct tn_one_dp4a {
     int32_t sums[2][4]; // of row g + 8r
 
     static TN_METHOD uint32_t place(uint32_t lane) { return lane; }
-    static TN_METHOD void settle(uint32_t, uint32_t, TN_SHARED_ARG(int8_t, codes)) { (void)codes; }
+    static TN_METHOD void settle(uint32_t, TN_SHARED_ARG(int8_t, codes)) { (void)codes; }
     static TN_METHOD void lay(uint32_t i, const tn_u4 (&natural)[2], TN_SHARED_ARG(int8_t, codes))
     {
         tn_shared_store16(codes, i, natural[0]);
