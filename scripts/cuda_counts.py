@@ -40,7 +40,7 @@ DOT, MMA_K32, MMA_K16 = 4, 128, 64
 PRODUCTS = {"dense_q6_k_mma": MMA_K16, "ternary_many_wgmma": 1024, "ternary_one_bmma": 32, "ternary_one_glu_bmma": 32}
 ONLY_SM_90 = "_wgmma"  # kernels with that in their names are for no other architecture
 PER_64_WEIGHTS = {
-    "ternary_one_dp4a": 43, "ternary_one_glu_dp4a": 43, "ternary_one_bmma": 16, "ternary_one_glu_bmma": 16, "ternary_few_dp4a": 28, "ternary_few8_mma": 12, "ternary_few16_mma": 7.1,
+    "ternary_one_dp4a": 39, "ternary_one_glu_dp4a": 39, "ternary_one_bmma": 17, "ternary_one_glu_bmma": 17, "ternary_few_dp4a": 28, "ternary_few8_mma": 12, "ternary_few16_mma": 7.1,
     "ternary_few32_mma": 4, "ternary_few64_mma": 2.35, "ternary_many_dp4a": 22, "ternary_many_mma": 2.55,
     "ternary_many_wgmma": 2.0,
     "dense_q8_0": 37, "dense_q4_0": 38, "dense_q6_k": 34, "dense_q8_0_mma": 13, "dense_q4_0_mma": 12, "dense_q6_k_mma": 13,

@@ -127,8 +127,9 @@ TEST_P(TernaryOne, EveryOpBehindAndBefore)
 TEST_P(TernaryOne, LargestValuesAreTakenAndLeft)
 {
     for (uint32_t before : {TN_CUDA_ROW_NORM_QUANT, TN_CUDA_ROW_QUANT}) {
-        for (uint32_t n_cols : {1u, 100u, 300u, 2560u, 9000u}) {
+        for (uint32_t n_cols : {1u, 100u, 300u, 1280u, 9000u}) {
             for (uint32_t behind : {TN_CUDA_BEHIND_NOTHING, TN_CUDA_BEHIND_ADD, TN_CUDA_BEHIND_RELU2}) {
+                if (n_cols == 9000 && behind != TN_CUDA_BEHIND_ADD) continue;
                 Product product = behind == TN_CUDA_BEHIND_RELU2 ? glu(n_cols, 301, behind) : one(n_cols, {301});
                 product.behind = behind;
                 product.before = before;

@@ -4,7 +4,7 @@
 //     place(l)       where the code of lane l's columns (l, l + 32, ..) lies among the codes of 32 columns when it is stored
 //     settle(..)     a warp, for a block of 256 codes that it has stored: how multiplying wants them, in the same place
 //     lay(..)        32 codes in natural order, from column i on, a multiple of 32: the same
-//     load(k, codes) the input of column block k
+//     at(k)          where this lane's input of column block k lies, that of the next one 128 bytes further; load(at, codes) takes it
 //     add(w, x)      a tile's product, added to the lane's sums
 //     sum(r)         of row g + 8r of the tile, a part: those of four lanes that share rows are the sum
 //
@@ -145,21 +145,21 @@ TN_FN void tn_one_multiply(const tn_one_round &of, tn_one_share share, TN_SHARED
     TN_ROLLED while (share.n_tiles > 0)
     {
         const uint32_t n = of.n - share.k < share.n_tiles ? of.n - share.k : share.n_tiles;
+        uint32_t x_at = Form::at(of.first + share.k);
         Form sums = {};
-        typename Form::input x = Form::load(of.first + share.k, codes);
-        tn_u4 w = tn_shared_load16(codes, share.at);
-        TN_ROLLED for (uint32_t i = 1; i < n; i++) // one tile ahead
+        TN_ROLLED for (uint32_t i = n / 2; i > 0; i--, share.at += 2 * TN_TILE_BYTES, x_at += 2 * TN_CUDA_TILE_COLS)
         {
-            const typename Form::input x_now = x;
-            const tn_u4 w_now = w;
-            x = Form::load(of.first + share.k + i, codes);
-            w = tn_shared_load16(codes, share.at + i * TN_TILE_BYTES);
-            sums.add(w_now, x_now);
+            const tn_u4 w[2] = {tn_shared_load16(codes, share.at), tn_shared_load16(codes, share.at + TN_TILE_BYTES)};
+            const typename Form::input x[2] = {Form::load(x_at, codes), Form::load(x_at + TN_CUDA_TILE_COLS, codes)};
+            sums.add(w[0], x[0]);
+            sums.add(w[1], x[1]);
         }
-        sums.add(w, x);
+        if (n % 2 != 0) {
+            sums.add(tn_shared_load16(codes, share.at), Form::load(x_at, codes));
+            share.at += TN_TILE_BYTES;
+        }
         tn_one_give(sums, share.part, of_block);
         share.n_tiles -= n;
-        share.at += n * TN_TILE_BYTES;
         share.part++;
         share.k = 0;
     }
@@ -272,7 +272,7 @@ TN_FN void tn_one_again(const tn_cuda_ternary_params &p, const float *x, TN_SHAR
         const tn_one_place place = tn_one_place_of<n_parts>(p, part);
         const uint8_t *w = p.matrices[place.matrix].w + ((size_t)place.tile * p.n_blocks + k) * TN_TILE_BYTES + tn_lane() * 16;
         Form sums = {};
-        sums.add(tn_load16(w), Form::load(k, codes));
+        sums.add(tn_load16(w), Form::load(Form::at(k), codes));
         tn_one_give(sums, part, of_block);
     }
     tn_sync();

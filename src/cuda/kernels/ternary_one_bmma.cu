@@ -71,10 +71,8 @@ struct tn_one_bmma {
             TN_UNROLL for (uint32_t q = 0; q < 4; q++) tn_shared_store4(codes, tn_one_word_at(i, q, h), of[q]);
         }
     }
-    static TN_METHOD input load(uint32_t k, TN_SHARED_ARG(int8_t, codes))
-    {
-        return tn_shared_load8(codes, tn_one_word_at(k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32, tn_lane() / 8, 0));
-    }
+    static TN_METHOD uint32_t at(uint32_t k) { return tn_one_word_at(k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32, tn_lane() / 8, 0); }
+    static TN_METHOD input load(uint32_t at, TN_SHARED_ARG(int8_t, codes)) { return tn_shared_load8(codes, at); }
     TN_METHOD void add(const tn_u4 &w, input x)
     {
         const uint32_t a[4] = {w.x, w.y, w.z, w.w}, bit = tn_lane() / 4 % 2;

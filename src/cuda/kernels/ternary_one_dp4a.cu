@@ -18,9 +18,9 @@ struct tn_one_dp4a {
         tn_shared_store16(codes, i, natural[0]);
         tn_shared_store16(codes, i + 16, natural[1]);
     }
-    static TN_METHOD input load(uint32_t k, TN_SHARED_ARG(int8_t, codes))
+    static TN_METHOD uint32_t at(uint32_t k) { return k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32; }
+    static TN_METHOD input load(uint32_t at, TN_SHARED_ARG(int8_t, codes))
     {
-        const uint32_t at = k * TN_CUDA_TILE_COLS + tn_lane() % 4 * 32;
         return {{tn_shared_load16(codes, at), tn_shared_load16(codes, at + 16)}};
     }
     TN_METHOD void add(const tn_u4 &w, const input &x)
