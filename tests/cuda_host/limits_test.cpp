@@ -2,6 +2,8 @@
 #include "conformance/cases.h"
 #include "cuda_host/device_rig.hpp"
 
+#include <set>
+
 extern "C" {
 #include "backend/builtin.h"
 #include "base/alloc.h"
@@ -300,6 +302,47 @@ TEST_F(Limits, ALayerHasFiveKernelsOfOneTokenAndTenOfFew)
         const Launches launches(device, model.net, model.logits, bounds_of(64, 1), n_tokens);
         ASSERT_EQ(launches.status, TN_OK) << last_error();
         EXPECT_EQ(launches.list.n_launches, n_kernels + BESIDE) << n_tokens << " tokens";
+    }
+}
+
+// Of steps of one token each product takes the largest value of its row from the kernel that stored it, which begin has set to 0. The
+// embedding leaves none, and attention without matrix instructions.
+TEST_F(Limits, RowsOfOneTokenHaveTheirLargestValuesLeftForWhoMakesTheirCodes)
+{
+    const Model model(3);
+    for (const int capability : {90, 75}) {
+        Device device(device_of(capability));
+        const Launches launches(device, model.net, model.logits, bounds_of(64, 1), 1);
+        ASSERT_EQ(launches.status, TN_OK) << last_error();
+        std::set<uint64_t> left;
+        uint32_t n_taken = 0, n_not = 0;
+        const auto leave = [&](const tn_cuda_largest &next) {
+            if (next.words != 0) {
+                EXPECT_TRUE(left.insert(next.words).second);
+            }
+        };
+        for (uint32_t i = 0; i < launches.list.n_launches; i++) {
+            const tn_cuda_launch &l = launches.list.launches[i];
+            const std::string name = tn_cuda_kernels[l.kernel].name;
+            tn_cuda_attention_params attention;
+            tn_cuda_ternary_params product;
+            std::memcpy(&attention, l.params, sizeof attention);
+            std::memcpy(&product, l.params, sizeof product);
+            if (name == "attention_one_mma") leave(attention.next);
+            if (name.rfind("ternary_one", 0) != 0) continue;
+            if (product.x_largest != 0) {
+                EXPECT_EQ(left.erase(product.x_largest), 1u) << i;
+            }
+            if (product.before.op != TN_CUDA_ROW_NONE) ++(product.x_largest != 0 ? n_taken : n_not);
+            leave(product.next);
+        }
+        EXPECT_EQ(left.size(), 0u);
+        EXPECT_EQ(n_not, 1 + (capability == 90 ? 0 : kLayers)); // nor does the embedding
+        EXPECT_EQ(n_taken + n_not, kLayers * 4);
+        tn_cuda_begin_params begin;
+        std::memcpy(&begin, launches.list.launches[0].params, sizeof begin);
+        EXPECT_EQ(begin.n_largest, n_taken * TN_CUDA_LARGEST_WORDS);
+        shared().close();
     }
 }
 

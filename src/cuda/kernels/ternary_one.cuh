@@ -8,13 +8,13 @@
 //     add(w, x)      a tile's product, added to the lane's sums
 //     sum(r)         of row g + 8r of the tile, a part: those of four lanes that share rows are the sum
 //
-// Its weights are what a token costs, and no kernel before has to do with them: each block takes
-// row tiles (of 16 rows; with GLU gate's and up's of the same rows) from the sequence of all matrices' tiles, asks for its first tiles
-// before it waits for the kernel before, then makes the codes from x, by itself and for itself, or takes them from memory.
+// Its weights are what a token costs, and no kernel before has to do with them: each block takes row tiles (of 16 rows; with GLU gate's and
+// up's of the same rows) from the sequence of all matrices' tiles, asks for its first tiles before it waits for the kernel before, then
+// makes the codes from x, by itself and for itself, or takes them from memory.
 //
 // A block's row tiles go by in rounds of p.round_blocks column blocks of all of them, usually a single one. Their tiles lie in shared
-// memory, and each of the 16 warps has a part of its own of them, so that all have the same work; where a row tile ends, what a warp has of
-// it is added to sums in shared memory. Where there are several rounds, one is on its way while another is multiplied.
+// memory, and each of the warps that work has a part of its own of them, so that all have the same work; where a row tile ends, what a warp
+// has of it is added to sums in shared memory. Where there are several rounds, one is on its way while another is multiplied.
 #ifndef TN_CUDA_TERNARY_ONE_CUH
 #define TN_CUDA_TERNARY_ONE_CUH
 
