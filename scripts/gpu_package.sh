@@ -10,6 +10,7 @@ build=${1:?usage: gpu_package.sh BUILD FOLDER} folder=${2:?usage: gpu_package.sh
 scripts=$(cd "$(dirname "$0")" && pwd)
 programs=("$build/ternion" "$build/tests/conformance/conformance_test")
 if [ -x "$build/bench/bench_costs" ]; then programs+=("$build/bench/bench_costs"); fi
+if [ -x "$build/bench/bench_cuda" ]; then programs+=("$build/bench/bench_cuda"); fi
 mkdir -p "$folder/lib"
 for program in "${programs[@]}"; do
     [ -x "$program" ] || { echo "gpu_package: $program is missing: build the targets ternion and conformance_test first" >&2; exit 1; }

@@ -6,7 +6,6 @@
 #include "backend/step_check.h"
 #include "base/alloc.h"
 #include "base/checked.h"
-#include "cuda/cuda_launch.h"
 #include "cuda/cuda_memory.h"
 
 #include <inttypes.h>
@@ -302,6 +301,13 @@ static tn_cuda_list *list_for(tn_cuda_program *program, uint32_t n_tokens)
     uint32_t i = 0;
     while (program->lists[i].n_tokens_max < n_tokens) i++;
     return &program->lists[i];
+}
+
+const tn_cuda_list *tn_cuda_program_list(tn_program *base, uint32_t n_tokens, const tn_cuda_places **out_places)
+{
+    tn_cuda_program *program = program_of(base);
+    *out_places = &program->places;
+    return list_for(program, n_tokens);
 }
 
 static void write_step(tn_cuda_program *program, const tn_submit *submit)

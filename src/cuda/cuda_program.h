@@ -2,7 +2,7 @@
 #ifndef TN_CUDA_CUDA_PROGRAM_H
 #define TN_CUDA_CUDA_PROGRAM_H
 
-#include "cuda/cuda_device.h"
+#include "cuda/cuda_launch.h"
 
 // The backend table's functions.
 tn_status tn_cuda_op_supported(tn_device *device, const tn_graph *graph, const tn_node *node);
@@ -14,5 +14,8 @@ tn_status tn_cuda_program_submit(tn_program *program, const tn_submit *submit, t
 tn_status tn_cuda_fence_wait(tn_device *device, tn_fence fence);
 // Outside the device's context: whoever could wait for this fence is told of a failure instead. Its program waits before its next step.
 void tn_cuda_fence_abandon(tn_device *device, tn_fence fence);
+// The launches by which it does steps of n_tokens, and where what they share lies: for whoever makes other graphs of them. Borrowed from
+// the program.
+const tn_cuda_list *tn_cuda_program_list(tn_program *program, uint32_t n_tokens, const tn_cuda_places **out_places);
 
 #endif
