@@ -4,6 +4,8 @@
 
 #include "cuda_host/emulation.hpp"
 
+TN_FN void tn_bulk_copy_part(TN_SHARED_ARG(int8_t, to), uint32_t at, const uint8_t *from, uint32_t n_bytes); // gpu.cuh
+
 TN_FN bool tn_has_copy_engine() { return cuda_host::block().has_copy_engine; }
 
 TN_FN bool tn_bulk_is_mine(uint32_t thread = 0) { return !tn_has_copy_engine() || tn_thread() == thread; }

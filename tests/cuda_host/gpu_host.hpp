@@ -211,6 +211,7 @@ static inline float tn_half(uint16_t h)
     return f;
 }
 
+#include "cuda_host/bulk_host.hpp"
 #include "cuda_host/wgmma_host.hpp"
 
 #endif

@@ -386,8 +386,6 @@ TN_FN void tn_bulk_wait(uint64_t *, uint32_t, uint32_t)
     tn_async_wait<0>();
 }
 TN_FN void tn_bulk_wait_mine(uint64_t *, uint32_t, uint32_t) {}
-#else
-#include "cuda_host/bulk_host.hpp" // tests/cuda_host
 #endif
 #endif
 
