@@ -46,6 +46,16 @@ TEST(AttentionFew, ManySequences)
     c.check_few(5, 3);
 }
 
+TEST(AttentionFew, WithoutACopyEngine)
+{
+    const OnDevice device(80);
+    AttentionCase sequences({4, 1, 128}, ragged(32));
+    sequences.check_few(16, 2);
+    sequences.check_few(3, 1);
+    AttentionCase heads({18, 2, 72}, kTokens);
+    heads.check_few(2, 2);
+}
+
 TEST(AttentionFew, AnyNumberOfHeads)
 {
     for (uint32_t group : {2u, 7u, 9u, 16u, 19u}) {

@@ -72,19 +72,15 @@ class AttentionCase
         p.q = {q_.data(), q_stride_};
         run({{kernel, grid_z, TN_CUDA_TILES_ALL}}, &p, grid_x, n_splits, has_output_address);
     }
-    // attention_few_mma for all tiles, by blocks of n_shares to a tile for n_splits of the chunks; one tile more than the step has. With a
-    // copy engine, and without.
+    // attention_few_mma for all tiles, by blocks of n_shares to a tile for n_splits of the chunks; one tile more than the step has.
     void check_few(uint32_t n_shares, uint32_t n_splits, bool has_output_address = false)
     {
         SCOPED_TRACE(testing::Message() << "attention_few_mma " << s_ << " shares " << n_shares << " splits " << n_splits);
         tn_cuda_attention_params p = params();
         p.q = {q_.data(), q_stride_};
         p.n_shares = n_shares;
-        for (int capability : {90, 80}) {
-            const OnDevice device(capability);
-            run({{"attention_few_mma", n_splits, TN_CUDA_TILES_ALL, 0, TN_CUDA_ATTENTION_CHUNK_BYTES}}, &p, (n_tiles() + 1) * n_shares,
-                n_splits, has_output_address);
-        }
+        run({{"attention_few_mma", n_splits, TN_CUDA_TILES_ALL, 0, TN_CUDA_ATTENTION_CHUNK_BYTES}}, &p, (n_tiles() + 1) * n_shares,
+            n_splits, has_output_address);
     }
     // Tiles of one sequence by n_blocks blocks of attention_tile_mma, or one for each row tile and some more (0); those of several by
     // another kernel.

@@ -4,7 +4,7 @@
     barriers.py PROGRAM...
 
 Each PROGRAM is a GoogleTest program over the emulated GPU. It is run once as it is, to learn which barriers (tn_sync, tn_sync_or,
-tn_sync_warp, tn_async_wait) of which kernels it meets, and then once for each of them with that barrier left out: the test that met it
+tn_sync_warp, tn_async_wait, tn_bulk_wait) of which kernels it meets, and then once for each of them with that barrier left out: the test that met it
 first, and where that does not fail all of them. A barrier whose absence fails nothing is either superfluous, or the emulation is blind to what it is for. A program that crashes without a barrier is an error too:
 its tests end before they have told what is wrong. A kernel that no program launches has barriers that nobody saw: an error.
 """

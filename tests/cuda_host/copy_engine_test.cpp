@@ -211,6 +211,10 @@ TN_KERNEL(overtaking, FaultParams, 64)
         if (p.fault != 8) tn_bulk_copy(s, 48, from, 16, arrival, 1);
         tn_bulk_wait(arrival, 1, 0);
     }
+    if (p.fault == 7 && t == 3) {
+        tn_bulk_wait(arrival, 0, 0);
+        s[40] = 1; // behind the reads too
+    }
 }
 
 TEST(CopyEngine, CopiesComeBehindWhateverWasDoneThere)
@@ -250,6 +254,12 @@ TN_KERNEL(arrivals, FaultParams, 64)
     }
     if (p.fault == 8 && t == 32) tn_bulk_expect(arrival, 0, 64);
     if (p.fault == 9 && t == 33) tn_bulk_expect(arrival, 0, 64);
+    if (p.fault == 14 && t < 32) return;
+    if (p.fault == 14 && t == 32) tn_bulk_wait(arrival, 0, 0);
+    if (p.fault == 14 && t == 32) tn_bulk_expect(arrival, 0, 16);
+    if (p.fault == 14 && t >= 32) tn_shfl_xor(t, 1); // thread 33 is late, but nothing orders it
+    if (p.fault == 14 && t == 33) tn_bulk_copy(s, 0, from, 16, arrival, 0);
+    if (p.fault == 14) tn_shfl_xor(t, 1);
     tn_bulk_wait(arrival, 0, p.fault == 10 ? 1 : p.fault == 11 ? 2 : 0);
     tn_bulk_wait(arrival, 1, 0);
     if (p.fault != 12) tn_sync();
@@ -277,6 +287,7 @@ TEST(CopyEngine, PhasesComeOneAfterAnother)
     const std::string under_way = ", and copies to arrival[0] that were expected" + kHere;
     expect_always("arrivals", 8, {"thread 32 came to tn_bulk_expect" + kHere, under_way, "are under way, as far as it knows"});
     expect_always("arrivals", 9, {"thread 33 came to tn_bulk_expect" + kHere, under_way});
+    expect_always("arrivals", 14, {"thread 33 came to tn_bulk_copy" + kHere, under_way});
     expect_always("arrivals", 11, {"came to tn_bulk_wait" + kHere, " with 2 for a parity"});
     expect_always(
         "arrivals", 12,
@@ -317,12 +328,46 @@ TEST(CopyEngine, WaitsThatDoNotEnd)
     expect_always("parities", 3, {"thread 21 waits in tn_bulk_wait" + kHere, for_ever});
 }
 
+// One thread begins the next phase while another may still look for the end of the first.
+TN_KERNEL(overrun, FaultParams, 64)
+{
+    TN_SHARED(int8_t, s, 64);
+    TN_SHARED(uint64_t, arrival, 1);
+    const bool asks = tn_thread() == 5;
+    if (asks) tn_bulk_init(arrival, 1);
+    tn_sync();
+    if (asks) {
+        tn_bulk_expect(arrival, 0, 64);
+        tn_bulk_copy(s, 0, reinterpret_cast<const uint8_t *>(p.in), 64, arrival, 0);
+        tn_bulk_wait(arrival, 0, 0);
+        if (p.fault == 1) tn_bulk_expect(arrival, 0, 0);
+    }
+    if (tn_thread() == 40) tn_bulk_wait(arrival, 0, 0);
+    tn_sync();
+    if (asks && p.fault != 1) tn_bulk_expect(arrival, 0, 0);
+    tn_bulk_wait(arrival, 0, 1);
+}
+
+TEST(CopyEngine, PhasesAreNotOverrun)
+{
+    expect_never("overrun", 0);
+    uint32_t n_unseen = 0, n_seen = 0; // by the time at which the copy comes
+    for (uint32_t i = 0; i < 100; i++) {
+        const std::string text = complaint("overrun", 1);
+        n_unseen += contains(text, "thread 40 came to tn_bulk_wait" + kHere) && contains(text, ", which may come and go unseen");
+        n_seen += contains(text, "thread 5 came to tn_bulk_expect" + kHere) && contains(text, "which thread 40 has waited for with no");
+    }
+    EXPECT_EQ(n_unseen + n_seen, 100u);
+    EXPECT_GT(n_unseen, 5u);
+    EXPECT_GT(n_seen, 5u);
+}
+
 // ---- sizes ----
 
 TN_KERNEL(sizes, FaultParams, 64)
 {
-    TN_SHARED(int8_t, s, 128);
     TN_SHARED(uint64_t, arrival, 1);
+    TN_SHARED(int8_t, s, 128);
     const uint8_t *from = reinterpret_cast<const uint8_t *>(p.in);
     const bool is_early = p.fault == 1 || p.fault == 2;
     if (tn_thread() == 0) {
@@ -332,6 +377,7 @@ TN_KERNEL(sizes, FaultParams, 64)
         tn_bulk_expect(arrival, 0, p.fault == 2 ? 16 : p.fault == 3 ? 80 : p.fault == 4 ? 112 : p.fault == 5 ? 0 : 96);
         tn_bulk_copy(s, p.fault == 7 ? 8 : p.fault == 8 ? 80 : 0, from + (p.fault == 9 ? 8 : 0), p.fault == 10 ? 56 : 64, arrival, 0);
         if (!is_early) tn_bulk_copy(s, p.fault == 11 ? (uint32_t)-64 : 64, from, 32, arrival, 0);
+        if (p.fault == 15) tn_bulk_copy(s + (size_t)-16, 0, from, 32, arrival, 0);
         if (p.fault == 12) tn_bulk_wait(arrival, 0, 0);
         if (p.fault == 12) tn_bulk_copy(s, 0, from, 16, arrival, 0); // of a phase that nobody begins
     }
@@ -365,7 +411,8 @@ TEST(CopyEngine, PlacesAndSizesAreWholeUnits)
     expect_always("sizes", 9, {copy, " of 64 bytes to s[0]" + units});
     expect_always("sizes", 10, {copy, " of 56 bytes to s[0]" + units});
     expect_always("sizes", 8, {copy, " of 64 bytes outside their array, 80 bytes from the begin of s[0]"});
-    expect_always("sizes", 11, {copy, " of 32 bytes outside their array, "});
+    expect_always("sizes", 11, {copy, " of 32 bytes outside their array, 4294967232 bytes from the begin of s[0]"});
+    expect_always("sizes", 15, {copy, " of 32 bytes outside their array, -16 bytes from the begin of s[0]"});
 }
 
 TEST(CopyEngine, BlocksDoNotEndBeforeTheirCopies)

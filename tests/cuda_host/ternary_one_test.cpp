@@ -6,16 +6,12 @@ using namespace cuda_host;
 namespace
 {
 
-// With a copy engine, and without.
 void run(const Product &product)
 {
     SCOPED_TRACE(testing::Message() << product.kernel << ", " << product.n_cols << " columns, " << product.n_rows[0] << " rows, behind "
                                     << product.behind << ", before " << product.before << ", grid " << product.grid_x << ", round "
                                     << product.round_blocks);
-    for (int capability : {90, 75}) {
-        const OnDevice device(capability);
-        ProductRig(product).run();
-    }
+    ProductRig(product).run();
 }
 
 struct Form {
@@ -69,6 +65,25 @@ TEST_P(TernaryOne, EveryGridAndRoundGivesTheSame)
             run(product);
             product = glu(1100, 200, TN_CUDA_BEHIND_RELU2);
             product.grid_x = grid - 1;
+            product.round_blocks = round_blocks;
+            run(product);
+        }
+    }
+}
+
+TEST_P(TernaryOne, WithoutACopyEngine)
+{
+    const OnDevice device(75);
+    for (uint32_t before : {TN_CUDA_ROW_NONE, TN_CUDA_ROW_NORM_QUANT}) {
+        for (uint32_t round_blocks : {1u, 2u, 100u}) {
+            Product product = one(1100, {200, 72, 33});
+            product.before = before;
+            product.grid_x = 3;
+            product.round_blocks = round_blocks;
+            run(product);
+            product = glu(1100, 200, TN_CUDA_BEHIND_RELU2);
+            product.before = before;
+            product.grid_x = 2;
             product.round_blocks = round_blocks;
             run(product);
         }

@@ -367,7 +367,7 @@ TN_FN void tn_bulk_wait(uint64_t *arrival, uint32_t i, uint32_t parity)
 }
 TN_FN void tn_bulk_wait_mine(uint64_t *arrival, uint32_t i, uint32_t parity) { tn_bulk_wait(arrival, i, parity); }
 #else
-// Of a long copy this thread's part.
+// Of a long copy this thread's part. (By a host compiler the words themselves are the emulation's, which has devices of both kinds.)
 TN_FN void tn_bulk_copy_part(TN_SHARED_ARG(int8_t, to), uint32_t at, const uint8_t *from, uint32_t n_bytes)
 {
     for (uint32_t i = tn_thread() * 16; i < n_bytes; i += tn_n_threads() * 16) tn_async16(to, at + i, from + i);

@@ -175,8 +175,7 @@ TN_FN void tn_one_multiply_all(const tn_cuda_ternary_params &p, const tn_one_sha
     {
         tn_sync(); // the place of the round before is free
         if (tn_one_asks() && round + 1 < p.n_rounds) tn_one_ask<n_parts>(p, round + 1, codes, arrival);
-        tn_bulk_wait(arrival, round % 2, round / 2 % 2);
-        tn_sync();
+        tn_bulk_wait(arrival, round % 2, round / 2 % 2); // where each thread copies its part, all was there before the tn_sync
         const tn_one_round of = tn_one_round_of(p, round, n_all_parts);
         tn_one_multiply<Form>(of, tn_one_share_of(p, of, n_all_parts), codes, of_block);
     }
