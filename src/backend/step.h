@@ -54,7 +54,9 @@ typedef struct tn_step_view {
     const uint32_t *n_top;     // 0: the whole row; NULL: all rows whole
     const int32_t *tokens;     // in the vocabulary
     const uint32_t *positions; // below n_seq_pages * 128 and the RoPE table's rows
-    const uint32_t *seqs;      // row of page_table; tokens of one sequence are in ascending order of position
+    // Row of page_table. The positions of a sequence's tokens ascend without gaps, so that what lies further back than the step has tokens
+    // is of earlier steps; no other sequence's tokens see what they store.
+    const uint32_t *seqs;
     // Page of the KV buffer for positions [128 i, 128 i + 128). Beyond the last token's page a row is not read.
     const uint32_t *page_table;
 } tn_step_view;

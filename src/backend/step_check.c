@@ -81,8 +81,8 @@ tn_status tn_step_check(tn_step_checker *checker, const tn_step_view *step)
         if (step->positions[i] >= checker->n_positions_max) checker->n_positions_max = step->positions[i] + 1;
         if (!checker->reads_kv) continue;
         if (step->seqs[i] >= step->n_seqs) return bad_step("its sequence is not one of the step's", i);
-        if (step->positions[i] < checker->seq_next[step->seqs[i]])
-            return bad_step("its position is not after its sequence's previous token", i);
+        const uint32_t next = checker->seq_next[step->seqs[i]]; // 0: it is its sequence's first
+        if (next != 0 && step->positions[i] != next) return bad_step("its position is not the next one of its sequence", i);
         checker->seq_next[step->seqs[i]] = step->positions[i] + 1;
         if (i + 1 == step->n_tokens || step->seqs[i + 1] != step->seqs[i]) TN_TRY(check_pages(checker, step, i));
     }

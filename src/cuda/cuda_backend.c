@@ -41,11 +41,12 @@ static tn_status selftest(tn_cuda_device *device, const tn_progress *progress)
                                  .driver = driver,
                                  .progress = progress,
                                  .steps_of_wide = device->traits.has_wgmma,
+                                 .other_heads = device->traits.has_mma,
                                  .singles_of_many = true};
     tn_status status = tn_selftest_run(&device->base, &params, &differs);
     if (status == TN_OK) {
         params.steps_of_one = params.rope_unseen = true;
-        params.singles_of_many = params.steps_of_wide = false;
+        params.singles_of_many = params.steps_of_wide = params.other_heads = false;
         status = tn_selftest_run(&device->base, &params, &differs);
     }
     return status == TN_OK || differs ? status : selftest_failed(device, status);

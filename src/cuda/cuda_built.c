@@ -1,8 +1,15 @@
 // Whether the kernels of a build are of use to a device.
 #include "cuda/cuda_image.h"
+#include "cuda/cuda_loader.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+
+int tn_cuda_built_driver(const tn_cuda_built *built)
+{
+    const int of_compiler = built->version / 1000 * 1000;
+    return of_compiler > TN_CUDA_DRIVER_MIN ? of_compiler : TN_CUDA_DRIVER_MIN;
+}
 
 // Machine code is of a family, and of it runs on the same members and later ones. (Boards of which that is not so, as are Tegras, refuse it
 // when they are opened.)

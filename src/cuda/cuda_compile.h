@@ -1,4 +1,4 @@
-// The compiler's state, shared by its two files: places and borders (cuda_compile.c) and launches of each kind of group (cuda_emit.c).
+// The compiler's state, shared by its files: places and borders (cuda_compile.c) and launches of each kind of group (cuda_emit.h).
 #ifndef TN_CUDA_CUDA_COMPILE_H
 #define TN_CUDA_CUDA_COMPILE_H
 

@@ -14,6 +14,7 @@
 static const uint64_t staging_bytes_usual = UINT64_C(16) << 20;
 enum { SHARED_BYTES_USUAL = 48 << 10 }; // of a block, its own arrays included
 enum { WGMMA_CAPABILITY = 90 };         // that has products of warpgroups; none after it has them
+enum { EARLY_CAPABILITY = 90 };         // from which on kernels are compiled to wait for one another, and devices let them begin early
 
 tn_status tn_cuda_device_count(const tn_backend_host *host, uint32_t *out_count)
 {
@@ -114,7 +115,25 @@ static tn_status find_functions(tn_cuda_device *device)
     for (uint32_t i = 0; i < TN_CUDA_N_KERNELS; i++) {
         if (!has_form[tn_cuda_kernels[i].form]) continue;
         TN_TRY(find_function(device, (tn_cuda_kernel)i));
-        if (tn_cuda_starts_early(device)) TN_TRY(want_shared(device, (tn_cuda_kernel)i));
+    }
+    return TN_OK;
+}
+
+// The device alone does not say it: its driver may have compiled a build's PTX for older ones, whose kernels do not wait.
+static tn_status let_begin_early(tn_cuda_device *device)
+{
+    if (device->traits.capability < EARLY_CAPABILITY) return TN_OK;
+    for (uint32_t i = 0; i < TN_CUDA_N_KERNELS; i++) {
+        int compiled_for = EARLY_CAPABILITY;
+        const CUfunction function = device->functions[i];
+        if (function)
+            TN_TRY(TN_CUDA_CHECK(device->cu, device->cu->cuFuncGetAttribute(&compiled_for, CU_FUNC_ATTRIBUTE_PTX_VERSION, function),
+                                 "cuFuncGetAttribute"));
+        if (compiled_for < EARLY_CAPABILITY) return TN_OK;
+    }
+    device->traits.starts_early = true;
+    for (uint32_t i = 0; i < TN_CUDA_N_KERNELS; i++) {
+        if (device->functions[i]) TN_TRY(want_shared(device, (tn_cuda_kernel)i));
     }
     return TN_OK;
 }
@@ -173,6 +192,7 @@ static tn_status set_up(tn_cuda_device *device)
     device->stream = stream;
     TN_TRY(load_modules(device));
     TN_TRY(find_functions(device));
+    TN_TRY(let_begin_early(device));
     return tn_cuda_staging_create(device, hooks && hooks->staging_bytes ? hooks->staging_bytes : staging_bytes_usual);
 }
 

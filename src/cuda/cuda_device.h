@@ -38,6 +38,7 @@ typedef struct tn_cuda_traits {
     bool has_mma;          // m16n8k32 of bytes
     bool has_bmma;         // m16n8k256 of bits
     bool has_wgmma;        // products of warpgroups, and the build's kernels for them
+    bool starts_early;     // a kernel can begin while the one before it still runs (programmatic dependent launch)
     bool is_integrated;
 } tn_cuda_traits;
 
@@ -66,13 +67,6 @@ typedef struct tn_cuda_device {
 } tn_cuda_device;
 
 static inline tn_cuda_device *tn_cuda_device_of(tn_device *device) { return (tn_cuda_device *)device; }
-
-// Whether a kernel can begin while the one before it still runs (programmatic dependent launch).
-static inline bool tn_cuda_starts_early(const tn_cuda_device *device)
-{
-    enum { FROM_CAPABILITY = 90 };
-    return device->traits.capability >= FROM_CAPABILITY;
-}
 
 // "CUDA_ERROR_LAUNCH_FAILED"; static text.
 const char *tn_cuda_result_name(const tn_cuda_api *cu, CUresult result);

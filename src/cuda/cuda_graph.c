@@ -19,22 +19,23 @@ static CUDA_KERNEL_NODE_PARAMS node_params_of(const tn_cuda_device *device, cons
                                      .kernelParams = params};
 }
 
-// The edge to each kernel from the one before it.
-static CUgraphEdgeData edge_of(const tn_cuda_device *device)
+// The edge to kernel i of a list from the one before it. The first one lets nobody begin: behind it the next would begin when its blocks
+// are done, but what they stored is promised to nobody who does not wait, and kernels read the step before they wait.
+static CUgraphEdgeData edge_to(const tn_cuda_device *device, uint32_t i)
 {
-    if (!tn_cuda_starts_early(device)) return (CUgraphEdgeData){0};
+    if (i == 1 || !device->traits.starts_early) return (CUgraphEdgeData){0};
     return (CUgraphEdgeData){.from_port = CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC, .type = CU_GRAPH_DEPENDENCY_TYPE_PROGRAMMATIC};
 }
 
 static tn_status add_nodes(tn_cuda_device *device, const tn_cuda_list *list, CUgraph graph)
 {
-    const CUgraphEdgeData edge = edge_of(device);
     CUgraphNode last = NULL;
     for (uint32_t i = 0; i < list->n_launches; i++) {
         const tn_cuda_launch *launch = &list->launches[i];
         void *params;
         TN_TRY(tn_cuda_allow_shared(device, launch->kernel, launch->shared_bytes));
         const CUDA_KERNEL_NODE_PARAMS node_params = node_params_of(device, launch, &params);
+        const CUgraphEdgeData edge = edge_to(device, i);
         CUgraphNode node;
         TN_TRY(TN_CUDA_CHECK(device->cu, device->cu->cuGraphAddKernelNode(&node, graph, NULL, 0, &node_params),
                              tn_cuda_kernels[launch->kernel].name));

@@ -24,6 +24,9 @@ typedef struct tn_cuda_built {
 } tn_cuda_built;
 extern const tn_cuda_built tn_cuda_images_built;
 
+// The oldest driver that takes them: drivers read what a compiler of their major version made, and ternion's own needs are to be met.
+int tn_cuda_built_driver(const tn_cuda_built *built);
+
 // Why a device of that compute capability (90) cannot take them from a driver of that version, with what to do; "" where it can.
 void tn_cuda_built_judge(const tn_cuda_built *built, uint32_t capability, int driver_version, char *why, size_t capacity);
 

@@ -14,21 +14,13 @@ static const char usual_library[] = "libcuda.so.1";
 #define ABSENT(driver, ...) snprintf((driver)->absent, sizeof(driver)->absent, __VA_ARGS__)
 
 // Version numbers as text: "12.4".
-#define VERSION_FORMAT   "%d.%d"
-#define VERSION_OF(v)    (v) / 1000, (v) % 1000 / 10
-#define VERSION_MAJOR(v) ((v) / 1000 * 1000)
-
-// Kernels are read by drivers of their compiler's major version on; a stand-in has its own.
-static int version_needed(const tn_cuda_driver *driver)
-{
-    const int of_images = driver->is_stand_in ? 0 : VERSION_MAJOR(tn_cuda_images_built.version);
-    return of_images > TN_CUDA_DRIVER_MIN ? of_images : TN_CUDA_DRIVER_MIN;
-}
+#define VERSION_FORMAT "%d.%d"
+#define VERSION_OF(v)  (v) / 1000, (v) % 1000 / 10
 
 // Whether the driver is new enough; says so where it is not.
 static bool check_version(tn_cuda_driver *driver)
 {
-    const int needed = version_needed(driver);
+    const int needed = driver->is_stand_in ? TN_CUDA_DRIVER_MIN : tn_cuda_built_driver(&tn_cuda_images_built); // a stand-in has its own
     if (driver->version >= needed) return true;
     ABSENT(driver, "the driver is for CUDA " VERSION_FORMAT ", and " VERSION_FORMAT " is needed: update it", VERSION_OF(driver->version),
            VERSION_OF(needed));

@@ -17,6 +17,7 @@ typedef struct trial {
     tn_packed_weight packed[TN_SELFTEST_WEIGHTS];
 
     const tn_selftest_part *part;
+    tn_graph graph; // the net's, with the part's heads
     tn_program *program;
     tn_buffer *in, *out;
     tn_tap taps[TN_SELFTEST_VALUES];
@@ -84,21 +85,25 @@ static tn_status create_taps(trial *t)
 static tn_status open_part(trial *t, const tn_selftest_part *part, uint32_t n_tokens)
 {
     t->part = part;
+    t->graph = t->net->graph;
+    t->graph.n_kv_heads = part->n_kv_heads;
+    t->graph.head_dim = part->head_dim;
     t->limits = (tn_step_limits){n_tokens, n_tokens, TN_SELFTEST_SEQS, TN_SELFTEST_SEQ_PAGES, TN_SELFTEST_PAGES};
     TN_TRY(tn_step_layout_of(&t->limits, &t->layout));
     TN_TRY(tn_alloc_aligned((size_t)t->layout.n_words * sizeof(uint32_t), 64, &t->step));
     TN_TRY(create_taps(t));
     if (part->in_value != TN_NONE) TN_TRY(t->backend->buffer_create(t->device, value_bytes(t, part->in_value), &t->in));
     TN_TRY(t->backend->buffer_create(t->device, value_bytes(t, part->out_value), &t->out));
-    const uint64_t kv_bytes = tn_kv_page_layer_bytes(TN_SELFTEST_KV_HEADS, TN_SELFTEST_HEAD_DIM) * TN_SELFTEST_PAGES * part->n_layers;
+    const uint64_t kv_bytes = tn_kv_page_layer_bytes(part->n_kv_heads, part->head_dim) * TN_SELFTEST_PAGES * part->n_layers;
     if (kv_bytes) TN_TRY(t->backend->buffer_create(t->device, kv_bytes, &t->kv));
-    const tn_program_desc desc = {.graph = &t->net->graph,
+    const tn_program_desc desc = {.graph = &t->graph,
                                   .first_node = part->first_node,
                                   .n_nodes = part->n_nodes,
                                   .in_value = part->in_value,
                                   .out_value = part->out_value,
                                   .weights = t->packed,
                                   .kv = t->kv,
+                                  .first_layer = (int32_t)part->first_layer,
                                   .n_layers = part->n_layers,
                                   .limits = t->limits,
                                   .taps = t->taps,
@@ -287,6 +292,22 @@ static tn_status run_singles(trial *t, uint32_t n_tokens)
     return TN_OK;
 }
 
+// Over the border of a page, in steps of many, a few and one.
+static tn_status run_heads(trial *t, const tn_selftest_part *part)
+{
+    enum { BORDER = TN_KV_PAGE_POSITIONS, N_FIRST = 10, N_SECOND = TN_SELFTEST_MANY - N_FIRST };
+    tn_selftest_step steps[3] = {0};
+    add_tokens(&steps[0], N_FIRST, 0, BORDER - 5);
+    add_tokens(&steps[0], N_SECOND, 1, 0);
+    add_tokens(&steps[1], 3, 0, BORDER - 5 + N_FIRST);
+    add_tokens(&steps[1], 2, 1, N_SECOND);
+    add_tokens(&steps[2], 1, 0, BORDER - 5 + N_FIRST + 3);
+    TN_TRY(open_part(t, part, TN_SELFTEST_MANY));
+    for (uint32_t i = 0; i < sizeof steps / sizeof *steps; i++) TN_TRY(run_step(t, &steps[i], false));
+    close_part(t);
+    return TN_OK;
+}
+
 static tn_status run_layers_step(trial *t, const plan *p)
 {
     tn_selftest_step step = {0};
@@ -335,6 +356,7 @@ tn_status tn_selftest_run(tn_device *device, const tn_selftest_params *params, b
     TN_TRY_GOTO(run_singles(&t, params->steps_of_one ? 1 : TN_SELFTEST_FEW));
     if (params->singles_of_many) TN_TRY_GOTO(run_singles(&t, TN_SELFTEST_MANY));
     if (params->steps_of_wide) TN_TRY_GOTO(run_singles(&t, TN_SELFTEST_WIDE));
+    for (uint32_t i = 0; params->other_heads && i < TN_SELFTEST_HEAD_PARTS; i++) TN_TRY_GOTO(run_heads(&t, &t.net->heads[i]));
     TN_TRY_GOTO(run_layers(&t, params->steps_of_one));
 fail:
     *out_differs = t.differs;

@@ -11,6 +11,7 @@ typedef struct tn_selftest_params {
     bool steps_of_one;                // steps of one token alone
     bool rope_unseen;                 // what RoPE gives is not looked at: devices that fuse it with attention do so then alone
     bool steps_of_wide;               // steps of TN_SELFTEST_WIDE tokens too, for devices that have other kernels for so many
+    bool other_heads;                 // attention over heads of other sizes too, for devices that have other kernels for them
     bool singles_of_many;             // each op for itself in steps of many tokens too, for devices that have other kernels for them, and
                                       // layers in steps of more sizes
 } tn_selftest_params;

@@ -18,15 +18,18 @@ enum {
     TN_SELFTEST_HEADS = 4,
     TN_SELFTEST_KV_HEADS = 2,
     TN_SELFTEST_HEAD_DIM = 32,
+    TN_SELFTEST_HEAD_PARTS = 2, // of other sizes of heads, each a layer behind the model's
+    TN_SELFTEST_HEAD_DIM_MAX = 256,
     TN_SELFTEST_VOCAB = 21,
-    TN_SELFTEST_VALUES = 64, // room for
-    TN_SELFTEST_NODES = 64,
-    TN_SELFTEST_WEIGHTS = 48,
+    TN_SELFTEST_VALUES = 80, // room for
+    TN_SELFTEST_NODES = 80,
+    TN_SELFTEST_WEIGHTS = 64,
 };
 
 // A run of nodes as one program has it.
 typedef struct tn_selftest_part {
-    uint32_t first_node, n_nodes, in_value, out_value, n_layers;
+    uint32_t first_node, n_nodes, in_value, out_value;
+    uint32_t first_layer, n_layers, n_kv_heads, head_dim;
 } tn_selftest_part;
 
 // Rows of a value: f32, or codes with a scale and a sum a row.
@@ -37,10 +40,9 @@ typedef struct tn_selftest_rows {
     int32_t sums[TN_SELFTEST_WIDE];
 } tn_selftest_rows;
 
-// The keys and values of one KV head in one layer.
+// The keys and values of one KV head in one layer, a head's dims a position.
 typedef struct tn_selftest_kv {
-    int16_t k[TN_SELFTEST_SEQS][TN_SELFTEST_POSITIONS][TN_SELFTEST_HEAD_DIM],
-        v[TN_SELFTEST_SEQS][TN_SELFTEST_POSITIONS][TN_SELFTEST_HEAD_DIM];
+    int16_t *k[TN_SELFTEST_SEQS], *v[TN_SELFTEST_SEQS];
     float k_scale[TN_SELFTEST_SEQS][TN_SELFTEST_POSITIONS], v_scale[TN_SELFTEST_SEQS][TN_SELFTEST_POSITIONS];
 } tn_selftest_kv;
 
@@ -50,16 +52,17 @@ typedef struct tn_selftest_net {
     tn_node nodes[TN_SELFTEST_NODES];
     tn_weight_source weights[TN_SELFTEST_WEIGHTS];
     bool is_tapped[TN_SELFTEST_VALUES];
-    tn_selftest_part singles;                    // each op for itself, from tokens
-    tn_selftest_part layers[TN_SELFTEST_LAYERS]; // the first layers of a model, which are fused: one, two
+    tn_selftest_part singles;                       // each op for itself, from tokens
+    tn_selftest_part layers[TN_SELFTEST_LAYERS];    // the first layers of a model, which are fused: one, two
+    tn_selftest_part heads[TN_SELFTEST_HEAD_PARTS]; // attention with RoPE and append over heads of other sizes, from tokens
     uint64_t random;
-    uint8_t *memory; // owned: of weights and rows
+    uint8_t *memory; // owned: of weights, rows, keys and values
     size_t used;
 
     // By the reference, of the last step.
     tn_selftest_rows rows[TN_SELFTEST_VALUES];
     uint32_t poison[TN_SELFTEST_WIDE];
-    tn_selftest_kv kv[TN_SELFTEST_LAYERS][TN_SELFTEST_KV_HEADS]; // zero at first, as the device's cache is
+    tn_selftest_kv kv[TN_SELFTEST_LAYERS + TN_SELFTEST_HEAD_PARTS][TN_SELFTEST_KV_HEADS]; // zero at first, as the device's cache is
 } tn_selftest_net;
 
 // The tokens of a step.

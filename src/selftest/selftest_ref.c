@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-enum { HEAD_DIM = TN_SELFTEST_HEAD_DIM, GROUP = TN_SELFTEST_HEADS / TN_SELFTEST_KV_HEADS };
-
 uint32_t tn_selftest_n_rows(const tn_selftest_net *net, uint32_t value, const tn_selftest_step *step)
 {
     return net->values[value].rows == TN_ROWS_LOGITS ? step->n_logits : step->n_tokens;
@@ -19,25 +17,25 @@ static const float *input(const tn_selftest_net *net, const tn_node *node, uint3
 
 static void append(tn_selftest_net *net, const tn_node *node, uint32_t row, const tn_selftest_step *step)
 {
-    const uint32_t seq = step->seqs[row], at = step->positions[row];
-    for (uint32_t h = 0; h < TN_SELFTEST_KV_HEADS; h++) {
+    const uint32_t seq = step->seqs[row], at = step->positions[row], n = node->p.attention.head_dim;
+    for (uint32_t h = 0; h < node->p.attention.n_kv_heads; h++) {
         tn_selftest_kv *kv = &net->kv[node->layer][h];
-        tn_ref_quant_head(input(net, node, 0, row) + h * HEAD_DIM, HEAD_DIM, tn_kv_a_qk(HEAD_DIM), kv->k[seq][at], &kv->k_scale[seq][at]);
-        tn_ref_quant_head(input(net, node, 1, row) + h * HEAD_DIM, HEAD_DIM, TN_KV_A_V, kv->v[seq][at], &kv->v_scale[seq][at]);
+        tn_ref_quant_head(input(net, node, 0, row) + h * n, n, tn_kv_a_qk(n), kv->k[seq] + at * n, &kv->k_scale[seq][at]);
+        tn_ref_quant_head(input(net, node, 1, row) + h * n, n, TN_KV_A_V, kv->v[seq] + at * n, &kv->v_scale[seq][at]);
     }
 }
 
 static uint32_t attention(const tn_selftest_net *net, const tn_node *node, uint32_t row, const tn_selftest_step *step, float *y)
 {
     uint32_t largest = 0;
-    const uint32_t seq = step->seqs[row];
-    for (uint32_t h = 0; h < TN_SELFTEST_HEADS; h++) {
-        const tn_selftest_kv *kv = &net->kv[node->layer][h / GROUP];
-        int16_t q[HEAD_DIM];
+    const uint32_t seq = step->seqs[row], n = node->p.attention.head_dim, group = node->p.attention.n_heads / node->p.attention.n_kv_heads;
+    for (uint32_t h = 0; h < node->p.attention.n_heads; h++) {
+        const tn_selftest_kv *kv = &net->kv[node->layer][h / group];
+        int16_t q[TN_SELFTEST_HEAD_DIM_MAX];
         float scale;
-        tn_ref_quant_head(input(net, node, 0, row) + h * HEAD_DIM, HEAD_DIM, tn_kv_a_qk(HEAD_DIM), q, &scale);
-        const uint32_t bits = tn_ref_attention(q, tn_ref_query_scale(scale, HEAD_DIM), kv->k[seq][0], kv->k_scale[seq], kv->v[seq][0],
-                                               kv->v_scale[seq], step->positions[row] + 1, HEAD_DIM, y + h * HEAD_DIM);
+        tn_ref_quant_head(input(net, node, 0, row) + h * n, n, tn_kv_a_qk(n), q, &scale);
+        const uint32_t bits = tn_ref_attention(q, tn_ref_query_scale(scale, n), kv->k[seq], kv->k_scale[seq], kv->v[seq], kv->v_scale[seq],
+                                               step->positions[row] + 1, n, y + h * n);
         if (bits > largest) largest = bits;
     }
     return largest;
@@ -78,8 +76,8 @@ static uint32_t run_row(tn_selftest_net *net, const tn_node *node, uint32_t row,
     case TN_OP_MATMUL_TERNARY:
     case TN_OP_MATMUL_DENSE: return multiply(net, node, row, y);
     case TN_OP_ROPE:
-        return tn_ref_rope(input(net, node, 0, row), (const float *)w->ctx + (size_t)step->positions[row] * HEAD_DIM, node->p.rope.n_heads,
-                           HEAD_DIM, node->p.rope.pairs, y);
+        return tn_ref_rope(input(net, node, 0, row), (const float *)w->ctx + (size_t)step->positions[row] * w->n_cols, node->p.rope.n_heads,
+                           node->p.rope.head_dim, node->p.rope.pairs, y);
     case TN_OP_KV_APPEND: append(net, node, row, step); return 0;
     case TN_OP_ATTENTION: return attention(net, node, row, step, y);
     case TN_OP_GLU: return tn_ref_glu(node->p.glu.kind, input(net, node, 0, row), input(net, node, 1, row), n, y);

@@ -31,6 +31,7 @@ Result refuses_bad_steps(const Target &target)
         {"a negative token", [](Step *s) { s->tokens[1] = -1; }},
         {"a position past the pages", [](Step *s) { s->positions[1] = 3 * 128; }},
         {"a position twice", [](Step *s) { s->positions[1] = 0; }},
+        {"positions with a gap", [](Step *s) { s->positions[1] = 2; }},
         {"positions that descend", [](Step *s) { s->positions[0] = 2; }},
         {"a sequence past the step's", [](Step *s) { s->seqs[2] = 2; }},
         {"too many sequences", [](Step *s) { s->n_seqs = 3; }},

@@ -82,11 +82,11 @@ class AttentionCase
         run({{"attention_few_mma", n_splits, TN_CUDA_TILES_ALL, 0, TN_CUDA_ATTENTION_CHUNK_BYTES}}, &p, (n_tiles() + 1) * n_shares,
             n_splits, has_output_address);
     }
-    // Tiles of one sequence by n_blocks blocks of attention_tile_mma, or one for each row tile and some more (0); those of several by
-    // another kernel.
-    void check_both_tiles(const char *of_several, uint32_t n_blocks, bool has_output_address = false, bool has_room = true)
+    // Tiles of one sequence by attention_tile_mma, whose row tiles n_more blocks share with their owners, or have one each (0); those of
+    // several by another kernel.
+    void check_both_tiles(const char *of_several, uint32_t n_more, bool has_output_address = false, bool has_room = true)
     {
-        SCOPED_TRACE(testing::Message() << n_blocks << " blocks, " << of_several << " " << s_ << (has_room ? "" : ", keys or values"));
+        SCOPED_TRACE(testing::Message() << n_more << " blocks more, " << of_several << " " << s_ << (has_room ? "" : ", keys or values"));
         const bool is_few = std::string(of_several) == "attention_few_mma";
         tn_cuda_attention_params p = params();
         p.q = {q_.data(), q_stride_};
@@ -94,8 +94,8 @@ class AttentionCase
         p.values_at = has_room ? TN_CUDA_ATTENTION_TILE_KV_BYTES / 16 : 0;
         TileLaunch of_one = {"attention_tile_mma", 1, TN_CUDA_TILES_OF_ONE, n_tokens_of_several()};
         of_one.shared_bytes = (has_room ? 2 : 1) * TN_CUDA_ATTENTION_TILE_KV_BYTES;
-        of_one.grid_x = n_blocks > 0 ? n_blocks : n_row_tiles() + 3;
-        of_one.has_shares = n_blocks > 0;
+        of_one.grid_x = n_row_tiles() + (n_more > 0 ? n_more : 3);
+        of_one.has_shares = n_more > 0;
         const TileLaunch others = {of_several, is_few ? 1u : 16u, TN_CUDA_TILES_OF_SEVERAL, 0,
                                    is_few ? (uint32_t)TN_CUDA_ATTENTION_CHUNK_BYTES : 0u};
         run({of_one, others}, &p, (n_tiles() + 1) * p.n_shares, 1, has_output_address);

@@ -27,7 +27,7 @@ std::vector<Token> joined(std::vector<Token> a, const std::vector<Token> &b)
     return a;
 }
 
-class AttentionTile : public testing::TestWithParam<std::pair<const char *, uint32_t>> // kernel, blocks of a tile (mma: of the grid)
+class AttentionTile : public testing::TestWithParam<std::pair<const char *, uint32_t>> // kernel, blocks of a tile (mma: beside owners)
 {
   protected:
     bool is_mma() const { return std::string(GetParam().first) == "attention_tile_mma"; }
@@ -115,9 +115,9 @@ TEST(AttentionTiles, EachTileIsDoneByOneOfTwoLaunches)
     std::vector<Token> tokens = prompt(0, 120, 36); // two tiles of one sequence, then one of several, then one of one
     for (uint32_t seq = 1; seq <= 12; seq++) tokens.push_back({seq, 11 * seq});
     AttentionCase c({4, 1, 64}, joined(tokens, prompt(13, 0, 5)));
-    for (uint32_t n_blocks : {0u, 6u}) {
-        c.check_both_tiles("attention_tile", n_blocks);
-        c.check_both_tiles("attention_few_mma", n_blocks);
+    for (uint32_t n_more : {0u, 2u}) {
+        c.check_both_tiles("attention_tile", n_more);
+        c.check_both_tiles("attention_few_mma", n_more);
     }
 }
 
@@ -129,9 +129,9 @@ TEST(AttentionTiles, BlocksShareRowTiles)
     tokens = joined(joined(tokens, prompt(0, 235, 32)), prompt(17, 380, 9));
     for (const HeadShape &shape : {HeadShape{6, 1, 128}, HeadShape{4, 2, 64}, HeadShape{2, 2, 100}}) {
         AttentionCase c(shape, tokens);
-        for (uint32_t n_blocks : {1u, 3u, 8u, 40u}) {
-            c.check_both_tiles("attention_tile", n_blocks);
-            c.check_both_tiles("attention_tile", n_blocks, false, false);
+        for (uint32_t n_more : {1u, 3u, 8u, 40u}) {
+            c.check_both_tiles("attention_tile", n_more);
+            c.check_both_tiles("attention_tile", n_more, false, false);
         }
     }
 }

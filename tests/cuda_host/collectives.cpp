@@ -63,6 +63,7 @@ void Machine::meet_block(const char *what, const Place &place)
     else if (!is_same(first->place, place))
         complain_of_meeting(what, place, *first);
     current->has_fenced = false;
+    current->has_unseen_copies = current->has_unfenced_copies;
     warp.n_blocked++;
     if (++n_arrived < grid.n_threads) {
         wait(what, place);

@@ -1,9 +1,6 @@
 // ternion devices as a process: with NVIDIA's driver (its stand-in), without one, and with one that is of no use.
 #include "cli/program.hpp"
-
-extern "C" {
-#include "cuda/cuda_image.h"
-}
+#include "cuda_host/needed_driver.hpp"
 
 namespace
 {
@@ -81,10 +78,8 @@ TEST(CudaDevices, ForWhichTheBuildHasNoKernelsSaySoBeforeTheyAreOpened)
 TEST(CudaDevices, WithoutADriverAreAbsentInALine)
 {
     EXPECT_TRUE(cli::contains(devices("", "/nowhere/libcuda.so.1"), kAbsent + "NVIDIA's driver cannot be loaded: /nowhere/libcuda.so.1: "));
-    // By the kernels of this build, where it has some.
-    const std::string needed = tn_cuda_n_images ? std::to_string(tn_cuda_images_built.version / 1000) + ".0" : "12.3";
-    EXPECT_TRUE(
-        cli::contains(devices("", TN_OLD_DRIVER), kAbsent + "the driver is for CUDA 11.4, and " + needed + " is needed: update it\n"));
+    EXPECT_TRUE(cli::contains(devices("", TN_OLD_DRIVER),
+                              kAbsent + "the driver is for CUDA 11.4, and " + cuda_test::needed_driver() + " is needed: update it\n"));
     EXPECT_TRUE(cli::contains(devices("version=11080"), kAbsent + "the driver is for CUDA 11.8, and 12.3 is needed: update it\n"));
     EXPECT_TRUE(cli::contains(devices("devices=0"), kAbsent + "the driver found no GPU of NVIDIA's\n"));
     EXPECT_TRUE(cli::contains(devices("init=803"), kAbsent + "the driver's library and the kernel's module are of different versions"));

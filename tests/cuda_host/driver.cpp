@@ -180,6 +180,14 @@ size_t n_pending()
     return n;
 }
 
+std::set<int> carveouts()
+{
+    const std::lock_guard<std::mutex> lock(driver().mutex);
+    std::set<int> all;
+    for (const auto &function : driver().functions.all()) all.insert(function.second->carveout);
+    return all;
+}
+
 static bool configure_one(const std::string &key, const char *value)
 {
     DriverOptions &set = options();
@@ -218,6 +226,8 @@ bool configure(const char *text)
     }
     return true;
 }
+
+int compiled_for() { return options().compiled_for ? options().compiled_for : options().capability; }
 
 // ---- contexts ----
 
@@ -515,10 +525,21 @@ CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const char *
         if (kernel && (kernel->params_bytes != listed.params_bytes || kernel->threads != listed.threads))
             return call.wrong(CUDA_ERROR_INVALID_IMAGE, std::string(name) + " is another kernel than the list has");
         *function = driver().functions.add(std::make_shared<FunctionState>(
-            FunctionState{call.context(), module, name, kernel, listed.params_bytes, listed.threads, kSharedUsual, kSharedUsual}));
+            FunctionState{call.context(), module, name, kernel, listed.params_bytes, listed.threads, kSharedUsual, kSharedUsual, -1}));
         return CUDA_SUCCESS;
     }
     return CUDA_ERROR_NOT_FOUND;
+}
+
+CUresult cuFuncGetAttribute(int *value, int attribute, CUfunction function)
+{
+    Entered call("cuFuncGetAttribute");
+    const CUresult result = call.inside();
+    if (result != CUDA_SUCCESS) return result;
+    if (!driver().functions.find(function)) return call.stray();
+    if (attribute != CU_FUNC_ATTRIBUTE_PTX_VERSION) return CUDA_ERROR_INVALID_VALUE;
+    *value = compiled_for();
+    return CUDA_SUCCESS;
 }
 
 CUresult cuFuncSetAttribute(CUfunction function, int attribute, int value)
@@ -528,8 +549,11 @@ CUresult cuFuncSetAttribute(CUfunction function, int attribute, int value)
     if (result != CUDA_SUCCESS) return result;
     FunctionState *state = driver().functions.find(function);
     if (!state) return call.stray();
-    if (attribute == CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT)
-        return value < 0 || value > 100 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+    if (attribute == CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT) {
+        if (value < -1 || value > 100) return CUDA_ERROR_INVALID_VALUE;
+        state->carveout = value;
+        return CUDA_SUCCESS;
+    }
     if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 || value > (int)shared_most())
         return CUDA_ERROR_INVALID_VALUE;
     state->shared_max = (uint32_t)value;

@@ -24,6 +24,7 @@ struct DriverOptions {
     int version = 13000;
     int n_devices = 1;
     int capability = 90;
+    int compiled_for = 0; // the capability that its kernels were compiled for; 0: the device's
     int n_sms = 4;
     int compute_mode = 0;
     size_t memory_bytes = (size_t)4 << 30; // of each device
@@ -49,6 +50,11 @@ bool has_failed(); // since fail
 std::map<std::string, uint32_t> calls();
 void forget_calls();
 std::set<std::string> launched(); // kernels that ran since the last reset
+
+// Which shares of fast memory functions want for shared memory, percent; -1: as the driver likes.
+std::set<int> carveouts();
+// Edges of the graphs that are ready: "begin -> row", and programmatic ones "row ~> end".
+std::vector<std::string> edges();
 
 // What is alive, by the function that made it: "cuMemAlloc 2".
 std::vector<std::string> alive();

@@ -52,6 +52,7 @@ struct FunctionState {
     size_t params_bytes;
     uint32_t threads, shared_max; // dynamic, as asked for
     uint32_t shared_most;         // with the kernel's own arrays
+    int carveout;                 // of fast memory that shared memory is to have, percent; -1: as the driver likes
 };
 using Task = std::function<CUresult()>;
 struct StreamState {
@@ -77,9 +78,13 @@ struct NodeState {
     CUgraph graph;
     size_t index;
 };
+struct GraphEdge {
+    size_t before;
+    bool is_programmatic;
+};
 struct GraphNode {
     Call call;
-    std::vector<size_t> after;
+    std::vector<GraphEdge> after;
 };
 struct GraphState {
     std::vector<GraphNode> nodes;
@@ -170,6 +175,7 @@ struct ContextStack {
     }
 };
 ContextStack &context_stack();  // of the calling thread
+int compiled_for();             // compute capability, of all kernels
 bool is_fatal(CUresult result); // whether it leaves a context unusable
 void spoil(CUcontext context, CUresult result);
 void destroy_context(CUcontext context);

@@ -99,7 +99,7 @@ CUresult run_graph(const GraphState &graph)
     std::vector<std::vector<size_t>> behind(n);
     for (size_t i = 0; i < n; i++) {
         n_before[i] = graph.nodes[i].after.size();
-        for (size_t before : graph.nodes[i].after) behind[before].push_back(i);
+        for (const GraphEdge &edge : graph.nodes[i].after) behind[edge.before].push_back(i);
         if (n_before[i] == 0) ready.push_back(i);
     }
     while (!ready.empty()) {
@@ -116,12 +116,29 @@ CUresult run_graph(const GraphState &graph)
 }
 
 } // namespace
+
+std::vector<std::string> edges()
+{
+    const std::lock_guard<std::mutex> lock(driver().mutex);
+    std::vector<std::string> all;
+    for (const auto &exec : driver().execs.all()) {
+        const std::vector<GraphNode> &nodes = exec.second->graph->nodes;
+        for (const GraphNode &node : nodes) {
+            for (const GraphEdge &edge : node.after)
+                all.push_back(nodes[edge.before].call.name + (edge.is_programmatic ? " ~> " : " -> ") + node.call.name);
+        }
+    }
+    return all;
+}
+
 } // namespace cuda_driver
 
 using namespace cuda_driver;
 
 namespace
 {
+
+constexpr char kLetsNobodyBegin[] = "begin"; // TN_KERNEL_FIRST
 
 CUresult error_of(const Entered &call) { return driver().contexts.find(call.context())->error; }
 
@@ -270,7 +287,7 @@ CUresult cuGraphAddKernelNode(CUgraphNode *node, CUgraph graph, const CUgraphNod
     for (size_t i = 0; i < n_dependencies; i++) {
         const NodeState *before = driver().nodes.find(dependencies[i]);
         if (!before || before->graph != graph) return call.stray(CUDA_ERROR_INVALID_VALUE);
-        added.after.push_back(before->index);
+        added.after.push_back({before->index, false});
     }
     const unsigned grid[3] = {params->gridDimX, params->gridDimY, params->gridDimZ},
                    block[3] = {params->blockDimX, params->blockDimY, params->blockDimZ};
@@ -296,7 +313,11 @@ CUresult cuGraphAddDependencies(CUgraph graph, const CUgraphNode *from, const CU
         if (edge.from_port != (is_programmatic ? CU_GRAPH_KERNEL_NODE_PORT_PROGRAMMATIC : 0) || edge.to_port != 0)
             return call.wrong(CUDA_ERROR_INVALID_VALUE, "an edge that no graph has");
         if (is_programmatic && driver().options.capability < 90) return call.wrong(CUDA_ERROR_NOT_SUPPORTED, "a programmatic edge");
-        state->nodes[after->index].after.push_back(before->index);
+        if (is_programmatic && compiled_for() < 90)
+            return call.wrong(CUDA_ERROR_INVALID_VALUE, "a programmatic edge between kernels that do not wait");
+        if (is_programmatic && state->nodes[before->index].call.name == kLetsNobodyBegin)
+            return call.wrong(CUDA_ERROR_INVALID_VALUE, "a programmatic edge from a kernel that lets nobody begin");
+        state->nodes[after->index].after.push_back({before->index, is_programmatic});
     }
     return CUDA_SUCCESS;
 }

@@ -160,7 +160,7 @@ bool Machine::run_block()
         fiber.waits_for_copies = false;
         fiber.wgmmas.clear();
         fiber.n_wgmma_groups = 0;
-        fiber.has_wgmma_fence = fiber.has_unfenced_copies = false;
+        fiber.has_wgmma_fence = fiber.has_unfenced_copies = fiber.has_unseen_copies = false;
         prepare(fiber.context, stacks.bottom(i), Stacks::n_bytes(i), entry);
         wake(fiber);
     }

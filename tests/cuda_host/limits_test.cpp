@@ -85,7 +85,7 @@ void check_width(const Target &target, uint32_t n_cols, bool fits)
 // allow.)
 TEST_F(Limits, RowsOfAnyWidthHaveTheBitsOfTheReference)
 {
-    const std::pair<int, uint32_t> most[] = {{75, 61312}, {86, 97152}, {89, 97152}, {120, 97152}};
+    const std::pair<int, uint32_t> most[] = {{75, 61184}, {86, 97024}, {89, 97024}, {120, 97024}};
     for (const auto &[capability, width] : most) {
         for (const uint32_t n_cols : {width, width + 1}) {
             SCOPED_TRACE(std::to_string(n_cols) + " columns, sm_" + std::to_string(capability));
@@ -236,10 +236,45 @@ TEST_F(AttentionBlocks, FillADeviceWithMatrixInstructions)
     EXPECT_EQ(blocks(device, 32, 32), (Names{"attention_tile_mma 264 x 1 x 1", "attention_few_mma 32 x 5 x 2"}));
     EXPECT_EQ(blocks(device, 64, 32), (Names{"attention_tile_mma 264 x 1 x 1", "attention_few_mma 64 x 5 x 1"}));
     EXPECT_EQ(blocks(device, 128, 256), (Names{"attention_tile_mma 264 x 1 x 1", "attention_few_mma 72 x 5 x 1"}));
-    // More row tiles than two blocks a multiprocessor: one for each.
+    // As many row tiles as multiprocessors: one for each. 130 are less, 135 and 320 are not.
+    EXPECT_EQ(blocks(device, 416, 32), (Names{"attention_tile_mma 264 x 1 x 1", "attention_few_mma 78 x 5 x 1"}));
+    EXPECT_EQ(blocks(device, 432, 32), (Names{"attention_tile_mma 135 x 1 x 1", "attention_few_mma 54 x 5 x 1"}));
     EXPECT_EQ(blocks(device, 1024, 32), (Names{"attention_tile_mma 320 x 1 x 1", "attention_few_mma 64 x 5 x 1"}));
     // 32 tokens' parts of 80000 chunks would take 2 GB.
     EXPECT_EQ(blocks(device, 32, 80000), (Names{"attention_tile_mma 10 x 1 x 1", "attention_few_mma 32 x 5 x 1"}));
+}
+
+// As many blocks as a multiprocessor has at once: of 100 KiB of shared memory, of 164, and with more registers for each.
+TEST_F(AttentionBlocks, AreNoMoreThanMultiprocessorsHaveAtOnce)
+{
+    const struct {
+        int capability, n_sms;
+        Names one_of_many, several, prompt;
+    } cases[] = {
+        {86,
+         84,
+         {"attention_few_mma 1 x 5 x 34"},
+         {"attention_few_mma 8 x 5 x 2"},
+         {"attention_tile_mma 84 x 1 x 1", "attention_few_mma 16 x 5 x 1"}},
+        {80,
+         108,
+         {"attention_few_mma 1 x 5 x 44"},
+         {"attention_few_mma 8 x 5 x 5"},
+         {"attention_tile_mma 216 x 1 x 1", "attention_few_mma 40 x 5 x 1"}},
+        {100,
+         148,
+         {"attention_few_mma 1 x 5 x 60"},
+         {"attention_few_mma 8 x 5 x 11"},
+         {"attention_tile_mma 148 x 1 x 1", "attention_few_mma 88 x 5 x 1"}},
+    };
+    for (const auto &c : cases) {
+        SCOPED_TRACE("sm_" + std::to_string(c.capability));
+        Device device(device_of(c.capability, c.n_sms));
+        EXPECT_EQ(blocks(device, 1, 256), c.one_of_many);
+        EXPECT_EQ(blocks(device, 8, 256), c.several);
+        EXPECT_EQ(blocks(device, 128, 256), c.prompt);
+        shared().close();
+    }
 }
 
 TEST_F(AttentionBlocks, FillADeviceWithout)

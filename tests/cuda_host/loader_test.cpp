@@ -1,17 +1,11 @@
 // Finding the driver: what is absent and why, what a host keeps of it.
 #include "cuda_host/device_rig.hpp"
-
-extern "C" {
-#include "cuda/cuda_image.h"
-}
+#include "cuda_host/needed_driver.hpp"
 
 namespace cuda_test
 {
 namespace
 {
-
-// What a driver that brings no kernels must have: those of this build, where it has some, need the toolkit's major version.
-std::string needed_by_kernels() { return tn_cuda_n_images ? std::to_string(tn_cuda_images_built.version / 1000) + ".0" : "12.3"; }
 
 uint32_t count(const Host &host)
 {
@@ -72,7 +66,7 @@ INSTANTIATE_TEST_SUITE_P(
                         [](Host *host) { use_library(host, "/nowhere/libcuda.so"); }},
                     Absence{"LibraryOfOthers", "libm.so.6 is no driver of NVIDIA's: it has no cuGetProcAddress_v2",
                             [](Host *host) { use_library(host, "libm.so.6"); }},
-                    Absence{"OldLibrary", "the driver is for CUDA 11.4, and " + needed_by_kernels() + " is needed: update it",
+                    Absence{"OldLibrary", "the driver is for CUDA 11.4, and " + needed_driver() + " is needed: update it",
                             [](Host *host) { use_library(host, TN_OLD_DRIVER); }},
                     Absence{"Version", "the driver is for CUDA 11.8, and 12.3 is needed: update it",
                             [](Host *) { cuda_driver::options().version = 11080; }},

@@ -82,6 +82,7 @@ struct Fiber {
     uint32_t n_wgmma_groups = 0;      // that were committed
     bool has_wgmma_fence = false;     // for the group that is open
     bool has_unfenced_copies = false; // that arrived since its last tn_async_fence
+    bool has_unseen_copies = false;   // the same, when it came to the last barrier of the block
 };
 
 struct Warp {

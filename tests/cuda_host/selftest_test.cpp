@@ -36,12 +36,8 @@ cuda_driver::DriverOptions device_of(int capability, int n_sms = 4)
     return options;
 }
 
-// Whether other kernels take all that this one would compute in the self-test: heads of its size go through mma, many tokens through wgmma.
-bool is_replaced(const std::string &kernel, int capability)
-{
-    const Names by_mma = {"attention_one", "attention_split", "attention_tile"};
-    return (capability >= 80 && by_mma.count(kernel) > 0) || (capability == 90 && kernel == "ternary_many_mma");
-}
+// Whether another kernel takes all that this one would compute: many tokens go through wgmma.
+bool is_replaced(const std::string &kernel, int capability) { return capability == 90 && kernel == "ternary_many_mma"; }
 
 // Kernels of exact steps that a device of this capability has.
 Names kernels_of(int capability)

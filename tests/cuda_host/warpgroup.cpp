@@ -102,9 +102,9 @@ void wgmma_wait(uint32_t n_left, const Place &place)
     if (!m.meet_warpgroup("tn_wgmma_wait", place)) return;
     for (uint32_t thread = 0; thread < m.grid.n_threads; thread++) {
         const Fiber &fiber = m.fibers[thread];
-        if (!fiber.has_unfenced_copies) continue;
-        m.note("thread %u has no tn_async_fence behind its tn_async_wait, and thread %u waits for products at %s", fiber.thread.thread,
-               m.current->thread.thread, text_of(place).c_str());
+        if (!fiber.has_unseen_copies) continue;
+        m.note("thread %u has no tn_async_fence between its tn_async_wait and the barrier, and thread %u waits for products at %s",
+               fiber.thread.thread, m.current->thread.thread, text_of(place).c_str());
         m.give_up();
     }
     Fiber *group = m.warpgroup_of(*m.current);

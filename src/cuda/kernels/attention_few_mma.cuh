@@ -3,8 +3,8 @@
 // The cache is mma's left factor, as it lies there: two bytes of a code are its limbs, a signed high one and an unsigned low one, which
 // prmt takes apart. Four heads with two limbs of 7 and 6 bits are the eight columns of the right factor, so that two products give a lane
 // all four products of limbs of one head. For dots a warp has 32 positions and all dims, for sums over values 32 dims and all positions:
-// nothing but dots and weights goes from warp to warp, behind two barriers. How the cache comes to shared memory is the kernels' own:
-// attention_few_ring.cuh, attention_few_copied.cuh.
+// nothing but dots and weights goes from warp to warp, behind two barriers. How the cache comes to shared memory, and whether a third
+// barrier is between two chunks, is the kernels' own: attention_few_ring.cuh, attention_few_copied.cuh.
 //
 // Which dim or position an index of mma stands for is of no matter where both factors agree. Of 32 dims of a key lane t of 4 has 8t .. 8t +
 // 7; of 32 positions of values 8t .. 8t + 7, four pairs. Lane group g has positions g and g + 8 of 16, and dims 4g .. 4g + 3 of 32: rows g

@@ -197,7 +197,8 @@ TN_FN void tn_few_store(const tn_cuda_attention_params &p, const tn_few_shared &
     }
 }
 
-// Whether the cache has the whole chunk from earlier steps, or all that is read of it: the step's tokens of a sequence are its last ones.
+// Whether the cache has the whole chunk from earlier steps, or all that is read of it: the step's tokens of a sequence are its last ones,
+// without gaps.
 TN_FN bool tn_few_is_old(const tn_cuda_attention_params &p, const tn_few_job &job, const tn_few_chunk &chunk)
 {
     return (chunk.number + 1) * TN_KV_CHUNK + p.step.words[0] <= job.position + 1;

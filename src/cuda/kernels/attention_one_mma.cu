@@ -15,7 +15,7 @@ TN_KERNEL_EARLY(attention_one_mma, tn_cuda_attention_params, 192, 2)
     TN_SHARED(uint16_t, own, 2 * TN_FEW_DIMS);
     TN_SHARED(float, own_scale, 2);
     TN_SHARED(float, gains, 2 * TN_FEW_THREADS * 4);
-    TN_SHARED(uint64_t, arrival, 1); // of long copies, of which there are none
+    TN_SHARED(uint64_t, arrival, 1); // of the copy engine, which this kernel has nothing of
     const tn_few_job job = tn_few_job_of(p, 0, tn_block_x());
     tn_few_ring_walk walk = {{chunk, q, q_scale, dots, u, share, scales, own, own_scale, gains, arrival}, false};
     if (job.split < job.n_chunks) tn_few_token<true>(p, job, walk);

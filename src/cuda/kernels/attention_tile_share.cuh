@@ -1,9 +1,9 @@
 // How the row tiles of a step are shared out to the blocks of attention_tile_mma, and how blocks that have shares of the same one put
 // together what they found.
 //
-// A row tile has a block that owns it and begins it. Chunks that owners do not come to within as many as make all blocks end together are
-// counted through, tile after tile and in a tile row tile after row tile, and the blocks that own nothing have as many of them as any
-// other, side by side. Where there are more row tiles than blocks nobody owns one, and all chunks are shared out so.
+// A row tile has a block that owns it and begins it; there are more blocks than row tiles. Chunks that owners do not come to within as many
+// as make all blocks end together are counted through, tile after tile and in a tile row tile after row tile, and the blocks that own
+// nothing have as many of them as any other, side by side.
 //
 // The combination of chunks is not associative. So a share that begins a row tile leaves its chunks combined, in the place of chunk 0, and
 // others leave each of their chunks by itself.
@@ -152,13 +152,13 @@ TN_FN uint32_t tn_tile_row_tiles_in(const tn_cuda_attention_params &p, const tn_
 TN_FN void tn_tile_share_out(const tn_cuda_attention_params &p, const tn_tile_shared &s, const tn_tile_range &tiles, uint32_t n_row_tiles,
                              tn_tile_share &share, uint32_t *behind)
 {
-    const uint32_t n_blocks = tn_grid_x(), n_others = n_row_tiles <= n_blocks ? n_blocks - n_row_tiles : n_blocks;
+    const uint32_t n_blocks = tn_grid_x(), n_others = n_blocks - n_row_tiles;
     share.n_own = 0;
     TN_ROLLED
     for (;;) {
         *behind = tn_tile_count_through(s.w_max, tn_tile_units_in(p, tiles, share.n_own), &share.n_units);
         const uint64_t n_fit = (uint64_t)n_others * share.n_own;
-        if (n_row_tiles > n_blocks || share.n_units <= n_fit) break;
+        if (share.n_units <= n_fit) break;
         share.n_own += (uint32_t)((share.n_units - n_fit + n_blocks - 1) / n_blocks);
     }
     share.n_shares = n_others < share.n_units ? n_others : share.n_units;
@@ -173,15 +173,14 @@ TN_FN void tn_tile_share_some(const tn_cuda_attention_params &p, const tn_tile_s
     uint32_t n_row_tiles, behind, n = tn_tile_row_tiles_in(p, tiles);
     const uint32_t own_behind = tn_tile_count_through(s.w_max, n, &n_row_tiles);
     tn_tile_share_out(p, s, tiles, n_row_tiles, share, &behind);
-    const uint32_t n_owners = n_row_tiles <= tn_grid_x() ? n_row_tiles : 0;
     share.own = TN_TILE_OWNS_NONE;
     share.tile = tiles.first;
     share.base = behind - tn_tile_units_in(p, tiles, share.n_own);
-    if (block >= n_owners + share.n_shares) {
+    if (block >= n_row_tiles + share.n_shares) {
         if (tn_thread() == 0) tn_tile_share_put(s, share); // nothing
-    } else if (block >= n_owners) {
-        share.unit = tn_tile_share_begin(share, block - n_owners);
-        share.end = tn_tile_share_begin(share, block - n_owners + 1);
+    } else if (block >= n_row_tiles) {
+        share.unit = tn_tile_share_begin(share, block - n_row_tiles);
+        share.end = tn_tile_share_begin(share, block - n_row_tiles + 1);
         if (share.unit >= share.base && share.unit < behind) tn_tile_share_put(s, share);
     } else if (block >= own_behind - n && block < own_behind) {
         share.own = block - (own_behind - n);
@@ -216,13 +215,9 @@ TN_FN tn_tile_job tn_tile_job_of(const tn_cuda_attention_params &p, uint32_t til
 // Which of its blocks has which chunks of a row tile, whose first unit is `begin`.
 TN_FN void tn_tile_job_blocks(const tn_tile_share &share, uint32_t begin, tn_tile_job &job)
 {
-    const uint32_t n = tn_tile_rest(job.n_chunks, share.n_own), n_owned = job.n_chunks - n;
-    job.n_shares = share.n_own > 0;
-    job.first_end = n_owned;
-    if (n == 0) return;
-    const uint32_t first = tn_tile_share_with(share, begin);
-    job.n_shares += tn_tile_share_with(share, begin + n - 1) - first + 1;
-    if (share.n_own == 0) job.first_end = tn_tile_share_begin(share, first + 1) - begin;
+    const uint32_t n = tn_tile_rest(job.n_chunks, share.n_own);
+    job.first_end = job.n_chunks - n;
+    if (n > 0) job.n_shares += tn_tile_share_with(share, begin + n - 1) - tn_tile_share_with(share, begin) + 1;
 }
 
 // The block's next part of a row tile becomes its job, if there is one; its units count as done.

@@ -154,7 +154,7 @@ TN_FN void tn_tile_weigh(const tn_tile_shared &s, const tn_tile_shift (&shifts)[
     }
 }
 
-// The same of both halves. Values are there behind it.
+// The same of both halves.
 TN_FN void tn_tile_join(const tn_tile_shared &s, uint32_t (&w_max)[2], int32_t (&l)[2])
 {
     const uint32_t at = tn_tile_half() * TN_TILE_ROWS + tn_tile_row_at(0);
@@ -165,7 +165,6 @@ TN_FN void tn_tile_join(const tn_tile_shared &s, uint32_t (&w_max)[2], int32_t (
             s.l[at + 8 * row] = l[row];
         }
     }
-    tn_async_wait<1>();
     tn_sync();
     TN_UNROLL
     for (uint32_t row = 0; row < 2; row++) {

@@ -50,10 +50,10 @@ TN_FN void tn_wait_previous() {}
 #define TN_KERNEL_BLOCKS(name, params, threads, n_blocks)                                                                                  \
     TN_KERNEL_ENTRY(name, params, (tn_start_next(), tn_wait_previous()), threads, n_blocks)
 #define TN_KERNEL_EARLY(name, params, threads, n_blocks) TN_KERNEL_ENTRY(name, params, tn_start_next(), threads, n_blocks)
-// The first of a graph: the next one begins when it has ended.
+// The first of a graph: the next one begins when it has ended, behind a plain edge.
 #define TN_KERNEL_FIRST(name, params, threads) TN_KERNEL_ENTRY(name, params, (void)0, threads)
 
-// An array in shared memory, of the block; not zero at first. TN_SHARED_PTR is how functions take one.
+// An array in shared memory, of the block; not zero at first. TN_SHARED_ARG is how functions take one.
 #define TN_SHARED(type, name, n)  __shared__ __align__(16) type name[n]
 #define TN_SHARED_ARG(type, name) type *name
 // The array whose size the launch gives (shared_bytes); one a kernel. _AT: at a multiple of `align`, in kernels without other arrays.

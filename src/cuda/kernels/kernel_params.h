@@ -385,7 +385,7 @@ static inline uint32_t tn_cuda_rope_many_fits(uint32_t head_dim, uint32_t is_adj
 //   attention_tile   many tokens: grid x: tiles of TN_CUDA_ATTENTION_TOKENS tokens, y: KV heads, z: blocks that share a tile's tokens
 //   attention_tile_mma  tiles of one sequence on tensor cores, for heads of up to 128 dims: their row tiles, of TN_CUDA_ATTENTION_TILE_ROWS
 //                    query heads of one KV head each. With `partials` each has a block that begins it, those without one do what is left
-//                    of the longest, and what blocks find of a row tile meets there; grid x: two blocks a multiprocessor. Without each
+//                    of the longest, and what blocks find of a row tile meets there; grid x: the blocks that run at once. Without each
 //                    block has a row tile; grid x: as many
 // Tokens of one sequence share what attention_tile_mma reads; others do not, and are better off with blocks of their own: two launches,
 // attention_tile_mma for the tiles of one sequence and attention_few_mma (or attention_tile) for those of several, are the fastest for any

@@ -93,9 +93,8 @@ TN_FN void tn_wide_multiply(uint32_t (&a)[2][2][4], uint64_t b, int32_t (&sums)[
     tn_wgmma_commit();
 }
 
-// Column blocks k and k + 1 are between two barriers, since a fence may wait for copies that are still on their way. Behind the last one
-// comes one of zeros where their number is odd. Copies stand in front of the products: branches between products would have these wait for
-// each other.
+// Column blocks k and k + 1 are between two barriers, of which there are half as many so. Behind the last one comes one of zeros where
+// their number is odd. Copies stand in front of the products: branches between products would have these wait for each other.
 TN_FN void tn_wide_loop(const tn_cuda_ternary_params &p, const tn_wide_feed &feed, TN_SHARED_ARG(uint32_t, shared),
                         int32_t (&sums)[2][TOKENS / 2])
 {
