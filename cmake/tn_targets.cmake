@@ -23,6 +23,9 @@ endif()
 
 if(TN_SANITIZE)
   add_compile_options(-fsanitize=${TN_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  if(CMAKE_C_COMPILER_ID STREQUAL "GNU") # kernels are so long with checks that a fifth of their time is the allocation of registers by loops
+    add_compile_options($<$<COMPILE_LANGUAGE:C>:-fira-region=one>)
+  endif()
   add_link_options(-fsanitize=${TN_SANITIZE})
   # C++ is tests and benches alone. There these checks, at every call of a member, take as long to compile as all else; what is not a test is C,
   # and has all of them. A null pointer ends a test without them, too.
@@ -112,7 +115,7 @@ endif()
 
 # Whole programs that are: what they run of the C code, others run too (docs/TESTING.md).
 set(TN_LONG_TESTS runtime_lanes_test runtime_batcher_stress_test runtime_calibrate_gpu_test
-  cli_compare_test cli_exact_test cli_exact_gpu_test cli_vulkan_test
+  cli_compare_test cli_compare_cuda_test cli_exact_test cli_exact_gpu_test cli_vulkan_test
   cuda_selftest_test cuda_fast_test cuda_bench_test cuda_command_test cuda_cli_loss_test cuda_session_loss_test cuda_exact_test
   vk_selftest_test vk_mirror_test vk_shape_test vk_weights_test vk_command_test vk_session_loss_test vk_session_fault_test vk_cli_loss_test)
 

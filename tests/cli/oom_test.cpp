@@ -3,6 +3,7 @@
 #include "batch_files.hpp"
 #include "convert/checkpoint.h"
 #include "program.hpp"
+#include "support/quick.hpp"
 #include "support/seed_models.hpp"
 
 namespace
@@ -18,7 +19,11 @@ struct Command {
 const bool all = std::getenv("TN_OOM_ALL") != nullptr;
 
 // After 1: the next index to try. Every one of the first, then ever fewer.
-long after(long nth) { return all || nth < 20 ? nth + 1 : nth + 1 + nth / 8; }
+long after(long nth)
+{
+    const long n_first = tn_test::is_quick() ? 8 : 20, share = tn_test::is_quick() ? 3 : 8;
+    return all || nth < n_first ? nth + 1 : nth + 1 + nth / share;
+}
 
 std::vector<std::string> lines_of(const std::string &text)
 {

@@ -3,6 +3,7 @@
 #define TN_TESTS_CONFORMANCE_CASES_H
 
 #include "conformance/rig.h"
+#include "support/quick.hpp"
 
 #include <functional>
 #include <sstream>
@@ -45,6 +46,8 @@ struct Case {
 };
 inline bool is_cpu(const Target &target) { return std::string(target.backend->name) == "cpu"; }
 inline bool is_vulkan(const Target &target) { return std::string(target.backend->name) == "vulkan"; }
+// Whether a quick run leaves out what takes long on devices that are emulated, as the others often are.
+inline bool is_sampled(const Target &target) { return tn_test::is_quick() && !is_cpu(target); }
 // The shapes of a case on this target: all, or some of each kind.
 using Shapes = std::vector<uint32_t>;
 inline Shapes shapes_for(const Target &target, const Shapes &all, const Shapes &some) { return target.is_thorough ? all : some; }

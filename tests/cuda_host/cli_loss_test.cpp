@@ -1,6 +1,7 @@
 // The program on a CUDA device, whole and while the device is lost or full: the CPU's text, one line that says which device and why, and
 // nothing is left in the driver (which would end the program with 99).
 #include "cli/program.hpp"
+#include "support/quick.hpp"
 
 #include <fstream>
 #include <jansson.h>
@@ -31,13 +32,14 @@ std::map<std::string, std::string> texts_of(const std::string &path)
     return texts;
 }
 
-const std::vector<std::string> kRun = {"run", "-p", "The king said to his daughter", "-q", "-n", "12", "--temp", "0"};
+const std::vector<std::string> kRun = {"run", "-p", "The king said to his daughter", "-q", "-n", "8", "--temp", "0"};
 const std::vector<std::string> kShort = {"run", "-p", "The king", "-q", "-n", "2", "--temp", "0"};
 
 TEST(CudaProgram, WritesWhatTheCpuWrites)
 {
     const cli::Result cpu = cli::run(cli::Run{kRun, "", {}});
     for (const char *options : {"", "capability=75", "sms=132"}) {
+        if (tn_test::is_quick() && options[0]) continue; // cuda_step_fault_test and conformance_test have the other forms
         const cli::Result result = run(kRun, options);
         EXPECT_EQ(result.status, 0) << options << result.err;
         EXPECT_EQ(result.err, "") << options;
@@ -93,6 +95,7 @@ TEST(CudaProgram, ALostDeviceIsLeftWithOneLine)
     for (const std::vector<std::string> &command : {kRun, parted}) {
         EXPECT_TRUE(goes_on(command, "cuGraphLaunch:26:719", "was lost", text));
         EXPECT_TRUE(goes_on(command, "cuEventSynchronize:26:700", "was lost", text));
+        if (tn_test::is_quick()) break;
     }
     const cli::Result said = run(kRun, "fail=cuGraphLaunch:26:719");
     EXPECT_EQ(said.err,

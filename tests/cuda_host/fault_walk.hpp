@@ -3,6 +3,7 @@
 #define TN_TESTS_CUDA_HOST_FAULT_WALK_HPP
 
 #include "cuda_host/device_rig.hpp"
+#include "support/quick.hpp"
 
 #include <cstdlib>
 #include <functional>
@@ -28,12 +29,14 @@ inline bool tries_all()
     const char *wanted = std::getenv("TN_CUDA_FAULTS");
     return wanted && std::string(wanted) == "all";
 }
-// Which of n calls of a function fail, and how: in a sample each result once, at the first call, the last and one between.
+// Which of n calls of a function fail, and how: in a sample each result once, at the first call, the last and one between; in a quick run
+// two of them, from function to function others.
 inline std::vector<std::pair<uint32_t, Fault>> failures_of(uint32_t n, size_t first_fault)
 {
     std::vector<std::pair<uint32_t, Fault>> failures;
     const uint32_t sample[] = {1, (n + 1) / 2, n, (n + 1) / 2};
-    for (size_t i = 0; !tries_all() && i < std::size(kFaults); i++)
+    const size_t n_sampled = tn_test::is_quick() ? 2 : std::size(kFaults);
+    for (size_t i = 0; !tries_all() && i < n_sampled; i++)
         failures.emplace_back(sample[i], kFaults[(first_fault + i) % std::size(kFaults)]);
     for (uint32_t nth = 1; tries_all() && nth <= n; nth++)
         for (const Fault &fault : kFaults) failures.emplace_back(nth, fault);

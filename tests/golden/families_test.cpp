@@ -1,4 +1,5 @@
 // A tiny random model of each family: the bits of the contract's NumPy twin on every instruction set, thread count, cut, split and type.
+#include "support/quick.hpp"
 #include "support/run_model.hpp"
 #include "support/tiny_model.hpp"
 
@@ -122,6 +123,7 @@ TEST_P(Families, EveryIsaLevelThreadCountAndTypeHasTheSameBits)
             for (uint32_t threads : {1u, 2u, 5u}) {
                 SCOPED_TRACE(std::string(tn_dtype_get(type)->name) + " isa " + isa + " threads " + std::to_string(threads));
                 if (isa == std::string("scalar") && (threads == 5 || type != TN_DTYPE_I2_S)) continue; // slow, and the same code
+                if (is_quick() && isa[0] && threads > 1) continue;
                 run_options options;
                 options.isa = isa;
                 options.threads = threads;

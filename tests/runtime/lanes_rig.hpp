@@ -77,6 +77,18 @@ class LanesOracle
     Tokens last_;
 };
 
+// The model of all tests here with its units where they are told to be. A device is named because what chooses among several measures them
+// first.
+inline tn_placement *place(tn_host *host, const std::vector<uint32_t> &units)
+{
+    tn_placement *placement = nullptr;
+    tn_placement_params params = TN_PLACEMENT_PARAMS_INIT;
+    params.devices = "cpu0";
+    EXPECT_EQ(tn_placement_create(LanesOracle::get().model(), host, &params, &placement), TN_OK) << tn_error_last()->message;
+    if (placement) std::copy(units.begin(), units.end(), placement->devices);
+    return placement;
+}
+
 // A session with its sequences' histories. Failures are fatal test failures where they leave nothing to go on with.
 class LanesSession
 {
@@ -86,8 +98,7 @@ class LanesSession
     // units: the device of the embedding, of each layer and of the head.
     LanesSession(tn_host *host, const std::vector<uint32_t> &units, uint32_t n_lanes) : histories(N_SEQS)
     {
-        EXPECT_EQ(tn_placement_create(LanesOracle::get().model(), host, nullptr, &placement_), TN_OK) << tn_error_last()->message;
-        std::copy(units.begin(), units.end(), placement_->devices);
+        placement_ = place(host, units);
         tn_session_params params = TN_SESSION_PARAMS_INIT;
         params.placement = placement_;
         params.n_ctx = 320;

@@ -251,10 +251,8 @@ TEST_F(Lanes, AProfileHasTheOpsOfAllStages)
     struct Entries {
         uint64_t n = 0, n_without_time = 0;
     } entries;
-    tn_placement *placement = nullptr;
-    ASSERT_EQ(tn_placement_create(LanesOracle::get().model(), host, nullptr, &placement), TN_OK);
-    const std::vector<uint32_t> units = split(3, 8, {0, 1, 0});
-    std::copy(units.begin(), units.end(), placement->devices);
+    tn_placement *placement = place(host, split(3, 8, {0, 1, 0}));
+    ASSERT_NE(placement, nullptr);
     tn_session_params params = TN_SESSION_PARAMS_INIT;
     params.placement = placement;
     params.n_ubatch = 16;
@@ -296,7 +294,9 @@ TEST_F(Lanes, TheDefaultFollowsThePlacement)
         tn_session_get_info(s.session, &info);
         EXPECT_EQ(info.n_lanes, n);
     }
+    tn_placement *whole = place(host, split(8, 8, {0, 0, 0}));
     tn_session_params params = TN_SESSION_PARAMS_INIT;
+    params.placement = whole;
     params.no_recovery = true; // the device that is meant, and no other
     params.n_lanes = 65;
     tn_session *session = nullptr;
@@ -306,4 +306,5 @@ TEST_F(Lanes, TheDefaultFollowsThePlacement)
     ASSERT_EQ(tn_session_create(LanesOracle::get().model(), host, &params, &session), TN_OK);
     EXPECT_EQ(tn_session_n_lanes(session), 1u) << "rows of a trace come in order";
     tn_session_destroy(session);
+    tn_placement_destroy(whole);
 }

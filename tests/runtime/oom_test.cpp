@@ -1,6 +1,7 @@
 // Running out of memory at any allocation of a whole load, a step, a sample and its text: a status, no crash, no leak, and the next try
 // works. For each architecture and tokenizer, and for a model in parts.
 #include "support/fail_alloc.hpp"
+#include "support/quick.hpp"
 #include "support/seed_models.hpp"
 #include "ternion/ternion.h"
 
@@ -124,7 +125,7 @@ std::vector<SeedModel> choose(const Folder &folder)
 long after(long nth)
 {
     static const bool all = std::getenv("TN_OOM_ALL") != nullptr;
-    return all ? nth + 1 : nth + 1 + nth / 32;
+    return all ? nth + 1 : nth + 1 + nth / (tn_test::is_quick() ? 12 : 32);
 }
 
 void fail_each(const std::string &path, FailMode mode, const char *head)

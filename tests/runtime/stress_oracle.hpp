@@ -98,11 +98,11 @@ class BatchModel
     }
     BatchModel(const BatchModel &) = delete;
     BatchModel &operator=(const BatchModel &) = delete;
-    // devices: as in tn_placement_params; "": the first.
+    // devices: as in tn_placement_params, but "" is the first: which of several is the best would have to be measured.
     tn_session *session(tn_session_params params, const std::string &devices = "") const
     {
         tn_session *made = nullptr;
-        if (!devices.empty()) params.placement = placement(devices);
+        params.placement = placement(devices.empty() ? "cpu0" : devices);
         params.no_recovery = true; // failures are wanted
         EXPECT_EQ(tn_session_create(model, host, &params, &made), TN_OK) << tn_error_last()->message;
         return made;

@@ -2,6 +2,8 @@
 #ifndef TN_TESTS_ISA_LEVELS_HPP
 #define TN_TESTS_ISA_LEVELS_HPP
 
+#include "support/quick.hpp"
+
 #include <string>
 #include <vector>
 
@@ -19,6 +21,14 @@ inline std::vector<std::string> isa_levels()
         if (tn_isa_set_has(tn_isa_available(), static_cast<tn_isa>(isa))) names.push_back(tn_isa_name(static_cast<tn_isa>(isa)));
     }
     return names;
+}
+
+// The first and the last of them in a quick run: for suites that run all levels once more, whose kernels have tests of their own.
+inline std::vector<std::string> sampled_isa_levels()
+{
+    const std::vector<std::string> all = isa_levels();
+    if (!is_quick() || all.size() < 3) return all;
+    return {all.front(), all.back()};
 }
 
 } // namespace tn_test

@@ -1,9 +1,12 @@
 // The rig: a device, and for every run its buffers, descriptors and pipeline.
 #include "vulkan/shader_rig.hpp"
 
+#include "support/quick.hpp"
+
 #define VOLK_IMPLEMENTATION
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -46,6 +49,10 @@ struct DeviceBuffer {
     void *mapped;
     VkBufferView view;
 };
+
+// Mesa's software device then compiles without optimising, large shaders in a quarter of the time. Here hundreds of them are compiled for a
+// run of some rows each; whole models are run by shaders that are optimised.
+void compile_quickly() { setenv("GALLIVM_PERF", "nopt", 0); }
 
 } // namespace
 
@@ -297,6 +304,7 @@ double ShaderRig::State::submit(VkCommandBuffer recorded) const
 
 ShaderRig::ShaderRig() : state_(std::make_unique<State>())
 {
+    if (tn_test::is_quick()) compile_quickly(); // before the driver is loaded, which reads it then
     state_->open_device();
     state_->create_layouts();
 }
