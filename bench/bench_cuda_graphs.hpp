@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 extern "C" {
+#include "cuda/cuda_memory.h"
 #include "cuda/cuda_program.h"
 }
 
@@ -37,8 +40,10 @@ struct Graph {
 // Graphs over the launches of one list. Each has the list's first kernel and its last, `begin` and `end`, around those that are chosen:
 // `begin` brings the step, of which all others have their rows, positions and pages, so that whatever lies in memory they read and write
 // only where they do in whole steps. Values are what the kernels in front happened to leave; no kernel's way depends on them but that of
-// `rank`, which reads more where many logits are large, and what is stored as poison. Counters of blocks are given back as 0 by the kernel
-// that counts, which is looked at. A program's submit must not be in flight.
+// `rank`, which reads more where many logits are large, and what is stored as poison. A row's largest value, which `begin` sets to 0 and
+// the kernel that stores the row leaves, decides whether its codes are made twice: where that kernel is not in the graph, the one that
+// takes it takes another in its place. Counters of blocks are given back as 0 by the kernel that counts, which is looked at. A program's
+// submit must not be in flight.
 class Graphs
 {
   public:
@@ -48,6 +53,7 @@ class Graphs
         if (list->n_launches < 3 || list->launches[0].kernel != TN_CUDA_begin || last().kernel != TN_CUDA_end)
             throw std::runtime_error("the program's list does not lie between begin and end");
         inside([&] { return create_events(); });
+        inside([&] { return create_largest(); });
     }
     ~Graphs()
     {
@@ -55,6 +61,7 @@ class Graphs
         for (Graph &graph : graphs_) device_->cu->cuGraphExecDestroy(graph.exec);
         if (begun_) device_->cu->cuEventDestroy(begun_);
         if (ended_) device_->cu->cuEventDestroy(ended_);
+        if (largest_) device_->cu->cuMemFree(largest_);
         (void)tn_cuda_leave(device_, TN_OK);
     }
     Graphs(const Graphs &) = delete;
@@ -69,6 +76,7 @@ class Graphs
         std::vector<tn_cuda_launch> launches = {list_->launches[0]};
         launches.insert(launches.end(), inner.begin(), inner.end());
         launches.push_back(last());
+        replace_missing_largest(&launches);
         tn_cuda_list list = {};
         list.launches = launches.data();
         list.n_launches = static_cast<uint32_t>(launches.size());
@@ -112,6 +120,31 @@ class Graphs
         TN_TRY(TN_CUDA_CHECK(device_->cu, device_->cu->cuEventCreate(&begun_, CU_EVENT_DEFAULT), "making an event"));
         return TN_CUDA_CHECK(device_->cu, device_->cu->cuEventCreate(&ended_, CU_EVENT_DEFAULT), "making an event");
     }
+    // Largest values of a row as usual ones are: floats of 0.75 or so in all words.
+    tn_status create_largest()
+    {
+        const size_t n_bytes = TN_CUDA_LARGEST_WORDS * sizeof(uint32_t);
+        TN_TRY(tn_cuda_alloc(device_, n_bytes, "a row's largest value", &largest_));
+        return TN_CUDA_CHECK(device_->cu, device_->cu->cuMemsetD8Async(largest_, 0x3f, n_bytes, device_->stream), "cuMemsetD8Async");
+    }
+    void replace_missing_largest(std::vector<tn_cuda_launch> *launches) const
+    {
+        std::set<uint64_t> left;
+        for (tn_cuda_launch &l : *launches) {
+            const std::string kernel = tn_cuda_kernels[l.kernel].name;
+            if (kernel == "attention_one_mma") {
+                tn_cuda_attention_params p;
+                std::memcpy(&p, l.params, sizeof p);
+                left.insert(p.next.words);
+            }
+            if (kernel.rfind("ternary_one", 0) != 0) continue;
+            tn_cuda_ternary_params p;
+            std::memcpy(&p, l.params, sizeof p);
+            if (p.x_largest != 0 && left.count(p.x_largest) == 0) p.x_largest = largest_;
+            std::memcpy(l.params, &p, sizeof p);
+            left.insert(p.next.words);
+        }
+    }
     tn_status launch(const Graph &graph, uint32_t n)
     {
         for (uint32_t i = 0; i < n; i++)
@@ -152,6 +185,7 @@ class Graphs
     CUdeviceptr counters_;
     uint64_t n_counters_;
     CUevent begun_ = nullptr, ended_ = nullptr;
+    CUdeviceptr largest_ = 0;
     std::vector<Graph> graphs_;
     uint32_t n_before_ = 1;
 };

@@ -46,7 +46,8 @@ dry)
 *) usage "there is no mode $mode" ;;
 esac
 tiny='custom --arch bitnet-b1.58 --layers 2 -d 256 -ff 512 --heads 4 --kv-heads 2 --vocab 300 -c 512' # of a dry run
-# Bytes that a step of a model with a q8_0 head reads, and those of a position's keys and values.
+# Bytes that a step of a model with a q8_0 head reads, and those of a position's keys and values, as the wanted speeds count them: codes
+# and ternary weights, without the head's scales (6 %) and those of keys and values.
 declare -A step_bytes=([2b-4t]='weights=849300000 kv=76800' [llama3-8b]='weights=2270000000 kv=131072' [tiny]='weights=376512 kv=1024')
 
 TERNION_MODEL=$(find "$bin" -maxdepth 1 -name '*.gguf' | head -n 1)

@@ -4,7 +4,8 @@
 # usage: gpu_package.sh BUILD FOLDER
 #   BUILD   a build folder with the targets ternion and conformance_test, made where nvcc is. The preset dev has kernels for sm_80 and sm_90;
 #           for other cards configure with all: cmake --preset dev -DTN_CUDA_ARCHS='75;80;86;89;90;100;120' -DTN_CUDA_PTX=100
-#           With -DTN_ENABLE_BENCH=ON and the target bench_costs that program comes too, which knows what is predicted of a prompt.
+#           With -DTN_ENABLE_BENCH=ON and the target bench_costs that program comes too, which knows what is predicted of a prompt; with the
+#           target bench_cuda that one, which tells what each kernel costs in its graph (docs/PERFORMANCE.md) and is started by hand.
 set -euo pipefail
 build=${1:?usage: gpu_package.sh BUILD FOLDER} folder=${2:?usage: gpu_package.sh BUILD FOLDER}
 scripts=$(cd "$(dirname "$0")" && pwd)

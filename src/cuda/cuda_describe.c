@@ -33,7 +33,7 @@ static tn_status read_traits(const tn_cuda_driver *driver, tn_cuda_facts *facts)
     facts->capability = 10 * major + minor;
     out->capability = pretended ? pretended : facts->capability;
     out->has_mma = out->capability >= 80;
-    out->has_bmma = out->capability >= 80 && out->capability < 100;
+    out->has_bmma = out->capability >= 80 && facts->capability < 100; // whatever it is taken for, its code is its own
     out->is_integrated = integrated != 0;
     return TN_OK;
 }

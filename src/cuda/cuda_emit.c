@@ -59,10 +59,15 @@ tn_status tn_cuda_largest_of(tn_cuda_compiler *c, uint32_t value, struct tn_cuda
         if (group->kind != TN_GROUP_TERNARY || group->before == TN_NONE || tn_cuda_node_of(c, group->before)->in[0] != value) continue;
         struct tn_cuda_row_op row;
         TN_TRY(row_op_of(c, group->before, &row));
-        out->words = c->values[value].largest = c->largest + (uint64_t)c->n_largest++ * TN_CUDA_LARGEST_WORDS * 4;
+        if (out->words && row.gains != out->gains) { // each finds its own
+            *out = (struct tn_cuda_largest){0};
+            return TN_OK;
+        }
+        out->words = c->largest + (uint64_t)c->n_largest * TN_CUDA_LARGEST_WORDS * 4;
         out->gains = row.gains;
-        return TN_OK;
     }
+    c->values[value].largest = out->words;
+    if (out->words) c->n_largest++;
     return TN_OK;
 }
 

@@ -96,6 +96,31 @@ TEST_F(Limits, RowsOfAnyWidthHaveTheBitsOfTheReference)
     }
 }
 
+// Two norms of a value that a product stores: what it leaves as the largest is by the gains of one norm alone.
+struct TwoNormsNet {
+    TwoNormsNet() : net(7)
+    {
+        const uint32_t x = net.embed(50, 200), stored = net.sum(x, net.ternary(net.norm_quant(x), 200));
+        out = net.sum(net.ternary(net.norm_quant(stored), 72), net.ternary(net.norm_quant(stored), 72));
+        MUST(tn_graph_check(net.graph));
+    }
+    Net net;
+    uint32_t out;
+};
+
+TEST_F(Limits, TwoNormsOfOneValueHaveTheBitsOfTheReference)
+{
+    Device device(device_of(90));
+    const TwoNormsNet two;
+    const Packed packed(device, two.net);
+    RefNet reference(two.net);
+    Program program(device, two.net, packed, Bounds(), 0, two.net.graph->n_nodes, TN_NONE, two.out);
+    for (int32_t i = 0; i < 5; i++) {
+        const Token token = {i, 0, 0};
+        EXPECT_EQ(same_rows("a row", program.run(make_step({token}, Bounds(), {0})), {reference.run(token).f32.at(two.out)}), "") << i;
+    }
+}
+
 // One layer with rows of all kinds of values, attention over heads of 16, and wanted rows.
 struct LayerNet {
     explicit LayerNet(uint32_t n_kv_heads = 1) : net(31)
