@@ -195,7 +195,7 @@ enum { TN_CUDA_BEHIND_NOTHING = 0, TN_CUDA_BEHIND_ADD = 1, TN_CUDA_BEHIND_RELU2 
 //   ternary_one      one token: matrix-vector product; `before` may make the codes from x in the prologue, redundantly in each block. Grid
 //                    x: blocks, of which each takes every grid'th row tile of all matrices (tn_cuda_ternary_one_grid at least, since a
 //                    block takes so many at most); more than there are row tiles have nothing to do.
-//                    ternary_one for NOTHING and ADD, ternary_one_glu for RELU2 and SILU
+//                    ternary_one_F for NOTHING and ADD, ternary_one_glu_F for RELU2 and SILU; F: bmma, or dp4a where there is no bmma
 //   ternary_few_dp4a up to 8 tokens; the last block to finish does `row` over the outputs. Grid x: any number of blocks, which walk
 //                    over the row tiles of all matrices
 //   ternary_fewN_mma up to N tokens. Grid x: tn_cuda_ternary_few_blocks; z: parts of the columns, n_parts

@@ -12,7 +12,7 @@
 
 enum {
     TN_ONE_WORKERS = 15,                            // warps, and behind them one with errands
-    TN_ONE_THREADS = 32 * (TN_ONE_WORKERS + 1),     //
+    TN_ONE_THREADS = 32 * (TN_ONE_WORKERS + 1),     // of a block
     TN_ONE_HELD = 2,                                // blocks of a warp that registers keep: rows of up to 7680 elements are read once
     TN_ONE_SUMS = 0,                                // words of shared memory: SUM's parts, with zeros to a multiple of 8,
     TN_ONE_MAX = TN_CUDA_ONE_COLS_MAX / 256,        // of each warp the largest |x * gain|,
